@@ -1,0 +1,64 @@
+# worldkv needs only make and Python 3.11 or newer; everything else goes into .venv.
+#   make PYTHON=/path/to/python3.12 install      another interpreter
+#   make EXTRAS=testing,dev install              without torch: the simulator alone
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test check format bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3.11 python3
+EXTRAS ?= torch,testing,dev
+PYTEST_ARGS ?= -n auto
+SOURCES := $(wildcard worldkv tests benchmarks examples)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.installed ## make .venv with worldkv and its tools (a minute or two, 1.5 GB; once)
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@for candidate in $(PYTHON); do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$${python:-}" ]; then \
+	    echo "worldkv needs Python 3.11 or newer, found none as: $(PYTHON);" \
+	        "install one, or name it: make PYTHON=/path/to/python install" >&2; \
+	    exit 1; \
+	fi; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    "$$python" -m venv --clear $(VENV) || { \
+	        echo "no virtual environment could be made; on Debian and Ubuntu install python3-venv" >&2; exit 1; }; \
+	fi
+	@echo "installing worldkv[$(EXTRAS)] into $(VENV)"
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: install ## the whole of it in one command
+	@$(BIN)/worldkv demo
+
+test: install ## run every test
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: install ## format, lint, types and import laws
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_laws.py
+
+format: install ## rewrite the sources as `make check` wants them
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+bench: $(VENV)/.bench ## run every benchmark
+	@set -e; for benchmark in $(wildcard benchmarks/*.py); do $(BIN)/python $$benchmark; done
+
+$(VENV)/.bench: $(VENV)/.installed
+	@$(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+
+clean: ## remove caches and build output; .venv stays
+	rm -rf build dist worldkv.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

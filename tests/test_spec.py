@@ -1,0 +1,112 @@
+"""Spec strings: parsed, printed back, refused with the nearest name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worldkv.errors import SpecError
+from worldkv.geometry import PRESETS
+from worldkv.parts import ActionIndex, PoseIndex, SinkRecent, Spread, WorldCompression
+from worldkv.policies import Composed, DropOldest, FullKV, Oracle, RandomRetrieval, SlidingWindow, WorldKV
+from worldkv.policy import CachePolicy
+from worldkv.spec import parse_geometry, parse_policy, policy_classes, spec_of
+
+LINGBOT = PRESETS["lingbot-world-fast-480p"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy"),
+    [
+        ("full-kv", FullKV()),
+        ("worldkv", WorldKV()),
+        (
+            "worldkv:keep_ratio=0.5,rotation_mean=chordal,pooled=true",
+            WorldKV(keep_ratio=0.5, rotation_mean="chordal", pooled=True),
+        ),
+        ("worldkv:retrieved_chunks=4,keep_ratio=0.25", WorldKV(retrieved_frames=12)),
+        ("sliding-window:recent_frames=21,sink_frames=3", SlidingWindow(21, 3)),
+        ("random:seed=7", RandomRetrieval(seed=7)),
+        ("drop-oldest:budget_tokens=9000", DropOldest(9000)),
+        ("oracle", Oracle()),
+        ("composed:index=action,rotation_mean=chordal", Composed(ActionIndex("chordal"))),
+        (
+            "composed:selector=spread,least_gap_chunks=4,compression=world-compression,keep_ratio=0.5,recent_frames=9",
+            Composed(selector=Spread(4), compression=WorldCompression(0.5), eviction=SinkRecent(3, 9)),
+        ),
+        ("pose", Composed(PoseIndex())),
+    ],
+)
+def test_a_spec_names_a_policy_and_the_policy_prints_a_spec(spec: str, policy: CachePolicy) -> None:
+    assert parse_policy(spec, LINGBOT) == policy
+    assert parse_policy(spec_of(policy)) == policy
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("worldvk", "unknown policy 'worldvk'; did you mean worldkv?"),
+        ("worldkv:keep_ration=0.5", "has no parameter 'keep_ration'; did you mean keep_ratio?"),
+        ("worldkv:keep_ratio=0", r"keep_ratio must be in \(0, 1\], got 0.0"),
+        ("worldkv:keep_ratio=1.5", r"keep_ratio must be in \(0, 1\], got 1.5"),
+        ("worldkv:keep_ratio=half", "keep_ratio must be a number, got 'half'"),
+        ("worldkv:retrieved_frames=1.5", "retrieved_frames must be a whole number"),
+        ("worldkv:retrieved_frames", "is not key=value"),
+        ("worldkv:pooled=maybe", "pooled must be true or false"),
+        ("worldkv:index=gps", "index must be one of pose, action"),
+        ("worldkv:keep_ratio=1,keep_ratio=1", "given twice"),
+        ("worldkv:sink_frames=-3", "sink_frames must be at least 0"),
+        ("composed:index=gps", "index must be one of pose, action"),
+        ("composed:index=pose,selector=greedy-coverage", "gives scores but GreedyCoverage takes coverage; use top-k"),
+        ("no.such.module:Thing", "cannot import 'no.such.module'"),
+        ("worldkv.policies:WorldVK", "has no policy or index 'WorldVK'; did you mean WorldKV?"),
+        ("missing.py:Mine", "no such file: missing.py"),
+        ("sliding-window:retrieved_chunks=1", "has no parameter 'retrieved_frames'"),
+    ],
+)
+def test_what_cannot_be_parsed_says_why_and_what_would_do(spec: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse_policy(spec, LINGBOT)
+
+
+def test_an_index_in_a_file_of_ones_own_is_a_policy(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import dataclass\n"
+        "from worldkv.policy import Index\n"
+        "@dataclass(frozen=True)\n"
+        "class Oldest(Index):\n"
+        "    power: float = 1.0\n"
+        "    def scores(self, query, bank):\n"
+        "        return bank.ages ** self.power\n"
+    )
+    policy = parse_policy(f"{file}:Oldest:power=2,retrieved_frames=6")
+    assert isinstance(policy, Composed)
+    assert policy.retrieved_frames == 6
+    assert type(policy.index).__name__ == "Oldest"
+    assert policy.index.power == 2.0  # type: ignore[union-attr]
+    file.write_text("1 / 0")
+    with pytest.raises(SpecError, match="failed while it was loaded: ZeroDivisionError"):
+        parse_policy(f"{file}:Oldest")
+
+
+def test_every_installed_policy_has_defaults_that_work() -> None:
+    for name, cls in policy_classes().items():
+        policy = parse_policy(name)
+        assert isinstance(policy, cls)
+        assert spec_of(policy) == name
+
+
+def test_geometries() -> None:
+    assert parse_geometry("tiny") is PRESETS["tiny"]
+    changed = parse_geometry("matrix-game-2:frames_per_chunk=4,itemsize=1")
+    assert (changed.frames_per_chunk, changed.itemsize, changed.layers) == (4, 1, 30)
+    for spec, message in (
+        ("tinny", "unknown geometry 'tinny'; did you mean tiny?"),
+        ("tiny:layer=3", "no parameter 'layer'; did you mean layers?"),
+        ("tiny:layers=0", "layers must be a whole number of at least 1"),
+        ("tiny:heads=3", "heads must be a multiple of kv_heads"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            parse_geometry(spec)

@@ -1,0 +1,81 @@
+"""worldkv: KV-cache policies for video world models, on a trace simulator or on real attention.
+
+The names below are the public interface; everything is imported on first use, so that `import worldkv` costs little.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worldkv.answers import Eviction as Eviction
+    from worldkv.answers import Keep as Keep
+    from worldkv.answers import RaggedKeep as RaggedKeep
+    from worldkv.answers import Retrieval as Retrieval
+    from worldkv.backend import CacheBackend as CacheBackend
+    from worldkv.config import CacheConfig as CacheConfig
+    from worldkv.config import Scene as Scene
+    from worldkv.engine import CacheEngine as CacheEngine
+    from worldkv.errors import WorldKVError as WorldKVError
+    from worldkv.geometry import CacheGeometry as CacheGeometry
+    from worldkv.landmarks import place_landmarks as place_landmarks
+    from worldkv.policy import CachePolicy as CachePolicy
+    from worldkv.policy import Compression as Compression
+    from worldkv.policy import CoverageIndex as CoverageIndex
+    from worldkv.policy import EvictionRule as EvictionRule
+    from worldkv.policy import Index as Index
+    from worldkv.signals import Signal as Signal
+    from worldkv.signals import Viewpoint as Viewpoint
+    from worldkv.sim.machine import load_machine as load_machine
+    from worldkv.sim.rollout import simulate as simulate
+    from worldkv.spec import parse_geometry as parse_geometry
+    from worldkv.spec import parse_policy as parse_policy
+    from worldkv.tiers import TierLimits as TierLimits
+    from worldkv.trajectory import cut as cut
+    from worldkv.trajectory import load_trajectory as load_trajectory
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CacheBackend": "worldkv.backend",
+    "CacheConfig": "worldkv.config",
+    "CacheEngine": "worldkv.engine",
+    "CacheGeometry": "worldkv.geometry",
+    "CachePolicy": "worldkv.policy",
+    "Compression": "worldkv.policy",
+    "CoverageIndex": "worldkv.policy",
+    "Eviction": "worldkv.answers",
+    "EvictionRule": "worldkv.policy",
+    "Index": "worldkv.policy",
+    "Keep": "worldkv.answers",
+    "RaggedKeep": "worldkv.answers",
+    "Retrieval": "worldkv.answers",
+    "Scene": "worldkv.config",
+    "Signal": "worldkv.signals",
+    "TierLimits": "worldkv.tiers",
+    "Viewpoint": "worldkv.signals",
+    "WorldKVError": "worldkv.errors",
+    "cut": "worldkv.trajectory",
+    "load_machine": "worldkv.sim.machine",
+    "load_trajectory": "worldkv.trajectory",
+    "parse_geometry": "worldkv.spec",
+    "parse_policy": "worldkv.spec",
+    "place_landmarks": "worldkv.landmarks",
+    "simulate": "worldkv.sim.rollout",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, imported on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'worldkv' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

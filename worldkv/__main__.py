@@ -1,0 +1,7 @@
+"""`python -m worldkv`."""
+
+import sys
+
+from worldkv.cli import main
+
+sys.exit(main())

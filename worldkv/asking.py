@@ -1,0 +1,131 @@
+"""Putting the three questions to a policy: building its views, and refusing answers that break the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, RaggedKeep, Retrieval
+from worldkv.backend import CacheBackend
+from worldkv.chunks import ChunkTable, Tier
+from worldkv.config import CacheConfig, Scene
+from worldkv.errors import PolicyError
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy, needs_of
+from worldkv.signals import Signal, Viewpoint
+from worldkv.state import EngineState
+from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
+
+_BANKED = frozenset({int(Tier.HOST), int(Tier.DISK)})
+_AT_HOME = frozenset({int(Tier.DEVICE)})
+
+
+class Asking:
+    """Shows a policy only what it declared, and hands on only answers that can be carried out.
+
+    Source: this project.
+    """
+
+    def __init__(
+        self, policy: CachePolicy, geometry: CacheGeometry, backend: CacheBackend, config: CacheConfig, scene: Scene
+    ) -> None:
+        """Questions to `policy` about a rollout of `scene` in a cache of `config`."""
+        self._policy, self._geometry, self._backend = policy, geometry, backend
+        self._config, self._scene = config, scene
+        self._needs = needs_of(policy)
+        self._landmarks = scene.landmarks if Signal.LANDMARKS in self._needs else None
+
+    def retrieval(self, table: ChunkTable, state: EngineState, viewpoint: Viewpoint) -> Retrieval:
+        """What the policy retrieves for `viewpoint`.
+
+        Raises:
+            PolicyError: it names a chunk that is not banked, or one twice.
+        """
+        scene, needs, landmarks, step = self._scene, self._needs, self._landmarks, len(table)
+        bank = BankView(table, state.bank_rows(table), needs, landmarks)
+        query = Query(
+            step,
+            self._geometry,
+            ChunkRows(table, state.window_rows(), needs, landmarks),
+            state.resident,
+            state.planned,
+            state.last_refresh,
+            self._room_tokens(state),
+            scene.field_of_view,
+            scene.view_distance,
+            viewpoint.camera if Signal.POSE in needs else None,
+            viewpoint.action if Signal.ACTION in needs else None,
+            state.summary if Signal.QUERY_SUMMARY in needs else None,
+            None if landmarks is None else landmarks.counted[step],
+        )
+        answer = self._policy.retrieve(query, bank)
+        if answer is NOTHING_RETRIEVED:
+            return answer
+        ids, next_ids = (tuple(map(int, ids)) for ids in (answer.ids, answer.next_ids or ()))
+        for named in (ids, next_ids):
+            self._check_ids(table, named, _BANKED, "retrieve", "banked")
+        return Retrieval(ids, next_ids, answer.refreshed, answer.scores)
+
+    def eviction(self, table: ChunkTable, state: EngineState) -> Eviction:
+        """Who the policy sends out of the window.
+
+        Raises:
+            PolicyError: it names a chunk that is not at home in the window, or one twice, or shrinks one wrongly.
+        """
+        open_chunk = partial(self._chunk_view, table)
+        answer = self._policy.evict(WindowView(table, state.window_rows(), self._needs, open_chunk))
+        if answer is NOTHING_LEAVES:
+            return answer
+        bank, discard = tuple(map(int, answer.bank)), tuple(map(int, answer.discard))
+        named = (*bank, *discard, *answer.shrink)
+        self._check_ids(table, named, _AT_HOME, "evict", "at home in the window")
+        for chunk, keep in answer.shrink.items():
+            self._check_keep(table, chunk, keep)
+        return Eviction(bank, discard, answer.shrink)
+
+    def keep(self, table: ChunkTable, chunk: int) -> Keep | RaggedKeep:
+        """What the policy stores of `chunk`.
+
+        Raises:
+            PolicyError: it keeps tokens the chunk does not have, or unequal counts without declaring them.
+        """
+        keep = self._policy.compress(self._chunk_view(table, chunk))
+        self._check_keep(table, chunk, keep)
+        return keep
+
+    def _room_tokens(self, state: EngineState) -> int | None:
+        budget = self._config.window_budget_bytes
+        if budget is None:
+            return None
+        room = budget - state.home_bytes - self._geometry.chunk_bytes
+        return max(0, room // self._geometry.token_bytes)
+
+    def _chunk_view(self, table: ChunkTable, chunk: int) -> ChunkView:
+        frame_tokens = tuple(table.columns["frame_tokens"][chunk].tolist())
+        step, recorded = len(table), self._scene.recorded_tokens
+        count = None if recorded is None else int(recorded[chunk])
+        tensors = self._backend.tensors(chunk)
+        if tensors is None:
+            return ChunkView(chunk, step, self._geometry, frame_tokens, recorded_tokens=count)
+        mass = tensors.attention_mass if Signal.ATTENTION_MASS in self._needs else None
+        hidden = tensors.hidden if Signal.HIDDEN_STATE in self._needs else None
+        keys, values, reduce = tensors.keys, tensors.values, tensors.reduce
+        return ChunkView(chunk, step, self._geometry, frame_tokens, keys, values, mass, hidden, count, reduce)
+
+    def _check_ids(
+        self, table: ChunkTable, ids: Iterable[int], tiers: frozenset[int], question: str, where: str
+    ) -> None:
+        """Refuse ids that are not `where` (at home in `tiers`), or named twice."""
+        tier, produced, name = table.columns["tier"], len(table), type(self._policy).__name__
+        seen: set[int] = set()
+        for chunk in ids:
+            if not 0 <= chunk < produced or tier.item(chunk) not in tiers:
+                raise PolicyError(f"{name}.{question} named chunk {chunk} at step {produced}, which is not {where}")
+            if chunk in seen:
+                raise PolicyError(f"{name}.{question} named chunk {chunk} twice at step {produced}")
+            seen.add(chunk)
+
+    def _check_keep(self, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:
+        if isinstance(keep, RaggedKeep) and not self._policy.ragged:
+            raise PolicyError(f"{type(self._policy).__name__} answered a RaggedKeep without declaring `ragged = True`")
+        keep.check(int(table.columns["tokens"][chunk]), self._geometry)

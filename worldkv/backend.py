@@ -1,0 +1,158 @@
+"""What an executor must do: the moves an engine hands it, and the seam both the simulator and torch implement."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+from worldkv.answers import Keep, RaggedKeep
+from worldkv.chunks import Tier
+from worldkv.signals import Signal
+
+
+class Drop(NamedTuple):
+    """A chunk's tokens leave the window without a copy (a clean replica, an evicted or a discarded chunk)."""
+
+    chunk: int
+    num_bytes: int
+
+
+class Shrink(NamedTuple):
+    """A chunk's tokens in the window are reduced in place to those kept; nothing crosses a bus.
+
+    Also how an evicted chunk that is wanted at once becomes its own replica.
+    """
+
+    chunk: int
+    keep: Keep | RaggedKeep
+    freed_bytes: int
+
+
+class Fetch(NamedTuple):
+    """A banked chunk is copied from `source` into the window; over the host if it lies on disk."""
+
+    chunk: int
+    source: Tier
+    num_bytes: int
+
+
+class Prefetch(NamedTuple):
+    """A banked chunk is copied into staging on the device while the step computes."""
+
+    chunk: int
+    source: Tier
+    num_bytes: int
+
+
+class Land(NamedTuple):
+    """A prefetched chunk goes from staging into the window, on the device."""
+
+    chunk: int
+
+
+class Unstage(NamedTuple):
+    """A prefetched chunk that nobody wanted leaves staging."""
+
+    chunk: int
+    num_bytes: int
+
+
+class Store(NamedTuple):
+    """A window chunk's kept tokens are copied to its place in the bank; over the host if that is the disk."""
+
+    chunk: int
+    keep: Keep | RaggedKeep
+    target: Tier
+    num_bytes: int
+
+
+class Spill(NamedTuple):
+    """A banked chunk moves from host to disk, and then the host copy is gone."""
+
+    chunk: int
+    num_bytes: int
+
+
+class Forget(NamedTuple):
+    """A banked chunk is deleted from the bank."""
+
+    chunk: int
+    tier: Tier
+    num_bytes: int
+
+
+Move = Drop | Shrink | Fetch | Prefetch | Land | Unstage | Store | Spill | Forget
+"""One thing a backend does, in the order given."""
+
+
+class Traffic(NamedTuple):
+    """Bytes copied over each edge since the start, as the executor saw them.
+
+    Attributes:
+        device_to_host: evictions on their way to the bank.
+        host_to_device: fetches and prefetches.
+        host_to_disk: spills, and stores that go straight to disk.
+        disk_to_host: fetches of spilled chunks.
+    """
+
+    device_to_host: int = 0
+    host_to_device: int = 0
+    host_to_disk: int = 0
+    disk_to_host: int = 0
+
+    def since(self, earlier: Traffic) -> Traffic:
+        """What was copied after `earlier`."""
+        return Traffic(*(now - then for now, then in zip(self, earlier, strict=True)))
+
+
+class ChunkTensors(NamedTuple):
+    """What a backend with tensors can show of a chunk; see `ChunkView` for the shapes."""
+
+    keys: Any
+    values: Any = None
+    attention_mass: Any = None
+    hidden: Any = None
+    reduce: Any = None
+
+
+class CacheBackend(ABC):
+    """Carries out the engine's moves. It decides nothing.
+
+    Attributes:
+        supplies: signals it can measure beside those the path carries.
+    """
+
+    supplies: frozenset[Signal]
+
+    @abstractmethod
+    def apply(self, moves: Sequence[Move]) -> None:
+        """Carry out `moves` in order."""
+
+    @abstractmethod
+    def commit(self, chunk: int, num_bytes: int) -> None:
+        """The chunk just generated enters the window with its clean pass's keys and values."""
+
+    @abstractmethod
+    def traffic(self) -> Traffic:
+        """Bytes copied so far."""
+
+    @abstractmethod
+    def tensors(self, chunk: int) -> ChunkTensors | None:
+        """A window chunk's current tensors; None where there are none."""
+
+    @abstractmethod
+    def snapshot(self) -> Any:
+        """The state as it is, cheap to take; opaque to everybody but `restore`."""
+
+    @abstractmethod
+    def restore(self, state: Any) -> None:
+        """Go back to a state from `snapshot`; the same state may be restored many times."""
+
+    @abstractmethod
+    def fork(self) -> Self:
+        """An independent twin that shares what is immutable (the bank)."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """As new."""

@@ -1,0 +1,62 @@
+"""What is refused before a rollout starts: frames that are no whole chunks, missing signals, a hopeless budget."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from worldkv.errors import BudgetError, SignalError
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy, Part
+from worldkv.signals import Signal
+
+
+def check_policy_frames(part: Part, geometry: CacheGeometry) -> None:
+    """Refuse a policy or part with a `..._frames` field that is not whole chunks of `geometry`.
+
+    Raises:
+        SpecError: naming the field and the nearest whole values.
+    """
+    if dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            if field.name.endswith("_frames") and isinstance(value, int):
+                geometry.chunks_of(value, f"{type(part).__name__}.{field.name}")
+    for inner in part.parts():
+        check_policy_frames(inner, geometry)
+
+
+def check_signals(policy: CachePolicy, needs: frozenset[Signal], supplied: frozenset[Signal]) -> None:
+    """Refuse a policy whose needs nobody supplies.
+
+    Raises:
+        SignalError: naming what is missing.
+    """
+    missing = ", ".join(sorted(signal.value for signal in needs - supplied))
+    if missing:
+        has = ", ".join(sorted(signal.value for signal in supplied)) or "nothing"
+        raise SignalError(
+            f"{type(policy).__name__} needs {missing}, which this run does not supply (it has {has}); "
+            "choose another index, or a path or recording that carries it"
+        )
+
+
+def check_fits(policy: CachePolicy, geometry: CacheGeometry, budget_bytes: int | None) -> None:
+    """Refuse a window budget that does not hold even what `policy` pins for ever plus the chunk being generated.
+
+    Raises:
+        BudgetError: naming both sizes.
+        SpecError: the policy's own budget does not hold them.
+    """
+    pinned = len(policy.pinned(_LATE_STEP, geometry))
+    if budget_bytes is None:
+        return
+    needed = (pinned + 1) * geometry.chunk_bytes
+    if needed > budget_bytes:
+        raise BudgetError(
+            f"{type(policy).__name__} pins {pinned} chunks (sink + recent) and generates one: {needed} bytes, over the "
+            f"budget of {budget_bytes}; raise the budget or keep fewer sink and recent frames"
+        )
+
+
+_LATE_STEP = 1_000_000
+"""A step by which every sink and recent window is full."""

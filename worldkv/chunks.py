@@ -1,0 +1,153 @@
+"""The columnar table of what is known of every chunk: one row a chunk, its id the row's number."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.errors import PolicyError
+from worldkv.geometry import CacheGeometry
+from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
+
+
+class Tier(enum.IntEnum):
+    """Where a chunk's home lies. The device is the window, host and disk are the bank, none is discarded."""
+
+    DEVICE = 0
+    HOST = 1
+    DISK = 2
+    NONE = 3
+
+
+POSE_COLUMNS = ("frame_positions", "frame_rotations", "positions", "rotations", "mean_matrices")
+"""Columns of a pose track, in the order of `ChunkPose`'s fields."""
+_POSE_FIELDS = ("frame_positions", "frame_rotations", "position", "rotation", "mean_matrix")
+_KEY_COLUMNS = ("key_mean", "key_min", "key_max")
+
+
+class ChunkTable:
+    """Columns of numpy arrays over all chunks produced so far; the engine writes it, policies read slices of it.
+
+    Rows are appended at commit; only `undo` takes one back. Facts fixed at commit (poses, key summaries) are
+    written once; what changes (`tier`, `tokens`, `frame_tokens`, `stored_bytes`, `window_bytes`, `last_used`,
+    `times_retrieved`, `attention_mass`) goes through `write`, which can journal the old values so that a
+    rewind is exact and costs only what changed. Source: this project.
+
+    Attributes:
+        columns: every column's whole allocation; rows from `len(self)` on are not yet meaningful.
+    """
+
+    def __init__(self, geometry: CacheGeometry, signals: frozenset[Signal], capacity: int = 64) -> None:
+        """An empty table with the columns that `signals` call for."""
+        frames = geometry.frames_per_chunk
+        shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+            "ids": ((), np.int64),
+            "tier": ((), np.int8),
+            "tokens": ((), np.int64),
+            "frame_tokens": ((frames,), np.float64),
+            "stored_bytes": ((), np.int64),
+            "window_bytes": ((), np.int64),
+            "last_used": ((), np.int64),
+            "times_retrieved": ((), np.int64),
+        }
+        pose_shapes = ((frames, 3), (frames, 3, 3), (3,), (3, 3), (3, 3))
+        for signal in (Signal.POSE, Signal.ACTION):
+            if signal in signals:
+                names = (f"{signal.value}.{column}" for column in POSE_COLUMNS)
+                shapes |= {name: (shape, np.float64) for name, shape in zip(names, pose_shapes, strict=True)}
+        if Signal.ATTENTION_MASS in signals:
+            shapes["attention_mass"] = ((), np.float64)
+        if Signal.KEY_SUMMARY in signals:
+            shape = (geometry.layers, geometry.kv_heads, geometry.head_dim)
+            shapes |= {name: (shape, np.float32) for name in _KEY_COLUMNS}
+        self.geometry = geometry
+        self.signals = signals
+        self.columns: dict[str, NDArray[Any]] = {
+            name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in shapes.items()
+        }
+        self._length = 0
+        self._capacity = capacity
+        self._fill_defaults(0)
+        self._journal: list[tuple[str, int, Any]] | None = None
+
+    def __len__(self) -> int:
+        """Chunks produced so far."""
+        return self._length
+
+    def append(self, viewpoint: Viewpoint, measured: Measured | None) -> int:
+        """Add the row of a chunk that has just been committed to the window.
+
+        Returns:
+            The new chunk's id.
+        """
+        row = self._length
+        if row == self._capacity:
+            self._grow()
+        if Signal.POSE in self.signals:
+            self._write_pose("pose", row, viewpoint.camera)
+        if Signal.ACTION in self.signals:
+            self._write_pose("action", row, viewpoint.action)
+        if Signal.KEY_SUMMARY in self.signals:
+            for name in _KEY_COLUMNS:
+                value = None if measured is None else getattr(measured, name)
+                if value is None:
+                    raise PolicyError(f"chunk {row} was committed without its {name}, which the policy needs")
+                self.columns[name][row] = value
+        self._length += 1
+        return row
+
+    def write(self, column: str, row: int, value: Any) -> None:
+        """Change one value of one row."""
+        cells = self.columns[column]
+        if self._journal is not None:
+            old = cells[row]
+            self._journal.append((column, row, old.copy() if isinstance(old, np.ndarray) else old))
+        cells[row] = value
+
+    def start_journal(self) -> list[tuple[str, int, Any]]:
+        """Note the old value of every write from now on; hand the list to `undo` to take them back."""
+        self._journal = []
+        return self._journal
+
+    def undo(self, journal: list[tuple[str, int, Any]], length: int) -> None:
+        """Take back the journalled writes, newest first, and forget the rows from `length` on."""
+        for column, row, old in reversed(journal):
+            self.columns[column][row] = old
+        self._length = length
+
+    def copy(self) -> ChunkTable:
+        """An independent table with the same rows, its journal empty."""
+        twin = object.__new__(ChunkTable)
+        twin.geometry, twin.signals = self.geometry, self.signals
+        twin.columns = {name: array.copy() for name, array in self.columns.items()}
+        twin._length, twin._capacity, twin._journal = self._length, self._capacity, None
+        return twin
+
+    def _write_pose(self, track: str, row: int, pose: ChunkPose | None) -> None:
+        if pose is None:
+            raise PolicyError(f"chunk {row} was begun without its {track} pose, which the policy needs")
+        for column, name in zip(POSE_COLUMNS, _POSE_FIELDS, strict=True):
+            self.columns[f"{track}.{column}"][row] = getattr(pose, name)
+
+    def _grow(self) -> None:
+        self._capacity *= 2
+        for name, old in self.columns.items():
+            new = np.zeros((self._capacity, *old.shape[1:]), old.dtype)
+            new[: len(old)] = old
+            self.columns[name] = new
+        self._fill_defaults(self._length)
+
+    def _fill_defaults(self, start: int) -> None:
+        """What a row says when its chunk is committed, written ahead for all rows from `start` on."""
+        columns, geometry = self.columns, self.geometry
+        rows = slice(start, self._capacity)
+        columns["ids"][rows] = np.arange(start, self._capacity)
+        columns["last_used"][rows] = columns["ids"][rows]
+        columns["tier"][rows] = Tier.DEVICE
+        columns["tokens"][rows] = geometry.chunk_tokens
+        columns["frame_tokens"][rows] = geometry.tokens_per_frame
+        columns["stored_bytes"][rows] = geometry.chunk_bytes
+        columns["window_bytes"][rows] = geometry.chunk_bytes

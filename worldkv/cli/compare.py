@@ -1,0 +1,204 @@
+"""`worldkv compare`: several policies over one path, side by side."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from worldkv.cli.options import (
+    DEFAULT_GEOMETRY,
+    DEFAULT_MACHINE,
+    FormatOption,
+    FpsOption,
+    GeometryOption,
+    JsonOption,
+    SeedOption,
+    TrajectoryArgument,
+    ViewDistanceOption,
+    parse_size,
+)
+from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+
+if TYPE_CHECKING:
+    from worldkv.cli.contest import Outcome
+
+HELP = """Run cache policies side by side over one camera path.
+
+Each row says what a policy kept, moved, forgot and would cost: the window it attends, the bank behind it, bytes over
+the bus, how much of what is seen again it still held (recall), and predicted frames a second. Sizes are matched: the
+other policies get the window tokens that the first policy of fixed size needs at its peak."""
+
+EXAMPLES = (
+    "worldkv compare generate:tour:rooms=12,seed=1 --plot tour.png",
+    "worldkv compare KITTI_00_gt.txt --view-distance 40 --json kitti.json",
+    "worldkv compare poses/ --policy full-kv --device-budget 80GB",
+    "worldkv compare script:RRR360_540 --policy sliding-window --policy worldkv:keep_ratio=0.5",
+    "worldkv compare generate:loop --policy my_policy.py:MyPolicy --policy oracle --log steps.jsonl",
+)
+
+DEFAULT_POLICIES = ("full-kv", "sliding-window", "worldkv", "random", "oracle")
+
+_ROOM = "The cache"
+_OUTPUT = "Results"
+
+
+class Match(enum.StrEnum):
+    """How the rows' sizes relate."""
+
+    WINDOW_TOKENS = "window-tokens"
+    NONE = "none"
+
+
+class WhenFull(enum.StrEnum):
+    """What a full bank does."""
+
+    ERROR = "error"
+    FORGET_OLDEST = "forget-oldest"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A comparison as the user asked for it; the options of the same names.
+
+    Attributes:
+        trajectory, policies, geometry, machine, match, view_distance, fps, format, pose_noise, seed, recall: what runs.
+        device_budget, host_budget, disk_budget, when_full: the room it has, in bytes.
+        json, log, plot: the files it writes; None for none.
+    """
+
+    trajectory: str
+    policies: tuple[str, ...] = DEFAULT_POLICIES
+    geometry: str = DEFAULT_GEOMETRY
+    machine: str = DEFAULT_MACHINE
+    match: Match = Match.WINDOW_TOKENS
+    view_distance: float | None = None
+    fps: float | None = None
+    format: str | None = None
+    pose_noise: float = 0.0
+    seed: int = 0
+    recall: bool = True
+    device_budget: int | None = None
+    host_budget: int | None = None
+    disk_budget: int | None = None
+    when_full: WhenFull = WhenFull.ERROR
+    json: str | None = None
+    log: str | None = None
+    plot: str | None = None
+
+
+def compare(
+    trajectory: TrajectoryArgument,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            "-p",
+            metavar="SPEC",
+            show_default=False,
+            help="A policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan]; once for each row. Default: "
+            + ", ".join(DEFAULT_POLICIES)
+            + ".",
+        ),
+    ] = None,
+    match: Annotated[
+        Match,
+        typer.Option(help="Give every policy that can be resized the same window tokens, or leave sizes alone."),
+    ] = Match.WINDOW_TOKENS,
+    machine: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE.toml", help="The machine whose time is predicted."),
+    ] = DEFAULT_MACHINE,
+    no_recall: Annotated[
+        bool, typer.Option("--no-recall", help="Skip the landmarks: faster, but no recall, precision or oracle.")
+    ] = False,
+    seed: SeedOption = 0,
+    geometry: GeometryOption = DEFAULT_GEOMETRY,
+    device_budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            rich_help_panel=_ROOM,
+            help="Device memory for keys and values, e.g. 24GiB; a row over it is flagged and goes on.",
+        ),
+    ] = None,
+    host_budget: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", rich_help_panel=_ROOM, help="Host memory for the bank; the rest spills to disk."),
+    ] = None,
+    disk_budget: Annotated[
+        str | None, typer.Option(metavar="SIZE", rich_help_panel=_ROOM, help="Disk for the bank; 0 for no disk.")
+    ] = None,
+    when_full: Annotated[
+        WhenFull, typer.Option(rich_help_panel=_ROOM, help="What happens when neither host nor disk has room.")
+    ] = WhenFull.ERROR,
+    view_distance: ViewDistanceOption = None,
+    pose_noise: Annotated[
+        float,
+        typer.Option(
+            metavar="S",
+            rich_help_panel="The path",
+            help="Let policies see drifting poses: every motion off by this share of itself, e.g. 0.05.",
+        ),
+    ] = 0.0,
+    fps: FpsOption = None,
+    format: FormatOption = None,
+    json: JsonOption = None,
+    log: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object a step and row.")] = None,
+    plot: Annotated[str | None, typer.Option(metavar="FILE.png", help="Draw memory, speed, recall and path.")] = None,
+) -> None:
+    """See `HELP`."""
+    request = Request(
+        trajectory,
+        tuple(policy or (name for name in DEFAULT_POLICIES if name != "oracle" or not no_recall)),
+        geometry,
+        machine,
+        match,
+        view_distance,
+        fps,
+        format,
+        pose_noise,
+        seed,
+        not no_recall,
+        parse_size(device_budget, "--device-budget"),
+        parse_size(host_budget, "--host-budget"),
+        parse_size(disk_budget, "--disk-budget"),
+        when_full,
+        json,
+        log,
+        plot,
+    )
+    show(request, run(request))
+
+
+def run(request: Request) -> Outcome:
+    """Carry out a comparison and write its files.
+
+    Raises:
+        WorldKVError: anything the user can mend.
+    """
+    check_outputs(request.trajectory, [("--json", request.json), ("--log", request.log), ("--plot", request.plot)])
+    from worldkv.cli.contest import hold
+
+    outcome = hold(request)
+    if request.plot is not None:
+        from worldkv.cli.figure import draw_comparison
+
+        draw_comparison(request.plot, outcome)
+    if request.json is not None:
+        write_json(request.json, outcome.document)
+    return outcome
+
+
+def show(request: Request, outcome: Outcome) -> None:
+    """Print the table, unless standard output is taken by the JSON document."""
+    if request.json == STANDARD_OUTPUT:
+        return
+    from worldkv.cli.tables import print_comparison
+
+    print_comparison(outcome.document)
+    written: list[Any] = [name for name in (request.json, request.log, request.plot) if name is not None]
+    if written:
+        print(f"\nWritten: {', '.join(written)}")

@@ -1,0 +1,173 @@
+"""From a request to rows: what `compare` and `demo` do between reading options and printing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO
+
+from worldkv.cli.notes import comparison_notes
+from worldkv.cli.output import text_file
+from worldkv.cli.paths import LoadedPath, load_path
+from worldkv.cli.progress import Progress
+from worldkv.errors import SpecError
+
+if TYPE_CHECKING:
+    from worldkv.cli.compare import Request
+    from worldkv.engine import CacheEngine
+    from worldkv.geometry import CacheGeometry
+    from worldkv.sim import Contest, Entrant
+    from worldkv.sim.clock import StepTime
+    from worldkv.sim.compare import Comparison
+    from worldkv.sim.rollout import OnStep
+    from worldkv.state import StepRecord
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A comparison that was held.
+
+    Attributes:
+        path: the true path.
+        contest: what its rows shared.
+        comparison: the rows.
+        retrieved: ids retrieved at every step of each row by label; empty where nobody asked for a plot.
+        document: all of it as JSON.
+    """
+
+    path: LoadedPath
+    contest: Contest
+    comparison: Comparison
+    retrieved: dict[str, list[tuple[int, ...]]]
+    document: dict[str, Any]
+
+
+def hold(request: Request) -> Outcome:
+    """Run every policy of the request; the step log is written on the way.
+
+    Raises:
+        WorldKVError: anything the user can mend.
+    """
+    from worldkv.config import CacheConfig
+    from worldkv.landmarks import place_landmarks
+    from worldkv.sim import Contest, load_machine
+    from worldkv.sim.compare import compare
+    from worldkv.sim.report import comparison_document
+    from worldkv.spec import parse_geometry, parse_policy
+    from worldkv.tiers import TierLimits
+    from worldkv.trajectory.noise import with_pose_noise
+
+    geometry, machine = parse_geometry(request.geometry), load_machine(request.machine)
+    limits = TierLimits(request.host_budget, request.disk_budget, request.when_full.value)
+    config = CacheConfig(request.device_budget, "flag", limits)
+    entrants = parse_entrants(request.policies, geometry, config, recall=request.recall)
+    with Progress() as progress, ExitStack() as files:
+        progress.begin(f"reading {request.trajectory}")
+        path = load_path(
+            request.trajectory,
+            geometry,
+            format=request.format,
+            fps=request.fps,
+            view_distance=request.view_distance,
+        )
+        seen = with_pose_noise(path.chunked, request.pose_noise, seed=request.seed)
+        progress.begin("placing landmarks")
+        landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
+        oracle = parse_policy("oracle") if request.recall else None
+        contest = Contest(seen, geometry, machine, config, landmarks, oracle)
+        log = None if request.log is None else files.enter_context(text_file(request.log))
+        witness = Witness(progress, geometry, path.chunked.num_chunks, log, keep_retrieved=request.plot is not None)
+        comparison = compare(
+            contest,
+            entrants,
+            match_window_tokens=request.match == "window-tokens",
+            on_step=witness.watch if witness.is_needed else None,
+        )
+    document = comparison_document(contest, comparison, path.summary.revisit_share)
+    document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
+    document["pose_noise"], document["seed"] = request.pose_noise, request.seed
+    document["device_budget_bytes"] = request.device_budget
+    document["notes"] = comparison_notes(
+        document, contest, [row.entrant.label for row in comparison.rows if not row.entrant.policy.is_bounded]
+    )
+    return Outcome(path, contest, comparison, witness.retrieved, document)
+
+
+def parse_entrants(specs: Sequence[str], geometry: CacheGeometry, config: Any, *, recall: bool) -> list[Entrant]:
+    """The policies of a comparison, each with a label of its own, refused before anything runs if they cannot.
+
+    Raises:
+        SpecError, BudgetError: an unknown or unfit policy.
+    """
+    from worldkv.bounds import check_fits, check_policy_frames
+    from worldkv.policy import needs_of
+    from worldkv.signals import Signal
+    from worldkv.sim import Entrant
+    from worldkv.spec import parse_policy, split_spec
+
+    names = [split_spec(spec)[0].rpartition(":")[2] for spec in specs]
+    labels: list[str] = []
+    entrants: list[Entrant] = []
+    for spec, name in zip(specs, names, strict=True):
+        policy = parse_policy(spec, geometry)
+        check_policy_frames(policy, geometry)
+        check_fits(policy, geometry, config.window_budget_bytes)
+        if not recall and Signal.LANDMARKS in needs_of(policy):
+            raise SpecError(f"{spec} reads the landmarks that recall is measured on; leave --no-recall out")
+        label = name if names.count(name) == 1 else spec
+        labels.append(label)
+        if labels.count(label) > 1:
+            label = f"{label} #{labels.count(label)}"
+        given = frozenset(_as_field(key) for key in split_spec(spec)[1])
+        entrants.append(Entrant(label, policy, given))
+    return entrants
+
+
+def _as_field(key: str) -> str:
+    """The field that a key of a spec string sets: sizes may be given in chunks, fields count frames."""
+    return f"{key.removesuffix('_chunks')}_frames" if key.endswith("_chunks") else key
+
+
+@dataclass
+class Witness:
+    """What is noted of every step while the rows run: the log, the plot's retrievals, progress.
+
+    Attributes:
+        progress: told how far a row is.
+        geometry: the cache shape.
+        steps: steps of a row.
+        log: where step records go; None for nowhere.
+        keep_retrieved: whether `retrieved` is filled.
+        retrieved: ids retrieved at every step by label.
+    """
+
+    progress: Progress
+    geometry: CacheGeometry
+    steps: int
+    log: TextIO | None
+    keep_retrieved: bool
+    retrieved: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anybody wants to hear of single steps."""
+        return self.progress.is_shown or self.log is not None or self.keep_retrieved
+
+    def watch(self, label: str) -> OnStep:
+        """What a row named `label` calls after every step."""
+        from worldkv.sim.report import step_document
+
+        self.progress.begin(label, self.steps)
+        retrieved = self.retrieved.setdefault(label, []) if self.keep_retrieved else None
+
+        def note(engine: CacheEngine, record: StepRecord, spent: StepTime) -> None:
+            self.progress.reached(record.plan.step)
+            if retrieved is not None:
+                retrieved.append(record.plan.retrieved)
+            if self.log is not None:
+                entry = step_document(label, self.geometry, record, spent.seconds)
+                self.log.write(json.dumps(entry, allow_nan=False) + "\n")
+
+        return note

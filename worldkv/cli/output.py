@@ -1,0 +1,125 @@
+"""Where results go: files that are there whole or not at all, checked before the work starts."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from worldkv.errors import OutputError
+
+STANDARD_OUTPUT = "-"
+"""The file name that stands for standard output."""
+
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> None:
+    """Refuse files that could not be written in the end, before any work is done.
+
+    Args:
+        source: the trajectory the user named, which no output may replace.
+        outputs: option and file of each output; None for one that was not asked for.
+
+    Raises:
+        OutputError: a folder that is missing or not writable, something that is no plain file, the same file twice.
+    """
+    taken = {Path(source).expanduser().resolve(): "TRAJECTORY"}
+    for option, name in outputs:
+        if name is None or (name == STANDARD_OUTPUT and option == "--json"):
+            continue
+        path = Path(name).resolve()
+        if path in taken:
+            raise OutputError(f"{option} {name} is the same file as {taken[path]}; give it a name of its own")
+        taken[path] = option
+        if option == "--plot" and path.suffix.lower() not in PLOT_SUFFIXES:
+            raise OutputError(f"--plot {name} must end in {', '.join(PLOT_SUFFIXES)}; take a name such as plot.png")
+        _check_writable(f"{option} {name}", path)
+
+
+def _check_writable(what: str, path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise OutputError(f"{what} is a folder; name a file in it")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{what} is not a plain file; name a new or an ordinary one")
+        if not path.parent.is_dir():
+            raise OutputError(f"{what} cannot be written: there is no folder {path.parent}; make it or name another")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise OutputError(f"{what} is there and may not be written; make it writable or name another file")
+        handle, probe = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        os.unlink(probe)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(f"{what} cannot be written ({why}); name a file in a writable folder") from None
+
+
+def check_folder(option: str, name: str, source: str) -> None:
+    """Refuse a folder that could not be filled in the end; it may be there already or is made later.
+
+    Raises:
+        OutputError: a file is in its place, it or the nearest folder above is not writable, or it is the source.
+    """
+    folder = Path(name).resolve()
+    if folder == Path(source).expanduser().resolve():
+        raise OutputError(f"{option} {name} is the folder of TRAJECTORY itself; name another")
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OutputError(f"{option} {name} cannot be made: {folder} is no folder; name another")
+    _check_writable(f"{option} {name}", folder / "poses.npy")
+
+
+@contextmanager
+def text_file(name: str) -> Iterator[TextIO]:
+    """A text file to stream into: written beside its place and renamed at the end, removed on any failure.
+
+    Raises:
+        OutputError: the disk is full or the folder has gone.
+    """
+    path = Path(name).resolve()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            yield stream
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes it private; a result is for everybody
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OutputError(f"{name} cannot be written ({error.strerror}); check the disk") from None
+        raise
+
+
+def write_json(name: str, document: dict[str, Any]) -> None:
+    """The document as JSON into a file, or to standard output for `-`; numbers that are not finite become null."""
+    text = json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
+    if name == STANDARD_OUTPUT:
+        sys.stdout.write(text)
+    else:
+        write_bytes(name, text.encode())
+
+
+def write_bytes(name: str, content: bytes) -> None:
+    """The whole of a file, or nothing of it."""
+    from worldkv.trajectory.atomic import write_atomically
+
+    write_atomically(Path(name).resolve(), content)
+
+
+def finite(value: Any) -> Any:
+    """The same JSON value without NaN and infinities."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,82 @@
+"""`worldkv policies`: every policy, what it takes, needs and comes from."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worldkv.policy import Part
+
+HELP = """List every policy: its name, parameters with their defaults, what it needs to know, and where it comes from.
+
+Below them stand the parts that [cyan]composed:[/cyan] puts together, as in
+[cyan]composed:index=pose,selector=spread,least_gap_chunks=4[/cyan]. Sizes count latent frames; write
+[cyan]retrieved_chunks=6[/cyan] for [cyan]retrieved_frames=18[/cyan] where a chunk has three."""
+
+_SOURCE = re.compile(r"Source:\s*(?P<source>.+?)\.?(?:\s*\n\s*\n|\s*$)", re.DOTALL)
+_FIRST = re.compile(r"(?P<claim>.+?)(?:\.\s|\.?$)", re.DOTALL)
+
+
+def policies() -> None:
+    """See `HELP`."""
+    from worldkv.cli.tables import console
+    from worldkv.parts import PARTS
+    from worldkv.policy import Compression, CoverageIndex, CoverageSelector, EvictionRule, Index, Selector
+    from worldkv.spec import policy_classes
+
+    out = console()
+    for name, cls in policy_classes().items():
+        _print(name, cls)
+    kinds: dict[str, tuple[type[Part], ...]] = {
+        "index": (Index, CoverageIndex),
+        "selector": (Selector, CoverageSelector),
+        "eviction": (EvictionRule,),
+        "compression": (Compression,),
+    }
+    out.print("Parts of composed", style="bold")
+    for field, kind in kinds.items():
+        print()
+        for name, cls in PARTS.items():
+            if issubclass(cls, kind):
+                _print(f"{field}={name}", cls, is_part=True)
+
+
+def source_of(cls: type) -> str:
+    """What the `Source:` sentence of a docstring says, in one line; empty where there is none."""
+    found = _SOURCE.search(_paragraphs(cls))
+    return "" if found is None else " ".join(found["source"].split())
+
+
+def claim_of(cls: type) -> str:
+    """The first sentence of a docstring."""
+    found = _FIRST.match(_paragraphs(cls))
+    return "" if found is None else " ".join(found["claim"].split())
+
+
+def _paragraphs(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").split("\nAttributes:")[0].strip()
+
+
+def _print(name: str, cls: type[Part], *, is_part: bool = False) -> None:
+    from rich.text import Text
+
+    from worldkv.cli.tables import console
+    from worldkv.policy import needs_of
+    from worldkv.spec import parameters
+
+    out = console()
+    needs = ", ".join(sorted(signal.value for signal in needs_of(cls())))
+    lines = [
+        ("takes", ", ".join(f"{key}={value}" for key, value in parameters(cls).items())),
+        ("needs", needs),
+        ("from", source_of(cls)),
+    ]
+    text = Text.assemble((name, "bold cyan"), "  ", claim_of(cls))
+    out.print(text, soft_wrap=not out.is_terminal)
+    for key, value in lines:
+        if value:
+            out.print(Text.assemble(f"    {key}  ", (value, "dim" if key == "from" else "")), soft_wrap=True)
+    if not is_part:
+        print()

@@ -1,0 +1,72 @@
+"""Progress on standard error while something takes long, and only where somebody is looking."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+PATIENCE_SECONDS = 1.0
+"""Work that is done sooner shows nothing."""
+
+_REDRAW_SECONDS = 0.1
+
+
+class Progress:
+    """One line at the foot of the terminal that says what is going on; gone when the work is done.
+
+    It appears by itself once the work has taken a second. Source: this project.
+    """
+
+    def __init__(self) -> None:
+        """Nothing shown yet."""
+        self.is_shown = sys.stderr.isatty()
+        self._rich: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._started = time.monotonic()
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        """A new stretch of work, of `total` steps if that is known."""
+        if not self.is_shown:
+            return
+        bar = self._bar()
+        if self._task is not None:
+            bar.remove_task(self._task)
+        self._task = bar.add_task(what, total=total)
+        if time.monotonic() - self._started >= PATIENCE_SECONDS or total is None:
+            bar.start()
+
+    def reached(self, step: int) -> None:
+        """`step` steps of the stretch are done; cheap enough to be told of every one."""
+        if not self.is_shown or step % 16:
+            return
+        now = time.monotonic()
+        if now - self._drawn >= _REDRAW_SECONDS and now - self._started >= PATIENCE_SECONDS:
+            self._drawn = now
+            bar = self._bar()
+            bar.start()
+            if self._task is not None:
+                bar.update(self._task, completed=step)
+
+    def _bar(self) -> RichProgress:
+        if self._rich is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as RichProgress
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+            self._rich = RichProgress(*columns, console=Console(stderr=True), transient=True)
+        return self._rich

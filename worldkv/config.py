@@ -1,0 +1,53 @@
+"""What an engine is told once: the rollout's scene, and how much room its cache has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.landmarks import Landmarks
+from worldkv.signals import Signal
+from worldkv.tiers import TierLimits
+from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is true of a whole rollout.
+
+    Attributes:
+        field_of_view: full horizontal and vertical angle in degrees.
+        view_distance: how far the camera is taken to see, in the path's unit.
+        signals: signals the path carries with every chunk.
+        landmarks: the metric's landmarks, for oracles; None where nobody judges.
+        recorded_tokens: tokens a recorded run kept of each chunk `(chunks,)`, for compressions whose count depends on
+            the keys; None without a recording.
+    """
+
+    field_of_view: tuple[float, float] = DEFAULT_FIELD_OF_VIEW
+    view_distance: float = 1.0
+    signals: frozenset[Signal] = frozenset({Signal.POSE})
+    landmarks: Landmarks | None = None
+    recorded_tokens: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """How much room the cache has.
+
+    Attributes:
+        window_budget_bytes: most the window may hold, the current chunk included; None for no budget.
+        over_budget: "error" refuses a plan over it, "flag" lets it pass and notes the first step.
+        limits: capacities of host and disk.
+        staging_chunks: whole chunks of device memory kept for prefetching.
+        rewind_chunks: how many of the last chunks `rewind` can take back.
+    """
+
+    window_budget_bytes: int | None = None
+    over_budget: Literal["error", "flag"] = "error"
+    limits: TierLimits = TierLimits()
+    staging_chunks: int = 2
+    rewind_chunks: int = 0

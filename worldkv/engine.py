@@ -1,0 +1,323 @@
+"""The one driver: asks the policy, checks its answers, turns them into moves, keeps the books."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from worldkv.answers import NOTHING_LEAVES, Eviction, Retrieval
+from worldkv.asking import Asking
+from worldkv.backend import CacheBackend, Move, Traffic
+from worldkv.bank import bank_chunk, discard_chunk, shrink_chunk
+from worldkv.bounds import check_fits, check_policy_frames, check_signals
+from worldkv.chunks import ChunkTable
+from worldkv.config import CacheConfig, Scene
+from worldkv.errors import BudgetError, PolicyError
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy, needs_of
+from worldkv.signals import Measured, Signal, Viewpoint
+from worldkv.state import EngineState, StepPlan, StepRecord
+from worldkv.tiers import Tiers
+from worldkv.window import turn_staging, turn_window
+
+
+class Snapshot(NamedTuple):
+    """An engine's whole state; restore it as often as you like."""
+
+    table: ChunkTable
+    state: EngineState
+    backend: Any
+
+
+class _Checkpoint(NamedTuple):
+    """How to undo one step: its state before, the table's length and overwritten values, the backend's state."""
+
+    state: EngineState
+    length: int
+    journal: list[tuple[str, int, Any]]
+    backend: Any
+
+
+class CacheEngine:
+    """Runs one rollout's cache: `begin`, (after the first pass `refine`,) `commit`, once a chunk.
+
+    Source: this project. Not thread-safe; one engine is one rollout.
+
+    Attributes:
+        table: what is known of every chunk.
+        state: what changes beside it.
+    """
+
+    def __init__(
+        self,
+        policy: CachePolicy,
+        geometry: CacheGeometry,
+        backend: CacheBackend,
+        config: CacheConfig | None = None,
+        scene: Scene | None = None,
+    ) -> None:
+        """An empty cache under `policy`.
+
+        Raises:
+            SpecError: the policy's frames are not whole chunks of this geometry.
+            SignalError: the policy needs a signal that neither the path nor the backend supplies.
+            BudgetError: the window budget does not hold even what the policy pins and the current chunk.
+        """
+        self.policy, self.geometry, self.backend = policy, geometry, backend
+        self.config, self.scene = config or CacheConfig(), scene or Scene()
+        self.needs = needs_of(policy)
+        self._asking = Asking(policy, geometry, backend, self.config, self.scene)
+        check_policy_frames(policy, geometry)
+        check_signals(policy, self.needs, self.scene.signals | backend.supplies)
+        check_fits(policy, geometry, self.config.window_budget_bytes)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the rollout: as new."""
+        self.table = ChunkTable(self.geometry, self.needs)
+        self.state = EngineState(Tiers(self.config.limits))
+        self.backend.reset()
+        self._traffic = self.backend.traffic()
+        self._open: tuple[Viewpoint, StepPlan] | None = None
+        self._history: collections.deque[_Checkpoint] = collections.deque(maxlen=self.config.rewind_chunks + 1)
+
+    # ------------------------------------------------------------------ the step
+
+    def begin(self, viewpoint: Viewpoint) -> StepPlan:
+        """Ask what to retrieve for `viewpoint` and bring the window there.
+
+        A policy asked after the first pass keeps its last retrieval until `refine`.
+
+        Raises:
+            PolicyError: a step is open already, or the answer breaks the contract.
+            BudgetError: the plan does not fit the window budget (nothing has moved).
+        """
+        if self._open is not None:
+            raise PolicyError(f"step {self._open[1].step} is still open; commit it before the next begin")
+        if self.state.bank_count and self.policy.asked_at == "begin":
+            plan = self._turn(self._asking.retrieval(self.table, self.state, viewpoint), None)
+        else:
+            plan = self._turn(None, None)
+        self.state.tiers.device.take(self.geometry.chunk_bytes)
+        self._open = viewpoint, plan
+        return plan
+
+    def refine(self, summary: Any) -> StepPlan:
+        """Ask again after the first pass, with the step's own queries, and apply the difference.
+
+        Args:
+            summary: mean query of the first pass `(layers, kv_heads, head_dim)`, or None if not measured.
+
+        Raises:
+            PolicyError: no step is open or the answer breaks the contract.
+            BudgetError: as in `begin`.
+        """
+        if self._open is None:
+            raise PolicyError("refine comes after begin and before commit; no step is open")
+        viewpoint, plan = self._open
+        if self.policy.asked_at == "first_pass" and self.state.bank_count:
+            self.state.summary = summary
+            plan = self._turn(self._asking.retrieval(self.table, self.state, viewpoint), plan)
+            self._open = viewpoint, plan
+        return plan
+
+    def commit(self, measured: Measured | None = None) -> StepRecord:
+        """The clean pass is done: the chunk enters the window, then the policy says who leaves.
+
+        Args:
+            measured: what the model measured during the step.
+
+        Raises:
+            PolicyError: no step is open, or an answer breaks the contract.
+            BudgetError: an evicted chunk fits nowhere in the bank; rewind or restore to go on.
+        """
+        if self._open is None:
+            raise PolicyError("commit without begin; no step is open")
+        viewpoint, plan = self._open
+        geometry, state = self.geometry, self.state
+        chunk = self.table.append(viewpoint, measured)
+        self.backend.commit(chunk, geometry.chunk_bytes)
+        state.counts.produced += geometry.chunk_tokens
+        state.counts.window += geometry.chunk_tokens
+        state.admit(chunk, self.table)
+        if measured is not None:
+            self._remember(measured, plan)
+        eviction = self._asking.eviction(self.table, state)
+        kept: tuple[int, ...] = ()
+        forgotten: list[int] = []
+        if eviction is not NOTHING_LEAVES:
+            kept, forgotten = self._evict(eviction)
+        traffic = self.backend.traffic()
+        moved = _NO_TRAFFIC if traffic == self._traffic else traffic.since(self._traffic)
+        self._traffic = traffic
+        self._open = None
+        discarded = (*eviction.discard, *forgotten)
+        return StepRecord(plan, eviction.bank, kept, discarded, tuple(eviction.shrink), moved)
+
+    # ------------------------------------------------------------------ going back
+
+    def snapshot(self) -> Snapshot:
+        """The rollout as it stands between two steps."""
+        self._refuse_open("snapshot")
+        return Snapshot(self.table.copy(), self.state.copy(), self.backend.snapshot())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to `snapshot`; what `rewind` could take back is forgotten."""
+        self.table, self.state = snapshot.table.copy(), snapshot.state.copy()
+        self.backend.restore(snapshot.backend)
+        self._traffic = self.backend.traffic()
+        self._open = None
+        self._history.clear()
+
+    def rewind(self, chunks: int) -> None:
+        """Take back the last `chunks` commits, exactly; an open step is abandoned first (`rewind(0)` only that).
+
+        Raises:
+            PolicyError: more than `config.rewind_chunks` or than were committed.
+        """
+        steps = chunks + (self._open is not None)
+        if not 0 <= chunks <= self.config.rewind_chunks or steps > len(self._history):
+            raise PolicyError(
+                f"cannot rewind {chunks} chunks of {len(self.table)}; at most rewind_chunks = "
+                f"{self.config.rewind_chunks} since the last restore are remembered, raise it or take a snapshot"
+            )
+        for _ in range(steps):
+            checkpoint = self._history.pop()
+            self.table.undo(checkpoint.journal, checkpoint.length)
+            self.state = checkpoint.state
+            backend = checkpoint.backend
+        if steps:
+            self.backend.restore(backend)
+            self._traffic = self.backend.traffic()
+            self._open = None
+
+    def fork(self) -> CacheEngine:
+        """A second rollout that continues from here on its own; the bank is shared."""
+        self._refuse_open("fork")
+        twin = object.__new__(CacheEngine)
+        twin.__dict__.update(self.__dict__)
+        twin.table, twin.state, twin.backend = self.table.copy(), self.state.copy(), self.backend.fork()
+        twin._traffic = twin.backend.traffic()
+        twin._asking = Asking(self.policy, self.geometry, twin.backend, self.config, self.scene)
+        twin._history = collections.deque(maxlen=self._history.maxlen)
+        return twin
+
+    def _refuse_open(self, what: str) -> None:
+        if self._open is not None:
+            raise PolicyError(f"{what} between steps only; commit step {self._open[1].step} first")
+
+    def _checkpoint(self) -> None:
+        state, length = self.state, len(self.table)
+        self.state = state.copy()
+        self._history.append(_Checkpoint(state, length, self.table.start_journal(), self.backend.snapshot()))
+
+    # ------------------------------------------------------------------ moving
+
+    def _turn(self, retrieval: Retrieval | None, first: StepPlan | None) -> StepPlan:
+        """Apply the difference to what `retrieval` asks for.
+
+        Args:
+            retrieval: the policy's answer; None where it was not asked, and then what is resident stays.
+            first: the plan of the same step's begin, None at begin.
+        """
+        table, geometry = self.table, self.geometry
+        wanted = self.state.resident if retrieval is None else retrieval.ids
+        window_bytes = self.state.home_bytes + geometry.chunk_bytes
+        tokens = self.state.counts.window + geometry.chunk_tokens
+        for chunk in wanted:
+            window_bytes += table.columns["window_bytes"].item(chunk)
+            tokens += table.columns["tokens"].item(chunk)
+        budget = self.config.window_budget_bytes
+        over = budget is not None and window_bytes > budget
+        if over and self.config.over_budget == "error":
+            raise BudgetError(
+                f"{type(self.policy).__name__} wants {window_bytes} bytes in the window at step {len(table)}, over the "
+                f"budget of {budget}; retrieve less, keep fewer tokens or raise the budget"
+            )
+        if first is None and self.config.rewind_chunks:
+            self._checkpoint()
+        state = self.state
+        if over and state.over_budget_at is None:
+            state.over_budget_at = len(table) + 1
+        newest = len(table) - 1
+        arrives = first is None and newest >= 0 and newest not in state.leaving
+        change = turn_window(state, table, wanted)
+        moves = change.moves
+        if retrieval is not None:
+            if state.staged or retrieval.next_ids:
+                staging = self.config.staging_chunks * geometry.chunk_bytes
+                moves += turn_staging(state, table, retrieval.next_ids or (), staging)
+            self._note_use(retrieval)
+        if moves:
+            self.backend.apply(moves)
+        ids = state.window_ids
+        if wanted:
+            ids = np.sort(np.concatenate([ids, np.asarray(wanted, np.int64)]))
+        if first is None:
+            first = _NO_PLAN
+        staged = sum(state.staged.values())
+        return StepPlan(
+            len(table),
+            ids,
+            tokens,
+            window_bytes + staged,
+            wanted,
+            first.entered + ((newest,) if arrives else ()) + change.entered,
+            first.changed + change.changed,
+            first.left + change.left,
+            first.fetched_bytes + change.fetched_bytes,
+            first.fetched_disk_bytes + change.fetched_disk_bytes,
+            over or first.over_budget,
+        )
+
+    def _note_use(self, retrieval: Retrieval) -> None:
+        state, step = self.state, len(self.table)
+        used = self.table.columns["times_retrieved"]
+        for chunk in retrieval.ids:
+            self.table.write("last_used", chunk, step)
+            self.table.write("times_retrieved", chunk, used[chunk] + 1)
+        state.resident = retrieval.ids
+        state.planned = retrieval.next_ids or ()
+        if retrieval.refreshed:
+            state.last_refresh = step
+
+    # ------------------------------------------------------------------ eviction
+
+    def _remember(self, measured: Measured, plan: StepPlan) -> None:
+        if measured.query_summary is not None:
+            self.state.summary = measured.query_summary
+        if Signal.ATTENTION_MASS in self.needs and measured.attention_mass is not None:
+            mass = self.table.columns["attention_mass"]
+            for chunk, received in zip(plan.attended, measured.attention_mass, strict=True):
+                self.table.write("attention_mass", chunk, mass[chunk] + received)
+
+    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], list[int]]:
+        """Carry out an eviction; the tokens kept of each banked chunk, and the ids forgotten for them."""
+        state, table = self.state, self.table
+        gone = (*eviction.bank, *eviction.discard)
+        moves: list[Move] = []
+        kept: list[int] = []
+        forgotten: list[int] = []
+        for chunk, keep in eviction.shrink.items():
+            moves.append(shrink_chunk(state, table, chunk, keep))
+        for chunk in eviction.discard:
+            discard_chunk(state, table, chunk)
+        for chunk in eviction.bank:
+            keep = self._asking.keep(table, chunk)
+            more, lost = bank_chunk(state, table, chunk, keep)
+            moves += more
+            forgotten += lost
+            kept.append(keep.count)
+        state.shrunk = tuple(eviction.shrink)
+        if gone:
+            state.release(gone)
+        if moves:
+            self.backend.apply(moves)
+        return tuple(kept), forgotten
+
+
+_NO_TRAFFIC = Traffic()
+_NO_PLAN = StepPlan(0, np.empty(0, np.int64), 0, 0, (), (), (), (), 0, 0, False)
+"""What a step adds to when it has not been turned yet."""

@@ -1,0 +1,112 @@
+"""The shape of a model's KV cache: frames and tokens to bytes, and presets by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+
+from worldkv.errors import SpecError
+
+
+@dataclass(frozen=True)
+class CacheGeometry:
+    """What one model caches per latent frame and per chunk.
+
+    Every conversion between frames, tokens and bytes goes through here, so that the simulator and
+    a real backend count the same things. Source: this project; preset sizes from the papers named
+    beside them.
+
+    Attributes:
+        layers: transformer layers that cache keys and values.
+        heads: query heads a layer.
+        kv_heads: key/value heads a layer; fewer than `heads` for grouped queries.
+        head_dim: channels a head.
+        frame_rows: token rows of one latent frame.
+        frame_columns: token columns of one latent frame.
+        frames_per_chunk: latent frames generated and cached together.
+        itemsize: bytes of one cached number (2 for bf16 and fp16).
+        temporal_stride: video frames that become one latent frame.
+        rope_frames: latent-frame positions in the model's rotary table.
+        name: the preset's name, or `custom`.
+    """
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    frame_rows: int
+    frame_columns: int
+    frames_per_chunk: int = 3
+    itemsize: int = 2
+    temporal_stride: int = 4
+    rope_frames: int = 1024
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "name" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise SpecError(f"geometry {field.name} must be a whole number of at least 1, got {value!r}")
+        if self.heads % self.kv_heads:
+            raise SpecError(f"geometry heads must be a multiple of kv_heads, got {self.heads} and {self.kv_heads}")
+        if self.head_dim % 2:
+            raise SpecError(f"geometry head_dim must be even (rotary pairs), got {self.head_dim}")
+
+    @cached_property
+    def tokens_per_frame(self) -> int:
+        """Tokens of one latent frame."""
+        return self.frame_rows * self.frame_columns
+
+    @cached_property
+    def chunk_tokens(self) -> int:
+        """Tokens of one whole chunk."""
+        return self.tokens_per_frame * self.frames_per_chunk
+
+    @cached_property
+    def token_bytes(self) -> int:
+        """Bytes of one token's keys and values over all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * self.itemsize
+
+    @cached_property
+    def chunk_bytes(self) -> int:
+        """Bytes of one whole chunk's keys and values over all layers."""
+        return self.chunk_tokens * self.token_bytes
+
+    @cached_property
+    def video_frames_per_chunk(self) -> int:
+        """Video frames a chunk shows."""
+        return self.frames_per_chunk * self.temporal_stride
+
+    def chunks_of(self, frames: int, what: str) -> int:
+        """Latent frames as whole chunks.
+
+        Args:
+            frames: latent frames.
+            what: the parameter's name, for the error.
+
+        Raises:
+            SpecError: `frames` is not a multiple of `frames_per_chunk`.
+        """
+        chunks, rest = divmod(frames, self.frames_per_chunk)
+        if rest:
+            lower = chunks * self.frames_per_chunk
+            raise SpecError(
+                f"{what} must be whole chunks of {self.frames_per_chunk} latent frames, got {frames}; "
+                f"take {lower} or {lower + self.frames_per_chunk}"
+            )
+        return chunks
+
+
+PRESETS: dict[str, CacheGeometry] = {
+    # LingBot-World-Fast, 14B class: 40 layers, dim 5120; 480x832 is 30 x 52 patches, 720x1280 is 45 x 80.
+    "lingbot-world-fast-480p": CacheGeometry(40, 40, 40, 128, 30, 52, name="lingbot-world-fast-480p"),
+    "lingbot-world-fast-720p": CacheGeometry(40, 40, 40, 128, 45, 80, name="lingbot-world-fast-720p"),
+    # Wan 2.1 1.3B class: 30 layers, 12 heads of 128.
+    "wan-1.3b-480p": CacheGeometry(30, 12, 12, 128, 30, 52, name="wan-1.3b-480p"),
+    # Matrix-Game-2: 352x640, 880 tokens a latent frame.
+    "matrix-game-2": CacheGeometry(30, 12, 12, 128, 22, 40, name="matrix-game-2"),
+    # Small enough for a test on one core.
+    "tiny": CacheGeometry(2, 2, 2, 16, 4, 4, itemsize=4, name="tiny"),
+}
+"""Geometries by name."""

@@ -1,0 +1,172 @@
+"""Frustum coverage: which banked chunks saw the parts of this view that the window does not show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.errors import SpecError
+from worldkv.parts.select import best_rows
+from worldkv.policy import CoverageIndex
+from worldkv.pose import Array, frustum_tangents
+from worldkv.signals import ChunkPose, Signal
+from worldkv.views import BankView, Query
+
+FACING_COSINE = 0.5
+"""A surface shows itself to cameras within 60 degrees of its normal."""
+SAME_SIDE_COSINE = np.cos(np.deg2rad(30))
+"""A window camera this close in direction to the query's sees whatever side of a point the query sees."""
+MOST_POINTS = 1_000
+COLUMNS = 4_096
+"""Columns that weighted points are dealt out to."""
+SPARE = 8
+"""The nearest candidates have SPARE, SPARE - 1, ... columns of their own: ties and left-over room go to them."""
+MARGIN = 1.1
+"""Two chunks share no view with mean positions more than twice the view distance apart, and a bit for motion."""
+
+
+@dataclass(frozen=True)
+class FrustumIndex(CoverageIndex):
+    """Points in the query's frustum that no window chunk shows, and which banked chunks saw each from the right side.
+
+    A fixed low-discrepancy sample of image points and depths is carried along with the query's frames. A surface at a
+    point could face any camera that has seen it: `normals` facings are drawn for each, a camera at distance d with
+    weight 1/d^2 (a camera's own sight lines thin out like that), and those turned away from the query or visible to the
+    window are dropped. Poses, field of view and view distance are all it reads; walls are unknown to it. Source: this
+    project, from the frustum-overlap rules of arXiv 2504.12369 and 2512.14614.
+
+    Attributes:
+        points: points sampled in the query's frustum, at most 1,000.
+        normals: facings tried for each point.
+        nearest_chunks: candidates looked at, those whose view centres lie nearest the query's.
+        keep_ratio: what a frame other than its chunk's anchor is worth: the share of it that the bank keeps.
+        seed: seed of the sample.
+    """
+
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.POSE})
+
+    points: int = MOST_POINTS
+    normals: int = 16
+    nearest_chunks: int = 256
+    keep_ratio: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.points <= MOST_POINTS:
+            raise SpecError(f"points must be 1 to {MOST_POINTS}, got {self.points}")
+        for name in ("normals", "nearest_chunks"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.keep_ratio <= 1:
+            raise SpecError(f"keep_ratio must be in (0, 1], got {self.keep_ratio}")
+        if self.seed < 0:
+            raise SpecError(f"seed must be at least 0, got {self.seed}")
+
+    def coverage(self, query: Query, bank: BankView) -> NDArray[np.bool_]:
+        """See `CoverageIndex.coverage`; a point may stand several times, as its weight asks.
+
+        A point seen by an anchor frame is worth 1, one seen by a later frame only `keep_ratio`: as columns, what
+        anchors saw at weight 1 - keep_ratio beside what any frame saw at weight keep_ratio.
+        """
+        assert query.pose is not None
+        poses, window = bank.poses, query.window.poses
+        rows = self._candidates(query.pose, query.view_distance, poses.positions, poses.rotations)
+        covered = np.zeros((len(bank), COLUMNS + SPARE * (SPARE + 1) // 2), np.bool_)
+        start = COLUMNS
+        for rank, row in enumerate(rows[:SPARE]):
+            covered[row, start : start + SPARE - rank] = True
+            start += SPARE - rank
+        draw = np.random.default_rng(self.seed)
+        points, sight, depths = self._sample(query, query.pose, draw)
+        shown = _look(points, window.frame_positions, window.frame_rotations, query)
+        open_points = ~(shown.seen & (np.einsum("fpi,pi->fp", shown.back, -sight) >= SAME_SIDE_COSINE)).any(axis=0)
+        points, sight, depths = points[open_points], sight[open_points], depths[open_points]
+        shown = shown.only(open_points)
+        past = _look(points, poses.frame_positions[rows], poses.frame_rotations[rows], query)
+        facings, weights = self._facings(past, sight, depths, draw)
+        counts = np.einsum("jpi,pi->jp", facings, -sight) >= FACING_COSINE
+        counts &= past.seen.any(axis=0)
+        for seen, back in zip(shown.seen, shown.back, strict=True):
+            counts &= ~(seen & (np.einsum("jpi,pi->jp", facings, back) >= FACING_COSINE))
+        which, point = np.nonzero(counts)
+        if len(point) == 0:
+            return covered
+        facing = facings[which, point]
+        seen = past.seen[:, point] & (np.einsum("fpi,pi->fp", past.back[:, point], facing) >= FACING_COSINE)
+        by_chunk = seen.reshape(len(rows), -1, len(point))
+        columns = np.concatenate([by_chunk[:, 0], by_chunk.any(axis=1)], axis=1)
+        weight = np.concatenate([(1 - self.keep_ratio) * weights[point], self.keep_ratio * weights[point]])
+        covered[rows, :COLUMNS] = columns[:, _resampled(weight)]
+        return covered
+
+    def _candidates(self, pose: ChunkPose, reach: float, positions: Array, rotations: Array) -> NDArray[np.intp]:
+        """Rows near enough to share a view, at most `nearest_chunks`, nearest view centre first."""
+        apart = positions - pose.position
+        rows = np.flatnonzero(np.einsum("ij,ij->i", apart, apart) <= (2 * MARGIN * reach) ** 2)
+        offset = apart[rows] + 0.5 * reach * (rotations[rows, :, 2] - pose.rotation[:, 2])
+        return rows[best_rows(-np.einsum("ij,ij->i", offset, offset), self.nearest_chunks)]
+
+    def _sample(self, query: Query, pose: ChunkPose, draw: np.random.Generator) -> tuple[Array, Array, Array]:
+        """World points, unit sight lines towards them `(points, 3)` and depths `(points,)`, even in depth."""
+        step = 1.2207440846057596 ** -np.arange(1.0, 4.0)  # the R3 sequence's irrational steps
+        cube = (np.arange(1, self.points + 1)[:, None] * step + draw.uniform(size=3)) % 1.0
+        rays = np.ones((self.points, 3))
+        rays[:, :2] = (2 * cube[:, :2] - 1) * frustum_tangents(query.field_of_view)
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        frame = np.arange(self.points) % len(pose.frame_positions)
+        sight = np.einsum("nij,nj->ni", pose.frame_rotations[frame], rays)
+        depths = np.maximum(cube[:, 2], 1e-9) * query.view_distance
+        return pose.frame_positions[frame] + sight * depths[:, None], sight, depths
+
+    def _facings(self, past: _Looks, sight: Array, depths: Array, draw: np.random.Generator) -> tuple[Array, Array]:
+        """Facings `(normals, points, 3)` drawn among the cameras that saw each point, and each point's weight."""
+        frames, points = past.seen.shape
+        own = 1.0 / depths**2
+        share = np.vstack([np.where(past.seen, 1.0 / past.squared, 0.0), own])
+        total = share.sum(axis=0)
+        strata = (np.arange(self.normals)[:, None] + draw.uniform(size=(self.normals, points))) / self.normals
+        ladder = np.cumsum(share, axis=0)
+        source = np.stack([(ladder < level).sum(axis=0) for level in strata * total])
+        back = np.concatenate([past.back, -sight[None]])
+        return back[np.minimum(source, frames), np.arange(points)], total / own
+
+
+class _Looks(NamedTuple):
+    """What a set of frames sees of a set of points.
+
+    Attributes:
+        seen: in the frustum and within range `(frames, points)`.
+        back: unit vectors from each point to each camera `(frames, points, 3)`.
+        squared: squared distances `(frames, points)`.
+    """
+
+    seen: NDArray[np.bool_]
+    back: Array
+    squared: Array
+
+    def only(self, points: NDArray[np.bool_]) -> _Looks:
+        """The same for some of the points."""
+        return _Looks(self.seen[:, points], self.back[:, points], self.squared[:, points])
+
+
+def _look(points: Array, frame_positions: Array, frame_rotations: Array, query: Query) -> _Looks:
+    """What frames at `(chunks, frames, 3)` and `(chunks, frames, 3, 3)` see of `points`."""
+    positions, rotations = frame_positions.reshape(-1, 1, 3), frame_rotations.reshape(-1, 3, 3)
+    offset = points[None] - positions
+    local = offset @ rotations
+    squared = np.maximum(np.einsum("fpi,fpi->fp", offset, offset), 1e-18)
+    tangent_x, tangent_y = frustum_tangents(query.field_of_view)
+    depth = local[..., 2]
+    seen = (depth > 0) & (squared <= query.view_distance**2)
+    seen &= (np.abs(local[..., 0]) <= tangent_x * depth) & (np.abs(local[..., 1]) <= tangent_y * depth)
+    return _Looks(seen, offset / -np.sqrt(squared)[..., None], squared)
+
+
+def _resampled(weights: Array) -> NDArray[np.intp]:
+    """`COLUMNS` indices that stand as often as their weights ask: systematic resampling."""
+    ladder = np.cumsum(weights)
+    found: NDArray[np.intp] = np.searchsorted(ladder, (np.arange(COLUMNS) + 0.5) / COLUMNS * ladder[-1])
+    return found

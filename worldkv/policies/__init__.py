@@ -1,0 +1,10 @@
+"""Cache policies, one a file."""
+
+from worldkv.policies.composed import Composed as Composed
+from worldkv.policies.drop_oldest import DropOldest as DropOldest
+from worldkv.policies.frustum_coverage import FrustumCoverage as FrustumCoverage
+from worldkv.policies.full_kv import FullKV as FullKV
+from worldkv.policies.oracle import Oracle as Oracle
+from worldkv.policies.random import RandomRetrieval as RandomRetrieval
+from worldkv.policies.sliding_window import SlidingWindow as SlidingWindow
+from worldkv.policies.worldkv import WorldKV as WorldKV

@@ -1,0 +1,30 @@
+"""Full KV: keep everything, attend everything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, Retrieval
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.policy import CachePolicy
+from worldkv.views import BankView, ChunkView, Query, WindowView
+
+
+@dataclass(frozen=True)
+class FullKV(CachePolicy):
+    """Every chunk stays in the window; memory and time grow with the rollout. Source: the models' own default."""
+
+    is_bounded: ClassVar[bool] = False
+
+    def evict(self, window: WindowView) -> Eviction:
+        """See `CachePolicy.evict`."""
+        return NOTHING_LEAVES
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        """See `CachePolicy.retrieve`."""
+        return NOTHING_RETRIEVED
+
+    def compress(self, chunk: ChunkView) -> Keep:
+        """See `CachePolicy.compress`; never asked, since nothing is banked."""
+        return WholeChunk().keep(chunk)

@@ -1,0 +1,195 @@
+"""The policy interface: one abstract class with three questions, and the parts that answer them.
+
+A policy decides, the engine carries out. Policies and parts are frozen dataclasses of hyper-parameters and pure
+functions of the views they are handed; whatever changes during a rollout is a column or field of a view.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.answers import Eviction, Ids, Keep, RaggedKeep, Retrieval
+from worldkv.errors import SignalError
+from worldkv.geometry import CacheGeometry
+from worldkv.pose import Array
+from worldkv.signals import Signal
+from worldkv.views import BankView, ChunkView, Query, WindowView
+
+NO_IDS: Ids = np.empty(0, np.int64)
+"""No chunks."""
+
+
+class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is what they share)
+    """Anything a policy is built of.
+
+    Attributes:
+        needs: signals it reads; reading another raises `SignalError`.
+    """
+
+    needs: ClassVar[frozenset[Signal]] = frozenset()
+
+    def parts(self) -> tuple[Part, ...]:
+        """The parts it holds: by default the values of its dataclass fields that are parts."""
+        if not dataclasses.is_dataclass(self):
+            return ()
+        values = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return tuple(value for value in values if isinstance(value, Part))
+
+
+def needs_of(part: Part) -> frozenset[Signal]:
+    """The signals that `part` and everything it holds read."""
+    return type(part).needs.union(*(needs_of(inner) for inner in part.parts()))
+
+
+class CachePolicy(Part):
+    """Decides which chunks stay, which come back and which of their tokens are worth keeping.
+
+    Attributes:
+        asked_at: "begin" (before the first denoise pass) or "first_pass" (after it, with the step's own queries).
+        ragged: whether `compress` may answer with different counts per layer and head.
+        is_bounded: whether its window stops growing.
+    """
+
+    asked_at: ClassVar[Literal["begin", "first_pass"]] = "begin"
+    ragged: ClassVar[bool] = False
+    is_bounded: ClassVar[bool] = True
+
+    @abstractmethod
+    def evict(self, window: WindowView) -> Eviction:
+        """Who leaves the window after a commit.
+
+        Args:
+            window: every chunk at home in the window, the one just committed included.
+
+        Returns:
+            Who goes to the bank, who is gone for good, who is shrunk in place; all others stay.
+        """
+
+    @abstractmethod
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        """Which banked chunks the step attends beside the window.
+
+        Args:
+            query: the step's view and what the engine remembers.
+            bank: every banked chunk.
+
+        Returns:
+            The whole set wanted, best first; the engine moves only what is not already there.
+        """
+
+    @abstractmethod
+    def compress(self, chunk: ChunkView) -> Keep | RaggedKeep:
+        """Which tokens of a chunk on its way to the bank are stored.
+
+        Args:
+            chunk: the chunk; its `keys` are None in the simulator, where counts per latent frame are enough.
+        """
+
+    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
+        """Ids that it promises never to evict with `step` chunks committed (sink, recent, reference frames)."""
+        return NO_IDS
+
+    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
+        """The same policy sized so that a step attends at most `window_tokens`, its own chunk included.
+
+        None (the default) where the policy's size is its own business.
+        """
+        return None
+
+    @property
+    def positions(self) -> Literal["absolute", "rebased"]:
+        """Rotary positions of retrieved keys: as generated, or moved to just before the recent window."""
+        return "absolute"
+
+
+class EvictionRule(Part):
+    """Who leaves the window, as a part."""
+
+    @abstractmethod
+    def evict(self, window: WindowView) -> Eviction:
+        """See `CachePolicy.evict`."""
+
+    @abstractmethod
+    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
+        """See `CachePolicy.pinned`."""
+
+
+class Index(Part):
+    """Scores every banked chunk against the step's view, all at once."""
+
+    @abstractmethod
+    def scores(self, query: Query, bank: BankView) -> Array:
+        """How much each row of `bank` should come back: `(chunks,)`, finite, higher = fetch."""
+
+
+class CoverageIndex(Part):
+    """Says which points of interest each banked chunk covers."""
+
+    @abstractmethod
+    def coverage(self, query: Query, bank: BankView) -> NDArray[np.bool_]:
+        """Points each row of `bank` covers: `(chunks, points)`."""
+
+
+class Selector(Part):
+    """Picks chunks by their scores."""
+
+    @abstractmethod
+    def select(self, scores: Array, query: Query, bank: BankView, chunks: int) -> Ids:
+        """Rows of `bank` to fetch, best first.
+
+        Args:
+            scores: one score a row `(chunks,)`.
+            query: the step's query.
+            bank: the rows scored.
+            chunks: rows to pick at most.
+        """
+
+
+class CoverageSelector(Part):
+    """Picks chunks by what they cover together."""
+
+    @abstractmethod
+    def select(self, coverage: NDArray[np.bool_], query: Query, bank: BankView, chunks: int) -> Ids:
+        """Rows of `bank` to fetch, best first; `coverage` is `(chunks, points)`, the rest as in `Selector.select`."""
+
+
+class Compression(Part):
+    """Which tokens of a chunk the bank stores.
+
+    Attributes:
+        data_dependent: whether the *count* kept depends on the keys, so that the simulator has to replay a recording.
+    """
+
+    data_dependent: ClassVar[bool] = False
+
+    @abstractmethod
+    def kept_tokens(self, chunk: ChunkView) -> Keep:
+        """The closed form: how many tokens of each latent frame are kept, without looking at keys."""
+
+    @abstractmethod
+    def keep(self, chunk: ChunkView) -> Keep | RaggedKeep:
+        """The real choice, by `chunk.keys`; its count equals `kept_tokens`' unless `data_dependent`."""
+
+
+def compressed(rule: Compression, chunk: ChunkView) -> Keep | RaggedKeep:
+    """What `rule` keeps of `chunk`: the real choice where there are keys, else the closed form or the recording.
+
+    Raises:
+        SignalError: the count depends on keys and there are neither keys nor a recording.
+    """
+    if chunk.keys is not None:
+        return rule.keep(chunk)
+    if not rule.data_dependent:
+        return rule.kept_tokens(chunk)
+    if chunk.recorded_tokens is None:
+        raise SignalError(
+            f"{type(rule).__name__} keeps a number of tokens that depends on real keys; "
+            "give the simulator a recorded run, or use the torch backend"
+        )
+    share = chunk.recorded_tokens / chunk.tokens
+    return Keep(chunk.recorded_tokens, tuple(tokens * share for tokens in chunk.frame_tokens))

@@ -1,0 +1,83 @@
+"""SE(3) arithmetic on arrays: means, angles, frusta.
+
+Poses are camera-to-world in the OpenCV convention (x right, y down, z forward): a position `(..., 3)` in the
+path's own unit and a rotation matrix `(..., 3, 3)` whose columns are the camera's axes in the world.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def orthonormalise(matrices: Array) -> Array:
+    """The rotations nearest to `matrices` (..., 3, 3) in the Frobenius norm, by SVD."""
+    u, _, vt = np.linalg.svd(matrices)
+    sign = np.sign(np.linalg.det(u @ vt))
+    u = u.copy()
+    u[..., :, 2] *= sign[..., None]
+    return np.asarray(u @ vt)
+
+
+def chordal_mean(rotations: Array, axis: int = -3) -> Array:
+    """The rotation whose summed squared chordal distance to `rotations` (..., n, 3, 3) is least."""
+    return orthonormalise(rotations.mean(axis=axis))
+
+
+def geodesic_angles(rotations: Array, reference: Array) -> Array:
+    """Angles in radians between each of `rotations` (n, 3, 3) and `reference` (3, 3).
+
+    By atan2 of the skew part against the trace: exact near 0 and near pi, where arccos of the trace loses half
+    its digits and equal poses on scripted paths would be told apart by rounding.
+    """
+    trace, skew = _trace_and_skew(rotations, reference)
+    return np.arctan2(skew, trace - 1.0)
+
+
+def trace_angles(matrices: Array, reference: Array) -> Array:
+    """arccos((tr(A^T B) - 1) / 2) in radians, clipped, for `matrices` (n, 3, 3) that need not be rotations."""
+    trace = matrices.reshape(-1, 9) @ reference.reshape(9)
+    return np.arccos(np.clip((trace - 1.0) / 2.0, -1.0, 1.0))
+
+
+def _trace_and_skew(rotations: Array, reference: Array) -> tuple[Array, Array]:
+    """Trace, and length of the skew part, of A^T B for every A: linear in A, so one matrix product."""
+    r = reference
+    columns = np.zeros((3, 3, 4))
+    columns[:, :, 0] = r
+    for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1)), start=1):
+        # (A^T B)[j, i] - (A^T B)[i, j], with (A^T B)[i, j] = sum_m A[m, i] B[m, j]
+        columns[:, j, k] += r[:, i]
+        columns[:, i, k] -= r[:, j]
+    parts = rotations.reshape(-1, 9) @ columns.reshape(9, 4)
+    skew = np.sqrt(parts[:, 1] ** 2 + parts[:, 2] ** 2 + parts[:, 3] ** 2)
+    return parts[:, 0], skew
+
+
+def in_frustum(
+    points: Array, position: Array, rotation: Array, field_of_view: tuple[float, float], view_distance: float
+) -> NDArray[np.bool_]:
+    """Which of `points` (n, 3) a camera sees: in front, inside the field of view, and at most `view_distance` away.
+
+    Args:
+        points: world points `(n, 3)`.
+        position: camera position `(3,)`.
+        rotation: camera-to-world rotation `(3, 3)`.
+        field_of_view: full horizontal and vertical angle in degrees.
+        view_distance: Euclidean range in the path's unit.
+    """
+    offset = points - position
+    local = offset @ rotation
+    x, y, z = local[:, 0], local[:, 1], local[:, 2]
+    tangent_x, tangent_y = frustum_tangents(field_of_view)
+    near = np.einsum("ij,ij->i", offset, offset) <= view_distance * view_distance
+    seen: NDArray[np.bool_] = (z > 0) & near & (np.abs(x) <= tangent_x * z) & (np.abs(y) <= tangent_y * z)
+    return seen
+
+
+def frustum_tangents(field_of_view: tuple[float, float]) -> tuple[float, float]:
+    """Tangents of half the horizontal and vertical angle, from full angles in degrees."""
+    half_x, half_y = np.deg2rad(field_of_view[0]) / 2, np.deg2rad(field_of_view[1]) / 2
+    return float(np.tan(half_x)), float(np.tan(half_y))

@@ -1,0 +1,79 @@
+"""What a policy may ask to know, and the viewpoint and measurements that carry it into the engine."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from worldkv.pose import Array
+
+
+class Signal(enum.Enum):
+    """A thing a policy reads beside sizes and ages; it declares each in `needs`."""
+
+    POSE = "pose"
+    """Camera poses of chunks and of the step's view."""
+    ACTION = "action"
+    """The same poses integrated from the user's actions."""
+    ATTENTION_MASS = "attention mass"
+    """Attention each chunk has received, summed over steps; costs a second QK product on tensors."""
+    KEY_SUMMARY = "key summary"
+    """Mean, least and greatest key of every chunk per layer and head."""
+    QUERY_SUMMARY = "query summary"
+    """Mean query of the step per layer and head."""
+    HIDDEN_STATE = "hidden state"
+    """Hidden states of a chunk's tokens."""
+    LANDMARKS = "landmarks"
+    """What the recall metric itself counts: for oracles only, no model has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPose:
+    """Where the camera stands during one chunk; see `worldkv.pose` for the convention.
+
+    Attributes:
+        frame_positions: position at each latent frame `(frames, 3)`.
+        frame_rotations: rotation at each latent frame `(frames, 3, 3)`.
+        position: mean position `(3,)`.
+        rotation: chordal mean rotation `(3, 3)`.
+        mean_matrix: element-wise mean of the rotation matrices `(3, 3)`, not a rotation.
+    """
+
+    frame_positions: Array
+    frame_rotations: Array
+    position: Array
+    rotation: Array
+    mean_matrix: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Viewpoint:
+    """What is known of a chunk before it is generated.
+
+    Attributes:
+        camera: its camera pose; None where the model has none.
+        action: its pose integrated from actions; None without actions.
+    """
+
+    camera: ChunkPose | None = None
+    action: ChunkPose | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a model, or a recording of one, measured while it generated a chunk; None where it did not.
+
+    Attributes:
+        key_mean: mean key of the chunk `(layers, kv_heads, head_dim)`.
+        key_min: channel-wise least key, same shape.
+        key_max: channel-wise greatest key, same shape.
+        query_summary: mean query of the step `(layers, kv_heads, head_dim)`.
+        attention_mass: attention each attended chunk received `(attended,)`, in the plan's order.
+    """
+
+    key_mean: Any = None
+    key_min: Any = None
+    key_max: Any = None
+    query_summary: Any = None
+    attention_mass: Any = None

@@ -1,0 +1,70 @@
+"""The time model: from what a step attends and moves to seconds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from worldkv.backend import Traffic
+from worldkv.geometry import CacheGeometry
+from worldkv.sim.machine import Machine
+
+
+class StepTime(NamedTuple):
+    """Predicted seconds of one step.
+
+    Attributes:
+        seconds: all of it.
+        attention_seconds: attention of all passes.
+        stall_seconds: transfers that compute does not hide.
+    """
+
+    seconds: float
+    attention_seconds: float
+    stall_seconds: float
+
+
+class Clock:
+    """Seconds a chunk = fixed + other + passes x attention(attended tokens) + transfers that nothing hides.
+
+    Without overlap every copy adds its time. With overlap, what this step must wait for (its own fetches) arrives layer
+    by layer beside the first pass, so only what exceeds that pass stalls; stores, spills and prefetches have the whole
+    step to hide behind. Source: this project.
+    """
+
+    def __init__(self, machine: Machine, geometry: CacheGeometry) -> None:
+        """The model of `machine` running a model of `geometry`."""
+        self.machine, self.geometry = machine, geometry
+        flops = 4 * geometry.chunk_tokens * geometry.heads * geometry.head_dim * geometry.layers
+        self._pass_seconds_per_token = flops / machine.attention_flops_per_second
+
+    def compute_seconds(self, attended_tokens: int) -> float:
+        """A step that attends `attended_tokens`, its own included, and moves nothing."""
+        attention = self.machine.passes * self._pass_seconds_per_token * attended_tokens
+        return self.machine.fixed_seconds + self.machine.other_seconds + attention
+
+    def step(self, attended_tokens: int, fetched_bytes: int, fetched_disk_bytes: int, traffic: Traffic) -> StepTime:
+        """One step.
+
+        Args:
+            attended_tokens: tokens attended, the chunk's own included.
+            fetched_bytes: host-to-device bytes the step waits for.
+            fetched_disk_bytes: of these, bytes that come from disk first.
+            traffic: all bytes over each edge during the step.
+        """
+        machine = self.machine
+        attention = machine.passes * self._pass_seconds_per_token * attended_tokens
+        compute = machine.fixed_seconds + machine.other_seconds + attention
+        if not any(traffic):
+            return StepTime(compute, attention, 0.0)
+        waited = machine.host_to_device.seconds(fetched_bytes) + machine.disk_to_host.seconds(fetched_disk_bytes)
+        background = (
+            machine.host_to_device.seconds(traffic.host_to_device - fetched_bytes)
+            + machine.disk_to_host.seconds(traffic.disk_to_host - fetched_disk_bytes)
+            + machine.device_to_host.seconds(traffic.device_to_host)
+            + machine.host_to_disk.seconds(traffic.host_to_disk)
+        )
+        if not machine.overlap:
+            stall = waited + background
+        else:
+            stall = max(0.0, waited - compute / machine.passes) + max(0.0, background - compute)
+        return StepTime(compute + stall, attention, stall)

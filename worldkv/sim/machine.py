@@ -1,0 +1,127 @@
+"""A machine as the time model sees it, and the small files that describe one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from worldkv.errors import SpecError
+from worldkv.spec import nearest
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A bus between two tiers.
+
+    Attributes:
+        bytes_per_second: sustained rate.
+        latency_seconds: added once a step in which the edge is used.
+    """
+
+    bytes_per_second: float = math.inf
+    latency_seconds: float = 0.0
+
+    def seconds(self, num_bytes: int) -> float:
+        """Time to copy `num_bytes` in one step."""
+        return self.latency_seconds + num_bytes / self.bytes_per_second if num_bytes else 0.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Rates that turn counted work into seconds. Source: this project; each preset says what it was fitted to.
+
+    Attributes:
+        name: short name for tables.
+        source: where the numbers come from, one or two sentences.
+        fixed_seconds: time a chunk takes whatever it attends: linear layers, decoding.
+        passes: passes over the chunk that attend the window: denoise passes plus the clean one.
+        attention_flops_per_second: rate of attention, counting 4 x queries x keys x heads x head_dim a layer.
+        other_seconds: per-chunk work outside the model, e.g. a cache's own bookkeeping and copies.
+        overlap: whether transfers run beside compute.
+        fitted_geometry: the geometry the numbers hold for; None for any.
+        device_to_host, host_to_device, host_to_disk, disk_to_host: the buses; infinitely fast where a file is silent.
+    """
+
+    name: str
+    source: str
+    fixed_seconds: float
+    passes: int
+    attention_flops_per_second: float
+    other_seconds: float = 0.0
+    overlap: bool = True
+    fitted_geometry: str | None = None
+    device_to_host: Edge = Edge()
+    host_to_device: Edge = Edge()
+    host_to_disk: Edge = Edge()
+    disk_to_host: Edge = Edge()
+
+
+def machine_names() -> list[str]:
+    """Names of the machines that come with the package."""
+    folder = resources.files("worldkv.sim") / "machines"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_machine(name: str) -> Machine:
+    """A machine by preset name or by the path of a `.toml` file.
+
+    Raises:
+        SpecError: no such machine, or a file that does not describe one.
+    """
+    if name in machine_names():
+        text = (resources.files("worldkv.sim") / "machines" / f"{name}.toml").read_text()
+    else:
+        path = Path(name)
+        if not path.is_file():
+            raise SpecError(f"unknown machine {name!r}; {nearest(name, machine_names())} or the path of a .toml file")
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{name}: cannot be read as text ({error}); give a .toml machine file") from None
+    return _parsed(name, text)
+
+
+def _parsed(where: str, text: str) -> Machine:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{where}: not TOML ({error}); compare with a preset machine file") from None
+    fields = {field.name: field for field in dataclasses.fields(Machine)}
+    edges = content.pop("edges", {})
+    values = {**content, **(edges if isinstance(edges, dict) else {"edges": edges})}
+    for key in values:
+        if key not in fields:
+            raise SpecError(f"{where}: unknown key {key!r}; {nearest(key, fields)}")
+    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    for name in required:
+        if name not in values:
+            raise SpecError(f"{where}: {name} is missing; a machine needs {', '.join(required)}")
+    return Machine(**{key: _checked(where, key, str(fields[key].type), value) for key, value in values.items()})
+
+
+def _checked(where: str, key: str, kind: str, value: Any) -> Any:
+    if kind == "Edge":
+        if not isinstance(value, dict) or not set(value) <= {"bytes_per_second", "latency_seconds"}:
+            raise SpecError(f"{where}: edge {key} takes bytes_per_second and latency_seconds, got {value!r}")
+        rate, latency = value.get("bytes_per_second", math.inf), value.get("latency_seconds", 0.0)
+        if not _is_number(rate) or not _is_number(latency) or rate <= 0 or latency < 0:
+            raise SpecError(f"{where}: edge {key} needs a positive rate and a latency of at least 0, got {value!r}")
+        return Edge(float(rate), float(latency))
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind.startswith("str") and isinstance(value, str):
+        return value
+    if kind == "int" and isinstance(value, int) and value >= 1:
+        return value
+    if kind == "float" and _is_number(value) and value >= 0 and (value > 0 or not key.startswith("attention")):
+        return float(value)
+    raise SpecError(f"{where}: {key} must be a valid {kind}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

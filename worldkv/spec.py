@@ -1,0 +1,293 @@
+"""Spec strings and the objects they name: `worldkv:keep_ratio=0.5`, `matrix-game-2:frames_per_chunk=4`.
+
+A policy is named by its entry point in the group `worldkv.policies`, by `pkg.mod:Class` or by `path/to/file.py:Class`;
+the class may be a policy, or an index alone, which is then put into `composed`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import sys
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from worldkv.errors import SpecError
+from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.policy import CachePolicy, CoverageIndex, Index, Part
+
+T = TypeVar("T")
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """A hint for an unknown word: the nearest known one, or all of them."""
+    known = sorted(words)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+
+
+def split_spec(spec: str) -> tuple[str, dict[str, str]]:
+    """A spec string as its name and its `key=value` pairs.
+
+    Raises:
+        SpecError: a pair without `=`, or a key given twice.
+    """
+    head, colon, rest = spec.partition(":")
+    tail, _, after = rest.partition(":")
+    if colon and "=" not in tail and (tail[:1].isupper() or "." in head):
+        rest = after
+        head = f"{head}:{tail}"
+    pairs: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in rest.split(","))):
+        key, equals, value = pair.partition("=")
+        if not equals or not key or not value:
+            raise SpecError(f"{spec!r}: {pair!r} is not key=value; write name:key=value,key=value")
+        if key in pairs:
+            raise SpecError(f"{spec!r}: {key} is given twice; leave one out")
+        pairs[key] = value
+    return head.strip(), pairs
+
+
+def policy_homes() -> dict[str, str]:
+    """Every installed policy as `name -> module:Class`, none imported; a third-party package adds its own."""
+    from importlib.metadata import entry_points
+
+    found = {entry.name: entry.value for entry in entry_points(group="worldkv.policies")}
+    return {name: found[name] for name in sorted(found)}
+
+
+def policy_classes() -> dict[str, type[Part]]:
+    """Every installed policy class by name.
+
+    Raises:
+        SpecError: one of them cannot be imported.
+    """
+    return {name: _imported(home) for name, home in policy_homes().items()}
+
+
+def find_class(name: str) -> type[Part]:
+    """The policy or index class a name stands for.
+
+    Raises:
+        SpecError: nothing of that name; the nearest one is proposed.
+    """
+    if ":" in name:
+        return _imported(name)
+    homes = policy_homes()
+    if name in homes:
+        return _imported(homes[name])
+    from worldkv.parts import PARTS
+
+    if name in PARTS and issubclass(PARTS[name], Index | CoverageIndex):
+        return PARTS[name]
+    raise SpecError(f"unknown policy {name!r}; {nearest(name, homes)}")
+
+
+def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolicy:
+    """The policy a spec string names.
+
+    Args:
+        spec: `name`, `name:key=value,...`, `pkg.mod:Class` or `file.py:Class`, each with or without `:key=value,...`.
+        geometry: lets every `x_frames` be given as `x_chunks` too.
+
+    Raises:
+        SpecError: unknown name or parameter (with the nearest known one), or a value out of its range.
+    """
+    name, pairs = split_spec(spec)
+    cls = find_class(name)
+    if issubclass(cls, Index | CoverageIndex):
+        pairs = {"index": name, **pairs}
+        cls = find_class("composed")
+    if not issubclass(cls, CachePolicy) or not dataclasses.is_dataclass(cls):
+        raise SpecError(f"{name!r} is {cls.__name__}, which is neither a CachePolicy nor an Index (as a dataclass)")
+    if geometry is not None:
+        pairs = _chunks_as_frames(spec, pairs, geometry)
+    return _build(cls, pairs, spec)
+
+
+def parse_geometry(spec: str) -> CacheGeometry:
+    """The geometry a spec string names: a preset, with fields changed if `key=value` pairs follow.
+
+    Raises:
+        SpecError: unknown preset or field, or a value out of its range.
+    """
+    name, pairs = split_spec(spec)
+    if name not in PRESETS:
+        raise SpecError(f"unknown geometry {name!r}; {nearest(name, PRESETS)}")
+    if not pairs:
+        return PRESETS[name]
+    changed = {key: value for key, value in pairs.items() if key != "name"}
+    values = _coerced(CacheGeometry, changed, spec)
+    return dataclasses.replace(PRESETS[name], **{"name": spec, **values})
+
+
+def parse_fields(cls: type[T], pairs: Mapping[str, str], spec: str) -> T:
+    """An instance of the dataclass `cls` from `key=value` pairs, coerced by its annotations.
+
+    Raises:
+        SpecError: unknown key (with the nearest known one) or a value of the wrong kind.
+    """
+    return cls(**_coerced(cls, pairs, spec))
+
+
+def spec_of(part: Part) -> str:
+    """The spec string of a policy or part: its name and every parameter that is not at its default."""
+    from worldkv.parts import PARTS
+
+    cls = type(part)
+    home = f"{cls.__module__}:{cls.__qualname__}"
+    names = {home: name for name, home in policy_homes().items()}
+    names |= {f"{known.__module__}:{known.__qualname__}": name for name, known in PARTS.items()}
+    name = names.get(home, home)
+    pairs: list[str] = []
+    for field in dataclasses.fields(typing.cast(Any, part)):
+        value = getattr(part, field.name)
+        if value == field.default:
+            continue
+        if isinstance(value, Part):
+            inner_name, _, inner = spec_of(value).partition(":")
+            pairs += [f"{field.name}={inner_name}", *filter(None, inner.split(","))]
+        else:
+            pairs.append(f"{field.name}={value}")
+    return f"{name}:{','.join(pairs)}" if pairs else name
+
+
+def parameters(cls: type[Part]) -> dict[str, str]:
+    """The parameters of a policy or part as `name -> default`, for listings."""
+    fields = dataclasses.fields(typing.cast(Any, cls))
+    return {field.name: _shown(field.default) for field in fields}
+
+
+def _shown(value: object) -> str:
+    return spec_of(value) if isinstance(value, Part) else str(value)
+
+
+def _imported(name: str) -> type[Part]:
+    module_name, _, class_name = name.rpartition(":")
+    if module_name.endswith(".py") and not Path(module_name).is_file():
+        raise SpecError(f"no such file: {module_name}; name a policy as file.py:Class or pkg.mod:Class")
+    try:
+        if module_name.endswith(".py"):
+            module = _module_from_file(Path(module_name))
+        else:
+            if "" not in sys.path:
+                sys.path.insert(0, "")
+            module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise SpecError(f"cannot import {module_name!r} for the policy {name!r}: {error}") from error
+    except Exception as error:
+        raise SpecError(f"{module_name} failed while it was loaded: {type(error).__name__}: {error}") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type) or not issubclass(found, Part):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Part)]
+        raise SpecError(f"{module_name} has no policy or index {class_name!r}; {nearest(class_name, classes)}")
+    return found
+
+
+def _module_from_file(path: Path) -> types.ModuleType:
+    name = f"worldkv_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("it cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _chunks_as_frames(spec: str, pairs: dict[str, str], geometry: CacheGeometry) -> dict[str, str]:
+    changed: dict[str, str] = {}
+    for key, value in pairs.items():
+        if key.endswith("_chunks") and key != "least_gap_chunks":
+            frames = key.removesuffix("_chunks") + "_frames"
+            if frames in pairs:
+                raise SpecError(f"{spec!r}: give {key} or {frames}, not both")
+            key, value = frames, str(_whole(value, key, spec) * geometry.frames_per_chunk)
+        changed[key] = value
+    return changed
+
+
+def _build(cls: type[CachePolicy], pairs: Mapping[str, str], spec: str) -> CachePolicy:
+    """A policy whose own fields come first; keys it does not have go to whichever of its parts has them."""
+    own = {field.name for field in dataclasses.fields(typing.cast(Any, cls))}
+    values = _coerced(cls, {key: value for key, value in pairs.items() if key in own}, spec)
+    rest = {key: value for key, value in pairs.items() if key not in own}
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(typing.cast(Any, cls)):
+        part = values.get(field.name, field.default)
+        if not rest or not isinstance(part, Part) or not _part_types(hints[field.name]):
+            continue
+        inner = {f.name for f in dataclasses.fields(typing.cast(Any, part))}
+        taken = {key: rest.pop(key) for key in list(rest) if key in inner}
+        if taken:
+            values[field.name] = dataclasses.replace(typing.cast(Any, part), **_coerced(type(part), taken, spec))
+    for key in rest:
+        raise SpecError(f"{spec!r}: {cls.__name__} has no parameter {key!r}; {nearest(key, own)}")
+    return cls(**values)
+
+
+def _coerced(cls: type, pairs: Mapping[str, str], spec: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls)]
+    values: dict[str, Any] = {}
+    for key, text in pairs.items():
+        if key not in names:
+            raise SpecError(f"{spec!r}: {cls.__name__} has no parameter {key!r}; {nearest(key, names)}")
+        values[key] = _value(hints[key], text, key, spec)
+    return values
+
+
+def _value(hint: Any, text: str, key: str, spec: str) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in options and text.lower() == "none":
+        return None
+    for option in options:
+        if typing.get_origin(option) is Literal:
+            allowed = typing.get_args(option)
+            if text not in allowed:
+                raise SpecError(f"{spec!r}: {key} must be one of {', '.join(allowed)}, got {text!r}")
+            return text
+        if option is bool:
+            if text.lower() not in ("true", "false", "1", "0"):
+                raise SpecError(f"{spec!r}: {key} must be true or false, got {text!r}")
+            return text.lower() in ("true", "1")
+        if option is int:
+            return _whole(text, key, spec)
+        if option is float:
+            try:
+                return float(text)
+            except ValueError:
+                raise SpecError(f"{spec!r}: {key} must be a number, got {text!r}") from None
+        if option is str:
+            return text
+    wanted = _part_types(hint)
+    if wanted:
+        return _part(wanted, text, key, spec)
+    raise SpecError(f"{spec!r}: {key} cannot be given in a spec string; set it in Python")
+
+
+def _whole(text: str, key: str, spec: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise SpecError(f"{spec!r}: {key} must be a whole number, got {text!r}") from None
+
+
+def _part_types(hint: Any) -> tuple[type[Part], ...]:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return tuple(option for option in options if isinstance(option, type) and issubclass(option, Part))
+
+
+def _part(wanted: tuple[type[Part], ...], text: str, key: str, spec: str) -> Part:
+    from worldkv.parts import PARTS
+
+    fitting = {name: cls for name, cls in PARTS.items() if issubclass(cls, wanted)}
+    cls = _imported(text) if ":" in text else fitting.get(text)
+    if cls is None or not issubclass(cls, wanted):
+        raise SpecError(f"{spec!r}: {key} must be one of {', '.join(fitting)} or pkg.mod:Class, got {text!r}")
+    return cls()

@@ -1,0 +1,189 @@
+"""What the engine remembers between steps beside the chunk table: small, copied whole for snapshots."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from worldkv.answers import Ids, Keep, RaggedKeep
+from worldkv.backend import Traffic
+from worldkv.chunks import ChunkTable, Tier
+from worldkv.tiers import Tiers
+
+
+@dataclass
+class TokenCounts:
+    """Where every token ever produced is: `produced == window + banked + pruned + discarded`, always.
+
+    Attributes:
+        produced: tokens of all committed chunks.
+        window: tokens at home in the window.
+        banked: tokens at home in the bank.
+        pruned: tokens dropped by compression or by shrinking in place.
+        discarded: tokens of chunks that are gone, those the bank forgot included.
+        forgotten: of the discarded, those the bank forgot because it was full.
+    """
+
+    produced: int = 0
+    window: int = 0
+    banked: int = 0
+    pruned: int = 0
+    discarded: int = 0
+    forgotten: int = 0
+
+
+@dataclass
+class EngineState:
+    """Everything that changes during a rollout and is not a row of the table.
+
+    Attributes:
+        tiers: the ledgers.
+        counts: the token ledger.
+        window_ids: chunks at home in the window, ascending `(chunks,)`; the table's own ids where they are one run.
+        home_bytes: bytes of the chunks at home in the window.
+        replicas: bytes in the window of each banked chunk that is also there.
+        staged: bytes in staging of each prefetched chunk.
+        leaving: chunks no longer at home in the window whose tokens are still there until the next begin: the bytes
+            there, and the keep of those that went to the bank (None for the discarded).
+        resident: the last retrieval's ids that are still banked, best first.
+        planned: the last retrieval's `next_ids`.
+        last_refresh: step of the last retrieval that looked afresh.
+        summary: the last query summary.
+        shrunk: chunks shrunk in place since the last begin.
+        bank_first: least banked id; meaningless while `bank_count` is 0.
+        bank_last: greatest banked id, likewise.
+        bank_count: banked chunks.
+        over_budget_at: chunks generated when the window first went over its budget, that one included.
+    """
+
+    tiers: Tiers
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    window_ids: Ids = field(default_factory=lambda: np.empty(0, np.int64))
+    home_bytes: int = 0
+    replicas: dict[int, int] = field(default_factory=dict)
+    staged: dict[int, int] = field(default_factory=dict)
+    leaving: dict[int, tuple[int, Keep | RaggedKeep | None]] = field(default_factory=dict)
+    resident: tuple[int, ...] = ()
+    planned: tuple[int, ...] = ()
+    last_refresh: int | None = None
+    summary: Any = None
+    shrunk: tuple[int, ...] = ()
+    bank_first: int = 0
+    bank_last: int = 0
+    bank_count: int = 0
+    over_budget_at: int | None = None
+
+    def copy(self) -> EngineState:
+        """An independent twin; answers and arrays inside are never written, so they are shared."""
+        return dataclasses.replace(
+            self,
+            tiers=self.tiers.copy(),
+            counts=dataclasses.replace(self.counts),
+            replicas=dict(self.replicas),
+            staged=dict(self.staged),
+            leaving=dict(self.leaving),
+        )
+
+    def bank_add(self, chunk: int) -> None:
+        """A chunk's home is now the bank."""
+        self.bank_first = chunk if self.bank_count == 0 else min(self.bank_first, chunk)
+        self.bank_last = chunk if self.bank_count == 0 else max(self.bank_last, chunk)
+        self.bank_count += 1
+
+    def bank_remove(self, chunk: int, table: ChunkTable) -> None:
+        """A chunk left the bank; its row in `table` says so already."""
+        self.bank_count -= 1
+        if self.bank_count and chunk in (self.bank_first, self.bank_last):
+            rows = banked_rows(table)
+            self.bank_first, self.bank_last = int(rows[0]), int(rows[-1])
+
+    def bank_rows(self, table: ChunkTable) -> slice | Ids:
+        """The bank's rows: a slice where they are one run, so that views copy nothing."""
+        if self.bank_count == 0:
+            return slice(0, 0)
+        if self.bank_last - self.bank_first + 1 == self.bank_count:
+            return slice(self.bank_first, self.bank_last + 1)
+        return banked_rows(table)
+
+    def window_rows(self) -> slice | Ids:
+        """The window's rows, likewise."""
+        ids = self.window_ids
+        count = len(ids)
+        if count == 0:
+            return slice(0, 0)
+        first = ids.item(0)
+        return slice(first, first + count) if ids.item(-1) - first + 1 == count else ids
+
+    def admit(self, chunk: int, table: ChunkTable) -> None:
+        """The newest chunk is at home in the window."""
+        rows = self.window_rows()
+        if isinstance(rows, slice) and (rows.stop in (0, chunk)):
+            self.window_ids = table.columns["ids"][rows.start if rows.stop else chunk : chunk + 1]
+        else:
+            self.window_ids = np.append(self.window_ids, chunk)
+        self.home_bytes += table.geometry.chunk_bytes
+
+    def release(self, gone: tuple[int, ...]) -> None:
+        """Chunks are no longer at home in the window."""
+        ids, count = self.window_ids, len(gone)
+        oldest_leave = ids.item(count - 1) == max(gone)
+        self.window_ids = ids[count:] if oldest_leave else ids[~np.isin(ids, gone)]
+
+
+def banked_rows(table: ChunkTable) -> Ids:
+    """Ids of all banked chunks, ascending, by looking at every row."""
+    tier = table.columns["tier"][: len(table)]
+    return np.flatnonzero((tier == Tier.HOST) | (tier == Tier.DISK))
+
+
+class StepPlan(NamedTuple):
+    """What one step attends.
+
+    Attributes:
+        step: the chunk being generated.
+        attended: ids attended beside the chunk itself, ascending `(chunks,)`.
+        attended_tokens: their tokens, plus the chunk's own.
+        window_bytes: bytes of keys and values on the device: attended, the chunk's own, staging.
+        retrieved: banked ids among them, best first.
+        entered: ids attended now and not at the last step.
+        changed: ids attended at both, with fewer tokens now.
+        left: ids attended at the last step and not now.
+        fetched_bytes: host-to-device bytes that this step has to wait for.
+        fetched_disk_bytes: of these, bytes that come from disk first.
+        over_budget: whether the step goes over the window budget.
+    """
+
+    step: int
+    attended: Ids
+    attended_tokens: int
+    window_bytes: int
+    retrieved: tuple[int, ...]
+    entered: tuple[int, ...]
+    changed: tuple[int, ...]
+    left: tuple[int, ...]
+    fetched_bytes: int
+    fetched_disk_bytes: int
+    over_budget: bool
+
+
+class StepRecord(NamedTuple):
+    """What happened in one step, from begin to the end of its commit.
+
+    Attributes:
+        plan: what was attended.
+        evicted: ids that went to the bank.
+        kept_tokens: tokens stored of each of them.
+        discarded: ids gone for good, forgotten ones included.
+        shrunk: ids shrunk in place.
+        traffic: bytes copied over each edge.
+    """
+
+    plan: StepPlan
+    evicted: tuple[int, ...]
+    kept_tokens: tuple[int, ...]
+    discarded: tuple[int, ...]
+    shrunk: tuple[int, ...]
+    traffic: Traffic

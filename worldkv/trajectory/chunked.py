@@ -1,0 +1,70 @@
+"""A path cut into latent frames and chunks: what a rollout sees of its camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from worldkv.pose import Array, chordal_mean
+from worldkv.trajectory.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class PoseTrack:
+    """Poses of every chunk, per latent frame and averaged.
+
+    Attributes:
+        frame_positions: `(chunks, frames, 3)`.
+        frame_rotations: `(chunks, frames, 3, 3)`.
+        positions: mean position of each chunk `(chunks, 3)`.
+        rotations: chordal mean rotation of each chunk `(chunks, 3, 3)`, a proper rotation.
+        mean_matrices: element-wise mean of the rotation matrices `(chunks, 3, 3)`, not a rotation any more
+            (the literal rule of arXiv 2605.22718).
+    """
+
+    frame_positions: Array
+    frame_rotations: Array
+    positions: Array
+    rotations: Array
+    mean_matrices: Array
+
+    @classmethod
+    def of(cls, frame_positions: Array, frame_rotations: Array) -> PoseTrack:
+        """The track of latent poses `(chunks, frames, 3)` and `(chunks, frames, 3, 3)`."""
+        return cls(
+            np.ascontiguousarray(frame_positions),
+            np.ascontiguousarray(frame_rotations),
+            frame_positions.mean(axis=1),
+            chordal_mean(frame_rotations),
+            frame_rotations.mean(axis=1),
+        )
+
+
+@dataclass(frozen=True)
+class ChunkedTrajectory:
+    """A trajectory at a model's latent rate, in whole chunks.
+
+    Attributes:
+        trajectory: the path it was cut from.
+        camera: the camera's poses.
+        actions: the poses integrated from actions; None where the path has none.
+        view_distance: how far the camera is taken to see, in the path's unit.
+        video_frames: video frames the chunks stand for.
+    """
+
+    trajectory: Trajectory
+    camera: PoseTrack
+    actions: PoseTrack | None
+    view_distance: float
+    video_frames: int
+
+    @property
+    def num_chunks(self) -> int:
+        """Chunks of the rollout."""
+        return len(self.camera.positions)
+
+    @property
+    def frames_per_chunk(self) -> int:
+        """Latent frames of one chunk."""
+        return int(self.camera.frame_positions.shape[1])

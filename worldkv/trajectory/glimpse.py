@@ -1,0 +1,77 @@
+"""The first look at a source: just enough of it to tell its format from its content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldkv.errors import TrajectoryError
+
+HEAD_BYTES = 1 << 16
+"""Bytes of a file that a format's `looks_like` may judge by."""
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """What is known of a file or folder before it is read; every format's `looks_like` judges this.
+
+    Source: this project.
+
+    Attributes:
+        path: the file or folder.
+        entries: names in the folder, sorted; empty for a file.
+        head: the file's first bytes, at most `HEAD_BYTES`; empty for a folder.
+        lines: the complete text lines of `head` that are neither blank nor `#` comments, stripped; empty
+            for a folder or binary data.
+        comments: the `#` lines of `head`, stripped.
+    """
+
+    path: Path
+    entries: tuple[str, ...] = ()
+    head: bytes = b""
+    lines: tuple[str, ...] = ()
+    comments: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, path: Path) -> Glimpse:
+        """Look at `path`.
+
+        Raises:
+            TrajectoryError: it is neither a regular file nor a folder, or cannot be read.
+        """
+        try:
+            if path.is_dir():
+                return cls(path, entries=tuple(sorted(entry.name for entry in path.iterdir())))
+            if not path.is_file():
+                raise TrajectoryError(f"{path} is not a regular file or folder; name the recorded path itself")
+            with path.open("rb") as stream:
+                head = stream.read(HEAD_BYTES)
+        except OSError as error:
+            raise TrajectoryError(
+                f"{path} cannot be read ({error.strerror}); check that it exists and that you may read it"
+            ) from None
+        lines, comments = _text_lines(head)
+        return cls(path, head=head, lines=lines, comments=comments)
+
+    def numbers(self, line: int = 0, separator: str | None = None) -> list[float] | None:
+        """The numbers of one of `lines`, or None where there is no such line or it holds anything else."""
+        if line >= len(self.lines):
+            return None
+        try:
+            return [float(token) for token in self.lines[line].split(separator)]
+        except ValueError:
+            return None
+
+
+def _text_lines(head: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if b"\0" in head:
+        return (), ()
+    text = head.decode("utf-8-sig", errors="replace")
+    rows = text.split("\n")
+    if len(head) == HEAD_BYTES and len(rows) > 1:
+        rows = rows[:-1]  # cut in the middle by the glimpse, not by the file
+    rows = [row.strip() for row in rows if row.strip()]
+    return (
+        tuple(row for row in rows if not row.startswith("#")),
+        tuple(row for row in rows if row.startswith("#")),
+    )

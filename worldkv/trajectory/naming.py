@@ -1,0 +1,14 @@
+"""What a recorded path is called in tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Names a data set gives to every one of its sequences; the folder is what tells them apart.
+_GENERIC = {"poses", "pose_gt", "pose_left", "pose_right", "groundtruth", "data", "actions", "trajectory"}
+
+
+def name_of(path: Path) -> str:
+    """The file's name without its ending, or the folder's where every sequence has a file of that name."""
+    whole = path.resolve()
+    return whole.parent.name if whole.stem in _GENERIC and whole.parent.name else whole.stem

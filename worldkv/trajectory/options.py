@@ -1,0 +1,54 @@
+"""`key=value,key=value`: the parameters of scripts and generators as a user types them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from worldkv.errors import SpecError
+
+Number = int | float
+
+
+def parse_options(text: str, kinds: dict[str, type[Number]], what: str) -> dict[str, Number]:
+    """The typed values of `key=value,key=value`.
+
+    Args:
+        text: what the user typed; empty for none.
+        kinds: `int`, `float` or `bool` by parameter name.
+        what: for messages, e.g. `generate:tour`.
+
+    Raises:
+        SpecError: no `=`, an unknown or repeated name, a value that is no such number.
+    """
+    values: dict[str, Number] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        name = name.replace("-", "_")
+        if not equals:
+            raise SpecError(f"{what}: expected name=value, got {part!r}")
+        if name not in kinds:
+            raise SpecError(f"{what} has no parameter {name!r}; {nearest(name, kinds)}")
+        if name in values:
+            raise SpecError(f"{what}: {name} is given twice; keep one")
+        values[name] = _number(value, kinds[name], f"{what}: {name}")
+    return values
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean X?`, or the list of what there is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+
+
+def _number(text: str, kind: type[Number], what: str) -> Number:
+    if kind is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise SpecError(f"{what} must be true or false, got {text!r}")
+    try:
+        return kind(text)
+    except ValueError:
+        rule = "a whole number" if kind is int else "a number"
+        raise SpecError(f"{what} must be {rule}, got {text!r}") from None

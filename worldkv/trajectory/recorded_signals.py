@@ -1,0 +1,81 @@
+"""What a model measured along a path, as arrays that fit one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.errors import TrajectoryError
+
+SIGNAL_AXES = {
+    "kept_tokens": ("chunks",),
+    "attention_mass": ("steps", "chunks"),
+    "query_summary": ("steps", "layers", "kv_heads", "head_dim"),
+    "key_mean": ("chunks", "layers", "kv_heads", "head_dim"),
+    "key_min": ("chunks", "layers", "kv_heads", "head_dim"),
+    "key_max": ("chunks", "layers", "kv_heads", "head_dim"),
+}
+"""Axes of every signal, by name."""
+
+
+@dataclass(frozen=True)
+class RecordedSignals:
+    """What a model measured while it generated along a path; None for what was not recorded.
+
+    Source: this project.
+
+    Attributes:
+        kept_tokens: tokens kept of each chunk when it was stored `(chunks,)`, whole numbers.
+        attention_mass: attention each chunk received at each step `(steps, chunks)`.
+        query_summary: mean query of each step `(steps, layers, kv_heads, head_dim)`.
+        key_mean: mean key of each chunk `(chunks, layers, kv_heads, head_dim)`.
+        key_min: channel-wise least key, same shape.
+        key_max: channel-wise greatest key, same shape.
+        geometry: name or spec of the geometry it was recorded with.
+    """
+
+    kept_tokens: NDArray[Any] | None = None
+    attention_mass: NDArray[Any] | None = None
+    query_summary: NDArray[Any] | None = None
+    key_mean: NDArray[Any] | None = None
+    key_min: NDArray[Any] | None = None
+    key_max: NDArray[Any] | None = None
+    geometry: str | None = None
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, tuple[int, str]] = {}
+        for name, axes in SIGNAL_AXES.items():
+            values = getattr(self, name)
+            if values is not None:
+                check_array(name, values, axes, sizes, "the recorded signals")
+        if self.kept_tokens is not None and (
+            (self.kept_tokens < 0).any() or (self.kept_tokens != np.floor(self.kept_tokens)).any()
+        ):
+            raise TrajectoryError("the recorded signals, kept_tokens: counts must be whole numbers from 0")
+
+    @property
+    def num_chunks(self) -> int | None:
+        """Chunks that were recorded; None where no array says."""
+        for values in (self.kept_tokens, self.key_mean, self.key_min, self.key_max):
+            if values is not None:
+                return len(values)
+        return None if self.attention_mass is None else self.attention_mass.shape[1]
+
+
+def check_array(
+    name: str, values: NDArray[Any], axes: tuple[str, ...], sizes: dict[str, tuple[int, str]], source: str
+) -> None:
+    """Shape by named axes, one size an axis over all arrays, and nothing but finite real numbers."""
+    if values.ndim != len(axes) or any(
+        axis.isdigit() and length != int(axis) for axis, length in zip(axes, values.shape, strict=False)
+    ):
+        raise TrajectoryError(f"{source}, {name}: shape {values.shape} must be ({', '.join(axes)}); record it again")
+    for axis, length in zip(axes, values.shape, strict=True):
+        known, first = sizes.setdefault(axis, (length, name))
+        if known != length:
+            raise TrajectoryError(f"{source}, {name}: {length} {axis} where {first} has {known}; record them together")
+    if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        raise TrajectoryError(f"{source}, {name}: values must be finite real numbers; record it again")
