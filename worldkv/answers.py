@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,8 +127,7 @@ class RaggedKeep:
                     )
 
 
-@dataclass(frozen=True, slots=True)
-class Eviction:
+class Eviction(NamedTuple):
     """Who leaves the window after a commit. Only chunks whose home is the window may be named, each once.
 
     Attributes:
@@ -138,7 +138,7 @@ class Eviction:
 
     bank: tuple[int, ...] = ()
     discard: tuple[int, ...] = ()
-    shrink: Mapping[int, Keep | RaggedKeep] = field(default_factory=dict)
+    shrink: Mapping[int, Keep | RaggedKeep] = MappingProxyType({})
 
 
 NOTHING_LEAVES = Eviction()

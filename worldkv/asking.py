@@ -61,9 +61,10 @@ class Asking:
         answer = self._policy.retrieve(query, bank)
         if answer is NOTHING_RETRIEVED:
             return answer
-        ids, next_ids = (tuple(map(int, ids)) for ids in (answer.ids, answer.next_ids or ()))
-        for named in (ids, next_ids):
-            self._check_ids(table, named, _BANKED, "retrieve", "banked")
+        ids, next_ids = (
+            self._checked_ids(table, named, _BANKED, "retrieve", "banked")
+            for named in (answer.ids, answer.next_ids or ())
+        )
         return Retrieval(ids, next_ids, answer.refreshed, answer.scores)
 
     def eviction(self, table: ChunkTable, state: EngineState) -> Eviction:
@@ -76,12 +77,12 @@ class Asking:
         answer = self._policy.evict(WindowView(table, state.window_rows(), self._needs, open_chunk))
         if answer is NOTHING_LEAVES:
             return answer
-        bank, discard = tuple(map(int, answer.bank)), tuple(map(int, answer.discard))
-        named = (*bank, *discard, *answer.shrink)
-        self._check_ids(table, named, _AT_HOME, "evict", "at home in the window")
-        for chunk, keep in answer.shrink.items():
+        bank, discard, shrink = answer
+        named = self._checked_ids(table, (*bank, *discard, *shrink), _AT_HOME, "evict", "at home in the window")
+        for chunk, keep in shrink.items():
             self._check_keep(table, chunk, keep)
-        return Eviction(bank, discard, answer.shrink)
+        first, second = len(bank), len(bank) + len(discard)
+        return Eviction(named[:first], named[first:second], shrink)
 
     def keep(self, table: ChunkTable, chunk: int) -> Keep | RaggedKeep:
         """What the policy stores of `chunk`.
@@ -112,18 +113,21 @@ class Asking:
         keys, values, reduce = tensors.keys, tensors.values, tensors.reduce
         return ChunkView(chunk, step, self._geometry, frame_tokens, keys, values, mass, hidden, count, reduce)
 
-    def _check_ids(
+    def _checked_ids(
         self, table: ChunkTable, ids: Iterable[int], tiers: frozenset[int], question: str, where: str
-    ) -> None:
-        """Refuse ids that are not `where` (at home in `tiers`), or named twice."""
-        tier, produced, name = table.columns["tier"], len(table), type(self._policy).__name__
-        seen: set[int] = set()
-        for chunk in ids:
+    ) -> tuple[int, ...]:
+        """The ids as plain integers; refused if one is not `where` (at home in `tiers`) or named twice."""
+        tier, produced = table.columns["tier"], len(table)
+        named = tuple(map(int, ids))
+        for chunk in named:
             if not 0 <= chunk < produced or tier.item(chunk) not in tiers:
+                name = type(self._policy).__name__
                 raise PolicyError(f"{name}.{question} named chunk {chunk} at step {produced}, which is not {where}")
-            if chunk in seen:
-                raise PolicyError(f"{name}.{question} named chunk {chunk} twice at step {produced}")
-            seen.add(chunk)
+        if len(named) > 1 and len(set(named)) < len(named):
+            twice = next(chunk for chunk in named if named.count(chunk) > 1)
+            name = type(self._policy).__name__
+            raise PolicyError(f"{name}.{question} named chunk {twice} twice at step {produced}")
+        return named
 
     def _check_keep(self, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:
         if isinstance(keep, RaggedKeep) and not self._policy.ragged:

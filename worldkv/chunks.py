@@ -68,6 +68,8 @@ class ChunkTable:
         self.columns: dict[str, NDArray[Any]] = {
             name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in shapes.items()
         }
+        self._tracks = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
+        self._has_keys = Signal.KEY_SUMMARY in signals
         self._length = 0
         self._capacity = capacity
         self._fill_defaults(0)
@@ -86,11 +88,9 @@ class ChunkTable:
         row = self._length
         if row == self._capacity:
             self._grow()
-        if Signal.POSE in self.signals:
-            self._write_pose("pose", row, viewpoint.camera)
-        if Signal.ACTION in self.signals:
-            self._write_pose("action", row, viewpoint.action)
-        if Signal.KEY_SUMMARY in self.signals:
+        for track in self._tracks:
+            self._write_pose(track, row, viewpoint.camera if track == "pose" else viewpoint.action)
+        if self._has_keys:
             for name in _KEY_COLUMNS:
                 value = None if measured is None else getattr(measured, name)
                 if value is None:
@@ -122,6 +122,7 @@ class ChunkTable:
         """An independent table with the same rows, its journal empty."""
         twin = object.__new__(ChunkTable)
         twin.geometry, twin.signals = self.geometry, self.signals
+        twin._tracks, twin._has_keys = self._tracks, self._has_keys
         twin.columns = {name: array.copy() for name, array in self.columns.items()}
         twin._length, twin._capacity, twin._journal = self._length, self._capacity, None
         return twin

@@ -150,7 +150,7 @@ class CacheEngine:
         if eviction is not NOTHING_LEAVES:
             kept, forgotten = self._evict(eviction)
         traffic = self.backend.traffic()
-        moved = _NO_TRAFFIC if traffic == self._traffic else traffic.since(self._traffic)
+        moved = _NO_TRAFFIC if traffic is self._traffic else traffic.since(self._traffic)
         self._traffic = traffic
         self._open = None
         discarded = (*eviction.discard, *forgotten)
@@ -255,21 +255,17 @@ class CacheEngine:
         ids = state.window_ids
         if wanted:
             ids = np.sort(np.concatenate([ids, np.asarray(wanted, np.int64)]))
-        if first is None:
-            first = _NO_PLAN
-        staged = sum(state.staged.values())
+        if state.staged:
+            window_bytes += sum(state.staged.values())
+        _, entered, changed, left, fetched, fetched_disk = change
+        if arrives:
+            entered = (newest, *entered)
+        if first is not None:
+            entered, changed, left = first.entered + entered, first.changed + changed, first.left + left
+            fetched, fetched_disk = first.fetched_bytes + fetched, first.fetched_disk_bytes + fetched_disk
+            over = over or first.over_budget
         return StepPlan(
-            len(table),
-            ids,
-            tokens,
-            window_bytes + staged,
-            wanted,
-            first.entered + ((newest,) if arrives else ()) + change.entered,
-            first.changed + change.changed,
-            first.left + change.left,
-            first.fetched_bytes + change.fetched_bytes,
-            first.fetched_disk_bytes + change.fetched_disk_bytes,
-            over or first.over_budget,
+            len(table), ids, tokens, window_bytes, wanted, entered, changed, left, fetched, fetched_disk, over
         )
 
     def _note_use(self, retrieval: Retrieval) -> None:
@@ -319,5 +315,3 @@ class CacheEngine:
 
 
 _NO_TRAFFIC = Traffic()
-_NO_PLAN = StepPlan(0, np.empty(0, np.int64), 0, 0, (), (), (), (), 0, 0, False)
-"""What a step adds to when it has not been turned yet."""

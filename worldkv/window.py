@@ -28,20 +28,24 @@ def turn_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) 
     to its kept tokens and becomes a replica: nothing crosses the bus. Everything that goes, goes before anything comes.
     """
     newest = len(table) - 1
-    wanted_set = frozenset(wanted)
+    if not (wanted or state.leaving or state.replicas or state.shrunk):
+        return _NO_CHANGE
     moves: list[Move] = []
     entered: list[int] = []
-    changed = [chunk for chunk in state.shrunk if chunk != newest]
+    changed: list[int] = []
     left: list[int] = []
     device = state.tiers.device
-    state.shrunk = ()
-    for chunk in [chunk for chunk in state.replicas if chunk not in wanted_set]:
-        freed = state.replicas.pop(chunk)
-        moves.append(Drop(chunk, freed))
-        left.append(chunk)
-        device.give(freed)
+    if state.shrunk:
+        changed += [chunk for chunk in state.shrunk if chunk != newest]
+        state.shrunk = ()
+    if state.replicas:
+        for chunk in set(state.replicas).difference(wanted):
+            freed = state.replicas.pop(chunk)
+            moves.append(Drop(chunk, freed))
+            left.append(chunk)
+            device.give(freed)
     for chunk, (held, keep) in state.leaving.items():
-        if keep is not None and chunk in wanted_set:
+        if keep is not None and chunk in wanted:
             size = keep.window_bytes(table.geometry)
             if size < held:
                 moves.append(Shrink(chunk, keep, held - size))
@@ -103,3 +107,6 @@ def _copy_in(state: EngineState, table: ChunkTable, chunk: int, kind: type[Fetch
     if source is Tier.DISK:
         state.tiers.host.pass_through(stored)
     return kind(chunk, source, stored)
+
+
+_NO_CHANGE = WindowChange([], (), (), (), 0, 0)

@@ -1,4 +1,4 @@
-"""Bad input, each through the command line: exit code 2, one sentence with file, place and cure, nothing half-written."""
+"""Bad input through the command line: exit code 2, one sentence with place and cure, nothing half-written."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pytest
 
 from worldkv.cli.options import parse_size
 from worldkv.cli.output import finite
-from worldkv.cli.words import gib, listed, size
+from worldkv.cli.words import folded, gib, listed, size
 from worldkv.errors import SpecError
 
 
@@ -37,6 +37,11 @@ def test_words() -> None:
     assert [listed(names) for names in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
     assert [size(n) for n in (80 * 10**9, 24 * 1024**3, 5 * 10**6, 1234)] == ["80 GB", "24 GiB", "5 MB", "1,234 bytes"]
     assert [gib(n * 2**30) for n in (0, 0.452, 3.57, 25.0, 1350.2)] == ["0", "0.45", "3.6", "25.0", "1,350"]
+
+
+def test_long_labels_fold() -> None:
+    assert folded("worldkv") == "worldkv"
+    assert folded("worldkv:keep_ratio=0.5,retrieved_frames=30") == "worldkv:keep_ratio=0.5,\nretrieved_frames=30"
 
 
 def test_json_values_are_finite() -> None:

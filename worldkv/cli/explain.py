@@ -66,16 +66,18 @@ def explain(
 
 
 def _print(spec: str, explanation: Explanation) -> None:
-    from worldkv.cli.tables import console, new_table, print_notes
+    from worldkv.cli.tables import console, new_table, print_notes, print_table
     from worldkv.cli.words import number, share
 
     out = console()
     document = explanation.document
-    out.print(f"{spec} at step {document['step']} of {document['trajectory']}", style="bold", soft_wrap=True)
+    out.print(
+        f"{spec} at step {document['step']} of {document['trajectory']}", style="bold", soft_wrap=not out.is_terminal
+    )
     out.print(
         f"{document['attended_tokens']:,} tokens attended, {len(document['window'])} chunks at home in the window, "
         f"{len(document['retrieved'])} fetched of {document['bank_chunks']} in the bank\n",
-        soft_wrap=True,
+        soft_wrap=not out.is_terminal,
     )
     heads = ("chunk", "why it is here", "rank", "score", "tokens\nkept", "distance", "angle", "of what\ncounts", "age")
     table = new_table(heads, left=(1,))
@@ -102,5 +104,5 @@ def _print(spec: str, explanation: Explanation) -> None:
     table.add_section()
     for row in document["runners_up"]:
         add(row, "dim")
-    out.print(table)
+    print_table(out, table)
     print_notes(out, document["sentences"], head="At this step")

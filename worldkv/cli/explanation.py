@@ -11,7 +11,6 @@ from worldkv.cli.step_sentences import Seen, sentences
 from worldkv.errors import SpecError
 
 if TYPE_CHECKING:
-
     from worldkv.engine import CacheEngine
     from worldkv.landmarks import Landmarks
     from worldkv.policy import CachePolicy
@@ -98,7 +97,11 @@ def _document(
     retrieval = seen.retrieval
     scores = None if retrieval is None or retrieval.scores is None else np.asarray(retrieval.scores, np.float64)
     score_of = {} if scores is None else dict(zip(seen.bank, scores.tolist(), strict=True))
-    ranking = [] if scores is None else [seen.bank[place] for place in np.lexsort((seen.bank, -quantised(scores)))]
+    ranking = (
+        []
+        if scores is None
+        else [seen.bank[place] for place in np.lexsort((np.asarray(seen.bank), -quantised(scores)))]
+    )
     rank_of = {chunk: rank for rank, chunk in enumerate(ranking, start=1)}
     roles = _roles(policy, step, seen, geometry)
 

@@ -10,7 +10,7 @@ from worldkv.cli.figure_path import draw_moment, draw_path
 from worldkv.cli.moment import interesting_moment
 from worldkv.cli.output import write_bytes
 from worldkv.cli.palette import GREY, INK, colours
-from worldkv.cli.words import GIB, share
+from worldkv.cli.words import GIB, folded, share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,9 +54,9 @@ def draw_comparison(name: str, outcome: Outcome) -> None:
     with rc_context(STYLE):
         figure = Figure(figsize=(14, 9.2), layout="constrained")
         grid = figure.add_gridspec(2, 6, height_ratios=(1, 1.25))
-        _draw_memory(figure.add_subplot(grid[0, 0:2]), outcome, palette)
-        _draw_speed(figure.add_subplot(grid[0, 2:4]), outcome, palette)
-        _draw_recall(figure.add_subplot(grid[0, 4:6]), outcome, palette)
+        _draw_recall(figure.add_subplot(grid[0, 0:2]), outcome, palette)
+        _draw_memory(figure.add_subplot(grid[0, 2:4]), outcome, palette)
+        _draw_speed(figure.add_subplot(grid[0, 4:6]), outcome, palette)
         moment = interesting_moment(outcome)
         draw_path(figure.add_subplot(grid[1, 0:3]), outcome.path, moment)
         draw_moment(figure.add_subplot(grid[1, 3:6]), outcome.path, moment, palette)
@@ -64,7 +64,7 @@ def draw_comparison(name: str, outcome: Outcome) -> None:
         figure.suptitle(
             f"{path['name']}, {path['chunks']:,} chunks, on {geometry['name']} "
             f"(times of {outcome.contest.machine.name})",
-            fontsize=14,
+            fontsize=13,
             fontweight="bold",
         )
         save(figure, name)
@@ -114,8 +114,9 @@ def _draw_speed(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
             axes.plot(steps, fps, color=colour, linewidth=0.7, alpha=0.25)
         smooth = running_mean(fps, window)
         width = _nested(place, len(rows))
-        axes.plot(steps, smooth, color=colour, linewidth=width, solid_capstyle="butt", label=row.entrant.label)
-    axes.legend(loc="lower left", fontsize=9, frameon=True, framealpha=0.85, edgecolor="none")
+        axes.plot(
+            steps, smooth, color=colour, linewidth=width, solid_capstyle="butt", label=folded(row.entrant.label, 32)
+        )
     mean = f", mean of {window} chunks" if window > 1 else ""
     axes.set(title="Predicted speed" + mean, xlabel="chunks generated", ylabel="video frames a second")
     axes.set_xlim(0, outcome.path.chunked.num_chunks)
@@ -142,8 +143,9 @@ def _draw_recall(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
     """One bar a policy; also the key to the colours of all panels."""
     rows = outcome.comparison.rows
     names = [row.entrant.label for row in rows]
+    shown = [folded(name) for name in names]
     recalls = [row.rollout.recall for row in rows]
-    axes.barh(names, [recall or 0.0 for recall in recalls], color=[palette[name] for name in names], height=0.62)
+    axes.barh(shown, [recall or 0.0 for recall in recalls], color=[palette[name] for name in names], height=0.62)
     for place, row in enumerate(rows):
         recall = row.rollout.recall
         part = "" if row.share_of_oracle is None else f"  ({share(row.share_of_oracle)} of oracle)"
@@ -168,4 +170,7 @@ def _draw_recall(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
     axes.tick_params(axis="y", length=0)
     path = outcome.document["trajectory"]
     said = "never comes back: recall has no value" if path["never_returns"] else "of what is seen again, share held"
-    axes.set(title="Revisit recall", xlabel=said if path["never_returns"] is not None else "not measured")
+    axes.set(
+        title="Revisit recall, and the colours of all panels",
+        xlabel=said if path["never_returns"] is not None else "not measured",
+    )

@@ -14,7 +14,7 @@ _KNOWN = {
     "random": "#9a9a9a",
     "oracle": "#009e73",
 }
-_OTHERS = ("#d55e00", "#cc79a7", "#56b4e9", "#8c6d1f", "#6a3d9a", "#f0e442")
+_OTHERS = ("#cc79a7", "#6a3d9a", "#56b4e9", "#8c6d1f", "#b15928", "#c9b600")
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worldkv.policy import Part
@@ -59,6 +60,13 @@ def _paragraphs(cls: type) -> str:
     return (inspect.getdoc(cls) or "").split("\nAttributes:")[0].strip()
 
 
+def _has_defaults(cls: type[Part]) -> bool:
+    """Whether the class can be made without a word; somebody else's may not."""
+    missing = dataclasses.MISSING
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return all(field.default is not missing or field.default_factory is not missing for field in fields)
+
+
 def _print(name: str, cls: type[Part], *, is_part: bool = False) -> None:
     from rich.text import Text
 
@@ -67,16 +75,19 @@ def _print(name: str, cls: type[Part], *, is_part: bool = False) -> None:
     from worldkv.spec import parameters
 
     out = console()
-    needs = ", ".join(sorted(signal.value for signal in needs_of(cls())))
+    takes: dict[str, str] = parameters(cls) if dataclasses.is_dataclass(cls) else {}
+    needs = needs_of(cls()) if _has_defaults(cls) else cls.needs
     lines = [
-        ("takes", ", ".join(f"{key}={value}" for key, value in parameters(cls).items())),
-        ("needs", needs),
+        ("takes", ", ".join(f"{key}={value}" for key, value in takes.items())),
+        ("needs", ", ".join(sorted(signal.value for signal in needs))),
         ("from", source_of(cls)),
     ]
     text = Text.assemble((name, "bold cyan"), "  ", claim_of(cls))
     out.print(text, soft_wrap=not out.is_terminal)
     for key, value in lines:
         if value:
-            out.print(Text.assemble(f"    {key}  ", (value, "dim" if key == "from" else "")), soft_wrap=True)
+            out.print(
+                Text.assemble(f"    {key}  ", (value, "dim" if key == "from" else "")), soft_wrap=not out.is_terminal
+            )
     if not is_part:
         print()

@@ -67,6 +67,11 @@ class Progress:
             from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as RichProgress
 
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            self._rich = RichProgress(*columns, console=Console(stderr=True), transient=True)
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TimeElapsedColumn(),
+            )
+            self._rich = RichProgress(*columns, console=Console(stderr=True, emoji=False), transient=True)
         return self._rich

@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD, Box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from worldkv.cli.words import gib, number, rate, share
+from worldkv.cli.words import folded, gib, number, rate, share
 
 PLAIN = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 """One rule of dashes under the head."""
 
-PLAIN_WIDTH = 160
+PLAIN_WIDTH = 400
 """Columns where nobody looks at a terminal: tables are never folded there."""
 
 
 def console() -> Console:
     """Standard output as rich sees it."""
     if sys.stdout.isatty():
-        return Console(highlight=False, markup=False)
-    return Console(highlight=False, markup=False, width=PLAIN_WIDTH, no_color=True, force_terminal=False)
+        return Console(highlight=False, markup=False, emoji=False)
+    return Console(highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH, no_color=True, force_terminal=False)
 
 
 def new_table(heads: Sequence[str], *, left: Iterable[int] = (0,)) -> Table:
@@ -33,8 +33,19 @@ def new_table(heads: Sequence[str], *, left: Iterable[int] = (0,)) -> Table:
     table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     left = frozenset(left)
     for place, head in enumerate(heads):
-        table.add_column(head, justify="left" if place in left else "right", no_wrap=True)
+        justify: JustifyMethod = "left" if place in left else "right"
+        table.add_column(head, justify=justify, no_wrap=True)
     return table
+
+
+def print_table(out: Console, table: Table) -> None:
+    """A table, without blanks at the ends of lines where nobody looks at a terminal."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as text:
+        out.print(table)
+    print("\n".join(line.rstrip() for line in text.get().splitlines()), file=out.file)
 
 
 def print_notes(out: Console, notes: Sequence[str], *, head: str = "Notes") -> None:
@@ -95,16 +106,18 @@ def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[Column] =
 def print_comparison(document: dict[str, Any]) -> None:
     """The whole answer of `worldkv compare`: what ran, the table, the notes."""
     out = console()
-    out.print(Text(path_line(document["trajectory"])), soft_wrap=True)
+    out.print(Text(path_line(document["trajectory"])), soft_wrap=not out.is_terminal)
     geometry, machine = document["geometry"], document["machine"]
     out.print(
         Text(
             f"{geometry['name']}: {geometry['chunk_tokens']:,} tokens, {gib(geometry['chunk_bytes'])} GiB a chunk | "
             f"machine {machine}"
         ),
-        soft_wrap=True,
+        soft_wrap=not out.is_terminal,
     )
     columns = list(COMPARISON)
+    if out.is_terminal:
+        columns[0] = Column("policy", lambda row: folded(row["policy"]))
     table = comparison_table(document["rows"], columns)
     for lost in sorted((column for column in COMPARISON if column.expendable), key=lambda column: column.expendable):
         if table.__rich_measure__(out, out.options.update(max_width=1000)).maximum <= out.width:
@@ -112,7 +125,7 @@ def print_comparison(document: dict[str, Any]) -> None:
         columns.remove(lost)
         table = comparison_table(document["rows"], columns)
     out.print()
-    out.print(table)
+    print_table(out, table)
     print_notes(out, document["notes"])
 
 

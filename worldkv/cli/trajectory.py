@@ -104,7 +104,7 @@ def warnings(path: LoadedPath) -> list[str]:
 
 
 def _print(path: LoadedPath) -> None:
-    from worldkv.cli.tables import console, new_table, print_notes
+    from worldkv.cli.tables import console, new_table, print_notes, print_table
 
     summary = path.summary
     out = console()
@@ -112,8 +112,8 @@ def _print(path: LoadedPath) -> None:
     table.show_header = False
     for name, text in _facts(path):
         table.add_row(name, text)
-    out.print(summary.name, style="bold", soft_wrap=True)
-    out.print(table)
+    out.print(summary.name, style="bold", soft_wrap=not out.is_terminal)
+    print_table(out, table)
     print_notes(out, warnings(path), head="Warning")
     print_notes(out, summary.notes)
 

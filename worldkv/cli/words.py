@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 GIB = 1 << 30
@@ -41,3 +42,13 @@ def number(value: float | None, digits: int = 2) -> str:
 def rate(value: float) -> str:
     """Frames a second."""
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def folded(label: str, width: int = 24) -> str:
+    """A long label in lines of about `width`, broken behind its colons and commas."""
+    lines = [""]
+    for piece in re.findall(r"[^:,]*[:,]?", label):
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(lines)

@@ -59,7 +59,7 @@ class SimBackend(CacheBackend):
 
     def traffic(self) -> Traffic:
         """See `CacheBackend.traffic`."""
-        return Traffic(self._device_to_host, self._host_to_device, self._host_to_disk, self._disk_to_host)
+        return self._traffic
 
     def tensors(self, chunk: int) -> None:
         """There are none."""
@@ -73,7 +73,7 @@ class SimBackend(CacheBackend):
         """See `CacheBackend.restore`."""
         self.window, self.staging = dict(state.window), dict(state.staging)
         self.host, self.disk = dict(state.host), dict(state.disk)
-        self._device_to_host, self._host_to_device, self._host_to_disk, self._disk_to_host = state.traffic
+        self._traffic = state.traffic
 
     def fork(self) -> Self:
         """See `CacheBackend.fork`."""
@@ -87,31 +87,31 @@ class SimBackend(CacheBackend):
                 del self.window[chunk]
             case Shrink(chunk, _, freed_bytes):
                 self.window[chunk] -= freed_bytes
-            case Fetch(chunk, source, num_bytes):
-                self.window[chunk] = self._copied_in(chunk, source, num_bytes)
-            case Prefetch(chunk, source, num_bytes):
-                self.staging[chunk] = self._copied_in(chunk, source, num_bytes)
+            case Fetch(chunk, source):
+                self.window[chunk] = self._copied_in(chunk, source)
+            case Prefetch(chunk, source):
+                self.staging[chunk] = self._copied_in(chunk, source)
             case Land(chunk):
                 self.window[chunk] = self.staging.pop(chunk)
             case Unstage(chunk):
                 del self.staging[chunk]
             case Store(chunk, _, target, num_bytes):
-                self._device_to_host += num_bytes
-                if target is Tier.DISK:
-                    self._host_to_disk += num_bytes
-                    self.disk[chunk] = num_bytes
-                else:
-                    self.host[chunk] = num_bytes
+                to_disk = target is Tier.DISK
+                (self.disk if to_disk else self.host)[chunk] = num_bytes
+                self._copied(device_to_host=num_bytes, host_to_disk=num_bytes if to_disk else 0)
             case Spill(chunk, num_bytes):
                 self.disk[chunk] = self.host.pop(chunk)
-                self._host_to_disk += num_bytes
+                self._copied(host_to_disk=num_bytes)
             case Forget(chunk, tier):
                 del (self.host if tier is Tier.HOST else self.disk)[chunk]
 
-    def _copied_in(self, chunk: int, source: Tier, num_bytes: int) -> int:
-        if source is Tier.DISK:
-            self._disk_to_host += self.disk[chunk]
-        else:
-            num_bytes = self.host[chunk]
-        self._host_to_device += num_bytes
-        return num_bytes
+    def _copied_in(self, chunk: int, source: Tier) -> int:
+        held = (self.disk if source is Tier.DISK else self.host)[chunk]
+        self._copied(host_to_device=held, disk_to_host=held if source is Tier.DISK else 0)
+        return held
+
+    def _copied(
+        self, device_to_host: int = 0, host_to_device: int = 0, host_to_disk: int = 0, disk_to_host: int = 0
+    ) -> None:
+        out, back, down, up = self._traffic
+        self._traffic = Traffic(out + device_to_host, back + host_to_device, down + host_to_disk, up + disk_to_host)
