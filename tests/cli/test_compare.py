@@ -237,3 +237,25 @@ def test_kitti_tells_the_story(worldkv: Worldkv, shared_data_dir: Path) -> None:
     assert rows["oracle"]["revisit_recall"] > rows["worldkv"]["revisit_recall"]
     assert rows["worldkv"]["revisit_recall"] > 3 * rows["sliding-window"]["revisit_recall"]
     assert rows["worldkv"]["revisit_recall"] > 3 * rows["random"]["revisit_recall"]
+
+
+def test_seed_places_the_landmarks(worldkv: Worldkv) -> None:
+    source = "generate:tour:rooms=4,chunks=60"
+    recalls = {
+        seed: worldkv("compare", source, "-p", "worldkv", "--seed", seed, "--json", "-").document["rows"][0][
+            "revisit_recall"
+        ]
+        for seed in (0, 1)
+    }
+    assert recalls[0] != recalls[1]
+
+
+def test_pose_noise_reaches_policies_and_not_the_landmarks(worldkv: Worldkv) -> None:
+    words = ("compare", "generate:loop:chunks=80,laps=4", "--json", "-")
+    clean, noisy = worldkv(*words).document, worldkv(*words, "--pose-noise", "0.3").document
+    assert noisy["trajectory"] == clean["trajectory"]
+    recalls = [{row["policy"]: row["revisit_recall"] for row in document["rows"]} for document in (clean, noisy)]
+    for blind in ("full-kv", "sliding-window", "random", "oracle"):
+        assert recalls[0][blind] == recalls[1][blind]
+    assert recalls[1]["worldkv"] < recalls[0]["worldkv"]
+    assert any("drifts by 0.3 of every motion" in note for note in noisy["notes"])

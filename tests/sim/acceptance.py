@@ -1,39 +1,23 @@
-"""The paths that the project is judged on, cut for the default geometry."""
+"""The paths that the project is judged on, loaded once."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+from benchmarks import story
 from tests.conftest import SHARED_DATA
-from worldkv.geometry import PRESETS
-from worldkv.landmarks import Landmarks, place_landmarks
+from worldkv.landmarks import Landmarks
 from worldkv.policy import CachePolicy
-from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import Rollout, simulate
-from worldkv.trajectory import cut, load_trajectory
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
-GEOMETRY = PRESETS["lingbot-world-fast-480p"]
-MACHINE = load_machine("worldkv-project-page")
-PATHS: dict[str, tuple[str, float | None]] = {
-    "kitti": (str(SHARED_DATA / "kitti" / "KITTI_00_gt.txt"), 40.0),
-    "tartanair": (str(SHARED_DATA / "tartanair" / "pose_gt.txt"), 10.0),
-    "fr2_desk": (str(SHARED_DATA / "tum" / "fr2_desk_groundtruth.txt"), 3.0),
-    "turns": ("script:RRR360_540", None),
-    "tour": ("generate:tour:rooms=12,seed=1", None),
-}
-"""Source and nominal view distance; None takes the path's default."""
+GEOMETRY, MACHINE, PATHS = story.GEOMETRY, story.MACHINE, tuple(story.PATHS)
 
 
 @lru_cache(maxsize=4)
 def path(name: str, scale: float = 1.0) -> tuple[ChunkedTrajectory, Landmarks]:
     """A path at `scale` times its nominal view distance, and its landmarks."""
-    source, distance = PATHS[name]
-    trajectory = load_trajectory(source)
-    chunked = cut(trajectory, GEOMETRY, view_distance=distance)
-    if scale != 1:
-        chunked = cut(trajectory, GEOMETRY, view_distance=scale * chunked.view_distance)
-    return chunked, place_landmarks(chunked)
+    return story.path(name, SHARED_DATA, scale)
 
 
 def rollout(name: str, policy: CachePolicy, scale: float = 1.0) -> Rollout:

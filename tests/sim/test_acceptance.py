@@ -89,12 +89,12 @@ def test_the_lingbot_pair_never_comes_back(name: str, shared_data_dir: object) -
 
 
 def test_pose_noise_costs_the_index_and_nobody_else() -> None:
-    chunked, landmarks = path("kitti")
+    chunked, landmarks = path("KITTI 00")
     found = []
     for share in (0.0, 0.02, 0.2):
         noisy = with_pose_noise(chunked, share)
         found.append(simulate(noisy, WorldKV(), GEOMETRY, MACHINE, landmarks=landmarks).recall)
-        assert simulate(noisy, SLIDING, GEOMETRY, MACHINE, landmarks=landmarks).recall == recall("kitti", SLIDING)
+        assert simulate(noisy, SLIDING, GEOMETRY, MACHINE, landmarks=landmarks).recall == recall("KITTI 00", SLIDING)
     assert None not in found
-    assert found[0] == recall("kitti", WorldKV())
+    assert found[0] == recall("KITTI 00", WorldKV())
     assert found[0] > found[1] > found[2]  # type: ignore[operator]
