@@ -53,7 +53,9 @@ format: install ## rewrite the sources as `make check` wants them
 	$(BIN)/ruff check --fix $(SOURCES)
 
 bench: $(VENV)/.bench ## run every benchmark
-	@set -e; for benchmark in $(wildcard benchmarks/*.py); do $(BIN)/python $$benchmark; done
+	@set -e; for benchmark in commands libcachesim_window long_tour pose_query published_figures story; do \
+	    echo "== $$benchmark"; $(BIN)/python -m benchmarks.$$benchmark; \
+	done
 
 $(VENV)/.bench: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[bench]'

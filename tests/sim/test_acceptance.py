@@ -57,13 +57,23 @@ def test_full_kv_is_one_and_the_oracle_nearly(name: str) -> None:
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("name", PATHS)
-def test_frustum_coverage_closes_four_fifths_of_the_distance_to_the_oracle(name: str, scale: float) -> None:
-    ours = rollout(name, FrustumCoverage(), scale)
-    assert ours.attended_tokens.max() == rollout(name, WorldKV(), scale).attended_tokens.max()
+@pytest.mark.parametrize(
+    ("policy", "worldkv", "frames"),
+    [
+        (FrustumCoverage(), WorldKV(), 18),
+        (FrustumCoverage(retrieved_frames=18, keep_ratio=1.0), WorldKV(keep_ratio=1.0), 27),
+    ],
+    ids=["halved", "whole"],
+)
+def test_frustum_coverage_closes_four_fifths_of_the_distance_to_the_oracle(
+    name: str, scale: float, policy: CachePolicy, worldkv: CachePolicy, frames: int
+) -> None:
+    ours = rollout(name, policy, scale)
+    assert ours.attended_tokens.max() == rollout(name, worldkv, scale).attended_tokens.max()
     if (name, scale) == ("fr2_desk", 2.0):
         assert ours.recall is None, "at 6 m too little of the desk ever leaves the view for recall to mean anything"
         return
-    sliding, oracle = measured(name, SLIDING, scale), measured(name, ORACLE, scale)
+    sliding, oracle = measured(name, SlidingWindow(frames), scale), measured(name, Oracle(frames), scale)
     assert ours.recall is not None
     assert ours.recall - sliding >= 0.8 * (oracle - sliding)
 
@@ -86,6 +96,12 @@ def test_the_lingbot_pair_never_comes_back(name: str, shared_data_dir: object) -
     landmarks = place_landmarks(chunked)
     assert landmarks.never_returns
     assert simulate(chunked, WorldKV(), PRESETS["tiny"], MACHINE, landmarks=landmarks).recall is None
+
+
+def test_the_spiral_never_comes_back_whatever_its_length() -> None:
+    for chunks in (20, 120, 400):
+        landmarks = place_landmarks(cut(load_trajectory(f"generate:spiral:chunks={chunks}"), PRESETS["tiny"]))
+        assert landmarks.counted_share == 0
 
 
 def test_pose_noise_costs_the_index_and_nobody_else() -> None:

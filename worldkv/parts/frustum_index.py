@@ -39,7 +39,8 @@ class FrustumIndex(CoverageIndex):
     project, from the frustum-overlap rules of arXiv 2504.12369 and 2512.14614.
 
     Attributes:
-        points: points sampled in the query's frustum, at most 1,000.
+        points: points of the sample, at most 1,000.
+        draws: positions drawn for each point of the sample; those the window shows are passed over.
         normals: facings tried for each point.
         nearest_chunks: candidates looked at, those whose view centres lie nearest the query's.
         keep_ratio: what a frame other than its chunk's anchor is worth: the share of it that the bank keeps.
@@ -49,7 +50,8 @@ class FrustumIndex(CoverageIndex):
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.POSE})
 
     points: int = MOST_POINTS
-    normals: int = 16
+    draws: int = 4
+    normals: int = 4
     nearest_chunks: int = 256
     keep_ratio: float = 1.0
     seed: int = 0
@@ -57,7 +59,7 @@ class FrustumIndex(CoverageIndex):
     def __post_init__(self) -> None:
         if not 1 <= self.points <= MOST_POINTS:
             raise SpecError(f"points must be 1 to {MOST_POINTS}, got {self.points}")
-        for name in ("normals", "nearest_chunks"):
+        for name in ("draws", "normals", "nearest_chunks"):
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.keep_ratio <= 1:
@@ -82,9 +84,9 @@ class FrustumIndex(CoverageIndex):
         draw = np.random.default_rng(self.seed)
         points, sight, depths = self._sample(query, query.pose, draw)
         shown = _look(points, window.frame_positions, window.frame_rotations, query)
-        open_points = ~(shown.seen & (np.einsum("fpi,pi->fp", shown.back, -sight) >= SAME_SIDE_COSINE)).any(axis=0)
-        points, sight, depths = points[open_points], sight[open_points], depths[open_points]
-        shown = shown.only(open_points)
+        same_side = np.einsum("fpi,pi->fp", shown.back, -sight) >= SAME_SIDE_COSINE
+        kept = np.flatnonzero(~(shown.seen & same_side).any(axis=0))[: self.points]
+        points, sight, depths, shown = points[kept], sight[kept], depths[kept], shown.only(kept)
         past = _look(points, poses.frame_positions[rows], poses.frame_rotations[rows], query)
         facings, weights = self._facings(past, sight, depths, draw)
         counts = np.einsum("jpi,pi->jp", facings, -sight) >= FACING_COSINE
@@ -111,12 +113,13 @@ class FrustumIndex(CoverageIndex):
 
     def _sample(self, query: Query, pose: ChunkPose, draw: np.random.Generator) -> tuple[Array, Array, Array]:
         """World points, unit sight lines towards them `(points, 3)` and depths `(points,)`, even in depth."""
+        drawn = self.points * self.draws
         step = 1.2207440846057596 ** -np.arange(1.0, 4.0)  # the R3 sequence's irrational steps
-        cube = (np.arange(1, self.points + 1)[:, None] * step + draw.uniform(size=3)) % 1.0
-        rays = np.ones((self.points, 3))
+        cube = (np.arange(1, drawn + 1)[:, None] * step + draw.uniform(size=3)) % 1.0
+        rays = np.ones((drawn, 3))
         rays[:, :2] = (2 * cube[:, :2] - 1) * frustum_tangents(query.field_of_view)
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        frame = np.arange(self.points) % len(pose.frame_positions)
+        frame = np.arange(drawn) % len(pose.frame_positions)
         sight = np.einsum("nij,nj->ni", pose.frame_rotations[frame], rays)
         depths = np.maximum(cube[:, 2], 1e-9) * query.view_distance
         return pose.frame_positions[frame] + sight * depths[:, None], sight, depths
@@ -147,7 +150,7 @@ class _Looks(NamedTuple):
     back: Array
     squared: Array
 
-    def only(self, points: NDArray[np.bool_]) -> _Looks:
+    def only(self, points: NDArray[np.intp]) -> _Looks:
         """The same for some of the points."""
         return _Looks(self.seen[:, points], self.back[:, points], self.squared[:, points])
 

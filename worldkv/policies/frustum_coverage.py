@@ -29,7 +29,7 @@ class FrustumCoverage(CachePolicy):
         retrieved_frames: latent frames fetched at most.
         recent_frames: newest latent frames kept beside the chunk being generated.
         keep_ratio: kept share of each banked frame but its chunk's anchor, in (0, 1].
-        points: points sampled in the query's frustum, at most 1,000.
+        points: points of the sample that chunks are judged by, at most 1,000.
         seed: seed of the sample.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from worldkv.errors import OutputError, TrajectoryError
 from worldkv.pose import Array
-from worldkv.trajectory.array_file import MAGIC, header_of, read_array
+from worldkv.trajectory.array_file import MAGIC, read_array
 from worldkv.trajectory.atomic import write_atomically
 from worldkv.trajectory.field_of_view import field_of_view, focal_lengths
 from worldkv.trajectory.glimpse import Glimpse
@@ -25,16 +25,10 @@ FRAMES_PER_SECOND = 16.0
 
 
 def looks_like(glimpse: Glimpse) -> bool:
-    """A folder with `poses.npy` or `*_poses.npy`, or a .npy file of shape (frames, 4, 4) or (frames, 3, 4)."""
+    """A folder with `poses.npy` or `*_poses.npy`, or a .npy file: where that is unfit, `read` says why."""
     if any(name == "poses.npy" or name.endswith("_poses.npy") for name in glimpse.entries):
         return True
-    if not glimpse.head.startswith(MAGIC):
-        return False
-    try:
-        shape, _ = header_of(io.BytesIO(glimpse.head), str(glimpse.path))
-    except TrajectoryError:
-        return True  # a .npy file that is unfit: `read` says why
-    return len(shape) == 3 and shape[1] in (3, 4) and shape[2] == 4
+    return glimpse.head.startswith(MAGIC)
 
 
 def read(path: Path) -> Trajectory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,9 @@ from worldkv.trajectory.generators.generator import Generator
 from worldkv.trajectory.generators.walk import walk
 from worldkv.trajectory.trajectory import Trajectory
 
+ARM_CHUNKS = 8
+"""Chunks of way between two arms: twice how far the camera is taken to see."""
+
 
 @dataclass(frozen=True)
 class Spiral(Generator):
@@ -19,7 +23,8 @@ class Spiral(Generator):
     Source: this project. The distance of the arms follows from length, speed and turns.
 
     Attributes:
-        turns: times round; with more than 3 the arms would come within a tenth of the extent.
+        turns: times round at most; a short path turns less, so that its arms stay `ARM_CHUNKS` of way apart and no
+            camera looks across.
     """
 
     ranges: ClassVar[dict[str, tuple[float, float]]] = {"turns": (0.1, 3.0)}
@@ -28,7 +33,10 @@ class Spiral(Generator):
 
     def generate(self) -> Trajectory:
         """The path."""
-        fine = np.linspace(0, 2 * np.pi * self.turns, 20_001)
+        # n chunks of way are pi turns (turns + 1) distances of the arms long.
+        chunks = self.num_frames / 12
+        widest = 0.5 * (math.sqrt(1 + 4 * chunks / (math.pi * ARM_CHUNKS)) - 1)
+        fine = np.linspace(0, 2 * np.pi * min(self.turns, widest), 20_001)
         radius = 0.5 + fine / (2 * np.pi)  # in distances of the arms, half of one at the start
         points = radius[:, None] * np.stack([-np.cos(fine), np.sin(fine)], axis=1)
         steps = np.diff(points, axis=0)
