@@ -15,7 +15,7 @@ from worldkv.cli.progress import Progress
 from worldkv.errors import SpecError
 
 if TYPE_CHECKING:
-    from worldkv.cli.compare import Request
+    from worldkv.cli.request import Request
     from worldkv.engine import CacheEngine
     from worldkv.geometry import CacheGeometry
     from worldkv.sim import Contest, Entrant

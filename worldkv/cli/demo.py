@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from worldkv.cli.compare import Request, run, show
+from worldkv.cli.compare import run, show
+from worldkv.cli.request import Request
 
 HELP = """Compare the default policies on a generated tour through twelve rooms.
 

@@ -21,7 +21,7 @@ from worldkv.sim.clock import Clock, StepTime
 from worldkv.sim.machine import Machine
 from worldkv.state import StepRecord
 from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
-from worldkv.trajectory.recorded import RecordedSignals
+from worldkv.trajectory.recorded_signals import RecordedSignals
 
 OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
 """Called after every step, before the next begins."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worldkv.pose import Array
 
 if TYPE_CHECKING:
-    from worldkv.trajectory.recorded import RecordedSignals
+    from worldkv.trajectory.recorded_signals import RecordedSignals
 
 DEFAULT_FIELD_OF_VIEW = (90.0, 60.0)
 """Horizontal and vertical degrees where a format carries no intrinsics."""

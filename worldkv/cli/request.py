@@ -1,0 +1,54 @@
+"""A comparison as the user asked for it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from worldkv.cli.options import DEFAULT_GEOMETRY, DEFAULT_MACHINE
+
+DEFAULT_POLICIES = ("full-kv", "sliding-window", "worldkv", "random", "oracle")
+
+
+class Match(enum.StrEnum):
+    """How the rows' sizes relate."""
+
+    WINDOW_TOKENS = "window-tokens"
+    NONE = "none"
+
+
+class WhenFull(enum.StrEnum):
+    """What a full bank does."""
+
+    ERROR = "error"
+    FORGET_OLDEST = "forget-oldest"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A comparison as the user asked for it; the options of the same names.
+
+    Attributes:
+        trajectory, policies, geometry, machine, match, view_distance, fps, format, pose_noise, seed, recall: what runs.
+        device_budget, host_budget, disk_budget, when_full: the room it has, in bytes.
+        json, log, plot: the files it writes; None for none.
+    """
+
+    trajectory: str
+    policies: tuple[str, ...] = DEFAULT_POLICIES
+    geometry: str = DEFAULT_GEOMETRY
+    machine: str = DEFAULT_MACHINE
+    match: Match = Match.WINDOW_TOKENS
+    view_distance: float | None = None
+    fps: float | None = None
+    format: str | None = None
+    pose_noise: float = 0.0
+    seed: int = 0
+    recall: bool = True
+    device_budget: int | None = None
+    host_budget: int | None = None
+    disk_budget: int | None = None
+    when_full: WhenFull = WhenFull.ERROR
+    json: str | None = None
+    log: str | None = None
+    plot: str | None = None
