@@ -1,0 +1,139 @@
+"""What every policy owes the engine, over the one list."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.policies.every import EVERY
+from worldkv.config import CacheConfig
+from worldkv.engine import CacheEngine
+from worldkv.geometry import PRESETS
+from worldkv.landmarks import place_landmarks
+from worldkv.policy import CachePolicy
+from worldkv.sim.clock import StepTime
+from worldkv.sim.machine import load_machine
+from worldkv.sim.rollout import Rollout, simulate
+from worldkv.spec import policy_classes
+from worldkv.state import StepRecord
+from worldkv.tiers import TierLimits
+from worldkv.trajectory import cut, load_trajectory
+from worldkv.trajectory.chunked import ChunkedTrajectory
+
+TINY, MACHINE = PRESETS["tiny"], load_machine("worldkv-project-page")
+PATHS = {
+    "tour": "generate:tour:rooms=4,seed=2,chunks=60",
+    "turns": "script:RRR360_540",
+    "one chunk": "script:W_12",
+}
+
+
+def chunked_path(name: str) -> ChunkedTrajectory:
+    chunked = cut(load_trajectory(PATHS[name]), TINY)
+    return dataclasses.replace(chunked, actions=chunked.actions or chunked.camera)
+
+
+def run(policy: CachePolicy, path: str, config: CacheConfig | None = None) -> tuple[Rollout, list[StepRecord]]:
+    chunked, records = chunked_path(path), []
+
+    def note(engine: CacheEngine, record: StepRecord, _: StepTime) -> None:
+        records.append(record)
+        step = len(engine.table)
+        pinned = set(policy.pinned(step, TINY).tolist())
+        assert pinned <= set(engine.state.window_ids.tolist()), "a pinned chunk left the window"
+        counts = engine.state.counts
+        assert counts.produced == counts.window + counts.banked + counts.pruned + counts.discarded
+
+    landmarks = place_landmarks(chunked)
+    return simulate(chunked, policy, TINY, MACHINE, config=config, landmarks=landmarks, on_step=note), records
+
+
+def test_the_list_holds_every_installed_policy() -> None:
+    assert set(policy_classes().values()) == {type(policy) for policy in EVERY.values()}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", EVERY)
+def test_it_runs_keeps_its_promises_and_repeats_itself(name: str, path: str) -> None:
+    first, records = run(EVERY[name], path)
+    again, repeated = run(EVERY[name], path)
+    assert first.recall == again.recall
+    assert (first.seconds == again.seconds).all()
+    for one, other in zip(records, repeated, strict=True):
+        assert one.plan.attended.tolist() == other.plan.attended.tolist()
+        assert one[1:] == other[1:]
+    assert first.recall is None or 0 <= first.recall <= 1
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_small_bank_changes_places_not_decisions(name: str) -> None:
+    """Spilling to disk moves bytes elsewhere; who is attended stays the same."""
+    _, free = run(EVERY[name], "tour")
+    limits = TierLimits(host_bytes=3 * TINY.chunk_bytes)
+    tight_run, tight = run(EVERY[name], "tour", CacheConfig(limits=limits))
+    for one, other in zip(free, tight, strict=True):
+        assert one.plan.attended.tolist() == other.plan.attended.tolist()
+        assert one.traffic.host_to_device == other.traffic.host_to_device
+    tiers = tight_run.engine.state.tiers
+    assert tiers.host.peak <= 3 * TINY.chunk_bytes
+    assert tiers.host.held + tiers.disk.held == tight_run.bank_bytes[-1]
+
+
+@pytest.mark.parametrize("name", [name for name, policy in EVERY.items() if policy.resized(480, TINY) is not None])
+def test_resized_fills_but_never_exceeds(name: str) -> None:
+    for chunks in (4, 7, 11):
+        policy = EVERY[name].resized(chunks * TINY.chunk_tokens, TINY)
+        assert policy is not None
+        rollout, _ = run(policy, "tour")
+        assert rollout.attended_tokens.max() == chunks * TINY.chunk_tokens
+
+
+def test_drop_oldest_holds_its_budget_to_the_token_and_drops_in_order() -> None:
+    rollout, records = run(EVERY["drop-oldest, to the token"], "tour")
+    assert set(rollout.attended_tokens[2:].tolist()) == {48 + 17}
+    counts = rollout.engine.state.counts
+    assert counts.pruned > 0 and counts.discarded > 0
+    frame_tokens = rollout.engine.table.columns["frame_tokens"][: len(records)]
+    last = frame_tokens[-1]
+    assert last.tolist() == sorted(last.tolist()), "the oldest tokens of a chunk go first"
+
+
+def test_sliding_window_attends_a_slice() -> None:
+    _, records = run(EVERY["sliding-window"], "tour")
+    for record in records:
+        step = record.plan.step
+        assert record.plan.attended.tolist() == list(range(max(0, step - 6), step))
+
+
+def test_random_draws_depend_on_seed_and_step_only() -> None:
+    _, records = run(EVERY["random"], "tour")
+    drawn = [set(record.plan.retrieved) for record in records[20:]]
+    assert len({frozenset(ids) for ids in drawn}) > 10
+    assert all(len(ids) == 6 and 0 not in ids for ids in drawn)
+
+
+def test_more_tokens_never_lower_the_oracle() -> None:
+    recalls = []
+    for frames in (0, 3, 6, 9, 15, 30, 60):
+        recall = run(dataclasses.replace(EVERY["oracle"], retrieved_frames=frames), "tour")[0].recall  # type: ignore[type-var]
+        assert recall is not None
+        recalls.append(recall)
+    assert recalls == sorted(recalls)
+    assert recalls[0] == 0 and recalls[-1] > 0.99
+
+
+def test_a_policy_that_retrieves_everything_whole_is_full_kv() -> None:
+    everything = everything_back()
+    rollout, records = run(everything, "tour")
+    full, full_records = run(EVERY["full-kv"], "tour")
+    assert rollout.recall == full.recall == 1.0
+    for one, other in zip(records, full_records, strict=True):
+        assert one.plan.attended.tolist() == other.plan.attended.tolist()
+    assert rollout.engine.backend.traffic().host_to_device == 0
+    assert np.array_equal(rollout.attended_tokens, full.attended_tokens)
+
+
+def everything_back() -> CachePolicy:
+    return dataclasses.replace(EVERY["worldkv"], retrieved_frames=600, keep_ratio=1.0)  # type: ignore[type-var]
