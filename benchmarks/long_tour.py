@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import resource
 import time
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,8 +17,11 @@ from worldkv.engine import CacheEngine
 from worldkv.geometry import PRESETS
 from worldkv.landmarks import place_landmarks
 from worldkv.parts.pose_index import PoseIndex
-from worldkv.policies import WorldKV
+from worldkv.parts.world_compression import WorldCompression
+from worldkv.policies import Composed, WorldKV
+from worldkv.policy import Index
 from worldkv.pose import Array
+from worldkv.signals import Signal
 from worldkv.sim.clock import StepTime
 from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import simulate
@@ -27,17 +32,18 @@ from worldkv.views import BankView, Query
 CHUNKS = 10_000
 
 
-class _ScanClock:
-    """Adds up the time spent in the index's own scan."""
+@dataclass(frozen=True)
+class _Timed(Index):
+    """An index that adds up the seconds of its own scan."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._scores = PoseIndex.scores
+    needs: ClassVar[frozenset[Signal]] = PoseIndex.needs
 
-    def scores(self, index: PoseIndex, query: Query, bank: BankView) -> Array:
+    spent: list[float] = field(default_factory=lambda: [0.0], compare=False)
+
+    def scores(self, query: Query, bank: BankView) -> Array:
         start = time.perf_counter()
-        found = self._scores(index, query, bank)
-        self.seconds += time.perf_counter() - start
+        found = PoseIndex().scores(query, bank)
+        self.spent[0] += time.perf_counter() - start
         return found
 
 
@@ -45,17 +51,13 @@ def step_seconds(chunks: int) -> tuple[Array, Array]:
     """Seconds of each step without recall, all of it and without the index's scan `(steps,)`."""
     geometry, machine_file = PRESETS["lingbot-world-fast-480p"], load_machine("worldkv-project-page")
     chunked = cut(load_trajectory(f"generate:tour:rooms=12,seed=1,chunks={chunks}"), geometry)
-    clock, marks = _ScanClock(), []
+    index, marks = _Timed(), []
 
     def note(_engine: CacheEngine, _record: StepRecord, _time: StepTime) -> None:
-        marks.append((time.perf_counter(), clock.seconds))
+        marks.append((time.perf_counter(), index.spent[0]))
 
-    original = PoseIndex.scores
-    PoseIndex.scores = lambda index, query, bank: clock.scores(index, query, bank)  # type: ignore[method-assign]
-    try:
-        simulate(chunked, WorldKV(), geometry, machine_file, on_step=note)
-    finally:
-        PoseIndex.scores = original  # type: ignore[method-assign]
+    policy = Composed(index, compression=WorldCompression())
+    simulate(chunked, policy, geometry, machine_file, on_step=note)
     spent = np.diff(np.array(marks), axis=0)
     return spent[:, 0], spent[:, 0] - spent[:, 1]
 
