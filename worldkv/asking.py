@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from functools import partial
 
@@ -9,7 +10,7 @@ from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, R
 from worldkv.backend import CacheBackend
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.config import CacheConfig, Scene
-from worldkv.errors import PolicyError
+from worldkv.errors import PolicyError, WorldKVError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.signals import Signal, Viewpoint
@@ -39,7 +40,7 @@ class Asking:
         """What the policy retrieves for `viewpoint`.
 
         Raises:
-            PolicyError: it names a chunk that is not banked, or one twice.
+            PolicyError: it names a chunk that is not banked, or one twice, or fails.
         """
         scene, needs, landmarks, step = self._scene, self._needs, self._landmarks, len(table)
         bank = BankView(table, state.bank_rows(table), needs, landmarks)
@@ -58,7 +59,12 @@ class Asking:
             state.summary if Signal.QUERY_SUMMARY in needs else None,
             None if landmarks is None else landmarks.counted[step],
         )
-        answer = self._policy.retrieve(query, bank)
+        try:
+            answer = self._policy.retrieve(query, bank)
+        except WorldKVError:
+            raise
+        except Exception as error:
+            raise self._failed("retrieve", step, error) from error
         if answer is NOTHING_RETRIEVED:
             return answer
         ids, next_ids = (
@@ -74,7 +80,13 @@ class Asking:
             PolicyError: it names a chunk that is not at home in the window, or one twice, or shrinks one wrongly.
         """
         open_chunk = partial(self._chunk_view, table)
-        answer = self._policy.evict(WindowView(table, state.window_rows(), self._needs, open_chunk))
+        window = WindowView(table, state.window_rows(), self._needs, open_chunk)
+        try:
+            answer = self._policy.evict(window)
+        except WorldKVError:
+            raise
+        except Exception as error:
+            raise self._failed("evict", len(table), error) from error
         if answer is NOTHING_LEAVES:
             return answer
         bank, discard, shrink = answer
@@ -90,9 +102,23 @@ class Asking:
         Raises:
             PolicyError: it keeps tokens the chunk does not have, or unequal counts without declaring them.
         """
-        keep = self._policy.compress(self._chunk_view(table, chunk))
+        view = self._chunk_view(table, chunk)
+        try:
+            keep = self._policy.compress(view)
+        except WorldKVError:
+            raise
+        except Exception as error:
+            raise self._failed("compress", len(table), error) from error
         self._check_keep(table, chunk, keep)
         return keep
+
+    def _failed(self, question: str, step: int, error: Exception) -> PolicyError:
+        """A policy's own exception, with the place it comes from."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return PolicyError(
+            f"{type(self._policy).__name__}.{question} failed at step {step}, in {place.filename} line {place.lineno}: "
+            f"{type(error).__name__}: {error}"
+        )
 
     def _room_tokens(self, state: EngineState) -> int | None:
         budget = self._config.window_budget_bytes

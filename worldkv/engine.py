@@ -244,7 +244,7 @@ class CacheEngine:
         newest = len(table) - 1
         arrives = first is None and newest >= 0 and newest not in state.leaving
         change = turn_window(state, table, wanted)
-        moves = change.moves
+        moves = list(change.moves)
         if retrieval is not None:
             if state.staged or retrieval.next_ids:
                 staging = self.config.staging_chunks * geometry.chunk_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from worldkv.backend import Drop, Fetch, Land, Move, Prefetch, Shrink, Unstage
@@ -13,7 +13,7 @@ from worldkv.state import EngineState
 class WindowChange(NamedTuple):
     """How the attended set changed; the fields are `StepPlan`'s of the same name."""
 
-    moves: list[Move]
+    moves: Sequence[Move]
     entered: tuple[int, ...]
     changed: tuple[int, ...]
     left: tuple[int, ...]
@@ -109,4 +109,4 @@ def _copy_in(state: EngineState, table: ChunkTable, chunk: int, kind: type[Fetch
     return kind(chunk, source, stored)
 
 
-_NO_CHANGE = WindowChange([], (), (), (), 0, 0)
+_NO_CHANGE = WindowChange((), (), (), (), 0, 0)

@@ -18,7 +18,7 @@ from worldkv.config import CacheConfig, Scene
 from worldkv.engine import CacheEngine
 from worldkv.errors import BudgetError, PolicyError, SignalError, SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.policies import FullKV, RandomRetrieval, WorldKV
+from worldkv.policies import FullKV, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
@@ -369,3 +369,41 @@ class _Late(_Quiet):
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         return Retrieval((int(query.summary.flat[0]),))
+
+
+def test_a_forecast_without_a_retrieval_does_not_leak_into_other_steps() -> None:
+    """Regression: prefetches once landed in a list that all idle steps shared."""
+    engine = blind_engine(_Dreamer(), CacheConfig(staging_chunks=3))
+    steps(engine, 3)
+    assert engine.state.staged and not engine.state.replicas
+    other = blind_engine(SlidingWindow())
+    steps(other, 3)
+    assert other.backend.traffic().host_to_device == 0
+    assert cast(SimBackend, other.backend).staging == {}
+
+
+@dataclass(frozen=True)
+class _Dreamer(_Quiet):
+    """Banks the first chunk, fetches nothing, forecasts it for ever."""
+
+    def evict(self, window: WindowView) -> Eviction:
+        return Eviction(bank=(0,)) if 0 in window.ids else Eviction()
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        return Retrieval((), (0,))
+
+
+def test_an_exception_of_the_policys_own_names_the_question_the_step_and_the_line() -> None:
+    engine = blind_engine(_Broken())
+    steps(engine, 2)
+    engine.begin(HERE)
+    with pytest.raises(
+        PolicyError, match=r"_Broken.evict failed at step 3, in .*test_engine.py line \d+: ZeroDivision"
+    ):
+        engine.commit()
+
+
+@dataclass(frozen=True)
+class _Broken(_Quiet):
+    def evict(self, window: WindowView) -> Eviction:
+        return Eviction(bank=(1 // (3 - window.step),)) if window.step > 2 else Eviction()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from worldkv.answers import NOTHING_RETRIEVED, Retrieval
-from worldkv.errors import SpecError
+from worldkv.errors import PolicyError, SpecError
 from worldkv.policy import CoverageIndex, CoverageSelector, Index, Selector
+from worldkv.pose import Array
 from worldkv.views import BankView, Query
 
 
@@ -29,15 +32,38 @@ def fetch(
     bank: BankView,
     retrieved_frames: int,
 ) -> Retrieval:
-    """The retrieval of at most `retrieved_frames` latent frames that `selector` makes of `index`."""
+    """The retrieval of at most `retrieved_frames` latent frames that `selector` makes of `index`.
+
+    Raises:
+        PolicyError: the index's answer has the wrong shape, or scores that are not finite.
+    """
     chunks = retrieved_frames // query.geometry.frames_per_chunk
     if chunks == 0 or len(bank) == 0:
         return NOTHING_RETRIEVED
     if isinstance(index, Index) and isinstance(selector, Selector):
-        scores = index.scores(query, bank)
+        scores = _checked(index, index.scores(query, bank), query, bank)
         rows = selector.select(scores, query, bank, chunks)
         return Retrieval(tuple(bank.ids[rows].tolist()), scores=scores)
     assert isinstance(index, CoverageIndex) and isinstance(selector, CoverageSelector)
     coverage = index.coverage(query, bank)
+    if coverage.ndim != 2 or len(coverage) != len(bank) or coverage.dtype != np.bool_:
+        raise PolicyError(
+            f"{type(index).__name__}.coverage must be booleans ({len(bank)} chunks, points), got "
+            f"{coverage.dtype} {coverage.shape} at step {query.step}"
+        )
     rows = selector.select(coverage, query, bank, chunks)
     return Retrieval(tuple(bank.ids[rows].tolist()), scores=coverage.sum(axis=1) / max(1, coverage.shape[1]))
+
+
+def _checked(index: Index, scores: Array, query: Query, bank: BankView) -> Array:
+    """Scores that can be ranked: one finite number a row."""
+    scores = np.asarray(scores, np.float64)
+    if scores.shape != (len(bank),):
+        raise PolicyError(
+            f"{type(index).__name__}.scores must be one number for each of {len(bank)} banked chunks, got shape "
+            f"{scores.shape} at step {query.step}"
+        )
+    if not np.isfinite(scores).all():
+        chunk = int(bank.ids[~np.isfinite(scores)][0])
+        raise PolicyError(f"{type(index).__name__}.scores must be finite, chunk {chunk} is not at step {query.step}")
+    return scores
