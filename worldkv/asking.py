@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, RaggedKeep, Retrieval
 from worldkv.backend import CacheBackend
@@ -67,6 +68,7 @@ class Asking:
             raise self._failed("retrieve", step, error) from error
         if answer is NOTHING_RETRIEVED:
             return answer
+        self._check_kind(answer, Retrieval, "retrieve", step)
         ids, next_ids = (
             self._checked_ids(table, named, _BANKED, "retrieve", "banked")
             for named in (answer.ids, answer.next_ids or ())
@@ -89,6 +91,7 @@ class Asking:
             raise self._failed("evict", len(table), error) from error
         if answer is NOTHING_LEAVES:
             return answer
+        self._check_kind(answer, Eviction, "evict", len(table))
         bank, discard, shrink = answer
         named = self._checked_ids(table, (*bank, *discard, *shrink), _AT_HOME, "evict", "at home in the window")
         for chunk, keep in shrink.items():
@@ -109,6 +112,7 @@ class Asking:
             raise
         except Exception as error:
             raise self._failed("compress", len(table), error) from error
+        self._check_kind(keep, Keep | RaggedKeep, "compress", len(table))
         self._check_keep(table, chunk, keep)
         return keep
 
@@ -119,6 +123,14 @@ class Asking:
             f"{type(self._policy).__name__}.{question} failed at step {step}, in {place.filename} line {place.lineno}: "
             f"{type(error).__name__}: {error}"
         )
+
+    def _check_kind(self, answer: object, kind: Any, question: str, step: int) -> None:
+        if not isinstance(answer, kind):
+            wanted = getattr(kind, "__name__", "Keep")
+            raise PolicyError(
+                f"{type(self._policy).__name__}.{question} must answer with a {wanted}, got {type(answer).__name__} "
+                f"at step {step}"
+            )
 
     def _room_tokens(self, state: EngineState) -> int | None:
         budget = self._config.window_budget_bytes
@@ -158,4 +170,7 @@ class Asking:
     def _check_keep(self, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:
         if isinstance(keep, RaggedKeep) and not self._policy.ragged:
             raise PolicyError(f"{type(self._policy).__name__} answered a RaggedKeep without declaring `ragged = True`")
-        keep.check(int(table.columns["tokens"][chunk]), self._geometry)
+        try:
+            keep.check(int(table.columns["tokens"][chunk]), self._geometry)
+        except PolicyError as error:
+            raise PolicyError(f"{type(self._policy).__name__}, chunk {chunk} at step {len(table)}: {error}") from None

@@ -6,7 +6,7 @@ import dataclasses
 
 from worldkv.errors import BudgetError, SignalError
 from worldkv.geometry import CacheGeometry
-from worldkv.policy import CachePolicy, Part
+from worldkv.policy import LATE_STEP, CachePolicy, Part
 from worldkv.signals import Signal
 
 
@@ -47,7 +47,7 @@ def check_fits(policy: CachePolicy, geometry: CacheGeometry, budget_bytes: int |
         BudgetError: naming both sizes.
         SpecError: the policy's own budget does not hold them.
     """
-    pinned = len(policy.pinned(_LATE_STEP, geometry))
+    pinned = len(policy.pinned(LATE_STEP, geometry))
     if budget_bytes is None:
         return
     needed = (pinned + 1) * geometry.chunk_bytes
@@ -56,7 +56,3 @@ def check_fits(policy: CachePolicy, geometry: CacheGeometry, budget_bytes: int |
             f"{type(policy).__name__} pins {pinned} chunks (sink + recent) and generates one: {needed} bytes, over the "
             f"budget of {budget_bytes}; raise the budget or keep fewer sink and recent frames"
         )
-
-
-_LATE_STEP = 1_000_000
-"""A step by which every sink and recent window is full."""

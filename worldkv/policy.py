@@ -22,6 +22,8 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 
 NO_IDS: Ids = np.empty(0, np.int64)
 """No chunks."""
+LATE_STEP = 1_000_000
+"""A step by which every sink and recent window is full."""
 
 
 class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is what they share)
@@ -52,12 +54,10 @@ class CachePolicy(Part):
     Attributes:
         asked_at: "begin" (before the first denoise pass) or "first_pass" (after it, with the step's own queries).
         ragged: whether `compress` may answer with different counts per layer and head.
-        is_bounded: whether its window stops growing.
     """
 
     asked_at: ClassVar[Literal["begin", "first_pass"]] = "begin"
     ragged: ClassVar[bool] = False
-    is_bounded: ClassVar[bool] = True
 
     @abstractmethod
     def evict(self, window: WindowView) -> Eviction:
@@ -102,13 +102,24 @@ class CachePolicy(Part):
         return None
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether its window stops growing."""
+        return True
+
+    @property
     def positions(self) -> Literal["absolute", "rebased"]:
         """Rotary positions of retrieved keys: as generated, or moved to just before the recent window."""
         return "absolute"
 
 
 class EvictionRule(Part):
-    """Who leaves the window, as a part."""
+    """Who leaves the window, as a part.
+
+    Attributes:
+        is_bounded: whether the window stops growing under it.
+    """
+
+    is_bounded: ClassVar[bool] = True
 
     @abstractmethod
     def evict(self, window: WindowView) -> Eviction:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import inspect
 import sys
 import types
 import typing
@@ -22,6 +23,7 @@ from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Part)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -85,6 +87,8 @@ def find_class(name: str) -> type[Part]:
 
     if name in PARTS and issubclass(PARTS[name], Index | CoverageIndex):
         return PARTS[name]
+    if name.endswith(".py"):
+        raise SpecError(f"{name!r} names a file but no class; write {name}:ClassName")
     raise SpecError(f"unknown policy {name!r}; {nearest(name, homes)}")
 
 
@@ -103,8 +107,12 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
     if issubclass(cls, Index | CoverageIndex):
         pairs = {"index": name, **pairs}
         cls = find_class("composed")
-    if not issubclass(cls, CachePolicy) or not dataclasses.is_dataclass(cls):
-        raise SpecError(f"{name!r} is {cls.__name__}, which is neither a CachePolicy nor an Index (as a dataclass)")
+    if not issubclass(cls, CachePolicy):
+        raise SpecError(
+            f"{name!r} is {cls.__name__}, which is neither a CachePolicy nor an Index; see docs/add-a-policy.md"
+        )
+    if not dataclasses.is_dataclass(cls):
+        raise SpecError(f"{cls.__name__} must be a dataclass of its parameters; put @dataclass(frozen=True) above it")
     if geometry is not None:
         pairs = _chunks_as_frames(spec, pairs, geometry)
     return _build(cls, pairs, spec)
@@ -184,7 +192,11 @@ def _imported(name: str) -> type[Part]:
         raise SpecError(f"{module_name} failed while it was loaded: {type(error).__name__}: {error}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type) or not issubclass(found, Part):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Part)]
+        classes = [
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and issubclass(value, Part) and not inspect.isabstract(value)
+        ]
         raise SpecError(f"{module_name} has no policy or index {class_name!r}; {nearest(class_name, classes)}")
     return found
 
@@ -196,6 +208,9 @@ def _module_from_file(path: Path) -> types.ModuleType:
         raise ImportError("it cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # so that the file may import its neighbours, as a script may
     spec.loader.exec_module(module)
     return module
 
@@ -218,17 +233,19 @@ def _build(cls: type[CachePolicy], pairs: Mapping[str, str], spec: str) -> Cache
     values = _coerced(cls, {key: value for key, value in pairs.items() if key in own}, spec)
     rest = {key: value for key, value in pairs.items() if key not in own}
     hints = typing.get_type_hints(cls)
+    known = set(own)
     for field in dataclasses.fields(typing.cast(Any, cls)):
         part = values.get(field.name, field.default)
         if not rest or not isinstance(part, Part) or not _part_types(hints[field.name]):
             continue
         inner = {f.name for f in dataclasses.fields(typing.cast(Any, part))}
+        known |= inner
         taken = {key: rest.pop(key) for key in list(rest) if key in inner}
         if taken:
             values[field.name] = dataclasses.replace(typing.cast(Any, part), **_coerced(type(part), taken, spec))
     for key in rest:
-        raise SpecError(f"{spec!r}: {cls.__name__} has no parameter {key!r}; {nearest(key, own)}")
-    return cls(**values)
+        raise SpecError(f"{spec!r}: {cls.__name__} has no parameter {key!r}; {nearest(key, known)}")
+    return _made(cls, values)
 
 
 def _coerced(cls: type, pairs: Mapping[str, str], spec: str) -> dict[str, Any]:
@@ -290,4 +307,18 @@ def _part(wanted: tuple[type[Part], ...], text: str, key: str, spec: str) -> Par
     cls = _imported(text) if ":" in text else fitting.get(text)
     if cls is None or not issubclass(cls, wanted):
         raise SpecError(f"{spec!r}: {key} must be one of {', '.join(fitting)} or pkg.mod:Class, got {text!r}")
-    return cls()
+    return _made(cls, {})
+
+
+def _made(cls: type[P], values: Mapping[str, Any]) -> P:
+    """An instance; what Python says of an unfinished class becomes a sentence.
+
+    Raises:
+        SpecError: the class is abstract or no dataclass.
+    """
+    if not dataclasses.is_dataclass(cls):
+        raise SpecError(f"{cls.__name__} must be a dataclass of its parameters; put @dataclass(frozen=True) above it")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise SpecError(f"{cls.__name__} cannot be made: {error}") from None

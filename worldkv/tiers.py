@@ -129,9 +129,9 @@ class Tiers:
         limits = self.limits
         if limits.when_full == "error":
             raise BudgetError(
-                f"the bank is full: chunk {chunk} needs {num_bytes} bytes, host holds {self.host.held} of "
-                f"{limits.host_bytes}, disk {self.disk.held} of {limits.disk_bytes}; "
-                "give the bank more room or let it forget-oldest"
+                f"the bank is full: chunk {chunk} needs {num_bytes / 1e9:.4g} GB, host holds {self.host.held / 1e9:.4g} "
+                f"of {(limits.host_bytes or 0) / 1e9:.4g} GB, disk {self.disk.held / 1e9:.4g} of "
+                f"{(limits.disk_bytes or 0) / 1e9:.4g} GB; give the bank more room or let it forget-oldest"
             )
         tier, sizes = table.columns["tier"][: len(table)], table.columns["stored_bytes"]
         host, disk = self.host.held, self.disk.held

@@ -12,6 +12,7 @@ from worldkv.config import CacheConfig
 from worldkv.engine import CacheEngine
 from worldkv.geometry import PRESETS
 from worldkv.landmarks import place_landmarks
+from worldkv.policies import Composed
 from worldkv.policy import CachePolicy
 from worldkv.sim.clock import StepTime
 from worldkv.sim.machine import load_machine
@@ -86,8 +87,10 @@ def test_resized_fills_but_never_exceeds(name: str) -> None:
     for chunks in (4, 7, 11):
         policy = EVERY[name].resized(chunks * TINY.chunk_tokens, TINY)
         assert policy is not None
-        rollout, _ = run(policy, "tour")
-        assert rollout.attended_tokens.max() == chunks * TINY.chunk_tokens
+        peak = run(policy, "tour")[0].attended_tokens.max()
+        assert peak <= chunks * TINY.chunk_tokens
+        if not isinstance(policy, Composed):  # its selector may want less than there is room for
+            assert peak == chunks * TINY.chunk_tokens
 
 
 def test_drop_oldest_holds_its_budget_to_the_token_and_drops_in_order() -> None:

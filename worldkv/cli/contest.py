@@ -88,7 +88,8 @@ def hold(request: Request) -> Outcome:
     document = comparison_document(contest, comparison, path.summary.revisit_share)
     document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
     document["pose_noise"], document["seed"] = request.pose_noise, request.seed
-    document["device_budget_bytes"] = request.device_budget
+    document["device_budget_bytes"], document["when_full"] = request.device_budget, request.when_full.value
+    document["host_budget_bytes"], document["disk_budget_bytes"] = request.host_budget, request.disk_budget
     document["notes"] = comparison_notes(
         document, contest, [row.entrant.label for row in comparison.rows if not row.entrant.policy.is_bounded]
     )

@@ -54,8 +54,10 @@ def _matching(document: dict[str, Any], contest: Contest, unbounded: frozenset[s
         fell = f"{listed(names)} fell {missing:,} tokens ({missing / tokens:.1%}) short of that"
         yield f"{fell}, because chunks cannot be split."
     for row in rows:
-        if not row["is_matched"] and row["window_tokens_peak"] != tokens:
-            yield f"{row['policy']} keeps its own size, {row['window_tokens_peak']:,} tokens."
+        own = row["window_tokens_peak"]
+        if not row["is_matched"] and own != tokens:
+            more = f"{abs(own / tokens - 1):.0%} {'more' if own > tokens else 'less'} than {reference}"
+            yield f"{row['policy']} keeps its own size, {own:,} tokens, {more}: the two are not comparable by recall."
 
 
 def _room(document: dict[str, Any], contest: Contest) -> Iterator[str]:
@@ -65,6 +67,11 @@ def _room(document: dict[str, Any], contest: Contest) -> Iterator[str]:
             yield (
                 f"{row['policy']} is over the device budget of {size(budget)} from chunk {row['over_budget_at_chunk']} "
                 "on; its row goes on as if there were room."
+            )
+        if row["disk_bytes_peak"]:
+            yield (
+                f"{row['policy']} spilled: {size(row['disk_bytes_peak'])} on disk, {size(row['bytes_disk_to_host'])} read "
+                f"back, {row['stall_share']:.0%} of the time waiting for copies."
             )
         if row["tokens_forgotten"]:
             yield f"{row['policy']} ran out of bank and forgot {row['tokens_forgotten']:,} of its oldest tokens."
@@ -81,7 +88,11 @@ def _returning(document: dict[str, Any]) -> Iterator[str]:
             "retrieval can win."
         )
     kinds = {row["policy"]: row["spec"].partition(":")[0] for row in rows}
-    rivals = [row for row in rows if row["bank_chunks"] and kinds[row["policy"]] not in ("random", "oracle")]
+    rivals = [
+        row
+        for row in rows
+        if row["bank_chunks"] and not row["tokens_forgotten"] and kinds[row["policy"]] not in ("random", "oracle")
+    ]
     for row in rows:
         if kinds[row["policy"]] != "sliding-window":
             continue
@@ -96,7 +107,7 @@ def _returning(document: dict[str, Any]) -> Iterator[str]:
             yield (
                 f"An equal-token sliding window already spans the revisit: {row['policy']} with {tokens:,} tokens "
                 f"holds {recall:.0%} of what comes back, and the rest is {missed:.1%} of what is in view"
-                + (f"; {listed(beaten)} cannot do better" if beaten else "; retrieval can add little")
+                + (f"; {listed(beaten)} cannot do better" if beaten else "; retrieval has little left to add")
                 + "."
             )
 

@@ -53,7 +53,7 @@ GeometryOption = Annotated[
         metavar="SPEC",
         rich_help_panel=_CACHE,
         help="The model's cache shape: lingbot-world-fast-480p, lingbot-world-fast-720p, wan-1.3b-480p, "
-        "matrix-game-2 or tiny; change fields as in wan-1.3b-480p:frames_per_chunk=4.",
+        "matrix-game-2 or tiny; change fields as in wan-1.3b-480p:itemsize=1.",
     ),
 ]
 SeedOption = Annotated[

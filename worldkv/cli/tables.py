@@ -11,7 +11,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from worldkv.cli.words import folded, gib, number, rate, share
+from worldkv.cli.words import folded, gib, number, rate, share, size
 
 PLAIN = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 """One rule of dashes under the head."""
@@ -111,7 +111,7 @@ def print_comparison(document: dict[str, Any]) -> None:
     out.print(
         Text(
             f"{geometry['name']}: {geometry['chunk_tokens']:,} tokens, {gib(geometry['chunk_bytes'])} GiB a chunk | "
-            f"machine {machine}"
+            f"machine {machine}{_budgets(document)}"
         ),
         soft_wrap=not out.is_terminal,
     )
@@ -127,6 +127,13 @@ def print_comparison(document: dict[str, Any]) -> None:
     out.print()
     print_table(out, table)
     print_notes(out, document["notes"])
+
+
+def _budgets(document: dict[str, Any]) -> str:
+    """The room that was given, for the line above the table."""
+    named = (("device", "device_budget_bytes"), ("host", "host_budget_bytes"), ("disk", "disk_budget_bytes"))
+    given = [f"{name} {size(document[key])}" for name, key in named if document.get(key) is not None]
+    return f" | room: {', '.join(given)}" if given else ""
 
 
 def path_line(path: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep
 from worldkv.geometry import CacheGeometry
@@ -13,6 +14,8 @@ from worldkv.views import ChunkView, WindowView
 @dataclass(frozen=True)
 class NeverEvict(EvictionRule):
     """Every chunk stays in the window. Source: full KV."""
+
+    is_bounded: ClassVar[bool] = False
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from worldkv.answers import Eviction, Ids, Keep, RaggedKeep, Retrieval
 from worldkv.errors import SpecError
@@ -13,6 +14,7 @@ from worldkv.parts.pose_index import PoseIndex
 from worldkv.parts.select import GreedyCoverage, TopK
 from worldkv.parts.sink_recent import SinkRecent
 from worldkv.policy import (
+    LATE_STEP,
     CachePolicy,
     Compression,
     CoverageIndex,
@@ -69,3 +71,21 @@ class Composed(CachePolicy):
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`."""
         return self.eviction.pinned(step, geometry)
+
+    @property
+    def is_bounded(self) -> bool:
+        """See `CachePolicy.is_bounded`."""
+        return self.eviction.is_bounded
+
+    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
+        """See `CachePolicy.resized`: what the pinned frames leave is filled with chunks as the bank stores them.
+
+        None where how much a stored chunk takes is not known before the keys are.
+        """
+        if self.compression.data_dependent or not self.is_bounded:
+            return None
+        whole = (float(geometry.tokens_per_frame),) * geometry.frames_per_chunk
+        stored = self.compression.kept_tokens(ChunkView(0, 0, geometry, whole)).count
+        taken = (len(self.pinned(LATE_STEP, geometry)) + 1) * geometry.chunk_tokens
+        chunks = max(0, window_tokens - taken) // stored
+        return replace(self, retrieved_frames=chunks * geometry.frames_per_chunk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, Retrieval
 from worldkv.parts.keep_all import WholeChunk
@@ -15,7 +14,10 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 class FullKV(CachePolicy):
     """Every chunk stays in the window; memory and time grow with the rollout. Source: the models' own default."""
 
-    is_bounded: ClassVar[bool] = False
+    @property
+    def is_bounded(self) -> bool:
+        """See `CachePolicy.is_bounded`."""
+        return False
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""

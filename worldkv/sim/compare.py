@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from worldkv.config import CacheConfig
+from worldkv.errors import BudgetError
 from worldkv.geometry import CacheGeometry
 from worldkv.landmarks import Landmarks
 from worldkv.policy import CachePolicy
@@ -113,7 +114,10 @@ def compare(
 
     def run(entrant: Entrant) -> Rollout:
         watch = None if on_step is None else on_step(entrant.label)
-        return _run(contest, entrant.policy, watch)
+        try:
+            return _run(contest, entrant.policy, watch)
+        except BudgetError as error:
+            raise BudgetError(f"{entrant.label}: {error}") from None
 
     result = Comparison()
     done: dict[str, Rollout] = {}
@@ -156,7 +160,10 @@ def _share_of_oracle(contest: Contest, rows: Sequence[Row]) -> None:
     """Each row's recall over the oracle's at the row's own window tokens; one oracle run a size."""
     if contest.oracle is None:
         return
-    best: dict[CachePolicy, float | None] = {row.entrant.policy: row.rollout.recall for row in rows}
+    is_unlimited = contest.config.limits.host_bytes is None
+    best: dict[CachePolicy, float | None] = {}
+    if is_unlimited:
+        best = {row.entrant.policy: row.rollout.recall for row in rows}
     for row in rows:
         if row.rollout.recall is None:
             continue
