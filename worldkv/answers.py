@@ -67,6 +67,10 @@ class Keep:
                 f"a keep's frame_tokens must be {geometry.frames_per_chunk} counts that sum to {self.count}, "
                 f"got {self.frame_tokens}"
             )
+        if min(self.frame_tokens) < 0 or max(self.frame_tokens) > geometry.tokens_per_frame:
+            raise PolicyError(
+                f"a keep's frame_tokens must each be 0 to {geometry.tokens_per_frame}, got {self.frame_tokens}"
+            )
         if self.stored_bytes is not None and self.stored_bytes < 1:
             raise PolicyError(f"a keep's stored_bytes must be positive, got {self.stored_bytes}")
         if self.tokens is None:

@@ -30,19 +30,24 @@ class Shrink(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """A banked chunk is copied from `source` into the window; over the host if it lies on disk."""
+    """A banked chunk is copied from `source` into the window; over the host if it lies on disk.
+
+    `num_bytes` cross the bus, `window_bytes` is what they become (more, where storage is quantised).
+    """
 
     chunk: int
     source: Tier
     num_bytes: int
+    window_bytes: int
 
 
 class Prefetch(NamedTuple):
-    """A banked chunk is copied into staging on the device while the step computes."""
+    """A banked chunk is copied into staging on the device while the step computes; sizes as in `Fetch`."""
 
     chunk: int
     source: Tier
     num_bytes: int
+    window_bytes: int
 
 
 class Land(NamedTuple):

@@ -14,7 +14,7 @@ from worldkv.bank import bank_chunk, discard_chunk, shrink_chunk
 from worldkv.bounds import check_fits, check_policy_frames, check_signals
 from worldkv.chunks import ChunkTable
 from worldkv.config import CacheConfig, Scene
-from worldkv.errors import BudgetError, PolicyError
+from worldkv.errors import BudgetError, PolicyError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.signals import Measured, Signal, Viewpoint
@@ -71,7 +71,10 @@ class CacheEngine:
         self._asking = Asking(policy, geometry, backend, self.config, self.scene)
         check_policy_frames(policy, geometry)
         check_signals(policy, self.needs, self.scene.signals | backend.supplies)
-        check_fits(policy, geometry, self.config.window_budget_bytes)
+        is_strict = self.config.over_budget == "error"
+        check_fits(policy, geometry, self.config.window_budget_bytes if is_strict else None)
+        if policy.asked_at not in ("begin", "first_pass"):
+            raise SpecError(f"{type(policy).__name__}.asked_at must be begin or first_pass, got {policy.asked_at!r}")
         self.reset()
 
     def reset(self) -> None:
@@ -81,6 +84,7 @@ class CacheEngine:
         self.backend.reset()
         self._traffic = self.backend.traffic()
         self._open: tuple[Viewpoint, StepPlan] | None = None
+        self._is_torn = False  # a commit failed half way
         self._history: collections.deque[_Checkpoint] = collections.deque(maxlen=self.config.rewind_chunks + 1)
 
     # ------------------------------------------------------------------ the step
@@ -133,9 +137,10 @@ class CacheEngine:
             PolicyError: no step is open, or an answer breaks the contract.
             BudgetError: an evicted chunk fits nowhere in the bank; rewind or restore to go on.
         """
-        if self._open is None:
-            raise PolicyError("commit without begin; no step is open")
+        if self._open is None or self._is_torn:
+            raise PolicyError("commit comes once after begin; no step is open, or its commit failed: rewind or restore")
         viewpoint, plan = self._open
+        self._is_torn = True
         geometry, state = self.geometry, self.state
         chunk = self.table.append(viewpoint, measured)
         self.backend.commit(chunk, geometry.chunk_bytes)
@@ -152,7 +157,7 @@ class CacheEngine:
         traffic = self.backend.traffic()
         moved = _NO_TRAFFIC if traffic is self._traffic else traffic.since(self._traffic)
         self._traffic = traffic
-        self._open = None
+        self._open, self._is_torn = None, False
         discarded = (*eviction.discard, *forgotten)
         return StepRecord(plan, eviction.bank, kept, discarded, tuple(eviction.shrink), moved)
 
@@ -168,7 +173,7 @@ class CacheEngine:
         self.table, self.state = snapshot.table.copy(), snapshot.state.copy()
         self.backend.restore(snapshot.backend)
         self._traffic = self.backend.traffic()
-        self._open = None
+        self._open, self._is_torn = None, False
         self._history.clear()
 
     def rewind(self, chunks: int) -> None:
@@ -191,7 +196,7 @@ class CacheEngine:
         if steps:
             self.backend.restore(backend)
             self._traffic = self.backend.traffic()
-            self._open = None
+            self._open, self._is_torn = None, False
 
     def fork(self) -> CacheEngine:
         """A second rollout that continues from here on its own; the bank is shared."""

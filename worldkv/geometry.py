@@ -8,6 +8,9 @@ from functools import cached_property
 
 from worldkv.errors import SpecError
 
+MOST = 1_000_000
+"""No number of a geometry is larger: products stay within 64 bits."""
+
 
 @dataclass(frozen=True)
 class CacheGeometry:
@@ -48,6 +51,8 @@ class CacheGeometry:
             value = getattr(self, field.name)
             if field.name != "name" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise SpecError(f"geometry {field.name} must be a whole number of at least 1, got {value!r}")
+            if field.name != "name" and value > MOST:
+                raise SpecError(f"geometry {field.name} must be at most {MOST:,}, got {value:,}")
         if self.heads % self.kv_heads:
             raise SpecError(f"geometry heads must be a multiple of kv_heads, got {self.heads} and {self.kv_heads}")
         if self.head_dim % 2:

@@ -97,7 +97,7 @@ class CachePolicy(Part):
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """The same policy sized so that a step attends at most `window_tokens`, its own chunk included.
 
-        None (the default) where the policy's size is its own business.
+        None (the default) where the policy's size is its own business, or cannot be made that small.
         """
         return None
 

@@ -162,7 +162,7 @@ def spec_of(part: Part) -> str:
             pairs += [f"{field.name}={inner_name}", *filter(None, inner.split(","))]
         else:
             pairs.append(f"{field.name}={value}")
-    return f"{name}:{','.join(pairs)}" if pairs else name
+    return f"{name}:{','.join(dict.fromkeys(pairs))}" if pairs else name
 
 
 def parameters(cls: type[Part]) -> dict[str, str]:
@@ -188,7 +188,7 @@ def _imported(name: str) -> type[Part]:
             module = importlib.import_module(module_name)
     except ImportError as error:
         raise SpecError(f"cannot import {module_name!r} for the policy {name!r}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecError(f"{module_name} failed while it was loaded: {type(error).__name__}: {error}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type) or not issubclass(found, Part):
@@ -216,9 +216,13 @@ def _module_from_file(path: Path) -> types.ModuleType:
 
 
 def _chunks_as_frames(spec: str, pairs: dict[str, str], geometry: CacheGeometry) -> dict[str, str]:
+    """Pairs with `x_chunks=n` as `x_frames`, where no part has a parameter of that name itself."""
+    from worldkv.parts import PARTS
+
+    own = {field.name for cls in PARTS.values() for field in dataclasses.fields(typing.cast(Any, cls))}
     changed: dict[str, str] = {}
     for key, value in pairs.items():
-        if key.endswith("_chunks") and key != "least_gap_chunks":
+        if key.endswith("_chunks") and key not in own:
             frames = key.removesuffix("_chunks") + "_frames"
             if frames in pairs:
                 raise SpecError(f"{spec!r}: give {key} or {frames}, not both")
@@ -233,17 +237,18 @@ def _build(cls: type[CachePolicy], pairs: Mapping[str, str], spec: str) -> Cache
     values = _coerced(cls, {key: value for key, value in pairs.items() if key in own}, spec)
     rest = {key: value for key, value in pairs.items() if key not in own}
     hints = typing.get_type_hints(cls)
-    known = set(own)
+    known, used = set(own), set[str]()
     for field in dataclasses.fields(typing.cast(Any, cls)):
         part = values.get(field.name, field.default)
         if not rest or not isinstance(part, Part) or not _part_types(hints[field.name]):
             continue
         inner = {f.name for f in dataclasses.fields(typing.cast(Any, part))}
         known |= inner
-        taken = {key: rest.pop(key) for key in list(rest) if key in inner}
+        taken = {key: value for key, value in rest.items() if key in inner}
+        used |= set(taken)
         if taken:
             values[field.name] = dataclasses.replace(typing.cast(Any, part), **_coerced(type(part), taken, spec))
-    for key in rest:
+    for key in rest.keys() - used:
         raise SpecError(f"{spec!r}: {cls.__name__} has no parameter {key!r}; {nearest(key, known)}")
     return _made(cls, values)
 
@@ -320,5 +325,5 @@ def _made(cls: type[P], values: Mapping[str, Any]) -> P:
         raise SpecError(f"{cls.__name__} must be a dataclass of its parameters; put @dataclass(frozen=True) above it")
     try:
         return cls(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise SpecError(f"{cls.__name__} cannot be made: {error}") from None

@@ -10,8 +10,8 @@ import numpy as np
 
 from worldkv.answers import Ids, Keep, RaggedKeep
 from worldkv.backend import Traffic
-from worldkv.chunks import ChunkTable, Tier
-from worldkv.tiers import Tiers
+from worldkv.chunks import ChunkTable
+from worldkv.tiers import Tiers, banked_rows
 
 
 @dataclass
@@ -131,12 +131,6 @@ class EngineState:
         ids, count = self.window_ids, len(gone)
         oldest_leave = ids.item(count - 1) == max(gone)
         self.window_ids = ids[count:] if oldest_leave else ids[~np.isin(ids, gone)]
-
-
-def banked_rows(table: ChunkTable) -> Ids:
-    """Ids of all banked chunks, ascending, by looking at every row."""
-    tier = table.columns["tier"][: len(table)]
-    return np.flatnonzero((tier == Tier.HOST) | (tier == Tier.DISK))
 
 
 class StepPlan(NamedTuple):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.errors import BudgetError, SpecError
@@ -100,55 +102,51 @@ class Tiers:
         limits = self.limits
         if limits.host_bytes is None or self.host.held + num_bytes <= limits.host_bytes:
             return Placement(Tier.HOST)
-        sizes = table.columns["stored_bytes"]
-        disk_room = None if limits.disk_bytes is None else limits.disk_bytes - self.disk.held
-        if num_bytes > limits.host_bytes:
-            if disk_room is None or num_bytes <= disk_room:
-                return Placement(Tier.DISK)
-            return self._forgetting(chunk, num_bytes, table)
+        forgotten: list[int] = []
+        oldest_first = iter(banked_rows(table).tolist())
+        while (placement := self._without(forgotten, num_bytes, table)) is None:
+            oldest = next(oldest_first, None)
+            if oldest is None or limits.when_full == "error":
+                raise self._full(chunk, num_bytes)
+            forgotten.append(oldest)
+        return placement
+
+    def _without(self, forgotten: list[int], num_bytes: int, table: ChunkTable) -> Placement | None:
+        """The ordinary rule once `forgotten` are gone: host, after spilling what must, or disk; None if full."""
+        limits, sizes, tier = self.limits, table.columns["stored_bytes"], table.columns["tier"]
+        on_host = [row for row in forgotten if tier[row] == Tier.HOST]
+        on_disk = [row for row in forgotten if tier[row] == Tier.DISK]
+        disk_room = math.inf
+        if limits.disk_bytes is not None:
+            disk_room = limits.disk_bytes - self.disk.held + int(sizes[on_disk].sum())
+        host_bytes = math.inf if limits.host_bytes is None else limits.host_bytes
+        if num_bytes > host_bytes:
+            return Placement(Tier.DISK, (), tuple(forgotten)) if num_bytes <= disk_room else None
+        over = self.host.held - int(sizes[on_host].sum()) + num_bytes - host_bytes
         spilled: list[int] = []
-        over = self.host.held + num_bytes - limits.host_bytes
-        for row in self._least_recently_retrieved(table):
+        for row in _least_recently_retrieved(table) if over > 0 else ():
             if over <= 0:
                 break
+            if row in forgotten:
+                continue
             size = int(sizes[row])
-            if disk_room is not None:
-                if size > disk_room:
-                    return self._forgetting(chunk, num_bytes, table)
-                disk_room -= size
-            spilled.append(int(row))
+            if size > disk_room:
+                return None
+            disk_room -= size
             over -= size
-        return Placement(Tier.HOST, tuple(spilled))
+            spilled.append(row)
+        return Placement(Tier.HOST, tuple(spilled), tuple(forgotten)) if over <= 0 else None
 
-    def _least_recently_retrieved(self, table: ChunkTable) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        rows = np.flatnonzero(table.columns["tier"][: len(table)] == Tier.HOST)
-        return rows[np.lexsort((rows, table.columns["last_used"][rows]))]
+    def _full(self, chunk: int, num_bytes: int) -> BudgetError:
+        def room(ledger: TierLedger, limit: int | None) -> str:
+            return f"{ledger.held / 1e9:.4g} of {'unlimited' if limit is None else f'{limit / 1e9:.4g}'} GB"
 
-    def _forgetting(self, chunk: int, num_bytes: int, table: ChunkTable) -> Placement:
-        """Forget the oldest banked chunks until `chunk` fits by the ordinary rule."""
-        limits = self.limits
-        if limits.when_full == "error":
-            raise BudgetError(
-                f"the bank is full: chunk {chunk} needs {num_bytes / 1e9:.4g} GB, host holds {self.host.held / 1e9:.4g} "
-                f"of {(limits.host_bytes or 0) / 1e9:.4g} GB, disk {self.disk.held / 1e9:.4g} of "
-                f"{(limits.disk_bytes or 0) / 1e9:.4g} GB; give the bank more room or let it forget-oldest"
-            )
-        tier, sizes = table.columns["tier"][: len(table)], table.columns["stored_bytes"]
-        host, disk = self.host.held, self.disk.held
-        forgotten: list[int] = []
-        for row in np.flatnonzero((tier == Tier.HOST) | (tier == Tier.DISK)):
-            forgotten.append(int(row))
-            if tier[row] == Tier.HOST:
-                host -= int(sizes[row])
-            else:
-                disk -= int(sizes[row])
-            if limits.host_bytes is not None and host + num_bytes <= limits.host_bytes:
-                return Placement(Tier.HOST, (), tuple(forgotten))
-            if limits.disk_bytes is not None and disk + num_bytes <= limits.disk_bytes:
-                return Placement(Tier.DISK, (), tuple(forgotten))
-        raise BudgetError(
-            f"chunk {chunk} needs {num_bytes} bytes, more than the whole bank (host {limits.host_bytes}, "
-            f"disk {limits.disk_bytes}); give it more room or compress harder"
+        cure = "give the bank more room or compress harder"
+        if self.limits.when_full == "error":
+            cure = "give the bank more room or let it forget-oldest"
+        return BudgetError(
+            f"the bank is full: chunk {chunk} needs {num_bytes / 1e9:.4g} GB, host holds "
+            f"{room(self.host, self.limits.host_bytes)}, disk {room(self.disk, self.limits.disk_bytes)}; {cure}"
         )
 
     def copy(self) -> Tiers:
@@ -158,3 +156,15 @@ class Tiers:
             dataclasses.replace(ledger) for ledger in (self.device, self.host, self.disk)
         )
         return twin
+
+
+def banked_rows(table: ChunkTable) -> NDArray[np.int64]:
+    """Ids of all banked chunks, ascending, by looking at every row."""
+    tier = table.columns["tier"][: len(table)]
+    return np.flatnonzero((tier == Tier.HOST) | (tier == Tier.DISK))
+
+
+def _least_recently_retrieved(table: ChunkTable) -> list[int]:
+    rows = np.flatnonzero(table.columns["tier"][: len(table)] == Tier.HOST)
+    ordered: list[int] = rows[np.lexsort((rows, table.columns["last_used"][rows]))].tolist()
+    return ordered

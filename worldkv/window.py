@@ -103,10 +103,11 @@ def _copy_in(state: EngineState, table: ChunkTable, chunk: int, kind: type[Fetch
     """A banked chunk is copied to the device, through the host if it lies on disk."""
     columns = table.columns
     stored, source = int(columns["stored_bytes"][chunk]), Tier(int(columns["tier"][chunk]))
-    state.tiers.device.take(int(columns["window_bytes"][chunk]))
+    size = int(columns["window_bytes"][chunk])
+    state.tiers.device.take(size)
     if source is Tier.DISK:
         state.tiers.host.pass_through(stored)
-    return kind(chunk, source, stored)
+    return kind(chunk, source, stored, size)
 
 
 _NO_CHANGE = WindowChange((), (), (), (), 0, 0)

@@ -110,7 +110,7 @@ def test_nothing_is_lost_on_any_edge(seed: int, where: TierLimits, staging: int)
         assert all(tier[chunk] in (Tier.HOST, Tier.DISK) for chunk in state.replicas)
         leaving = sum(held for held, _ in state.leaving.values())
         on_device = state.home_bytes + sum(state.replicas.values()) + leaving + sum(state.staged.values())
-        assert tiers.device.held == on_device
+        assert tiers.device.held == on_device == sum(backend.window.values()) + sum(backend.staging.values())
         assert sum(state.staged.values()) <= staging * TINY.chunk_bytes
         assert state.window_ids.tolist() == sorted(at_home)
         rows = state.bank_rows(engine.table)

@@ -114,21 +114,27 @@ def parse_entrants(specs: Sequence[str], geometry: CacheGeometry, config: Any, *
     for spec, name in zip(specs, names, strict=True):
         policy = parse_policy(spec, geometry)
         check_policy_frames(policy, geometry)
-        check_fits(policy, geometry, config.window_budget_bytes)
+        given = frozenset(_as_field(key) for key in split_spec(spec)[1])
+        entrant = Entrant(name, policy, given)
+        if entrant.resized(geometry.chunk_tokens, geometry) is None:  # its size is the user's, or its own
+            check_fits(policy, geometry, config.window_budget_bytes)
+        elif config.window_budget_bytes is not None and config.window_budget_bytes < geometry.chunk_bytes:
+            check_fits(policy, geometry, config.window_budget_bytes)
         if not recall and Signal.LANDMARKS in needs_of(policy):
             raise SpecError(f"{spec} reads the landmarks that recall is measured on; leave --no-recall out")
         label = name if names.count(name) == 1 else spec
         labels.append(label)
         if labels.count(label) > 1:
             label = f"{label} #{labels.count(label)}"
-        given = frozenset(_as_field(key) for key in split_spec(spec)[1])
         entrants.append(Entrant(label, policy, given))
     return entrants
 
 
 def _as_field(key: str) -> str:
     """The field that a key of a spec string sets: sizes may be given in chunks, fields count frames."""
-    return f"{key.removesuffix('_chunks')}_frames" if key.endswith("_chunks") else key
+    return (
+        f"{key.removesuffix('_chunks')}_frames" if key in ("sink_chunks", "recent_chunks", "retrieved_chunks") else key
+    )
 
 
 @dataclass

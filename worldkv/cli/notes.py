@@ -70,8 +70,8 @@ def _room(document: dict[str, Any], contest: Contest) -> Iterator[str]:
             )
         if row["disk_bytes_peak"]:
             yield (
-                f"{row['policy']} spilled: {size(row['disk_bytes_peak'])} on disk, {size(row['bytes_disk_to_host'])} read "
-                f"back, {row['stall_share']:.0%} of the time waiting for copies."
+                f"{row['policy']} spilled: {size(row['disk_bytes_peak'])} on disk, {size(row['bytes_disk_to_host'])} "
+                f"read back, {row['stall_share']:.0%} of the time waiting for copies."
             )
         if row["tokens_forgotten"]:
             yield f"{row['policy']} ran out of bank and forgot {row['tokens_forgotten']:,} of its oldest tokens."
@@ -117,7 +117,8 @@ def _model(document: dict[str, Any], contest: Contest) -> Iterator[str]:
     if overruns:
         yield (
             f"From chunk {min(overruns)} on absolute positions run past the model's rotary table of "
-            f"{contest.geometry.rope_frames} latent frames; a real model needs rebased positions from there."
+            f"{contest.geometry.rope_frames} latent frames; a real model needs a longer table or positions moved back "
+            "from there on."
         )
     fitted = contest.machine.fitted_geometry
     if fitted is not None and fitted != contest.geometry.name:

@@ -30,10 +30,12 @@ def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> Non
     Raises:
         OutputError: a folder that is missing or not writable, something that is no plain file, the same file twice.
     """
-    taken = {Path(source).expanduser().resolve(): "TRAJECTORY"}
+    taken = {Path(os.path.expanduser(source)).resolve(): "TRAJECTORY"}
     for option, name in outputs:
         if name is None or (name == STANDARD_OUTPUT and option == "--json"):
             continue
+        if name in ("", STANDARD_OUTPUT):
+            raise OutputError(f"{option} needs a file name, got {name!r}; only --json can go to standard output")
         path = Path(name).resolve()
         if path in taken:
             raise OutputError(f"{option} {name} is the same file as {taken[path]}; give it a name of its own")
@@ -68,7 +70,7 @@ def check_folder(option: str, name: str, source: str) -> None:
         OutputError: a file is in its place, it or the nearest folder above is not writable, or it is the source.
     """
     folder = Path(name).resolve()
-    if folder == Path(source).expanduser().resolve():
+    if folder == Path(os.path.expanduser(source)).resolve():
         raise OutputError(f"{option} {name} is the folder of TRAJECTORY itself; name another")
     while not folder.exists():
         folder = folder.parent

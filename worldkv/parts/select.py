@@ -61,6 +61,10 @@ class Threshold(Selector):
 
     least_score: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.least_score):
+            raise SpecError(f"least_score must be a finite number, got {self.least_score}")
+
     def select(self, scores: Array, query: Query, bank: BankView, chunks: int) -> Ids:
         """See `Selector.select`."""
         rows = best_rows(scores, chunks)

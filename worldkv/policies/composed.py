@@ -87,5 +87,7 @@ class Composed(CachePolicy):
         whole = (float(geometry.tokens_per_frame),) * geometry.frames_per_chunk
         stored = self.compression.kept_tokens(ChunkView(0, 0, geometry, whole)).count
         taken = (len(self.pinned(LATE_STEP, geometry)) + 1) * geometry.chunk_tokens
-        chunks = max(0, window_tokens - taken) // stored
+        if window_tokens < taken:
+            return None
+        chunks = (window_tokens - taken) // stored
         return replace(self, retrieved_frames=chunks * geometry.frames_per_chunk)

@@ -34,9 +34,9 @@ class FrustumCoverage(CachePolicy):
     """
 
     sink_frames: int = 3
-    retrieved_frames: int = 15
+    retrieved_frames: int = 12
     recent_frames: int = 6
-    keep_ratio: float = 0.4
+    keep_ratio: float = 0.625
     points: int = 1_000
     seed: int = 0
 

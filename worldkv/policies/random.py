@@ -67,4 +67,5 @@ class RandomRetrieval(CachePolicy):
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: what sink and recent leave is retrieved."""
         frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
-        return replace(self, retrieved_frames=max(0, frames - self.sink_frames - self.recent_frames))
+        left = frames - self.sink_frames - self.recent_frames
+        return replace(self, retrieved_frames=left) if left >= 0 else None

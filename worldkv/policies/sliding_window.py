@@ -53,5 +53,5 @@ class SlidingWindow(CachePolicy):
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: the recent frames take what the sink leaves."""
-        chunks = window_tokens // geometry.chunk_tokens - 1
-        return replace(self, recent_frames=max(0, chunks * geometry.frames_per_chunk - self.sink_frames))
+        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
+        return replace(self, recent_frames=frames - self.sink_frames) if frames >= self.sink_frames else None

@@ -87,10 +87,12 @@ class SimBackend(CacheBackend):
                 del self.window[chunk]
             case Shrink(chunk, _, freed_bytes):
                 self.window[chunk] -= freed_bytes
-            case Fetch(chunk, source):
-                self.window[chunk] = self._copied_in(chunk, source)
-            case Prefetch(chunk, source):
-                self.staging[chunk] = self._copied_in(chunk, source)
+            case Fetch(chunk, source, _, window_bytes):
+                self._copy_in(chunk, source)
+                self.window[chunk] = window_bytes
+            case Prefetch(chunk, source, _, window_bytes):
+                self._copy_in(chunk, source)
+                self.staging[chunk] = window_bytes
             case Land(chunk):
                 self.window[chunk] = self.staging.pop(chunk)
             case Unstage(chunk):
@@ -105,10 +107,9 @@ class SimBackend(CacheBackend):
             case Forget(chunk, tier):
                 del (self.host if tier is Tier.HOST else self.disk)[chunk]
 
-    def _copied_in(self, chunk: int, source: Tier) -> int:
+    def _copy_in(self, chunk: int, source: Tier) -> None:
         held = (self.disk if source is Tier.DISK else self.host)[chunk]
         self._copied(host_to_device=held, disk_to_host=held if source is Tier.DISK else 0)
-        return held
 
     def _copied(
         self, device_to_host: int = 0, host_to_device: int = 0, host_to_disk: int = 0, disk_to_host: int = 0

@@ -92,7 +92,7 @@ def row_document(contest: Contest, row: Row) -> dict[str, Any]:
         "stall_share": float(rollout.stall_seconds.sum() / seconds.sum()),
         "speedup_vs_full": full_kv_seconds(contest) / float(seconds.sum()),
         "predicted_seconds": float(seconds.sum()),
-        "rope_overrun_at_chunk": rope_overrun(contest, row),
+        "rope_overrun_at_chunk": rope_overrun(contest),
         "wall_seconds": rollout.wall_seconds,
     }
 
@@ -130,7 +130,7 @@ def full_kv_seconds(contest: Contest) -> float:
     )
 
 
-def rope_overrun(contest: Contest, row: Row) -> int | None:
+def rope_overrun(contest: Contest) -> int | None:
     """Chunks generated when absolute positions first run past the model's rotary table; None if they never do."""
     per_chunk, table = contest.geometry.frames_per_chunk, contest.geometry.rope_frames
     if contest.chunked.num_chunks * per_chunk <= table:

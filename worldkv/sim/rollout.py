@@ -115,8 +115,8 @@ def simulate(
     whole = geometry.tokens_per_frame
     for step, viewpoint in enumerate(viewpoints(chunked)):
         plan = engine.begin(viewpoint)
-        if recorded is not None:
-            plan = engine.refine(None if recorded.query_summary is None else recorded.query_summary[step])
+        if policy.asked_at == "first_pass":
+            plan = engine.refine(_row(None if recorded is None else recorded.query_summary, step))
         if meter is not None and precision is not None:
             frame_tokens = engine.table.columns["frame_tokens"]
             for chunk in plan.left:
@@ -165,18 +165,18 @@ def recorded_supplies(recorded: RecordedSignals | None) -> frozenset[Signal]:
 def _measured(recorded: RecordedSignals | None, step: int, attended: NDArray[np.int64]) -> Measured | None:
     if recorded is None:
         return None
-
-    def row(values: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-        return None if values is None else values[step]
-
-    mass = row(recorded.attention_mass)
+    mass = _row(recorded.attention_mass, step)
     return Measured(
-        row(recorded.key_mean),
-        row(recorded.key_min),
-        row(recorded.key_max),
-        row(recorded.query_summary),
+        _row(recorded.key_mean, step),
+        _row(recorded.key_min, step),
+        _row(recorded.key_max, step),
+        _row(recorded.query_summary, step),
         None if mass is None else mass[attended],
     )
+
+
+def _row(values: NDArray[np.float32] | None, step: int) -> NDArray[np.float32] | None:
+    return None if values is None else values[step]
 
 
 def _pose(track: PoseTrack, chunk: int) -> ChunkPose:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from pathlib import Path
 
 from worldkv.errors import SpecError, TrajectoryError
@@ -53,7 +54,7 @@ def load_trajectory(source: str, *, format: str | None = None, frames_per_second
 
 
 def _read(source: str, format: str | None) -> Trajectory:
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if not source.strip() or not _exists(path):
         raise TrajectoryError(f"{source!r} is no file or folder; {_suggestion(source, path)}")
     glimpse = Glimpse.of(path)

@@ -24,10 +24,10 @@ def with_pose_noise(chunked: ChunkedTrajectory, share: float, *, seed: int = 0) 
         seed: seed of the noise.
 
     Raises:
-        SpecError: `share` is negative or not finite.
+        SpecError: `share` is not in [0, 10].
     """
-    if not 0 <= share < np.inf:
-        raise SpecError(f"pose noise must be at least 0 and finite (0.05 is 5 % of each motion), got {share}")
+    if not 0 <= share <= 10:
+        raise SpecError(f"pose noise must be 0 to 10 (0.05 is 5 % of each motion), got {share}")
     if share == 0:
         return chunked
     actions = None if chunked.actions is None else _drifted(chunked.actions, share, np.random.default_rng((seed, 1)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from worldkv.trajectory.glimpse import Glimpse
 from worldkv.trajectory.naming import name_of
-from worldkv.trajectory.quaternion import is_roughly_unit, rotations_from_quaternions
+from worldkv.trajectory.quaternion import rotations_from_quaternions
 from worldkv.trajectory.table import read_table
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.trajectory.validate import checked
@@ -18,9 +18,9 @@ CV_FROM_NED = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 
 
 def looks_like(glimpse: Glimpse) -> bool:
-    """Seven numbers a line, the last four of them a unit quaternion."""
+    """Seven numbers a line; where they are no pose, `read` says which line."""
     row = glimpse.numbers()
-    return row is not None and len(row) == 7 and is_roughly_unit(row[3:])
+    return row is not None and len(row) == 7
 
 
 def read(path: Path) -> Trajectory:

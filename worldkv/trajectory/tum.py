@@ -9,7 +9,7 @@ import numpy as np
 from worldkv.trajectory.atomic import write_atomically
 from worldkv.trajectory.glimpse import Glimpse
 from worldkv.trajectory.naming import name_of
-from worldkv.trajectory.quaternion import is_roughly_unit, rotations_from_quaternions
+from worldkv.trajectory.quaternion import rotations_from_quaternions
 from worldkv.trajectory.table import read_table
 from worldkv.trajectory.timing import rate_of
 from worldkv.trajectory.trajectory import Trajectory
@@ -19,9 +19,9 @@ MEANING = "timestamp tx ty tz qx qy qz qw"
 
 
 def looks_like(glimpse: Glimpse) -> bool:
-    """Eight numbers a line, the last four of them a unit quaternion."""
+    """Eight numbers a line; where they are no pose, `read` says which line."""
     row = glimpse.numbers()
-    return row is not None and len(row) == 8 and is_roughly_unit(row[4:])
+    return row is not None and len(row) == 8
 
 
 def read(path: Path) -> Trajectory:
