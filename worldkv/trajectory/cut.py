@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -32,10 +31,13 @@ def cut(trajectory: Trajectory, geometry: CacheGeometry, *, view_distance: float
 
     Raises:
         TrajectoryError: the path is shorter than one chunk.
-        SpecError: `view_distance` is not a positive number.
+        SpecError: `view_distance` is not a positive number of ordinary size.
     """
-    if view_distance is not None and not (math.isfinite(view_distance) and view_distance > 0):
-        raise SpecError(f"view distance must be a positive number, got {view_distance}; leave it out for the default")
+    if view_distance is not None and not 1e-6 <= view_distance <= 1e9:
+        raise SpecError(
+            f"view distance must be a positive number, 1e-6 to 1e9 of the path's unit, got {view_distance}; "
+            "leave it out for the default"
+        )
     stride, frames = geometry.temporal_stride, geometry.frames_per_chunk
     num_chunks = ((trajectory.num_frames - 1) // stride + 1) // frames
     if not num_chunks:
