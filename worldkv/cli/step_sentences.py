@@ -80,8 +80,14 @@ def sentences(
             f"{total:,} of them no attended chunk saw; chunk {best} ({where}{rank}) saw {int(helpful[best]):,} of "
             "those."
         )
-    if left_out and record.plan.retrieved:
-        said.append(f"The runner-up was chunk {left_out[0]}; the last one fetched was {record.plan.retrieved[-1]}.")
+    fetched = record.plan.retrieved
+    if ranking and set(fetched) - set(ranking[: len(fetched)]):
+        said.append(
+            "They were chosen together, each for what it adds to those before it: the score is what a chunk covers alone, "
+            "so a lower one may go first."
+        )
+    elif left_out and fetched:
+        said.append(f"The runner-up was chunk {left_out[0]}; the last one fetched was {fetched[-1]}.")
     if seen.retrieval is not None and seen.retrieval.scores is None and record.plan.retrieved:
         said.append("This policy chooses without scores, so there are no ranks and no runners-up.")
     if record.evicted:
