@@ -83,7 +83,7 @@ def sentences(
     fetched = record.plan.retrieved
     if ranking and set(fetched) - set(ranking[: len(fetched)]):
         said.append(
-            "They were chosen together, each for what it adds to those before it: the score is what a chunk covers alone, "
+            "They were chosen together, each for what it adds to those before it; the score is what one covers alone, "
             "so a lower one may go first."
         )
     elif left_out and fetched:
