@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.core.chaos import Chaos
 from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.chunks import Tier
 from worldkv.config import CacheConfig
 from worldkv.engine import CacheEngine
+from worldkv.errors import BudgetError, PolicyError
 from worldkv.policies import RandomRetrieval
 from worldkv.policy import CachePolicy
 from worldkv.sim.backend import SimBackend
@@ -86,3 +89,26 @@ def test_an_empty_engine_and_its_fork_are_apart() -> None:
     steps(twin, 3)
     assert len(engine.table) == 0 and len(twin.table) == 3
     assert RandomRetrieval().pinned(10, TINY).tolist() == [0, 8, 9]
+
+
+def test_forgetting_keeps_the_rule_host_first_and_spills_the_least_recently_retrieved() -> None:
+    limits = TierLimits(host_bytes=2 * CHUNK, disk_bytes=2 * CHUNK, when_full="forget-oldest")
+    engine = blind_engine(BankAll({}), CacheConfig(limits=limits))
+    steps(engine, 5)
+    assert tiers_after(engine) == [Tier.NONE, Tier.DISK, Tier.DISK, Tier.HOST, Tier.HOST]
+    steps(engine, 1)
+    assert tiers_after(engine)[1:] == [Tier.NONE, Tier.DISK, Tier.DISK, Tier.HOST, Tier.HOST]
+
+
+def test_a_commit_that_failed_must_be_rewound() -> None:
+    config = CacheConfig(limits=TierLimits(host_bytes=CHUNK, disk_bytes=0), rewind_chunks=1)
+    engine = blind_engine(BankAll({}), config)
+    steps(engine, 1)
+    engine.begin(HERE)
+    with pytest.raises(BudgetError, match="the bank is full: chunk 1"):
+        engine.commit()
+    with pytest.raises(PolicyError, match="rewind or restore"):
+        engine.commit()
+    engine.rewind(0)
+    assert len(engine.table) == 1 and engine.state.counts.produced == TINY.chunk_tokens
+    engine.begin(HERE)
