@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from worldkv.answers import RaggedKeep as RaggedKeep
     from worldkv.answers import Retrieval as Retrieval
     from worldkv.backend import CacheBackend as CacheBackend
+    from worldkv.backends.cache import WorldCache as WorldCache
     from worldkv.config import CacheConfig as CacheConfig
     from worldkv.config import Scene as Scene
     from worldkv.engine import CacheEngine as CacheEngine
@@ -55,6 +56,7 @@ _HOMES = {
     "Signal": "worldkv.signals",
     "TierLimits": "worldkv.tiers",
     "Viewpoint": "worldkv.signals",
+    "WorldCache": "worldkv.backends.cache",
     "WorldKVError": "worldkv.errors",
     "cut": "worldkv.trajectory",
     "load_machine": "worldkv.sim.machine",

@@ -108,7 +108,7 @@ class RaggedKeep:
 
     def bytes(self, geometry: CacheGeometry) -> int:
         """Bytes it takes in the bank."""
-        return int(self.counts.sum()) * 2 * geometry.head_dim * geometry.itemsize
+        return int(self.counts.sum()) * 2 * geometry.branches * geometry.head_dim * geometry.itemsize
 
     def window_bytes(self, geometry: CacheGeometry) -> int:
         """Bytes it takes in the window."""

@@ -16,6 +16,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.signals import Signal, Viewpoint
 from worldkv.state import EngineState
+from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 
 _BANKED = frozenset({int(Tier.HOST), int(Tier.DISK)})
@@ -29,11 +30,18 @@ class Asking:
     """
 
     def __init__(
-        self, policy: CachePolicy, geometry: CacheGeometry, backend: CacheBackend, config: CacheConfig, scene: Scene
+        self,
+        policy: CachePolicy,
+        geometry: CacheGeometry,
+        backend: CacheBackend,
+        config: CacheConfig,
+        scene: Scene,
+        stopwatch: Stopwatch = NO_STOPWATCH,
     ) -> None:
         """Questions to `policy` about a rollout of `scene` in a cache of `config`."""
         self._policy, self._geometry, self._backend = policy, geometry, backend
         self._config, self._scene = config, scene
+        self._stopwatch = stopwatch
         self._needs = needs_of(policy)
         self._landmarks = scene.landmarks if Signal.LANDMARKS in self._needs else None
 
@@ -105,9 +113,9 @@ class Asking:
         Raises:
             PolicyError: it keeps tokens the chunk does not have, or unequal counts without declaring them.
         """
-        view = self._chunk_view(table, chunk)
         try:
-            keep = self._policy.compress(view)
+            with self._stopwatch.span("compression"):
+                keep = self._policy.compress(self._chunk_view(table, chunk))
         except WorldKVError:
             raise
         except Exception as error:

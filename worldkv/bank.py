@@ -25,7 +25,7 @@ def bank_chunk(
     placement = tiers.place(chunk, stored, table)
     moves: list[Move] = []
     for old in placement.forgotten:
-        moves += _forget(state, table, old)
+        moves += forget_chunk(state, table, old)
     for old in placement.spilled:
         size = int(columns["stored_bytes"][old])
         tiers.host.give(size)
@@ -81,7 +81,7 @@ def _book_keep(state: EngineState, table: ChunkTable, chunk: int, keep: Keep | R
     table.write("window_bytes", chunk, keep.window_bytes(table.geometry))
 
 
-def _forget(state: EngineState, table: ChunkTable, chunk: int) -> list[Move]:
+def forget_chunk(state: EngineState, table: ChunkTable, chunk: int) -> list[Move]:
     """A banked chunk is deleted; a replica of it leaves the window at the next begin."""
     columns = table.columns
     tokens, size = int(columns["tokens"][chunk]), int(columns["stored_bytes"][chunk])

@@ -44,6 +44,8 @@ class CacheConfig:
         limits: capacities of host and disk.
         staging_chunks: whole chunks of device memory kept for prefetching.
         rewind_chunks: how many of the last chunks `rewind` can take back.
+        when_lost: what happens when a banked chunk cannot be read back: "error" stops, "go-on" discards it and asks
+            the policy again.
     """
 
     window_budget_bytes: int | None = None
@@ -51,3 +53,4 @@ class CacheConfig:
     limits: TierLimits = TierLimits()
     staging_chunks: int = 2
     rewind_chunks: int = 0
+    when_lost: Literal["error", "go-on"] = "error"

@@ -10,15 +10,16 @@ import numpy as np
 from worldkv.answers import NOTHING_LEAVES, Eviction, Retrieval
 from worldkv.asking import Asking
 from worldkv.backend import CacheBackend, Move, Traffic
-from worldkv.bank import bank_chunk, discard_chunk, shrink_chunk
+from worldkv.bank import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
 from worldkv.bounds import check_fits, check_policy_frames, check_signals
 from worldkv.chunks import ChunkTable
 from worldkv.config import CacheConfig, Scene
-from worldkv.errors import BudgetError, PolicyError, SpecError
+from worldkv.errors import BudgetError, LostChunkError, PolicyError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.state import EngineState, StepPlan, StepRecord
+from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 from worldkv.tiers import Tiers
 from worldkv.window import turn_staging, turn_window
 
@@ -57,8 +58,17 @@ class CacheEngine:
         backend: CacheBackend,
         config: CacheConfig | None = None,
         scene: Scene | None = None,
+        stopwatch: Stopwatch = NO_STOPWATCH,
     ) -> None:
         """An empty cache under `policy`.
+
+        Args:
+            policy: who decides.
+            geometry: the model's cache shape.
+            backend: who carries out.
+            config: room for the cache; unlimited by default.
+            scene: what is true of the whole rollout.
+            stopwatch: told how long the policy's compression takes.
 
         Raises:
             SpecError: the policy's frames are not whole chunks of this geometry.
@@ -68,7 +78,8 @@ class CacheEngine:
         self.policy, self.geometry, self.backend = policy, geometry, backend
         self.config, self.scene = config or CacheConfig(), scene or Scene()
         self.needs = needs_of(policy)
-        self._asking = Asking(policy, geometry, backend, self.config, self.scene)
+        self._stopwatch = stopwatch
+        self._asking = Asking(policy, geometry, backend, self.config, self.scene, stopwatch)
         check_policy_frames(policy, geometry)
         check_signals(policy, self.needs, self.scene.signals | backend.supplies)
         is_strict = self.config.over_budget == "error"
@@ -97,13 +108,13 @@ class CacheEngine:
         Raises:
             PolicyError: a step is open already, or the answer breaks the contract.
             BudgetError: the plan does not fit the window budget (nothing has moved).
+            LostChunkError: the plan needs a chunk that cannot be read back, and `config.when_lost` is "error".
         """
         if self._open is not None:
             raise PolicyError(f"step {self._open[1].step} is still open; commit it before the next begin")
-        if self.state.bank_count and self.policy.asked_at == "begin":
-            plan = self._turn(self._asking.retrieval(self.table, self.state, viewpoint), None)
-        else:
-            plan = self._turn(None, None)
+        if self._is_torn:
+            raise PolicyError("the last step failed half way; rewind, restore or reset before the next begin")
+        plan = self._turn(viewpoint, None, is_asked=self.policy.asked_at == "begin")
         self.state.tiers.device.take(self.geometry.chunk_bytes)
         self._open = viewpoint, plan
         return plan
@@ -123,7 +134,7 @@ class CacheEngine:
         viewpoint, plan = self._open
         if self.policy.asked_at == "first_pass" and self.state.bank_count:
             self.state.summary = summary
-            plan = self._turn(self._asking.retrieval(self.table, self.state, viewpoint), plan)
+            plan = self._turn(viewpoint, plan, is_asked=True)
             self._open = viewpoint, plan
         return plan
 
@@ -158,7 +169,8 @@ class CacheEngine:
         moved = _NO_TRAFFIC if traffic is self._traffic else traffic.since(self._traffic)
         self._traffic = traffic
         self._open, self._is_torn = None, False
-        discarded = (*eviction.discard, *forgotten)
+        discarded = (*eviction.discard, *forgotten, *state.lost)
+        state.lost = ()
         return StepRecord(plan, eviction.bank, kept, discarded, tuple(eviction.shrink), moved)
 
     # ------------------------------------------------------------------ going back
@@ -188,15 +200,8 @@ class CacheEngine:
                 f"cannot rewind {chunks} chunks of {len(self.table)}; at most rewind_chunks = "
                 f"{self.config.rewind_chunks} since the last restore are remembered, raise it or take a snapshot"
             )
-        for _ in range(steps):
-            checkpoint = self._history.pop()
-            self.table.undo(checkpoint.journal, checkpoint.length)
-            self.state = checkpoint.state
-            backend = checkpoint.backend
         if steps:
-            self.backend.restore(backend)
-            self._traffic = self.backend.traffic()
-            self._open, self._is_torn = None, False
+            self._take_back(steps)
 
     def fork(self) -> CacheEngine:
         """A second rollout that continues from here on its own; the bank is shared."""
@@ -205,9 +210,18 @@ class CacheEngine:
         twin.__dict__.update(self.__dict__)
         twin.table, twin.state, twin.backend = self.table.copy(), self.state.copy(), self.backend.fork()
         twin._traffic = twin.backend.traffic()
-        twin._asking = Asking(self.policy, self.geometry, twin.backend, self.config, self.scene)
+        twin._asking = Asking(self.policy, self.geometry, twin.backend, self.config, self.scene, self._stopwatch)
         twin._history = collections.deque(maxlen=self._history.maxlen)
         return twin
+
+    def _take_back(self, steps: int) -> None:
+        for _ in range(steps):
+            checkpoint = self._history.pop()
+            self.table.undo(checkpoint.journal, checkpoint.length)
+            self.state = checkpoint.state
+        self.backend.restore(checkpoint.backend)
+        self._traffic = self.backend.traffic()
+        self._open, self._is_torn = None, False
 
     def _refuse_open(self, what: str) -> None:
         if self._open is not None:
@@ -220,43 +234,78 @@ class CacheEngine:
 
     # ------------------------------------------------------------------ moving
 
-    def _turn(self, retrieval: Retrieval | None, first: StepPlan | None) -> StepPlan:
-        """Apply the difference to what `retrieval` asks for.
+    def _turn(self, viewpoint: Viewpoint, first: StepPlan | None, *, is_asked: bool) -> StepPlan:
+        """Ask, where the policy is asked now, and apply the difference; again for every chunk that turns out lost.
 
         Args:
-            retrieval: the policy's answer; None where it was not asked, and then what is resident stays.
+            viewpoint: the step's view.
             first: the plan of the same step's begin, None at begin.
+            is_asked: whether the policy is; if not, what is resident stays.
         """
-        table, geometry = self.table, self.geometry
+        is_open = False
+        while True:
+            retrieval = None
+            if is_asked and self.state.bank_count:
+                retrieval = self._asking.retrieval(self.table, self.state, viewpoint)
+            is_over = self._is_over_budget(retrieval)
+            if first is None and self.config.rewind_chunks and not is_open:
+                self._checkpoint()
+                is_open = True
+            spare = self.state.copy() if self.config.when_lost == "go-on" else None
+            try:
+                return self._apply(retrieval, first, is_over)
+            except LostChunkError as lost:
+                if spare is None:
+                    if is_open:
+                        self._take_back(1)
+                    raise
+                self.state, self._is_torn = spare, False
+                self.backend.apply(forget_chunk(self.state, self.table, lost.chunk))
+                self.state.lost = (*self.state.lost, lost.chunk)
+
+    def _is_over_budget(self, retrieval: Retrieval | None) -> bool:
+        """Whether the plan goes over the window budget.
+
+        Raises:
+            BudgetError: it does, and that is not allowed.
+        """
+        budget = self.config.window_budget_bytes
+        if budget is None:
+            return False
         wanted = self.state.resident if retrieval is None else retrieval.ids
-        window_bytes = self.state.home_bytes + geometry.chunk_bytes
-        tokens = self.state.counts.window + geometry.chunk_tokens
+        sizes = self.table.columns["window_bytes"]
+        window_bytes = self.state.home_bytes + self.geometry.chunk_bytes + sum(sizes.item(chunk) for chunk in wanted)
+        if window_bytes > budget and self.config.over_budget == "error":
+            raise BudgetError(
+                f"{type(self.policy).__name__} wants {window_bytes} bytes in the window at step {len(self.table)}, "
+                f"over the budget of {budget}; retrieve less, keep fewer tokens or raise the budget"
+            )
+        return bool(window_bytes > budget)
+
+    def _apply(self, retrieval: Retrieval | None, first: StepPlan | None, over: bool) -> StepPlan:
+        """Bring window and staging to what `retrieval` asks for; what is resident where it is None."""
+        table, geometry, state = self.table, self.geometry, self.state
+        wanted = state.resident if retrieval is None else retrieval.ids
+        window_bytes = state.home_bytes + geometry.chunk_bytes
+        tokens = state.counts.window + geometry.chunk_tokens
         for chunk in wanted:
             window_bytes += table.columns["window_bytes"].item(chunk)
             tokens += table.columns["tokens"].item(chunk)
-        budget = self.config.window_budget_bytes
-        over = budget is not None and window_bytes > budget
-        if over and self.config.over_budget == "error":
-            raise BudgetError(
-                f"{type(self.policy).__name__} wants {window_bytes} bytes in the window at step {len(table)}, over the "
-                f"budget of {budget}; retrieve less, keep fewer tokens or raise the budget"
-            )
-        if first is None and self.config.rewind_chunks:
-            self._checkpoint()
-        state = self.state
         if over and state.over_budget_at is None:
             state.over_budget_at = len(table) + 1
         newest = len(table) - 1
         arrives = first is None and newest >= 0 and newest not in state.leaving
         change = turn_window(state, table, wanted)
         moves = list(change.moves)
-        if retrieval is not None:
-            if state.staged or retrieval.next_ids:
-                staging = self.config.staging_chunks * geometry.chunk_bytes
-                moves += turn_staging(state, table, retrieval.next_ids or (), staging)
-            self._note_use(retrieval)
+        if retrieval is not None and (state.staged or retrieval.next_ids):
+            staging = self.config.staging_chunks * geometry.chunk_bytes
+            moves += turn_staging(state, table, retrieval.next_ids or (), staging)
         if moves:
+            self._is_torn = True
             self.backend.apply(moves)
+            self._is_torn = False
+        if retrieval is not None:
+            self._note_use(retrieval)
         ids = state.window_ids
         if wanted:
             ids = np.sort(np.concatenate([ids, np.asarray(wanted, np.int64)]))

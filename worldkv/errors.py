@@ -27,3 +27,28 @@ class SignalError(WorldKVError):
 
 class OutputError(WorldKVError):
     """A result cannot be written where the user asked for it."""
+
+
+class DeviceError(WorldKVError):
+    """A device was asked for that is not there, or does not hold what it should."""
+
+
+class PositionError(WorldKVError):
+    """A chunk would stand past the end of the model's table of rotary positions."""
+
+
+class TransferError(WorldKVError):
+    """A copy between tiers failed, and failed again when it was tried once more."""
+
+
+class LostChunkError(WorldKVError):
+    """A banked chunk cannot be read back as it was stored.
+
+    Attributes:
+        chunk: its id.
+    """
+
+    def __init__(self, chunk: int, why: str) -> None:
+        """Chunk `chunk` is lost because of `why`."""
+        super().__init__(f"chunk {chunk} is lost: {why}; run again, or go on without it (when_lost=go-on)")
+        self.chunk = chunk

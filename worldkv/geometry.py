@@ -31,6 +31,7 @@ class CacheGeometry:
         itemsize: bytes of one cached number (2 for bf16 and fp16).
         temporal_stride: video frames that become one latent frame.
         rope_frames: latent-frame positions in the model's rotary table.
+        branches: guidance branches (conditional, unconditional) that cache side by side under the same decisions.
         name: the preset's name, or `custom`.
     """
 
@@ -44,6 +45,7 @@ class CacheGeometry:
     itemsize: int = 2
     temporal_stride: int = 4
     rope_frames: int = 1024
+    branches: int = 1
     name: str = "custom"
 
     def __post_init__(self) -> None:
@@ -70,8 +72,8 @@ class CacheGeometry:
 
     @cached_property
     def token_bytes(self) -> int:
-        """Bytes of one token's keys and values over all layers."""
-        return 2 * self.layers * self.kv_heads * self.head_dim * self.itemsize
+        """Bytes of one token's keys and values over all layers and branches."""
+        return 2 * self.branches * self.layers * self.kv_heads * self.head_dim * self.itemsize
 
     @cached_property
     def chunk_bytes(self) -> int:
@@ -112,6 +114,6 @@ PRESETS: dict[str, CacheGeometry] = {
     # Matrix-Game-2: 352x640, 880 tokens a latent frame.
     "matrix-game-2": CacheGeometry(30, 12, 12, 128, 22, 40, name="matrix-game-2"),
     # Small enough for a test on one core.
-    "tiny": CacheGeometry(2, 2, 2, 16, 4, 4, itemsize=4, name="tiny"),
+    "tiny": CacheGeometry(2, 2, 2, 16, 4, 4, itemsize=4, rope_frames=1 << 16, name="tiny"),
 }
 """Geometries by name."""

@@ -6,7 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-from worldkv.pose import Array
+from worldkv.errors import SpecError
+from worldkv.pose import Array, chordal_mean
 
 
 class Signal(enum.Enum):
@@ -46,6 +47,18 @@ class ChunkPose:
     rotation: Array
     mean_matrix: Array
 
+    @classmethod
+    def of(cls, poses: Array) -> ChunkPose:
+        """The pose of a chunk from those of its latent frames `(frames, 4, 4)`.
+
+        Raises:
+            SpecError: another shape.
+        """
+        if poses.ndim != 3 or poses.shape[1:] != (4, 4):
+            raise SpecError(f"a chunk's poses must be camera-to-world matrices (frames, 4, 4), got shape {poses.shape}")
+        positions, rotations = poses[:, :3, 3], poses[:, :3, :3]
+        return cls(positions, rotations, positions.mean(axis=0), chordal_mean(rotations), rotations.mean(axis=0))
+
 
 @dataclass(frozen=True, slots=True)
 class Viewpoint:
@@ -58,6 +71,16 @@ class Viewpoint:
 
     camera: ChunkPose | None = None
     action: ChunkPose | None = None
+
+    @classmethod
+    def of(cls, camera_to_world: Array, actions_to_world: Array | None = None) -> Viewpoint:
+        """A viewpoint from the poses of its latent frames.
+
+        Args:
+            camera_to_world: `(frames, 4, 4)`, in the convention of `worldkv.pose`.
+            actions_to_world: the same poses integrated from actions; None without actions.
+        """
+        return cls(ChunkPose.of(camera_to_world), None if actions_to_world is None else ChunkPose.of(actions_to_world))
 
 
 @dataclass(frozen=True, slots=True)

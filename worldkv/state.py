@@ -53,6 +53,7 @@ class EngineState:
         last_refresh: step of the last retrieval that looked afresh.
         summary: the last query summary.
         shrunk: chunks shrunk in place since the last begin.
+        lost: chunks of the bank that could not be read back since the last commit.
         bank_first: least banked id; meaningless while `bank_count` is 0.
         bank_last: greatest banked id, likewise.
         bank_count: banked chunks.
@@ -71,6 +72,7 @@ class EngineState:
     last_refresh: int | None = None
     summary: Any = None
     shrunk: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
     bank_first: int = 0
     bank_last: int = 0
     bank_count: int = 0
@@ -129,8 +131,10 @@ class EngineState:
     def release(self, gone: tuple[int, ...]) -> None:
         """Chunks are no longer at home in the window."""
         ids, count = self.window_ids, len(gone)
-        oldest_leave = ids.item(count - 1) == max(gone)
-        self.window_ids = ids[count:] if oldest_leave else ids[~np.isin(ids, gone)]
+        if ids.item(count - 1) == max(gone):
+            self.window_ids = ids[count:]
+        else:
+            self.window_ids = ids[ids != gone[0]] if count == 1 else ids[~np.isin(ids, gone)]
 
 
 class StepPlan(NamedTuple):

@@ -191,7 +191,7 @@ class ChunkView:
         frame_tokens: its current tokens per latent frame `(frames,)`.
         keys: its current keys `(layers, kv_heads, tokens, head_dim)` in float32, in any array-API namespace, averaged
             over nothing (a batch's branches share the first's decisions); None in the simulator.
-        values: likewise; None in the simulator.
+        values: likewise, in the cache's own dtype; None in the simulator.
         attention_mass: attention each token received, summed over steps `(layers, kv_heads, tokens)`; None unless
             declared and measured.
         hidden: hidden states `(layers, tokens, channels)`; None unless declared and measured.

@@ -1,1 +1,7 @@
-"""The room of the torch executor; empty so far. It will implement `worldkv.backend.CacheBackend` on real tensors."""
+"""The torch executor: the cache a model calls, the backend behind it, and a model to run it in."""
+
+from worldkv.backends.backend import TorchBackend as TorchBackend
+from worldkv.backends.cache import WorldCache as WorldCache
+from worldkv.backends.rollout import MeasuredStep as MeasuredStep
+from worldkv.backends.rollout import generate as generate
+from worldkv.backends.rotary import Rotary as Rotary

@@ -69,7 +69,7 @@ def explain_step(path: LoadedPath, policy: CachePolicy, step: int, seed: int) ->
 def _look_ahead(engine: CacheEngine, path: LoadedPath, step: int, seen: Seen) -> None:
     """Ask the policy what it is about to be asked: it is a pure function, so its answer is the one to come."""
     from worldkv.asking import Asking
-    from worldkv.sim.rollout import viewpoints
+    from worldkv.trajectory.viewpoints import viewpoints
 
     table, state = engine.table, engine.state.copy()
     seen.tokens = tuple(table.columns["tokens"][: len(table)].tolist())

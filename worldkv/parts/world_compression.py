@@ -66,6 +66,10 @@ class WorldCompression(Compression):
         return Keep(counted.count, tuple(float(n) for n in per_frame), tokens)
 
 
+_NUMBERS_AT_A_TIME = 1 << 24
+"""Layers are taken together up to this many keys' channels, so that a large chunk's temporaries stay small."""
+
+
 def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Cosine of every token's key with the anchor frame's mean key, heads and channels jointly: `(layers, tokens)`.
 
@@ -75,18 +79,21 @@ def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, n
 
     keys = chunk.keys
     xp = array_namespace(keys)
-    centre = xp.mean(keys[:, :, :anchor_tokens, :], axis=2, keepdims=True)
-    sums = xp.stack(
-        [
-            xp.sum(keys * centre, axis=(1, 3)),
-            xp.sum(keys * keys, axis=(1, 3)),
-            xp.sum(centre * centre, axis=(1, 3)) + xp.zeros_like(keys[:, 0, :, 0]),
-        ]
-    )
+    layers, heads, tokens, channels = keys.shape
+    together = max(1, _NUMBERS_AT_A_TIME // (heads * tokens * channels))
+    parts = []
+    for first in range(0, layers, together):
+        some = keys[first : first + together, ...]
+        centre = xp.mean(some[:, :, :anchor_tokens, :], axis=2)
+        dot = xp.sum(xp.matmul(some, centre[..., None])[..., 0], axis=1)
+        norm = xp.linalg.vector_norm(some, axis=(1, 3)) ** 2
+        centre_norm = xp.sum(centre * centre, axis=(1, 2))[:, None] + xp.zeros_like(dot)
+        parts.append(xp.stack([dot, norm, centre_norm]))
+    sums = parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
     if chunk.reduce is not None:
         sums = chunk.reduce(sums)
-    dot, norm, centre_norm = sums[0], sums[1], sums[2]
-    least = xp.finfo(keys.dtype).smallest_normal
+    dot, norm, centre_norm = sums[0, ...], sums[1, ...], sums[2, ...]
+    least = xp.finfo(sums.dtype).smallest_normal
     cosine = dot / xp.sqrt(xp.clip(norm * centre_norm, least, None))
     return np.asarray(to_device(cosine, "cpu"), np.float32)
 

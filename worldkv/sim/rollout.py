@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldkv.config import CacheConfig, Scene
+from worldkv.config import CacheConfig
 from worldkv.engine import CacheEngine
 from worldkv.geometry import CacheGeometry
 from worldkv.landmarks import Landmarks
 from worldkv.metrics import PrecisionMeter, RecallMeter
 from worldkv.policy import CachePolicy
-from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
+from worldkv.signals import Measured, Signal
 from worldkv.sim.backend import SimBackend
 from worldkv.sim.clock import Clock, StepTime
 from worldkv.sim.machine import Machine
-from worldkv.state import StepRecord
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.state import StepPlan, StepRecord
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.recorded_signals import RecordedSignals
+from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
 """Called after every step, before the next begins."""
@@ -58,19 +59,6 @@ class Rollout:
     wall_seconds: float
 
 
-def viewpoints(chunked: ChunkedTrajectory) -> Iterator[Viewpoint]:
-    """The path chunk by chunk, as an engine is told of it."""
-    for chunk in range(chunked.num_chunks):
-        yield Viewpoint(
-            _pose(chunked.camera, chunk), None if chunked.actions is None else _pose(chunked.actions, chunk)
-        )
-
-
-def path_signals(chunked: ChunkedTrajectory) -> frozenset[Signal]:
-    """The signals that a path carries by itself."""
-    return frozenset({Signal.POSE} if chunked.actions is None else {Signal.POSE, Signal.ACTION})
-
-
 def simulate(
     chunked: ChunkedTrajectory,
     policy: CachePolicy,
@@ -95,59 +83,85 @@ def simulate(
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`.
     """
-    started = time.perf_counter()
     recorded = chunked.trajectory.signals
-    signals = path_signals(chunked) | (frozenset() if landmarks is None else {Signal.LANDMARKS})
-    scene = Scene(
-        chunked.trajectory.field_of_view,
-        chunked.view_distance,
-        signals,
-        landmarks,
-        None if recorded is None else recorded.kept_tokens,
-    )
-    engine = CacheEngine(policy, geometry, SimBackend(recorded_supplies(recorded)), config, scene)
-    clock = Clock(machine, geometry)
-    meter = None if landmarks is None else RecallMeter(landmarks)
-    precision = None if landmarks is None else PrecisionMeter(landmarks)
-    steps = chunked.num_chunks
-    seconds, stalls, credits = (np.zeros(steps) for _ in range(3))
-    attended, window_bytes, bank_bytes = (np.zeros(steps, np.int64) for _ in range(3))
-    whole = geometry.tokens_per_frame
+    backend = SimBackend(recorded_supplies(recorded))
+    engine = CacheEngine(policy, geometry, backend, config, scene_of(chunked, landmarks))
+    book = RolloutBook(chunked, engine, machine, landmarks)
     for step, viewpoint in enumerate(viewpoints(chunked)):
         plan = engine.begin(viewpoint)
         if policy.asked_at == "first_pass":
             plan = engine.refine(_row(None if recorded is None else recorded.query_summary, step))
-        if meter is not None and precision is not None:
-            frame_tokens = engine.table.columns["frame_tokens"]
-            for chunk in plan.left:
-                meter.leave(chunk)
-            for chunk in plan.entered:
-                meter.enter(chunk, frame_tokens[chunk] / whole)
-            for chunk in plan.changed:
-                meter.change(chunk, frame_tokens[chunk] / whole)
-            credits[step] = meter.score(step)[0]
-            precision.score(step, plan.retrieved)
+        book.begin(plan)
         record = engine.commit(_measured(recorded, step, plan.attended))
-        spent = clock.step(plan.attended_tokens, plan.fetched_bytes, plan.fetched_disk_bytes, record.traffic)
-        seconds[step], stalls[step] = spent.seconds, spent.stall_seconds
-        attended[step], window_bytes[step] = plan.attended_tokens, plan.window_bytes
-        tiers = engine.state.tiers
-        bank_bytes[step] = tiers.host.held + tiers.disk.held
+        spent = book.commit(record)
         if on_step is not None:
             on_step(engine, record, spent)
-    return Rollout(
-        policy,
-        engine,
-        seconds,
-        stalls,
-        attended,
-        window_bytes,
-        bank_bytes,
-        None if meter is None else meter.recall,
-        None if precision is None else precision.precision,
-        credits if meter is not None else np.zeros(0),
-        time.perf_counter() - started,
-    )
+    return book.close()
+
+
+class RolloutBook:
+    """What a rollout kept, remembered and would cost, written step by step, whoever carries out the moves.
+
+    Source: this project.
+    """
+
+    def __init__(
+        self, chunked: ChunkedTrajectory, engine: CacheEngine, machine: Machine, landmarks: Landmarks | None
+    ) -> None:
+        """An empty book.
+
+        Args:
+            chunked: the path.
+            engine: the engine that runs.
+            machine: rates for the time model.
+            landmarks: the metric's landmarks; None skips recall.
+        """
+        self._started = time.perf_counter()
+        self._engine, self._clock = engine, Clock(machine, engine.geometry)
+        self._meter = None if landmarks is None else RecallMeter(landmarks)
+        self._precision = None if landmarks is None else PrecisionMeter(landmarks)
+        steps = chunked.num_chunks
+        self._seconds, self._stalls, self._credits = (np.zeros(steps) for _ in range(3))
+        self._attended, self._window_bytes, self._bank_bytes = (np.zeros(steps, np.int64) for _ in range(3))
+
+    def begin(self, plan: StepPlan) -> None:
+        """A step's window is as it will be attended; its last plan, where there are two."""
+        if self._meter is None or self._precision is None:
+            return
+        frame_tokens, whole = self._engine.table.columns["frame_tokens"], self._engine.geometry.tokens_per_frame
+        for chunk in plan.left:
+            self._meter.leave(chunk)
+        for chunk in plan.entered:
+            self._meter.enter(chunk, frame_tokens[chunk] / whole)
+        for chunk in plan.changed:
+            self._meter.change(chunk, frame_tokens[chunk] / whole)
+        self._credits[plan.step] = self._meter.score(plan.step)[0]
+        self._precision.score(plan.step, plan.retrieved)
+
+    def commit(self, record: StepRecord) -> StepTime:
+        """The step is done; what it would cost on the machine."""
+        plan, tiers = record.plan, self._engine.state.tiers
+        spent = self._clock.step(plan.attended_tokens, plan.fetched_bytes, plan.fetched_disk_bytes, record.traffic)
+        self._seconds[plan.step], self._stalls[plan.step] = spent.seconds, spent.stall_seconds
+        self._attended[plan.step], self._window_bytes[plan.step] = plan.attended_tokens, plan.window_bytes
+        self._bank_bytes[plan.step] = tiers.host.held + tiers.disk.held
+        return spent
+
+    def close(self) -> Rollout:
+        """The rollout, once it is over."""
+        return Rollout(
+            self._engine.policy,
+            self._engine,
+            self._seconds,
+            self._stalls,
+            self._attended,
+            self._window_bytes,
+            self._bank_bytes,
+            None if self._meter is None else self._meter.recall,
+            None if self._precision is None else self._precision.precision,
+            self._credits if self._meter is not None else np.zeros(0),
+            time.perf_counter() - self._started,
+        )
 
 
 def recorded_supplies(recorded: RecordedSignals | None) -> frozenset[Signal]:
@@ -177,13 +191,3 @@ def _measured(recorded: RecordedSignals | None, step: int, attended: NDArray[np.
 
 def _row(values: NDArray[np.float32] | None, step: int) -> NDArray[np.float32] | None:
     return None if values is None else values[step]
-
-
-def _pose(track: PoseTrack, chunk: int) -> ChunkPose:
-    return ChunkPose(
-        track.frame_positions[chunk],
-        track.frame_rotations[chunk],
-        track.positions[chunk],
-        track.rotations[chunk],
-        track.mean_matrices[chunk],
-    )

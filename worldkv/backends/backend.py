@@ -1,0 +1,305 @@
+"""The backend with tensors: the engine's moves as copies of real keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from torch import Tensor
+
+from worldkv.answers import Keep, RaggedKeep
+from worldkv.backend import (
+    CacheBackend,
+    ChunkTensors,
+    Drop,
+    Fetch,
+    Forget,
+    Land,
+    Move,
+    Prefetch,
+    Shrink,
+    Spill,
+    Store,
+    Traffic,
+    Unstage,
+)
+from worldkv.backends.arena import KEYS, VALUES, Arena, ArenaForm
+from worldkv.backends.bank import Bank
+from worldkv.backends.device_ops import DeviceOps, Event
+from worldkv.backends.incoming import Incoming
+from worldkv.backends.measuring import MEASURED
+from worldkv.backends.pages import ArenaState
+from worldkv.backends.parcel import HostBuffer, Parcel
+from worldkv.backends.staging import Staging
+from worldkv.chunks import Tier
+from worldkv.errors import PolicyError
+from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
+
+
+class TorchState(NamedTuple):
+    """A `TorchBackend` as it was."""
+
+    arena: ArenaState
+    parcels: dict[int, Parcel]
+    staged: tuple[int, ...]
+    traffic: Traffic
+
+
+class TorchBackend(CacheBackend):
+    """Carries out moves on an arena, a staging area and a bank; fetched parcels land when attention first needs them.
+
+    Source: this project.
+
+    Attributes:
+        arena: the window.
+        staging: prefetched parcels, and those in passing.
+        bank: stored parcels.
+        reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
+    """
+
+    def __init__(
+        self,
+        form: ArenaForm,
+        ops: DeviceOps,
+        *,
+        capacity_tokens: int | None = None,
+        staging_chunks: int = 2,
+        folder: Path | None = None,
+        reduce: Callable[[Any], Any] | None = None,
+        stopwatch: Stopwatch = NO_STOPWATCH,
+    ) -> None:
+        """An empty backend.
+
+        Args:
+            form: what the window is made for.
+            ops: the device.
+            capacity_tokens: tokens the window holds, the chunk being generated included; None to grow as needed.
+            staging_chunks: whole chunks of prefetched parcels.
+            folder: where spilled chunks go; a temporary folder where None.
+            reduce: see the attribute.
+            stopwatch: told how long copies take.
+        """
+        geometry = form.geometry
+        self.supplies = MEASURED
+        self.form, self.ops, self.reduce, self._stopwatch = form, ops, reduce, stopwatch
+        self.arena = Arena(ops, form, capacity_tokens)
+        whole = geometry.chunk_bytes // geometry.itemsize // geometry.head_dim * form.channels
+        self.staging = Staging(ops, form.dtype, whole, staging_chunks)
+        self.bank = Bank(ops, form.dtype, folder)
+        self._settings = (staging_chunks, whole)
+        self._incoming = Incoming(ops, self.arena, self.staging, self.bank)
+        self._gathered: dict[int, Tensor] = {}  # stored parcels that are still in the transit ring
+        self._traffic = Traffic()
+
+    # ------------------------------------------------------------------ the engine's side
+
+    def apply(self, moves: Sequence[Move]) -> None:
+        """See `CacheBackend.apply`.
+
+        Raises:
+            LostChunkError: a chunk to bring cannot be read back; nothing has moved.
+            OutputError, TransferError: a copy or a file failed, twice.
+        """
+        with self._stopwatch.span("transfer"):
+            self.settle()
+            self.bank.finish_writing(left=len(moves) + 1)
+            contents = self._secure(moves)
+            window: list[Move] = []
+            for move in moves:
+                if isinstance(move, Drop | Shrink | Fetch | Land):
+                    window.append(move)
+                    continue
+                self._turn(window, contents)
+                self._move_bank(move)
+                window = []
+            self._turn(window, contents)
+
+    def commit(self, chunk: int, num_bytes: int) -> None:
+        """See `CacheBackend.commit`."""
+        with self._stopwatch.span("transfer"):
+            self.settle()
+            self.advance(wait=True)
+            self.arena.append(chunk, num_bytes // self.form.geometry.token_bytes)
+
+    def traffic(self) -> Traffic:
+        """See `CacheBackend.traffic`: the sum of the copies issued, debug channels left out."""
+        return self._traffic
+
+    def tensors(self, chunk: int) -> ChunkTensors:
+        """See `CacheBackend.tensors`: of the first branch."""
+        self.settle()
+        channels = self.form.geometry.head_dim
+        keys, values = (self.arena.read(chunk, plane)[..., :channels] for plane in (KEYS, VALUES))
+        return ChunkTensors(keys.float(), values, self.arena.read_mass(chunk), None, self.reduce)
+
+    def snapshot(self) -> TorchState:
+        """See `CacheBackend.snapshot`; what the window overwrites from now on is saved first."""
+        self.settle()
+        return TorchState(self.arena.snapshot(), dict(self.bank.parcels), self._incoming.staged, self._traffic)
+
+    def restore(self, state: TorchState) -> None:
+        """See `CacheBackend.restore`."""
+        self._abandon()
+        self.arena.restore(state.arena)
+        self.bank.parcels = dict(state.parcels)
+        for chunk in state.staged:
+            self._incoming.prefetch(chunk)
+        self._traffic = state.traffic
+
+    def fork(self) -> Self:
+        """See `CacheBackend.fork`: a window of its own, the bank's parcels shared."""
+        self.settle()
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        chunks, whole = self._settings
+        twin.arena, twin.bank = self.arena.fork(), self.bank.twin()
+        twin.staging = Staging(self.ops, self.form.dtype, whole, chunks)
+        twin._incoming, twin._gathered = Incoming(self.ops, twin.arena, twin.staging, twin.bank), {}
+        for chunk in self._incoming.staged:
+            twin._incoming.prefetch(chunk)
+        return twin
+
+    def reset(self) -> None:
+        """See `CacheBackend.reset`."""
+        self._abandon()
+        self.arena.clear()
+        self.bank.parcels.clear()
+        self._traffic = Traffic()
+
+    # ------------------------------------------------------------------ the model's side
+
+    def settle(self) -> None:
+        """Everything that was fetched is in the window."""
+        self._incoming.settle()
+
+    def advance(self, *, wait: bool = False) -> None:
+        """Send on what a thread has read from disk meanwhile, or, with `wait`, all of it."""
+        self._incoming.advance(wait=wait)
+
+    def drain(self) -> None:
+        """Wait for every copy and file, so that everything lies where it belongs."""
+        self.settle()
+        self.advance(wait=True)
+        self.staging.drain()
+        self.ops.synchronize()
+        self.bank.finish_writing()
+
+    def tier(self, chunk: int) -> Tier:
+        """Where a chunk's home is, by where its storage lies."""
+        parcel = self.bank.parcels.get(chunk)
+        if parcel is not None:
+            return Tier.DISK if parcel.host is None or parcel.is_on_disk else Tier.HOST
+        return Tier.DEVICE if chunk in self.arena.lanes[0].layout.extents else Tier.NONE
+
+    def close(self) -> None:
+        """Give back host memory, files and threads."""
+        self._abandon()
+        self.bank.close()
+
+    # ------------------------------------------------------------------ moving
+
+    def _secure(self, moves: Sequence[Move]) -> dict[int, HostBuffer]:
+        """Host memory with the parcels of all fetches, read and verified before anything moves."""
+        contents: dict[int, HostBuffer] = {}
+        for move in moves:
+            if isinstance(move, Fetch):
+                contents[move.chunk] = self.bank.content(move.chunk)
+            elif isinstance(move, Land):
+                self._incoming.check_staged(move.chunk)
+        return contents
+
+    def _turn(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
+        if not moves:
+            return
+        gone = [move.chunk for move in moves if isinstance(move, Drop)]
+        cut = {move.chunk: move.keep for move in moves if isinstance(move, Shrink)}
+        for chunk, keep in cut.items():
+            self._check_named(chunk, keep)
+        arriving = {
+            move.chunk: self.bank.parcels[move.chunk].counts for move in moves if isinstance(move, Fetch | Land)
+        }
+        ready = {chunk: self._gathered[chunk] for chunk in cut if chunk in self._gathered}
+        scratch = self.staging.transit if len(ready) == len(cut) else self.staging.scratch()
+        self.arena.turn(gone, cut, arriving, ready, scratch)
+        for move in moves:
+            if isinstance(move, Fetch):
+                self._incoming.fetch(move.chunk, contents[move.chunk])
+                self._count_in(move.chunk)
+            elif isinstance(move, Land):
+                self._incoming.land(move.chunk)
+
+    def _move_bank(self, move: Move) -> None:
+        match move:
+            case Prefetch(chunk):
+                self._incoming.prefetch(chunk)
+                self._count_in(chunk)
+            case Unstage(chunk):
+                self._incoming.unstage(chunk)
+            case Store(chunk, keep, target):
+                self._store(chunk, keep, target)
+            case Spill(chunk):
+                self._count(self.bank.parcels[chunk].elements, host_to_disk=True)
+                self.bank.spill(chunk)
+            case Forget(chunk):
+                self.bank.forget(chunk)
+
+    def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
+        self._check_named(chunk, keep)
+        counts = self.arena.counts_of(keep)
+        buffer = self.bank.pool.take(self.arena.parcel_elements(counts))
+        elements = buffer.tensor.numel()
+        issued: list[Event] = []
+
+        def release() -> None:
+            self._gathered.pop(chunk, None)
+            self.ops.wait(issued[0])
+
+        passing = self.staging.pass_through(elements, release)
+        self.arena.gather(chunk, keep, passing)
+        self.ops.copy_async(buffer.tensor, passing)
+        issued.append(self.ops.record())
+        buffer.busy[:] = issued
+        self._gathered[chunk] = passing
+        self.bank.put(chunk, counts, buffer, issued[0])
+        self._count(elements, device_to_host=True, host_to_disk=target is Tier.DISK)
+        if target is Tier.DISK:
+            self.bank.spill(chunk)
+
+    def _abandon(self) -> None:
+        """Forget everything that is under way."""
+        self._incoming.abandon()
+        self._gathered.clear()
+
+    def _check_named(self, chunk: int, keep: Keep | RaggedKeep) -> None:
+        """Refuse a keep that does not say which tokens it means, or how they would be stored."""
+        if keep.tokens is None and self.arena.counts_of(keep) != self.arena.counts(chunk):
+            raise PolicyError(
+                f"chunk {chunk} is pruned to {keep.count} tokens without saying which; with real keys a policy's "
+                "compress must name them (Keep.tokens)"
+            )
+        if isinstance(keep, Keep) and keep.bytes(self.form.geometry) != keep.window_bytes(self.form.geometry):
+            raise PolicyError(
+                f"chunk {chunk} asks for {keep.stored_bytes} stored bytes; the torch backend stores {self.form.dtype} "
+                "and quantises nothing yet, leave stored_bytes out"
+            )
+
+    def _count_in(self, chunk: int) -> None:
+        """Note that a parcel was sent to the device."""
+        parcel = self.bank.parcels[chunk]
+        self._count(parcel.elements, disk_to_host=parcel.is_on_disk, host_to_device=True)
+
+    def _count(
+        self,
+        elements: int,
+        *,
+        device_to_host: bool = False,
+        host_to_device: bool = False,
+        host_to_disk: bool = False,
+        disk_to_host: bool = False,
+    ) -> None:
+        """Note a copy over each edge named, without its debug channels."""
+        geometry = self.form.geometry
+        size = elements // self.form.channels * geometry.head_dim * geometry.itemsize
+        edges = (device_to_host, host_to_device, host_to_disk, disk_to_host)
+        self._traffic = Traffic(*(was + size * edge for was, edge in zip(self._traffic, edges, strict=True)))

@@ -1,0 +1,355 @@
+"""The cache as a model calls it: begin, attend once a layer and pass, commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from worldkv.backends.arena import ArenaForm
+from worldkv.backends.attention import attend
+from worldkv.backends.backend import TorchBackend
+from worldkv.backends.device_ops import device_ops
+from worldkv.backends.measuring import SignalMeter
+from worldkv.backends.rotary import Rotary
+from worldkv.backends.tags import TAG_CHANNELS, with_tags
+from worldkv.config import CacheConfig, Scene
+from worldkv.engine import CacheEngine, Snapshot
+from worldkv.errors import DeviceError, PolicyError, SpecError
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy, needs_of
+from worldkv.signals import Measured, Signal, Viewpoint
+from worldkv.state import StepPlan, StepRecord
+from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
+
+OnAttend = Callable[[int, Tensor, Tensor], None]
+"""Called with the layer and the very keys and values that are attended, `(branches, kv_heads, tokens, channels)`;
+of a ragged cache head by head."""
+
+_DTYPES = {2: torch.bfloat16, 4: torch.float32}
+
+
+class WorldCache:
+    """One rollout's cache on real tensors, under any policy.
+
+    A model calls `begin` before a chunk's first pass, `attend` once a layer in every pass, and `commit` after the clean
+    pass; `start_frame` is the latent frame at which the chunk's rotary positions start. Source: this project.
+
+    Attributes:
+        engine: the engine that asks the policy and keeps the books.
+        backend: where the tensors are.
+        geometry: the cache's shape.
+        stopwatch: where the time of a step goes: policy, compression, transfer, attention.
+        on_attend: told of everything that is attended.
+        measured: what the model measured of the last committed chunk; None where nothing was asked for.
+    """
+
+    def __init__(
+        self,
+        policy: CachePolicy,
+        geometry: CacheGeometry,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        scene: Scene | None = None,
+        config: CacheConfig | None = None,
+        capacity_tokens: int | None = None,
+        rotary: Rotary | None = None,
+        folder: Path | None = None,
+        reduce: Callable[[Any], Any] | None = None,
+        stopwatch: Stopwatch = NO_STOPWATCH,
+        measured: frozenset[Signal] = frozenset(),
+        is_tagged: bool = False,
+        make_backend: Callable[..., TorchBackend] = TorchBackend,
+    ) -> None:
+        """An empty cache.
+
+        Args:
+            policy: who decides.
+            geometry: the model's cache shape; `branches` is the batch axis.
+            device: "cpu", "cuda" or "cuda:N".
+            dtype: of cached keys and values; by default bfloat16 or float32, by the geometry's `itemsize`.
+            scene: what is true of the whole rollout.
+            config: room for the cache; unlimited by default.
+            capacity_tokens: tokens the window holds, the chunk being generated included, allocated at once; by default
+                the config's window budget, and without one the window grows as needed.
+            rotary: the model's rotary positions, for policies that rebase; the Wan family's by default.
+            folder: where spilled chunks go; a temporary folder by default.
+            reduce: sums an array over ranks that hold different heads, for compressions.
+            stopwatch: told how long everything takes.
+            measured: signals to measure beside those the policy needs (to record them).
+            is_tagged: whether every cached token carries who it is in a debug channel.
+            make_backend: the backend's class.
+
+        Raises:
+            DeviceError: the device is not there.
+            SpecError: dtype and geometry disagree, and as for `CacheEngine`.
+        """
+        needs = needs_of(policy) | measured
+        self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
+        self.on_attend: OnAttend = _nobody
+        self.dtype = dtype or _DTYPES.get(geometry.itemsize, torch.float32)
+        if self.dtype.itemsize != geometry.itemsize:
+            raise SpecError(
+                f"{self.dtype} takes {self.dtype.itemsize} bytes, the geometry's itemsize is {geometry.itemsize}; "
+                f"take a geometry with itemsize={self.dtype.itemsize}"
+            )
+        self._meter = SignalMeter(geometry, needs)
+        self._is_rebased, self._is_tagged = policy.positions == "rebased", is_tagged
+        form = ArenaForm(
+            geometry,
+            self.dtype,
+            geometry.head_dim + (TAG_CHANNELS if is_tagged else 0),
+            self._is_rebased,
+            policy.ragged,
+            Signal.ATTENTION_MASS in self._meter.signals,
+        )
+        config = config or CacheConfig()
+        if capacity_tokens is None and config.window_budget_bytes is not None and config.over_budget == "error":
+            capacity_tokens = config.window_budget_bytes // geometry.token_bytes
+        self.backend = make_backend(
+            form,
+            device_ops(device),
+            capacity_tokens=capacity_tokens,
+            staging_chunks=config.staging_chunks,
+            folder=folder,
+            reduce=reduce,
+            stopwatch=stopwatch,
+        )
+        self.engine = CacheEngine(policy, geometry, self.backend, config, scene, stopwatch)
+        self._rotary = rotary or Rotary(geometry, device)
+        self._plan: StepPlan | None = None
+        self.measured: Measured | None = None
+        self._abandon_step()
+
+    # ------------------------------------------------------------------ the step
+
+    @property
+    def start_frame(self) -> int:
+        """Latent frame at which the chunk being generated, or the next one, starts."""
+        return len(self.engine.table) * self.geometry.frames_per_chunk
+
+    def begin(self, viewpoint: Viewpoint) -> StepPlan:
+        """Bring the window to what the policy wants for `viewpoint`.
+
+        Raises:
+            PositionError: the chunk would stand past the model's rotary table.
+            PolicyError, BudgetError, LostChunkError: see `CacheEngine.begin`.
+        """
+        self._rotary.check(self.start_frame, self.geometry.frames_per_chunk)
+        with self.stopwatch.span("policy"):
+            plan = self.engine.begin(viewpoint)
+        self._abandon_step()
+        self._plan = plan
+        return plan
+
+    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, clean: bool = False) -> Tensor:
+        """Attend over the window and the chunk itself, whose keys and values replace those of the last pass.
+
+        Args:
+            layer: which layer; 0 starts a pass.
+            queries: `(branches, tokens, heads, head_dim)`, rotated to their absolute positions.
+            keys: `(branches, tokens, kv_heads, head_dim)`, likewise.
+            values: likewise, not rotated.
+            clean: whether this is the clean pass, whose keys and values are kept.
+
+        Returns:
+            `(branches, tokens, heads, head_dim)`.
+
+        Raises:
+            PolicyError: no step is open, layers are out of order, or shapes are not the geometry's.
+        """
+        with torch.no_grad():  # what is cached is data; nobody trains through it
+            plan = self._open_pass(layer, clean)
+            self._check_shapes(queries, keys, values)
+            queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
+            if self._passes == 1:
+                self._meter.note_queries(queries)
+            if layer == 0:
+                with self.stopwatch.span("transfer"):
+                    self._settle(plan)
+            if self._is_tagged:
+                keys, values = (with_tags(part, plan.step, layer, plane) for plane, part in enumerate((keys, values)))
+            with self.stopwatch.span("attention"):
+                self.backend.arena.write_tail(layer, keys, values)
+                attended = self._attend(layer, queries)
+            if clean:
+                with self.stopwatch.span("attention mass"):
+                    self._meter.note_mass(layer, queries, self.backend.arena, plan)
+            self._layers_done += 1
+            return attended.transpose(1, 2)
+
+    def commit(self) -> StepRecord:
+        """The clean pass is done: its keys and values enter the window, then the policy says who leaves.
+
+        Raises:
+            PolicyError: no step is open, or the last pass did not go through every layer.
+            OutputError, TransferError: a chunk could not be stored.
+        """
+        plan = self._plan
+        if plan is None or self._layers_done != self.geometry.layers:
+            raise PolicyError(
+                f"commit comes after a pass through all {self.geometry.layers} layers; the last one went through "
+                f"{0 if plan is None else self._layers_done}"
+            )
+        if Signal.ATTENTION_MASS in self._meter.signals and not self._is_clean:
+            raise PolicyError(
+                "attention mass is measured in the clean pass; call attend(..., clean=True) in the last pass"
+            )
+        self.measured = self._meter.measured(self.backend.arena)
+        with self.stopwatch.span("policy"):
+            record = self.engine.commit(self.measured)
+        self._abandon_step()
+        return record
+
+    # ------------------------------------------------------------------ going back
+
+    def snapshot(self) -> Snapshot:
+        """See `CacheEngine.snapshot`; the window is copied page by page, when it is overwritten."""
+        return self.engine.snapshot()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """See `CacheEngine.restore`."""
+        self._abandon_step()
+        self.engine.restore(snapshot)
+
+    def rewind(self, chunks: int) -> None:
+        """See `CacheEngine.rewind`."""
+        self._abandon_step()
+        self.engine.rewind(chunks)
+
+    def reset(self) -> None:
+        """As new."""
+        self._abandon_step()
+        self.engine.reset()
+
+    def fork(self) -> Self:
+        """A second rollout from here on: a window of its own, the bank shared. Close the first cache last."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.engine = self.engine.fork()
+        backend = twin.engine.backend
+        assert isinstance(backend, TorchBackend)  # noqa: S101 - what it was forked from
+        twin.backend = backend
+        twin._meter = SignalMeter(self.geometry, self._meter.signals)
+        twin._abandon_step()
+        return twin
+
+    def close(self) -> None:
+        """Give back host memory, files and threads."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def allocated_bytes(self) -> dict[str, int]:
+        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where rebased."""
+        form, staging = self.backend.form, self.backend.staging
+        window = self.backend.arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
+        return {
+            "window": window,
+            "staging": (staging.waiting.numel() + staging.transit.numel()) * self.dtype.itemsize,
+            "rotated": window // 2 if form.is_rebased else 0,
+        }
+
+    # ------------------------------------------------------------------ inside
+
+    def _abandon_step(self) -> None:
+        self._plan = None
+        self._passes, self._layers_done, self._is_clean, self._is_settled = 0, 0, False, False
+        self._meter.start_step()
+
+    def _open_pass(self, layer: int, clean: bool) -> StepPlan:
+        """The step's plan, if this call of `attend` is in order; layer 0 starts a pass."""
+        if self._plan is None:
+            raise PolicyError("attend comes between begin and commit; no step is open")
+        if layer == 0 and self._layers_done in (0, self.geometry.layers):
+            if self._passes == 1 and self.policy.asked_at == "first_pass":
+                with self.stopwatch.span("policy"):
+                    self._plan = self.engine.refine(self._meter.summary())
+                self._is_settled = False
+            self._passes += 1
+            self._layers_done, self._is_clean = 0, clean
+        if layer != self._layers_done or clean != self._is_clean:
+            raise PolicyError(
+                f"attend got layer {layer} of a {_kind(clean)} pass after {self._layers_done} of "
+                f"{self.geometry.layers} layers of a {_kind(self._is_clean)} pass; call every layer once, in order"
+            )
+        return self._plan
+
+    def _settle(self, plan: StepPlan) -> None:
+        """What the plan asked for is in the window, where it stands, with room for the chunk behind it."""
+        if not self._is_settled:
+            self.backend.settle()
+            if self._is_rebased:
+                self._rebase(plan)
+            self.backend.arena.reserve(self.geometry.chunk_tokens)
+            self._is_settled = True
+        self.backend.advance()
+
+    def _attend(self, layer: int, queries: Tensor) -> Tensor:
+        arena, channels, tokens = self.backend.arena, self.geometry.head_dim, queries.shape[2]
+        if not self.policy.ragged:
+            keys, values = arena.attended(layer, tokens)
+            self.on_attend(layer, keys, values)
+            return attend(queries, keys[..., :channels], values[..., :channels])
+        group = self.geometry.heads // self.geometry.kv_heads
+        parts = []
+        for head in range(self.geometry.kv_heads):
+            keys, values = arena.attended_head(layer, head, tokens)
+            self.on_attend(layer, keys, values)
+            parts.append(
+                attend(queries[:, head * group : (head + 1) * group], keys[..., :channels], values[..., :channels])
+            )
+        return torch.cat(parts, dim=1)
+
+    def _rebase(self, plan: StepPlan) -> None:
+        """Rotate every retrieved chunk to stand, in the order of ids, right before the recent window."""
+        recent, retrieved = plan.step, set(plan.retrieved)
+        home = [chunk for chunk in plan.attended.tolist() if chunk not in retrieved]
+        while home and home[-1] == recent - 1:
+            recent = home.pop()
+        frames = self.geometry.frames_per_chunk
+        channels = self.geometry.head_dim
+        for place, chunk in enumerate(sorted(retrieved), start=recent - len(retrieved)):
+            delta = (place - chunk) * frames
+
+            def shift(stored: Tensor, attended: Tensor, delta: int = delta) -> None:
+                self._rotary.shift_time(stored[..., :channels], delta, attended[..., :channels])
+                attended[..., channels:] = stored[..., channels:]
+
+            self.backend.arena.rotate(chunk, shift)
+
+    def _check_shapes(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
+        geometry = self.geometry
+        for name, tensor, heads in (
+            ("queries", queries, geometry.heads),
+            ("keys", keys, geometry.kv_heads),
+            ("values", values, geometry.kv_heads),
+        ):
+            wanted = (geometry.branches, geometry.chunk_tokens, heads, geometry.head_dim)
+            if tensor.shape != wanted or tensor.dtype != self.dtype:
+                raise PolicyError(
+                    f"attend's {name} must be (branches, tokens, heads, head_dim) = {wanted} in {self.dtype}, got "
+                    f"{tuple(tensor.shape)} in {tensor.dtype}; check the geometry against the model"
+                )
+        if queries.device.type != self.backend.ops.device.type:
+            raise DeviceError(
+                f"the model is on {queries.device}, its cache on {self.backend.ops.device}; put them on the same one"
+            )
+
+
+def _nobody(layer: int, keys: Tensor, values: Tensor) -> None:
+    """Nobody is told."""
+
+
+def _kind(clean: bool) -> str:
+    return "clean" if clean else "denoise"

@@ -1,0 +1,89 @@
+"""The signals that real attention supplies by itself: summaries of queries and keys, and attention received."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldkv.backends.arena import KEYS, Arena
+from worldkv.backends.attention import attention_received
+from worldkv.geometry import CacheGeometry
+from worldkv.signals import Measured, Signal
+from worldkv.state import StepPlan
+
+MEASURED = frozenset({Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS})
+"""The signals that can be measured here; all of the first branch."""
+
+
+class SignalMeter:
+    """Measures one step at a time, and only what was asked for.
+
+    Source: this project.
+
+    Attributes:
+        signals: what is measured.
+    """
+
+    def __init__(self, geometry: CacheGeometry, signals: frozenset[Signal]) -> None:
+        """A meter of those of `signals` that attention supplies."""
+        self._geometry, self.signals = geometry, signals & MEASURED
+        self.start_step()
+
+    def start_step(self) -> None:
+        """Forget the last step."""
+        self._queries: list[Any] = []
+        self._mass: Any = None
+
+    def note_queries(self, queries: Tensor) -> None:
+        """One layer's queries of the first pass `(branches, heads, tokens, head_dim)`, layers in order."""
+        if Signal.QUERY_SUMMARY in self.signals:
+            grouped = queries[0].float().reshape(self._geometry.kv_heads, -1, self._geometry.head_dim)
+            self._queries.append(grouped.mean(dim=1).cpu().numpy())
+
+    def note_mass(self, layer: int, queries: Tensor, arena: Arena, plan: StepPlan) -> None:
+        """Attention that one layer's cached tokens receive from the queries of the clean pass; a second QK product."""
+        if Signal.ATTENTION_MASS not in self.signals:
+            return
+        geometry, is_ragged = self._geometry, arena.form.is_ragged
+        received = np.zeros(len(plan.attended))
+        group = geometry.heads // geometry.kv_heads
+        lanes = range(geometry.kv_heads) if is_ragged else range(1)
+        for head in lanes:
+            rows = slice(head, head + 1) if is_ragged else slice(None)
+            some = queries[0, head * group : (head + 1) * group] if is_ragged else queries[0]
+            lane, length = arena.lane(layer, head), arena.length(layer, head)
+            keys = arena.buffer[layer, arena.attended_plane, 0, rows, : length + geometry.chunk_tokens]
+            share = attention_received(some, keys[..., : geometry.head_dim])
+            if arena.mass is not None:
+                arena.mass[layer, rows, :length, 0] += share[:, :length]
+            of_token = share.mean(dim=0).double().cpu().numpy()
+            for row, chunk in enumerate(plan.attended.tolist()):
+                received[row] += sum(of_token[piece.start : piece.end].sum() for piece in lane.layout.extents[chunk])
+        received /= geometry.layers * len(lanes)
+        self._mass = received if self._mass is None else self._mass + received
+
+    def summary(self) -> Any:
+        """Mean query of the first pass `(layers, kv_heads, head_dim)`; None where it is not measured."""
+        return np.stack(self._queries) if self._queries else None
+
+    def measured(self, arena: Arena) -> Measured | None:
+        """All of the step, once its clean pass is done and before its chunk joins the run."""
+        if not self.signals:
+            return None
+        mass = None if self._mass is None else self._mass.astype(np.float32)
+        if Signal.KEY_SUMMARY not in self.signals:
+            return Measured(query_summary=self.summary(), attention_mass=mass)
+        layers = []
+        for layer in range(self._geometry.layers):
+            heads = []
+            for head in range(self._geometry.kv_heads):
+                start = arena.length(layer, head)
+                tail = arena.buffer[layer, KEYS, 0, head, start : start + self._geometry.chunk_tokens].float()
+                tail = tail[:, : self._geometry.head_dim]
+                heads.append(torch.stack([tail.mean(0), tail.amin(0), tail.amax(0)]))
+            layers.append(torch.stack(heads, dim=1))
+        mean, least, greatest = torch.stack(layers, dim=1).cpu().numpy()
+        return Measured(mean, least, greatest, self.summary(), mass)

@@ -1,0 +1,67 @@
+"""A real model over a path, chunk by chunk, with the time of every step measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from worldkv.backends.cache import WorldCache
+from worldkv.backends.models.dit import CausalVideoDiT, generate_chunk, noise_for
+from worldkv.signals import Viewpoint
+from worldkv.state import StepPlan, StepRecord
+
+
+class MeasuredStep(NamedTuple):
+    """One chunk, generated.
+
+    Attributes:
+        plan: what was attended, as of the last pass.
+        record: what was decided and moved.
+        seconds: all of it.
+        parts: of these, by the stopwatch's names (`attention`, `compression`, `transfer`, `policy`, ...); the model's
+            own layers are what is left.
+    """
+
+    plan: StepPlan
+    record: StepRecord
+    seconds: float
+    parts: dict[str, float]
+
+
+def generate(
+    model: CausalVideoDiT,
+    cache: WorldCache,
+    viewpoints: Iterable[Viewpoint],
+    *,
+    denoise_passes: int = 4,
+    seed: int = 0,
+) -> Iterator[MeasuredStep]:
+    """Generate one chunk a viewpoint; the caller may do anything between two.
+
+    Args:
+        model: the model.
+        cache: its cache; may hold chunks already.
+        viewpoints: where the camera stands.
+        denoise_passes: passes before the clean one.
+        seed: of the noise that chunks start from.
+
+    Raises:
+        WorldKVError: see `WorldCache`.
+    """
+    for viewpoint in viewpoints:
+        started = time.perf_counter()
+        cache.stopwatch.lap()
+        noise = noise_for(
+            cache.geometry,
+            len(cache.engine.table),
+            seed,
+            latent_channels=model.latent_channels,
+            dtype=cache.dtype,
+            device=cache.backend.ops.device,
+        )
+        cache.begin(viewpoint)
+        chunk = generate_chunk(model, cache, noise, denoise_passes)
+        record = cache.commit()
+        chunk.flatten()[0].item()  # the device has computed it, whatever copies are still on their way
+        yield MeasuredStep(record.plan, record, time.perf_counter() - started, cache.stopwatch.lap())

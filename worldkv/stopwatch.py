@@ -1,0 +1,71 @@
+"""Where a step's time goes: named spans that do not count one another twice."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+
+class Stopwatch:
+    """Seconds by name; while an inner span runs the outer one stands still.
+
+    Source: this project.
+
+    Attributes:
+        seconds: seconds of every name since the last `lap`.
+    """
+
+    def __init__(self, finish: Callable[[], object] | None = None) -> None:
+        """A stopwatch at zero.
+
+        Args:
+            finish: waits for work that was only started (a device's queue) before the time is read; None for none.
+        """
+        self._finish = finish
+        self._open: list[str] = []
+        self._since = 0.0
+        self.seconds: dict[str, float] = {}
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        """Counts what runs inside under `name`."""
+        return self._span(name)
+
+    @contextlib.contextmanager
+    def _span(self, name: str) -> Iterator[None]:
+        self._switch()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._switch()
+            self._open.pop()
+
+    def lap(self) -> dict[str, float]:
+        """What was counted since the last call."""
+        seconds, self.seconds = self.seconds, {}
+        return seconds
+
+    def _switch(self) -> None:
+        """Book the time since the last switch under the span that was running."""
+        if self._finish is not None:
+            self._finish()
+        now = time.perf_counter()
+        if self._open:
+            name = self._open[-1]
+            self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
+        self._since = now
+
+
+class NoStopwatch(Stopwatch):
+    """Counts nothing and costs next to nothing."""
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        """Does nothing."""
+        return _NOTHING
+
+
+_NOTHING = contextlib.nullcontext()
+NO_STOPWATCH = NoStopwatch()
+"""For whoever does not ask."""
