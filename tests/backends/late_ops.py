@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -37,7 +38,7 @@ class LateOps(DeviceOps):
     """
 
     def __init__(self, failing: Mapping[int, int] | None = None) -> None:
-        """Ops whose copies number `failing` (from 1) fail so many times: at 1 the retry helps, from 2 on it does not."""
+        """Ops whose copies number `failing` (from 1) fail so often; once, and the retry helps, twice, and not."""
         self.device = torch.device("cpu")
         self.issued = 0
         self.pending: list[Pending] = []
@@ -80,7 +81,7 @@ class LateOps(DeviceOps):
             copy = self.pending.pop(0)
             try:
                 twice(
-                    lambda copy=copy: self._copy(copy), f"a copy of {copy.target.numel() * copy.target.itemsize} bytes"
+                    functools.partial(self._copy, copy), f"a copy of {copy.target.numel() * copy.target.itemsize} bytes"
                 )
             except TransferError as error:
                 self._failures.append((copy.number, error))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backends.device_ops import DeviceOps
-from worldkv.backends.lanes import Lane, read, select
+from worldkv.backends.lanes import Lane, copy, read, select
 from worldkv.backends.pages import ArenaState, Pages
 from worldkv.backends.run_layout import Copy, RunLayout
 from worldkv.errors import PolicyError
@@ -141,10 +141,10 @@ class Arena:
         for some in heads:
             start = self.length(layer, some.start or 0)
             planes = self.buffer[layer, :, :, some, start : start + tokens]
-            planes[KEYS].copy_(keys[:, some])
-            planes[VALUES].copy_(values[:, some])
+            copy(planes[KEYS], keys[:, some])
+            copy(planes[VALUES], values[:, some])
             if self.form.is_rebased:
-                planes[ROTATED].copy_(keys[:, some])
+                copy(planes[ROTATED], keys[:, some])
 
     def append(self, chunk: int, tokens: int) -> None:
         """The chunk behind the run joins it."""
@@ -196,7 +196,7 @@ class Arena:
         for lane, part in zip(self.lanes, self.parcel_views(parcel, self.counts(chunk)), strict=True):
             offset = 0
             for start, tokens in lane.layout.extents[chunk]:
-                lane.stored[..., start : start + tokens, :].copy_(part[..., offset : offset + tokens, :])
+                copy(lane.stored[..., start : start + tokens, :], part[..., offset : offset + tokens, :])
                 for extra in lane.moved[1:]:
                     extra[..., start : start + tokens, :] = 0
                 offset += tokens
@@ -208,7 +208,7 @@ class Arena:
             if chosen is None:
                 offset = 0
                 for start, tokens in lane.layout.extents[chunk]:
-                    part[..., offset : offset + tokens, :].copy_(lane.stored[..., start : start + tokens, :])
+                    copy(part[..., offset : offset + tokens, :], lane.stored[..., start : start + tokens, :])
                     offset += tokens
             else:
                 select(lane.stored, lane.layout.places(chunk), chosen, part)
@@ -310,13 +310,13 @@ class Arena:
     def _copy_from(self, other: Arena, tokens: int) -> None:
         for mine, theirs in zip(self.lanes, other.lanes, strict=True):
             for target, source in zip(mine.moved, theirs.moved, strict=True):
-                target[..., :tokens, :].copy_(source[..., :tokens, :])
+                copy(target[..., :tokens, :], source[..., :tokens, :])
 
     def _carry_out(self, number: int, copies: Iterable[Copy]) -> None:
         for target, source, tokens in copies:
             self._pages.will_write(number, target, tokens)
             for tensor in self.lanes[number].moved:
-                tensor[..., target : target + tokens, :].copy_(tensor[..., source : source + tokens, :])
+                copy(tensor[..., target : target + tokens, :], tensor[..., source : source + tokens, :])
 
     def _gather_up(self, number: int, chunk: int) -> None:
         lane = self.lanes[number]
@@ -344,6 +344,6 @@ class Arena:
                 offset = kept.stop
                 place = slice(start, start + kept.stop - kept.start)
                 self._pages.will_write(number, start, kept.stop - kept.start)
-                lane.stored[..., place, :].copy_(part[..., kept, :])
+                copy(lane.stored[..., place, :], part[..., kept, :])
                 for extra, values in zip(lane.moved[1:], extras, strict=True):
-                    extra[..., place, :].copy_(values[..., kept, :])
+                    copy(extra[..., place, :], values[..., kept, :])

@@ -220,7 +220,9 @@ class TorchBackend(CacheBackend):
             move.chunk: self.bank.parcels[move.chunk].counts for move in moves if isinstance(move, Fetch | Land)
         }
         ready = {chunk: self._gathered[chunk] for chunk in cut if chunk in self._gathered}
-        scratch = self.staging.transit if len(ready) == len(cut) else self.staging.scratch()
+        scratch = self.staging.transit
+        if len(ready) < len(cut):
+            ready, scratch = {}, self.staging.scratch()  # which writes over whatever is in the ring
         self.arena.turn(gone, cut, arriving, ready, scratch)
         for move in moves:
             if isinstance(move, Fetch):

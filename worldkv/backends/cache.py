@@ -133,6 +133,11 @@ class WorldCache:
         """Latent frame at which the chunk being generated, or the next one, starts."""
         return len(self.engine.table) * self.geometry.frames_per_chunk
 
+    @property
+    def plan(self) -> StepPlan | None:
+        """The open step's plan, as of its last refinement; None between steps."""
+        return self._plan
+
     def begin(self, viewpoint: Viewpoint) -> StepPlan:
         """Bring the window to what the policy wants for `viewpoint`.
 

@@ -59,7 +59,7 @@ class DeviceOps(ABC):
             source: read; the same shape and dtype as `target`, both with any strides.
 
         Raises:
-            DeviceError: shapes or dtypes differ, or a tensor lies on another device.
+            DeviceError: shapes or dtypes differ, a tensor lies elsewhere, or none on the device.
             TransferError: the copy cannot even be issued, twice; one that fails later is raised by who waits.
         """
 
@@ -126,15 +126,15 @@ def check_copy(target: Tensor, source: Tensor, device: torch.device) -> None:
     """Refuse a copy that is not one between equals on the host and `device`; for ops only.
 
     Raises:
-        DeviceError: shapes or dtypes differ, or a tensor lies on another device.
+        DeviceError: shapes or dtypes differ, a tensor lies elsewhere, or none on the device.
     """
     if target.shape != source.shape or target.dtype != source.dtype:
         raise DeviceError(
             f"a copy takes the same shape and dtype on both sides, got {tuple(source.shape)} {source.dtype} into "
             f"{tuple(target.shape)} {target.dtype}; view or convert one of them first"
         )
-    for tensor in (target, source):
-        if tensor.device.type != "cpu" and tensor.device != device:
-            raise DeviceError(
-                f"a copy runs between the host and {device}, got a tensor on {tensor.device}; move it there first"
-            )
+    places = {target.device, source.device}
+    if device not in places or not places <= {torch.device("cpu"), device}:
+        raise DeviceError(
+            f"a copy runs between the host and {device}, got one from {source.device} to {target.device}; move one side"
+        )

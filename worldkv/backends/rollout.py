@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.models.dit import CausalVideoDiT, generate_chunk, noise_for
 from worldkv.signals import Viewpoint
 from worldkv.state import StepPlan, StepRecord
+
+OnPlan = Callable[[StepPlan], None]
+"""Called with a step's plan while the window is as it was attended."""
 
 
 class MeasuredStep(NamedTuple):
@@ -36,6 +39,7 @@ def generate(
     *,
     denoise_passes: int = 4,
     seed: int = 0,
+    on_plan: OnPlan | None = None,
 ) -> Iterator[MeasuredStep]:
     """Generate one chunk a viewpoint; the caller may do anything between two.
 
@@ -45,6 +49,8 @@ def generate(
         viewpoints: where the camera stands.
         denoise_passes: passes before the clean one.
         seed: of the noise that chunks start from.
+        on_plan: told of every step's last plan after its last pass, while the window is as it was attended; its time
+            is not counted.
 
     Raises:
         WorldKVError: see `WorldCache`.
@@ -62,6 +68,10 @@ def generate(
         )
         cache.begin(viewpoint)
         chunk = generate_chunk(model, cache, noise, denoise_passes)
-        record = cache.commit()
         chunk.flatten()[0].item()  # the device has computed it, whatever copies are still on their way
+        if on_plan is not None and cache.plan is not None:
+            seconds = time.perf_counter() - started
+            on_plan(cache.plan)
+            started = time.perf_counter() - seconds
+        record = cache.commit()
         yield MeasuredStep(record.plan, record, time.perf_counter() - started, cache.stopwatch.lap())

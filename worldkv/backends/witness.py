@@ -95,7 +95,8 @@ class Witness:
 
     def _attend(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Read the tags of what is about to be attended; only a step's last pass is kept."""
-        if layer == 0 and self._layer != 0:
+        of_layer = self._cache.geometry.kv_heads if self._cache.policy.ragged else 1
+        if layer == 0 and (self._layer != 0 or self._views == of_layer):
             self._start_step()
         self._head = self._head + 1 if layer == self._layer else 0
         self._layer = layer
