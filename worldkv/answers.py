@@ -36,9 +36,9 @@ class Keep:
     stored_bytes: int | None = None
 
     @classmethod
-    def counted(cls, frame_tokens: tuple[int, ...], stored_bytes: int | None = None) -> Keep:
+    def counted(cls, frame_tokens: tuple[float, ...], stored_bytes: int | None = None) -> Keep:
         """A keep known by its counts per latent frame only."""
-        return cls(sum(frame_tokens), frame_tokens, None, stored_bytes)
+        return cls(round(sum(frame_tokens)), frame_tokens, None, stored_bytes)
 
     def bytes(self, geometry: CacheGeometry) -> int:
         """Bytes it takes in the bank."""
@@ -58,6 +58,8 @@ class Keep:
         Raises:
             PolicyError: counts disagree, or positions are not ascending, unique and in range.
         """
+        if not isinstance(self.count, int | np.integer):
+            raise PolicyError(f"a keep's count must be a whole number, got {self.count!r}; round it")
         if not 0 < self.count <= current_tokens:
             raise PolicyError(
                 f"a keep must hold 1 to {current_tokens} tokens, got {self.count}; discard the chunk instead"

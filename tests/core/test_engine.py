@@ -226,6 +226,7 @@ def test_an_undeclared_signal_cannot_be_read() -> None:
         (Eviction(bank=(1,)), "named chunk 1 at step 1, which is not at home"),
         (Eviction(bank=(0,), discard=(0,)), "named chunk 0 twice"),
         (Eviction(shrink={0: Keep.counted((99, 0, 0))}), "1 to 48 tokens, got 99"),
+        (Eviction(shrink={0: Keep(16.5, (16.5, 0, 0))}), "must be a whole number, got 16.5"),  # type: ignore[arg-type]
         (Eviction(shrink={0: Keep(3, (1.0, 1.0, 1.0), np.array([2, 1, 0]))}), "ascend"),
         (Eviction(shrink={0: Keep(2, (1.0, 1.0, 1.0))}), "sum to 2"),
         (Eviction(shrink={0: RaggedKeep(np.full((2, 2), 3), (1.0, 1.0, 1.0))}), "without declaring"),
