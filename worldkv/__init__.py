@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from worldkv.tiers import TierLimits as TierLimits
     from worldkv.trajectory import cut as cut
     from worldkv.trajectory import load_trajectory as load_trajectory
+    from worldkv.trajectory.viewpoints import viewpoints as viewpoints
 
 __version__ = "0.1.0"
 
@@ -65,6 +66,7 @@ _HOMES = {
     "parse_policy": "worldkv.spec",
     "place_landmarks": "worldkv.landmarks",
     "simulate": "worldkv.sim.rollout",
+    "viewpoints": "worldkv.trajectory.viewpoints",
 }
 
 __all__ = sorted(_HOMES)

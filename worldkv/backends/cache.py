@@ -15,6 +15,7 @@ from worldkv.backends.attention import attend
 from worldkv.backends.backend import TorchBackend
 from worldkv.backends.device_ops import device_ops
 from worldkv.backends.measuring import SignalMeter
+from worldkv.backends.rebasing import rebase
 from worldkv.backends.rotary import Rotary
 from worldkv.backends.tags import TAG_CHANNELS, with_tags
 from worldkv.config import CacheConfig, Scene
@@ -295,7 +296,7 @@ class WorldCache:
         if not self._is_settled:
             self.backend.settle()
             if self._is_rebased:
-                self._rebase(plan)
+                rebase(self.backend.arena, self._rotary, plan)
             self.backend.arena.reserve(self.geometry.chunk_tokens)
             self._is_settled = True
         self.backend.advance()
@@ -315,23 +316,6 @@ class WorldCache:
                 attend(queries[:, head * group : (head + 1) * group], keys[..., :channels], values[..., :channels])
             )
         return torch.cat(parts, dim=1)
-
-    def _rebase(self, plan: StepPlan) -> None:
-        """Rotate every retrieved chunk to stand, in the order of ids, right before the recent window."""
-        recent, retrieved = plan.step, set(plan.retrieved)
-        home = [chunk for chunk in plan.attended.tolist() if chunk not in retrieved]
-        while home and home[-1] == recent - 1:
-            recent = home.pop()
-        frames = self.geometry.frames_per_chunk
-        channels = self.geometry.head_dim
-        for place, chunk in enumerate(sorted(retrieved), start=recent - len(retrieved)):
-            delta = (place - chunk) * frames
-
-            def shift(stored: Tensor, attended: Tensor, delta: int = delta) -> None:
-                self._rotary.shift_time(stored[..., :channels], delta, attended[..., :channels])
-                attended[..., channels:] = stored[..., channels:]
-
-            self.backend.arena.rotate(chunk, shift)
 
     def _check_shapes(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
         geometry = self.geometry
