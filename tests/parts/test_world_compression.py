@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.parts import world_compression
 from worldkv.parts.world_compression import WorldCompression
 from worldkv.policy import compressed
 from worldkv.views import ChunkView
@@ -69,6 +70,22 @@ def test_kept_tokens_are_those_of_the_loops(
     assert keep.tokens.tolist() == slow_keep(keys, rows * 3, frames, ratio, pooled)
     counted = rule.kept_tokens(view(geometry))
     assert keep.count == counted.count == compressed(rule, view(geometry)).count
+
+
+@pytest.mark.parametrize("at_a_time", [1, 1 << 24], ids=["layer by layer", "all layers together"])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_torch_keys_keep_the_same_tokens_as_the_loops(
+    at_a_time: int, pooled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(world_compression, "_NUMBERS_FOR_NUMPY", 0)  # or small keys would be looked at by numpy
+    monkeypatch.setattr(world_compression, "_NUMBERS_AT_A_TIME", at_a_time)
+    geometry = CacheGeometry(3, 2, 2, 8, 4, 3)
+    keys = torch.from_numpy(np.random.default_rng(8).normal(size=(3, 2, 36, 8)).astype(np.float32))
+    strided = torch.empty(3, 2, 50, 9)[:, :, 7:43, :8].copy_(keys)  # as they lie in a window
+    keep = WorldCompression(0.5, pooled).keep(view(geometry, strided))
+    assert keep.tokens is not None
+    assert keep.tokens.tolist() == slow_keep(keys.double().numpy(), 12, 3, 0.5, pooled)
 
 
 def test_heads_split_over_ranks_keep_the_same_tokens() -> None:

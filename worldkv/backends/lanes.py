@@ -59,14 +59,18 @@ def copy(target: Tensor, source: Tensor) -> None:
     On a CPU small copies skip torch's team of threads: waking it takes longer than the copy, and on a machine shared
     with others a hundred times as long.
     """
-    if target.device.type == "cpu" and target.numel() <= _ALONE and target.dtype == source.dtype:
+    if _is_small(target) and target.dtype == source.dtype:
         np.copyto(bits(target), bits(source))
     else:
         target.copy_(source)
 
 
+def _is_small(target: Tensor) -> bool:
+    """Whether one thread of a CPU copies as fast as a team that has to be woken."""
+    return target.device.type == "cpu" and target.numel() <= _ALONE
+
+
 _ALONE = 1 << 20
-"""Numbers; beyond them the team pays."""
 
 
 def read(source: Tensor, layout: RunLayout, chunk: int) -> Tensor:
@@ -78,17 +82,24 @@ def read(source: Tensor, layout: RunLayout, chunk: int) -> Tensor:
 def select(source: Tensor, places: NDArray[np.int64], chosen: Chosen, out: Tensor) -> None:
     """Tokens `chosen` of a chunk at `places`, by layer and head as far as `chosen` has them, into `out`."""
     if chosen.ndim == 1:
-        torch.index_select(source, source.ndim - 2, _index(places[chosen], source.device), out=out)
+        _select(source, places[chosen], out)
         return
     for layer, of_layer in enumerate(chosen):
         if of_layer.ndim == 1:
-            index = _index(places[of_layer], source.device)
-            torch.index_select(source[layer], source.ndim - 3, index, out=out[layer])
+            _select(source[layer], places[of_layer], out[layer])
             continue
         for head, of_head in enumerate(of_layer):
-            rows = source[layer].select(-3, head)
-            index = _index(places[of_head], source.device)
-            out[layer].select(-3, head).copy_(torch.index_select(rows, rows.ndim - 2, index))
+            _select(source[layer].select(-3, head), places[of_head], out[layer].select(-3, head))
+
+
+def _select(source: Tensor, places: NDArray[np.int64], out: Tensor) -> None:
+    """Tokens at `places`, in the last axis but one."""
+    if _is_small(out):
+        np.copyto(bits(out), bits(source)[..., places, :])
+    elif out.is_contiguous():
+        torch.index_select(source, source.ndim - 2, _index(places, source.device), out=out)
+    else:
+        out.copy_(torch.index_select(source, source.ndim - 2, _index(places, source.device)))
 
 
 def _index(places: NDArray[np.int64], device: torch.device) -> Tensor:

@@ -66,6 +66,8 @@ class WorldCompression(Compression):
         return Keep(counted.count, tuple(float(n) for n in per_frame), tokens)
 
 
+_NUMBERS_FOR_NUMPY = 1 << 20
+"""On a CPU fewer numbers than this are done by numpy's one thread: waking another library's team takes longer."""
 _NUMBERS_AT_A_TIME = 1 << 24
 """Layers are taken together up to this many keys' channels, so that a large chunk's temporaries stay small."""
 
@@ -75,11 +77,13 @@ def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, n
 
     Where heads are split over ranks, dot products and squared norms are summed by `chunk.reduce` first.
     """
-    from array_api_compat import array_namespace, to_device
+    from array_api_compat import array_namespace, device, to_device
 
     keys = chunk.keys
-    xp = array_namespace(keys)
     layers, heads, tokens, channels = keys.shape
+    if chunk.reduce is None and layers * heads * tokens * channels <= _NUMBERS_FOR_NUMPY and str(device(keys)) == "cpu":
+        keys = np.asarray(keys)
+    xp = array_namespace(keys)
     together = max(1, _NUMBERS_AT_A_TIME // (heads * tokens * channels))
     parts = []
     for first in range(0, layers, together):
