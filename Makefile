@@ -4,13 +4,14 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test parity check format bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3.11 python3
 EXTRAS ?= torch,testing,dev
 PYTEST_ARGS ?= -n auto
+WORLDKV_SHARED_DATA ?= ../shared/data
 SOURCES := $(wildcard worldkv tests benchmarks examples)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -41,6 +42,13 @@ demo: install ## the whole of it in one command
 
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+parity: install ## simulator against tensors: every policy on every recorded path, in memory and spilling to disk
+	@set -e; for path in kitti/KITTI_00_gt.txt tartanair/pose_gt.txt tum/fr2_desk_groundtruth.txt lingbot-00 lingbot-01; do \
+	    for room in '' '--host-budget 100kB'; do \
+	        $(BIN)/worldkv parity "$(WORLDKV_SHARED_DATA)/$$path" $$room; echo; \
+	    done; \
+	done
 
 check: install ## format, lint, types and import laws
 	$(BIN)/ruff format --check $(SOURCES)

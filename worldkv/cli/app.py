@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from worldkv.cli.calibrate import EXAMPLES as CALIBRATE_EXAMPLES
+from worldkv.cli.calibrate import HELP as CALIBRATE_HELP
+from worldkv.cli.calibrate import calibrate
 from worldkv.cli.compare import EXAMPLES as COMPARE_EXAMPLES
 from worldkv.cli.compare import HELP as COMPARE_HELP
 from worldkv.cli.compare import compare
@@ -18,8 +21,14 @@ from worldkv.cli.explain import EXAMPLES as EXPLAIN_EXAMPLES
 from worldkv.cli.explain import HELP as EXPLAIN_HELP
 from worldkv.cli.explain import explain
 from worldkv.cli.options import examples, unwrapped
+from worldkv.cli.parity import EXAMPLES as PARITY_EXAMPLES
+from worldkv.cli.parity import HELP as PARITY_HELP
+from worldkv.cli.parity import parity
 from worldkv.cli.policies import HELP as POLICIES_HELP
 from worldkv.cli.policies import policies
+from worldkv.cli.run import EXAMPLES as RUN_EXAMPLES
+from worldkv.cli.run import HELP as RUN_HELP
+from worldkv.cli.run import run
 from worldkv.cli.trajectory import EXAMPLES as TRAJECTORY_EXAMPLES
 from worldkv.cli.trajectory import HELP as TRAJECTORY_HELP
 from worldkv.cli.trajectory import trajectory
@@ -48,6 +57,9 @@ app = typer.Typer(
 app.command("compare", help=unwrapped(COMPARE_HELP), epilog=examples(*COMPARE_EXAMPLES))(compare)
 app.command("trajectory", help=unwrapped(TRAJECTORY_HELP), epilog=examples(*TRAJECTORY_EXAMPLES))(trajectory)
 app.command("explain", help=unwrapped(EXPLAIN_HELP), epilog=examples(*EXPLAIN_EXAMPLES))(explain)
+app.command("run", help=unwrapped(RUN_HELP), epilog=examples(*RUN_EXAMPLES))(run)
+app.command("parity", help=unwrapped(PARITY_HELP), epilog=examples(*PARITY_EXAMPLES))(parity)
+app.command("calibrate", help=unwrapped(CALIBRATE_HELP), epilog=examples(*CALIBRATE_EXAMPLES))(calibrate)
 app.command("policies", help=unwrapped(POLICIES_HELP))(policies)
 app.command("demo", help=unwrapped(DEMO_HELP))(demo)
 

@@ -73,6 +73,35 @@ JsonOption = Annotated[
         help="Write the result as JSON to FILE; [cyan]-[/cyan] writes it, and nothing else, to standard output.",
     ),
 ]
+RunGeometryOption = Annotated[
+    str,
+    typer.Option(
+        "--geometry",
+        metavar="SPEC",
+        rich_help_panel=_CACHE,
+        help="The model's shape: tiny, wan-1.3b-480p, matrix-game-2 or lingbot-world-fast-480p; change fields as in "
+        "tiny:layers=4,heads=8,kv_heads=8.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="Where the model runs: cpu, cuda or cuda:N.")
+]
+ChunksOption = Annotated[
+    int | None,
+    typer.Option("--chunks", metavar="N", min=1, rich_help_panel=_PATH, help="Only the path's first N chunks."),
+]
+PassesOption = Annotated[
+    int, typer.Option("--passes", metavar="N", min=1, help="Denoise passes a chunk, before the clean one.")
+]
+SpillFolderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--spill-folder",
+        metavar="FOLDER",
+        rich_help_panel=_CACHE,
+        help="Where chunks go that the host does not hold; a temporary folder by default.",
+    ),
+]
 
 _UNITS: dict[str, int] = {
     "": 1,

@@ -15,7 +15,7 @@ class StepTime(NamedTuple):
     Attributes:
         seconds: all of it.
         attention_seconds: attention of all passes.
-        stall_seconds: transfers that compute does not hide.
+        stall_seconds: transfers that compute does not hide, and what they cost the device itself.
     """
 
     seconds: float
@@ -27,14 +27,16 @@ class Clock:
     """Seconds a chunk = fixed + other + passes x attention(attended tokens) + transfers that nothing hides.
 
     Without overlap every copy adds its time. With overlap, what this step must wait for (its own fetches) arrives layer
-    by layer beside the first pass, so only what exceeds that pass stalls; stores, spills and prefetches have the whole
-    step to hide behind. Source: this project.
+    by layer beside the first pass, so only what exceeds that pass stalls, unless the machine waits for it; stores,
+    spills and prefetches have the whole step to hide behind. What storing and landing cost the device itself always
+    adds its time. Source: this project.
     """
 
     def __init__(self, machine: Machine, geometry: CacheGeometry) -> None:
         """The model of `machine` running a model of `geometry`."""
         self.machine, self.geometry = machine, geometry
         flops = 4 * geometry.chunk_tokens * geometry.heads * geometry.head_dim * geometry.layers
+        flops *= geometry.branches
         self._pass_seconds_per_token = flops / machine.attention_flops_per_second
 
     def compute_seconds(self, attended_tokens: int) -> float:
@@ -66,5 +68,7 @@ class Clock:
         if not machine.overlap:
             stall = waited + background
         else:
-            stall = max(0.0, waited - compute / machine.passes) + max(0.0, background - compute)
+            hidden = 0.0 if machine.waits_for_fetches else compute / machine.passes
+            stall = max(0.0, waited - hidden) + max(0.0, background - compute)
+        stall += machine.storing.seconds(traffic.device_to_host) + machine.landing.seconds(fetched_bytes)
         return StepTime(compute + stall, attention, stall)

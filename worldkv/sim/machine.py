@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import tomllib
 from dataclasses import dataclass
@@ -43,8 +44,13 @@ class Machine:
         attention_flops_per_second: rate of attention, counting 4 x queries x keys x heads x head_dim a layer.
         other_seconds: per-chunk work outside the model, e.g. a cache's own bookkeeping and copies.
         overlap: whether transfers run beside compute.
+        waits_for_fetches: whether a step's own fetches must all be there before its first pass; if not they arrive
+            layer by layer beside it.
         fitted_geometry: the geometry the numbers hold for; None for any.
         device_to_host, host_to_device, host_to_disk, disk_to_host: the buses; infinitely fast where a file is silent.
+        storing: work on the device that banking takes and nothing hides (choosing, compressing, gathering), by the
+            bytes stored; none where a file is silent.
+        landing: likewise that fetches take (asking, finding places, scattering), by the bytes fetched.
     """
 
     name: str
@@ -54,11 +60,14 @@ class Machine:
     attention_flops_per_second: float
     other_seconds: float = 0.0
     overlap: bool = True
+    waits_for_fetches: bool = False
     fitted_geometry: str | None = None
     device_to_host: Edge = Edge()
     host_to_device: Edge = Edge()
     host_to_disk: Edge = Edge()
     disk_to_host: Edge = Edge()
+    storing: Edge = Edge()
+    landing: Edge = Edge()
 
 
 def machine_names() -> list[str]:
@@ -84,6 +93,22 @@ def load_machine(name: str) -> Machine:
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{name}: cannot be read as text ({error}); give a .toml machine file") from None
     return _parsed(name, text)
+
+
+def machine_text(machine: Machine) -> str:
+    """A machine as the text of the file that `load_machine` reads."""
+    lines: list[str] = []
+    edges: list[str] = []
+    for field in dataclasses.fields(Machine):
+        value = getattr(machine, field.name)
+        if isinstance(value, Edge):
+            numbers = {"bytes_per_second": value.bytes_per_second, "latency_seconds": value.latency_seconds}
+            said = ", ".join(f"{key} = {number!r}" for key, number in numbers.items() if math.isfinite(number))
+            if value != Edge():
+                edges.append(f"{field.name} = {{ {said} }}")
+        elif value is not None:
+            lines.append(f"{field.name} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join([*lines, *(["", "[edges]", *edges] if edges else [])]) + "\n"
 
 
 def _parsed(where: str, text: str) -> Machine:

@@ -1,0 +1,155 @@
+"""`worldkv calibrate`: the file it writes, and whether its fit finds a machine that is known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Worldkv
+from worldkv.backend import Traffic
+from worldkv.backends.calibrate import CopySample, StepSample, fit_line, sample_copies
+from worldkv.backends.device_ops import device_ops
+from worldkv.cli.machine_fit import EDGES, fit_machine, predicted_over_measured
+from worldkv.geometry import PRESETS
+from worldkv.sim.clock import Clock
+from worldkv.sim.machine import Edge, Machine, load_machine, machine_names, machine_text
+
+TINY = PRESETS["tiny"]
+KNOWN = Machine(
+    'an "odd" name',
+    "made up",
+    fixed_seconds=0.004,
+    passes=3,
+    attention_flops_per_second=7e10,
+    other_seconds=0.0005,
+    waits_for_fetches=True,
+    fitted_geometry="tiny",
+    device_to_host=Edge(4e9, 1e-5),
+    host_to_device=Edge(3e9, 2e-5),
+    host_to_disk=Edge(2e9, 6e-4),
+    disk_to_host=Edge(1e9, 8e-5),
+    storing=Edge(2e7, 3e-4),
+    landing=Edge(5e7, 1e-4),
+)
+
+
+def known_steps() -> list[StepSample]:
+    """Steps as the known machine would take them."""
+    clock, steps = Clock(KNOWN, TINY), []
+    half = TINY.chunk_bytes // 2
+    for tokens in range(48, 48 * 40, 48):
+        for stored, fetched in ((0, 0), (half, 0), (2 * half, 0), (half, half), (half, 4 * half), (2 * half, 2 * half)):
+            spent = clock.step(tokens, fetched, 0, Traffic(stored, fetched))
+            upkeep = spent.stall_seconds + KNOWN.other_seconds
+            steps.append(StepSample("r", tokens, stored, fetched, spent.seconds, upkeep))
+    return steps
+
+
+def known_copies() -> list[CopySample]:
+    sizes = (1 << 12, 1 << 15, 1 << 18, 1 << 21)
+    return [CopySample(edge, size, getattr(KNOWN, edge).seconds(size)) for edge in EDGES for size in sizes]
+
+
+def test_the_fit_finds_a_machine_that_is_known() -> None:
+    fit = fit_machine(KNOWN.name, KNOWN.source, TINY, 2, known_steps(), known_copies())
+    found = fit.machine
+    assert (found.name, found.passes, found.fitted_geometry) == (KNOWN.name, 3, "tiny")
+    for name in ("fixed_seconds", "attention_flops_per_second", "other_seconds"):
+        assert getattr(found, name) == pytest.approx(getattr(KNOWN, name), rel=1e-6)
+    for name in (*EDGES, "storing", "landing"):
+        edge, known = getattr(found, name), getattr(KNOWN, name)
+        assert edge.bytes_per_second == pytest.approx(known.bytes_per_second, rel=1e-5)
+        assert edge.latency_seconds == pytest.approx(known.latency_seconds, rel=1e-5)
+    assert max(abs(error) for errors in fit.errors.values() for error in errors) < 1e-6
+    assert predicted_over_measured(found, TINY, known_steps()) == pytest.approx(1.0)
+
+
+def test_what_storing_and_landing_cost_the_device_is_never_hidden() -> None:
+    clock, half = Clock(KNOWN, TINY), TINY.chunk_bytes // 2
+    compute = clock.compute_seconds(48)
+    step = clock.step(48, half, 0, Traffic(2 * half, 3 * half))
+    # The fetch is waited for, stores and prefetches hide behind compute, work on the device does not.
+    bus = 2e-5 + half / 3e9
+    assert step.stall_seconds == pytest.approx(bus + (3e-4 + 2 * half / 2e7) + (1e-4 + half / 5e7))
+    assert step.seconds == pytest.approx(compute + step.stall_seconds)
+    patient = Clock(dataclasses.replace(KNOWN, waits_for_fetches=False), TINY)
+    assert step.stall_seconds - patient.step(48, half, 0, Traffic(2 * half, 3 * half)).stall_seconds == pytest.approx(
+        bus
+    )
+
+
+def test_attention_of_two_branches_takes_twice_as_long() -> None:
+    one, two = (Clock(KNOWN, dataclasses.replace(TINY, branches=branches)) for branches in (1, 2))
+    grows = [clock.compute_seconds(1000) - clock.compute_seconds(0) for clock in (one, two)]
+    assert grows[1] == pytest.approx(2 * grows[0])
+
+
+def test_some_slow_moments_do_not_bend_a_line() -> None:
+    amounts = [float(place % 40) for place in range(400)]
+    seconds = [3.0 + 0.5 * amount + (90.0 if place % 7 == 0 else 0.0) for place, amount in enumerate(amounts)]
+    line = fit_line(amounts, seconds)
+    assert line.intercept == pytest.approx(3.0, abs=0.7)
+    assert line.slope == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_line_never_runs_backwards() -> None:
+    falling = fit_line([1.0, 2.0, 3.0], [3.0, 2.0, 1.0])
+    assert falling.slope == 0.0 and falling.intercept > 0
+
+
+def test_copies_are_timed_on_every_size_both_ways() -> None:
+    samples = sample_copies(device_ops("cpu"), [1024, 4096], 3)
+    assert sorted({(sample.edge, sample.num_bytes) for sample in samples}) == [
+        ("device_to_host", 1024),
+        ("device_to_host", 4096),
+        ("host_to_device", 1024),
+        ("host_to_device", 4096),
+    ]
+    assert len(samples) == 12 and all(sample.seconds > 0 for sample in samples)
+
+
+def test_a_machine_file_reads_back_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "m.toml"
+    for machine in (KNOWN, *map(load_machine, machine_names())):
+        file.write_text(machine_text(machine))
+        assert load_machine(str(file)) == machine
+
+
+def test_it_writes_a_machine_that_run_and_compare_read(worldkv: Worldkv, tmp_path: Path) -> None:
+    file = tmp_path / "machine.toml"
+    geometry = "tiny:layers=1,frame_rows=2"
+    ran = worldkv("calibrate", "--geometry", geometry, "--passes", "1", "--chunks", "16", "--output", file)
+    assert (ran.code, ran.err) == (0, "")
+    assert "On a path left out of the fit it predicts" in ran.out and f"Written: {file}" in ran.out
+    assert [entry.name for entry in tmp_path.iterdir()] == ["machine.toml"]
+    machine = load_machine(str(file))
+    assert (machine.passes, machine.fitted_geometry, machine.overlap) == (2, geometry, True)
+    assert str(tmp_path) not in file.read_text()
+    words = ("generate:loop:chunks=20", "--geometry", geometry, "--machine", file)
+    document = worldkv("run", *words, "--passes", "1", "--json", "-").document
+    assert document["machine"] == document["this_machine"] == machine.name
+    assert "Predicted for this machine" in worldkv("run", *words, "--passes", "1").out
+    rows = worldkv("compare", *words, "--policy", "worldkv", "--json", "-").document["rows"]
+    assert rows[0]["predicted_seconds"] == pytest.approx(document["rows"][0]["predicted_seconds"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--geometry", "huge"), "unknown geometry"),
+        (("--device", "cuda:9"), "cuda:9"),
+        (("--output", "missing/m.toml"), "no folder"),
+        (("--chunks", "3"), "--chunks"),
+        (("--geometry", "lingbot-world-fast-720p:layers=900"), "of memory"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    worldkv: Worldkv, words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = worldkv("calibrate", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err and ran.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

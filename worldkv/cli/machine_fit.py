@@ -1,0 +1,125 @@
+"""From measurements to a machine file."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from worldkv.backends.calibrate import CopySample, StepSample
+    from worldkv.geometry import CacheGeometry
+    from worldkv.sim.machine import Edge, Machine
+
+EDGES = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A machine, and how well it tells what was measured.
+
+    Attributes:
+        machine: the machine.
+        errors: by quantity, relative errors at the medians it was fitted to; of `upkeep` relative to whole steps.
+    """
+
+    machine: Machine
+    errors: dict[str, list[float]]
+
+
+def fit_machine(
+    name: str,
+    source: str,
+    geometry: CacheGeometry,
+    denoise_passes: int,
+    steps: Sequence[StepSample],
+    copies: Sequence[CopySample],
+) -> Fit:
+    """The machine that tells best what was measured.
+
+    Args:
+        name: its name.
+        source: how it was measured.
+        geometry: the model's shape.
+        denoise_passes: passes before the clean one.
+        steps: steps of rollouts, some that move nothing and some that do.
+        copies: copies over every edge.
+    """
+    from worldkv.backends.calibrate import fit_line
+    from worldkv.sim.clock import Clock
+    from worldkv.sim.machine import Machine
+
+    line = fit_line([step.tokens for step in steps], [step.seconds - step.upkeep_seconds for step in steps])
+    upkeep = statistics.median(step.upkeep_seconds for step in steps if not step.stored_bytes)
+    edges: dict[str, Edge] = {}
+    errors = {"a step": line.errors.tolist()}
+    for edge in EDGES:
+        some = [copy for copy in copies if copy.edge == edge]
+        found = fit_line([copy.num_bytes for copy in some], [copy.seconds for copy in some], len(some))
+        edges[edge] = _edge(found.intercept, found.slope)
+        errors[edge.replace("_", " ")] = found.errors.tolist()
+    rough = Machine(
+        name,
+        source,
+        fixed_seconds=max(line.intercept, 1e-9),
+        passes=denoise_passes + 1,
+        attention_flops_per_second=1.0,
+        other_seconds=upkeep,
+        waits_for_fetches=True,
+        fitted_geometry=geometry.name,
+        device_to_host=edges["device_to_host"],
+        host_to_device=edges["host_to_device"],
+        host_to_disk=edges["host_to_disk"],
+        disk_to_host=edges["disk_to_host"],
+    )
+    # At one operation a second the clock says how many it counts for a token.
+    flops = Clock(rough, geometry).compute_seconds(1) - Clock(rough, geometry).compute_seconds(0)
+    rate = flops / max(line.slope, 1e-15)
+    storing, landing, errors["upkeep"] = _fit_moves(upkeep, edges["host_to_device"], steps)
+    machine = dataclasses.replace(rough, attention_flops_per_second=rate, storing=storing, landing=landing)
+    return Fit(machine, errors)
+
+
+def predicted_over_measured(machine: Machine, geometry: CacheGeometry, steps: Sequence[StepSample]) -> float:
+    """Median over steps of what the machine's clock says over what was measured."""
+    from worldkv.backend import Traffic
+    from worldkv.sim.clock import Clock
+
+    clock = Clock(machine, geometry)
+    return statistics.median(
+        clock.step(step.tokens, step.fetched_bytes, 0, Traffic(step.stored_bytes, step.fetched_bytes)).seconds
+        / step.seconds
+        for step in steps
+    )
+
+
+def _fit_moves(upkeep: float, bus: Edge, steps: Sequence[StepSample]) -> tuple[Edge, Edge, list[float]]:
+    """What storing and landing add to a step's upkeep beside the bus, and the fit's errors relative to whole steps."""
+    from scipy.optimize import nnls
+
+    groups: dict[tuple[int, int], list[StepSample]] = defaultdict(list)
+    for step in steps:
+        if step.stored_bytes or step.fetched_bytes:
+            groups[step.stored_bytes, step.fetched_bytes].append(step)
+    moves = np.array(list(groups), np.float64).reshape(-1, 2)
+    took = np.array([statistics.median(step.upkeep_seconds for step in some) for some in groups.values()])
+    whole = np.array([statistics.median(step.seconds for step in some) for some in groups.values()])
+    excess = took - upkeep - [bus.seconds(fetched) for _, fetched in groups]
+    weight = np.sqrt([len(some) for some in groups.values()]) / whole
+    design = np.stack([moves[:, 0] > 0, moves[:, 0], moves[:, 1] > 0, moves[:, 1]], axis=1)
+    scale = np.maximum(design.max(axis=0, initial=0.0), 1.0)
+    solution, _ = nnls(design / scale * weight[:, None], excess * weight)
+    solution = solution / scale
+    errors = (design @ solution - excess) / whole
+    return _edge(*solution[:2]), _edge(*solution[2:]), errors.tolist()
+
+
+def _edge(latency_seconds: float, seconds_per_byte: float) -> Edge:
+    from worldkv.sim.machine import Edge
+
+    return Edge(min(1e30, 1.0 / max(float(seconds_per_byte), 1e-30)), float(latency_seconds))

@@ -1,0 +1,230 @@
+"""From a request to a run on real tensors: what `run` does between reading options and printing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from worldkv.cli.contest import parse_entrants
+from worldkv.cli.memory import Need, check_room, model_bytes
+from worldkv.cli.output import text_file
+from worldkv.cli.paths import LoadedPath, load_path
+from worldkv.cli.recorder import Recorder, needs_model
+from worldkv.cli.run_document import Measurements, run_document
+from worldkv.cli.shortened import shortened
+from worldkv.cli.slow_progress import SlowProgress
+
+if TYPE_CHECKING:
+    from worldkv.backends.cache import WorldCache
+    from worldkv.backends.models import CausalVideoDiT
+    from worldkv.cli.run_request import RunRequest
+    from worldkv.geometry import CacheGeometry
+    from worldkv.sim import Contest, Entrant
+    from worldkv.sim.compare import Row
+    from worldkv.sim.rollout import Rollout
+    from worldkv.stopwatch import Stopwatch
+
+
+def carry_out(request: RunRequest) -> dict[str, Any]:
+    """Generate along the path, write log and recording on the way, and answer with the document.
+
+    Raises:
+        WorldKVError: anything the user can mend.
+    """
+    from worldkv.config import CacheConfig
+    from worldkv.landmarks import place_landmarks
+    from worldkv.sim import Contest, load_machine
+    from worldkv.spec import parse_policy
+    from worldkv.tiers import TierLimits
+
+    geometry, machine = sized_geometry(request.geometry, request.dtype.itemsize), load_machine(request.machine)
+    limits = TierLimits(request.host_budget, request.disk_budget, request.when_full.value)
+    config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost.value)
+    (entrant,) = parse_entrants([request.policy], geometry, config, recall=request.recall)
+    with SlowProgress() as progress:
+        progress.begin(f"reading {request.trajectory}")
+        whole = load_path(
+            request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
+        )
+        path = shortened(whole, request.chunks, request.view_distance)
+        progress.begin("placing landmarks")
+        landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
+        oracle = parse_policy("oracle") if request.recall else None
+        contest = Contest(without_signals(path).chunked, geometry, machine, config, landmarks, oracle)
+        progress.begin("simulating")
+        run = _Run(request, path, contest, entrant, foresee(contest, entrant))
+        rollout, measured = run.generate(progress)
+    return run_document(request, path, contest, run.row(rollout), measured)
+
+
+def sized_geometry(spec: str, itemsize: int | None) -> CacheGeometry:
+    """The geometry a spec names, with numbers of `itemsize` bytes where that is given; its name says so."""
+    from worldkv.spec import parse_geometry, split_spec
+
+    geometry = parse_geometry(spec)
+    if itemsize is None or geometry.itemsize == itemsize:
+        return geometry
+    name, pairs = split_spec(spec)
+    changed = {**pairs, "itemsize": str(itemsize)}
+    return parse_geometry(f"{name}:" + ",".join(f"{key}={value}" for key, value in changed.items()))
+
+
+def without_signals(path: LoadedPath) -> LoadedPath:
+    """The path without what was recorded on it: here the model measures for itself."""
+    trajectory = dataclasses.replace(path.chunked.trajectory, signals=None)
+    return dataclasses.replace(path, chunked=dataclasses.replace(path.chunked, trajectory=trajectory))
+
+
+def foresee(contest: Contest, entrant: Entrant) -> Row | None:
+    """The simulator's row, before anything is allocated; None where only a model can tell what the policy does.
+
+    Raises:
+        BudgetError: it does not fit into its budgets.
+    """
+    from worldkv.sim.compare import compare
+
+    if needs_model(entrant.policy):
+        return None
+    return compare(contest, [entrant], match_window_tokens=False).rows[0]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run that is about to happen.
+
+    Attributes:
+        request: what was asked for.
+        path: the path.
+        contest: path, geometry, machine and room.
+        entrant: the policy.
+        foreseen: the simulator's row; None where it cannot tell.
+    """
+
+    request: RunRequest
+    path: LoadedPath
+    contest: Contest
+    entrant: Entrant
+    foreseen: Row | None
+
+    def row(self, rollout: Rollout) -> Row:
+        """The row of what really happened."""
+        from worldkv.sim.compare import Row
+
+        share = None if self.foreseen is None else self.foreseen.share_of_oracle
+        return Row(self.entrant, rollout, share)
+
+    def generate(self, progress: SlowProgress) -> tuple[Rollout, Measurements]:
+        """Allocate everything and generate every chunk."""
+        from worldkv.backends.cache import WorldCache
+        from worldkv.backends.device_ops import device_ops
+        from worldkv.backends.measuring import MEASURED
+        from worldkv.trajectory.viewpoints import scene_of
+
+        request, contest = self.request, self.contest
+        device_ops(request.device)
+        capacity = self._capacity()
+        check_room(self._need(capacity), contest.geometry, request.device, request.spill_folder)
+        progress.begin("drawing weights")
+        with (
+            WorldCache(
+                self.entrant.policy,
+                contest.geometry,
+                device=request.device,
+                dtype=torch_dtype(request.dtype.value),
+                scene=scene_of(contest.chunked, contest.landmarks),
+                config=contest.config,
+                capacity_tokens=capacity,
+                folder=None if request.spill_folder is None else Path(request.spill_folder),
+                stopwatch=device_stopwatch(request.device),
+                measured=MEASURED if request.record is not None else frozenset(),
+            ) as cache,
+            ExitStack() as files,
+        ):
+            log = None if request.log is None else files.enter_context(text_file(request.log))
+            model = warm_model(contest.geometry, cache, request.seed)
+            progress.begin(self.entrant.label, contest.chunked.num_chunks)
+            return self._steps(cache, model, log, progress)
+
+    def _steps(
+        self, cache: WorldCache, model: CausalVideoDiT, log: TextIO | None, progress: SlowProgress
+    ) -> tuple[Rollout, Measurements]:
+        from worldkv.backends.rollout import generate
+        from worldkv.sim.report import step_document
+        from worldkv.sim.rollout import RolloutBook
+        from worldkv.trajectory.viewpoints import viewpoints
+
+        contest, request = self.contest, self.request
+        book = RolloutBook(contest.chunked, cache.engine, contest.machine, contest.landmarks)
+        recorder = Recorder(contest.geometry)
+        measured = Measurements()
+        rollout = generate(
+            model,
+            cache,
+            viewpoints(contest.chunked),
+            denoise_passes=request.passes,
+            seed=request.seed,
+            on_plan=book.begin,
+        )
+        for step in rollout:
+            spent = book.commit(step.record)
+            measured.note(step.seconds, step.parts, spent)
+            recorder.note(step.record, cache.measured)
+            if log is not None:
+                entry = step_document(self.entrant.label, contest.geometry, step.record, spent.seconds)
+                entry |= measured.last_step()
+                log.write(json.dumps(entry, allow_nan=False) + "\n")
+            progress.reached(step.plan.step)
+        measured.close(cache)
+        if request.record is not None:
+            from worldkv.trajectory import recorded
+
+            trajectory = dataclasses.replace(contest.chunked.trajectory, signals=recorder.signals())
+            recorded.write(trajectory, Path(request.record).resolve())
+        return book.close(), measured
+
+    def _capacity(self) -> int | None:
+        """Tokens to allocate at once; None to grow, where the peak is not known beforehand."""
+        if self.foreseen is None or self.entrant.policy.asked_at != "begin":
+            return None
+        return int(self.foreseen.rollout.attended_tokens.max())
+
+    def _need(self, capacity: int | None) -> Need:
+        geometry, config = self.contest.geometry, self.contest.config
+        window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
+        if self.entrant.policy.positions == "rebased":
+            window = window * 3 // 2
+        bank = disk = 0
+        if self.foreseen is not None:
+            tiers = self.foreseen.rollout.engine.state.tiers
+            bank, disk = tiers.host.peak, tiers.disk.peak
+        return Need(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model_bytes(geometry), bank, disk)
+
+
+def torch_dtype(name: str) -> Any:
+    """The torch dtype of that name; None for `auto`."""
+    import torch
+
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
+
+
+def device_stopwatch(device: str) -> Stopwatch:
+    """A stopwatch that waits for a device's queue before it reads the time."""
+    import torch
+
+    from worldkv.stopwatch import Stopwatch
+
+    return Stopwatch((lambda: torch.cuda.synchronize(device)) if device.startswith("cuda") else None)
+
+
+def warm_model(geometry: CacheGeometry, cache: WorldCache, seed: int) -> CausalVideoDiT:
+    """The model on the cache's device, past what only a first pass costs."""
+    from worldkv.backends.calibrate import warm_up
+    from worldkv.backends.models import CausalVideoDiT
+
+    model = CausalVideoDiT(geometry, seed=seed, dtype=cache.dtype, device=cache.backend.ops.device)
+    warm_up(model, cache.dtype)
+    return model

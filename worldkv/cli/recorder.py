@@ -1,0 +1,73 @@
+"""What a model measured along a path, collected step by step and made ready for the simulator to replay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from worldkv.geometry import CacheGeometry
+    from worldkv.policy import CachePolicy, Part
+    from worldkv.signals import Measured
+    from worldkv.state import StepRecord
+    from worldkv.trajectory.recorded_signals import RecordedSignals
+
+_OF_A_CHUNK = ("key_mean", "key_min", "key_max", "query_summary")
+
+
+class Recorder:
+    """Collects what every step measured and stored. Source: this project."""
+
+    def __init__(self, geometry: CacheGeometry) -> None:
+        """Nothing recorded yet; `geometry` is the one of the rollout."""
+        self._geometry = geometry
+        self._kept: list[int] = []
+        self._rows: dict[str, list[Any]] = {name: [] for name in _OF_A_CHUNK}
+        self._mass: list[tuple[Any, Any]] = []
+
+    def note(self, record: StepRecord, measured: Measured | None) -> None:
+        """A step is committed."""
+        self._kept.append(self._geometry.chunk_tokens)
+        for chunk, tokens in zip(record.evicted, record.kept_tokens, strict=True):
+            self._kept[chunk] = tokens
+        if measured is None:
+            return
+        for name, rows in self._rows.items():
+            value = getattr(measured, name)
+            if value is not None:
+                rows.append(value)
+        if measured.attention_mass is not None:
+            self._mass.append((record.plan.attended, measured.attention_mass))
+
+    def signals(self) -> RecordedSignals:
+        """All of it, as float32; None for what was not measured at every step."""
+        from worldkv.trajectory.recorded_signals import RecordedSignals
+
+        steps = len(self._kept)
+        found: dict[str, Any] = {
+            name: np.stack(rows).astype(np.float32) if steps and len(rows) == steps else None
+            for name, rows in self._rows.items()
+        }
+        mass = None
+        if steps and len(self._mass) == steps:
+            mass = np.zeros((steps, steps), np.float32)
+            for step, (attended, received) in enumerate(self._mass):
+                mass[step, attended] = received
+        return RecordedSignals(np.array(self._kept, np.int64), mass, **found, geometry=self._geometry.name)
+
+
+def needs_model(policy: CachePolicy) -> bool:
+    """Whether only a real model, or a recording of one, can tell what `policy` decides."""
+    from worldkv.policy import needs_of
+    from worldkv.signals import Signal
+
+    of_model = {Signal.ATTENTION_MASS, Signal.QUERY_SUMMARY, Signal.KEY_SUMMARY, Signal.HIDDEN_STATE}
+    return bool(needs_of(policy) & of_model) or _counts_by_keys(policy)
+
+
+def _counts_by_keys(part: Part) -> bool:
+    from worldkv.policy import Compression
+
+    own = isinstance(part, Compression) and part.data_dependent
+    return own or any(_counts_by_keys(inner) for inner in part.parts())
