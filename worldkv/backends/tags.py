@@ -47,7 +47,9 @@ def with_tags(values: Tensor, chunk: int, layer: int, plane: int) -> Tensor:
 
 
 def read_tags(values: Tensor) -> NDArray[np.int64]:
-    """The tags of cached tokens `(..., channels)` as `(..., 6)` numbers in the order of `Tag`."""
-    digits = np.nan_to_num(values[..., -TAG_CHANNELS:].float().cpu().numpy(), nan=-1.0).astype(np.int64)
+    """The tags of cached tokens `(..., channels)`: `(..., 6)` in the order of `Tag`, negative where there is none."""
+    numbers = values[..., -TAG_CHANNELS:].float().cpu().numpy()
+    is_digit = (numbers >= 0) & (numbers < _DIGIT)  # memory that nobody wrote may hold anything
+    digits = np.where(is_digit, numbers, -1).astype(np.int64)
     chunk, token = (digits[..., i] * _DIGIT + digits[..., i + 1] for i in (0, 2))
     return np.stack([chunk, token, *(digits[..., i] for i in range(4, TAG_CHANNELS))], axis=-1)

@@ -108,11 +108,13 @@ class Witness:
             self._tiers = tuple(backend.tier(chunk) for chunk in range(step))
         number = layer * cache.geometry.kv_heads + self._head if cache.policy.ragged else 0
         layout = backend.arena.lanes[number].layout
-        expected = np.full((keys.shape[2], 2), -1, np.int64)
+        # What the table says, the chunk itself behind the run; attention may have been given less or more than that.
+        own = np.arange(layout.length, layout.length + cache.geometry.chunk_tokens)
+        expected = np.full(max(keys.shape[2], len(own) + layout.length), -1, np.int64)
         for chunk in layout.extents:
-            expected[layout.places(chunk)[layout.places(chunk) < len(expected)], 0] = chunk
-        own = cache.geometry.chunk_tokens
-        expected[-own:, 0], expected[-own:, 1] = step, np.arange(own)
+            expected[layout.places(chunk)] = chunk
+        expected[own] = step
+        expected = expected[: keys.shape[2]]
         of_keys, of_values = read_tags(keys), read_tags(values)
         if (of_keys[..., :2] != of_values[..., :2]).any():
             self._faults.append(f"layer {layer}: keys and values that stand side by side are of different tokens")
@@ -127,12 +129,12 @@ class Witness:
         """Compare the tags `(branches, heads, tokens, 6)` with what the arena's table says lies there."""
         what = ("keys", "values")[plane]
         branches, heads = tags.shape[:2]
-        wrong = tags[..., 0] != expected[:, 0]
+        wrong = tags[..., 0] != expected
         if wrong.any():
             branch, head, place = (int(i[0]) for i in np.nonzero(wrong))
             self._faults.append(
                 f"layer {layer} {what}, branch {branch}, head {head}: place {place} holds a token of chunk "
-                f"{tags[branch, head, place, 0]}, the table says chunk {expected[place, 0]}"
+                f"{tags[branch, head, place, 0]}, the table says chunk {expected[place]}"
             )
         first_head = self._head if heads < self._cache.geometry.kv_heads else 0
         where = {
@@ -149,8 +151,8 @@ class Witness:
         layout = self._cache.backend.arena.lanes[
             layer * self._cache.geometry.kv_heads + self._head if self._cache.policy.ragged else 0
         ].layout
-        for chunk in extents:
-            places = layout.places(chunk)
+        own = np.arange(layout.length, layout.length + self._cache.geometry.chunk_tokens)
+        for chunk, places in (*((chunk, layout.places(chunk)) for chunk in extents), ("being generated", own)):
             tokens = tags[:, :, places[places < tags.shape[2]], 1]
             if (np.diff(tokens, axis=-1) <= 0).any():
                 self._faults.append(f"layer {layer} {what}: chunk {chunk}'s tokens are not in ascending order")

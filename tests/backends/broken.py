@@ -1,0 +1,160 @@
+"""Ten torch backends, each wrong in one way that a careless change could bring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from worldkv.answers import Keep, RaggedKeep
+from worldkv.backend import Fetch, Move, Spill
+from worldkv.backends.arena import VALUES, Arena
+from worldkv.backends.backend import TorchBackend
+from worldkv.backends.parcel import HostBuffer
+from worldkv.chunks import Tier
+
+
+class _OtherArena(TorchBackend):
+    """A backend whose window is a broken one."""
+
+    arena_class: type[Arena]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.arena.__class__ = self.arena_class
+
+
+class SkipsACopy(TorchBackend):
+    """Every third parcel is said to be on its way and never sent."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._issued, copy = 0, self.ops.copy_async
+
+        def copy_async(target: Tensor, source: Tensor) -> None:
+            self._issued += 1
+            if self._issued % 3:
+                copy(target, source)
+
+        self.ops.copy_async = copy_async  # type: ignore[method-assign]
+
+
+class CopiesTwice(TorchBackend):
+    """Every fetch goes over the bus twice."""
+
+    def _turn(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
+        super()._turn(moves, contents)
+        for move in moves:
+            if isinstance(move, Fetch):
+                self.settle()
+                self._incoming.fetch(move.chunk, contents[move.chunk])
+                self._count_in(move.chunk)
+
+
+class _ShiftedArena(Arena):
+    def scatter(self, chunk: int, parcel: Tensor) -> None:
+        super().scatter(chunk, parcel.roll(self.form.channels))
+
+
+class WrongExtent(_OtherArena):
+    """What comes back lies one token further than the table says."""
+
+    arena_class = _ShiftedArena
+
+
+class _ValuesOnlyArena(Arena):
+    def scatter(self, chunk: int, parcel: Tensor) -> None:
+        for lane, part in zip(self.lanes, self.parcel_views(parcel, self.counts(chunk)), strict=True):
+            offset = 0
+            for start, tokens in lane.layout.extents[chunk]:
+                lane.stored[:, VALUES, ..., start : start + tokens, :] = part[
+                    :, VALUES, ..., offset : offset + tokens, :
+                ]
+                offset += tokens
+
+
+class StaleKeys(_OtherArena):
+    """Values come back, keys stay those of whoever stood there before."""
+
+    arena_class = _ValuesOnlyArena
+
+
+class _ShortArena(Arena):
+    def attended(self, layer: int, extra: int = 0) -> tuple[Tensor, Tensor]:
+        keys, values = super().attended(layer, extra)
+        return keys[:, :, :-1], values[:, :, :-1]
+
+
+class OneTokenShort(_OtherArena):
+    """The last token of the run is not attended."""
+
+    arena_class = _ShortArena
+
+
+class ForgetsToSpill(TorchBackend):
+    """What should go to disk is counted and stays in host memory."""
+
+    def _move_bank(self, move: Move) -> None:
+        if isinstance(move, Spill):
+            self._count(self.bank.parcels[move.chunk].elements, host_to_disk=True)
+        else:
+            super()._move_bank(move)
+
+
+class WritesThrough(TorchBackend):
+    """Every banked chunk is written to disk at once, and stays on the host."""
+
+    def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
+        super()._store(chunk, keep, target)
+        if target is Tier.HOST:
+            self._count(self.bank.parcels[chunk].elements, host_to_disk=True)
+
+
+class _LastLayerLostArena(Arena):
+    def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor) -> None:
+        super().gather(chunk, keep, out)
+        (part,) = self.parcel_views(out, self.counts_of(keep))
+        part[-1] = part[0]
+
+
+class LosesALayer(_OtherArena):
+    """The last layer's keys and values never reach the bank; the first one's stand in."""
+
+    arena_class = _LastLayerLostArena
+
+
+class _SwappedArena(Arena):
+    def scatter(self, chunk: int, parcel: Tensor) -> None:
+        (part,) = self.parcel_views(parcel, self.counts(chunk))
+        super().scatter(chunk, part.flip(2).contiguous().flatten())
+
+
+class SwapsBranches(_OtherArena):
+    """Conditional and unconditional branch change places on the way back."""
+
+    arena_class = _SwappedArena
+
+
+class ReturnsEverything(TorchBackend):
+    """Chunks are stored whole, whatever the policy keeps of them."""
+
+    def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
+        geometry = self.form.geometry
+        whole = Keep.counted((geometry.tokens_per_frame,) * geometry.frames_per_chunk)
+        super()._store(chunk, whole, target)
+
+
+GALLERY: dict[type[TorchBackend], str] = {
+    SkipsACopy: "faults",
+    CopiesTwice: "bytes_host_to_device",
+    WrongExtent: "faults",
+    StaleKeys: "faults",
+    OneTokenShort: "attended_tokens",
+    ForgetsToSpill: "tier of chunk",
+    WritesThrough: "bytes_host_to_disk",
+    LosesALayer: "faults",
+    SwapsBranches: "faults",
+    ReturnsEverything: "kept_tokens",
+}
+"""Every broken backend, and what `worldkv parity` says of it first."""
