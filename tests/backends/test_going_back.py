@@ -1,0 +1,143 @@
+"""Snapshot, restore, rewind, fork and reset on tensors: the same bits as if nothing had happened."""
+
+from __future__ import annotations
+
+import functools
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.backends.late_ops import LateOps
+from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
+from tests.policies.every import EVERY
+from worldkv.backend import Traffic
+from worldkv.backends.cache import WorldCache
+from worldkv.config import CacheConfig
+from worldkv.geometry import CacheGeometry
+from worldkv.policies import DropOldest, WorldKV
+from worldkv.tiers import TierLimits
+
+SMALL = CacheGeometry(2, 2, 1, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
+CONFIGS = {
+    "host": CacheConfig(rewind_chunks=3),
+    "disk": CacheConfig(limits=TierLimits(int(2.6 * SMALL.chunk_bytes)), rewind_chunks=3),
+    "forgets": CacheConfig(
+        limits=TierLimits(int(1.2 * SMALL.chunk_bytes), 3 * SMALL.chunk_bytes, "forget-oldest"), rewind_chunks=3
+    ),
+}
+STEPS = 22
+
+
+@functools.cache
+def path() -> Path:
+    return loop(SMALL, chunks=STEPS)
+
+
+@functools.cache
+def undisturbed(name: str, config: str) -> list[tuple[Tensor, Traffic]]:
+    """A rollout that never stopped."""
+    with open_cache(EVERY[name], SMALL, path(), config=CONFIGS[config]) as cache:
+        steps = [generate(cache, path(), step) for step in range(STEPS)]
+    return [(out, record.traffic) for out, record in steps]
+
+
+def window_of(cache: WorldCache) -> dict[int, list[Tensor]]:
+    """The stored tokens of every chunk in the window, in their order."""
+    arena = cache.backend.arena
+    return {chunk: [arena.read(chunk, plane).clone() for plane in (0, 1)] for chunk in arena.chunks()}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("name", EVERY)
+def test_whatever_is_taken_back_the_steps_are_the_same(name: str, config: str) -> None:
+    """Late copies, so that something taken back while it is on its way shows as NaN."""
+    draw = random.Random(f"{name} {config}")
+    kept, step, twins = [], 0, 0
+    with open_cache(EVERY[name], SMALL, path(), LateOps(), config=CONFIGS[config]) as cache:
+        for turn in range(70):
+            what = draw.random()
+            if turn == 9 or (0.1 < what < 0.15 and step < STEPS):
+                twin = cache.fork()
+                out, record = generate(twin, path(), step)
+                assert torch.equal(out, undisturbed(name, config)[step][0])
+                twins += 1
+            elif turn == 5 or what < 0.1:
+                kept.append((step, cache.snapshot()))
+            elif kept and (step == STEPS or what < 0.25):
+                step, snapshot = draw.choice(kept)  # any of them, in any order, as often as it comes
+                cache.restore(snapshot)
+            elif what < 0.35:
+                is_open = draw.random() < 0.5
+                if is_open:  # a step that is abandoned after its first layer
+                    cache.begin(path().views[step])
+                    cache.attend(0, *inputs(SMALL, cache.dtype, 999, 0, 0))
+                back = draw.randint(0, min(3, max(0, len(cache.engine._history) - is_open)))
+                cache.rewind(back)
+                step -= back
+            else:
+                out, record = generate(cache, path(), step)
+                expected, traffic = undisturbed(name, config)[step]
+                assert torch.equal(out, expected)
+                assert record.traffic == traffic
+                step += 1
+    assert kept and twins
+
+
+@settings(max_examples=15)
+@given(before=st.integers(1, 12), between=st.integers(1, 8), data=st.data())
+def test_a_snapshot_holds_the_window_bit_for_bit(before: int, between: int, data: st.DataObject) -> None:
+    policy = data.draw(st.sampled_from([WorldKV(rebase=True), WorldKV(3, 6, 3, 0.5), DropOldest(18 * 4 + 5)]))
+    with open_cache(policy, SMALL, path(), config=CacheConfig()) as cache:
+        for step in range(before):
+            generate(cache, path(), step)
+        was, snapshot = window_of(cache), cache.snapshot()
+        for step in range(before, before + between):
+            generate(cache, path(), step)
+        cache.restore(snapshot)
+        now = window_of(cache)
+        assert list(now) == list(was)
+        assert all(torch.equal(a, b) for chunk in was for a, b in zip(was[chunk], now[chunk], strict=True))
+
+
+def test_a_twin_and_its_parent_do_not_touch_each_other() -> None:
+    policy = EVERY["worldkv"]
+    with open_cache(policy, SMALL, path(), config=CONFIGS["disk"]) as cache:
+        for step in range(8):
+            generate(cache, path(), step)
+        snapshot, twin = cache.snapshot(), cache.fork()
+        for step in (15, 16, 17):  # the twin walks elsewhere
+            generate(twin, path(), step)
+        for step in range(8, STEPS):
+            assert torch.equal(generate(cache, path(), step)[0], undisturbed("worldkv", "disk")[step][0])
+        twin.restore(snapshot)  # of the parent, whose window has long gone on
+        for step in range(8, STEPS):
+            assert torch.equal(generate(twin, path(), step)[0], undisturbed("worldkv", "disk")[step][0])
+
+
+def test_after_a_reset_it_is_as_new() -> None:
+    with open_cache(EVERY["worldkv"], SMALL, path(), LateOps(), config=CONFIGS["disk"]) as cache:
+        for step in range(13):
+            generate(cache, path(), step)
+        cache.begin(path().views[13])
+        cache.reset()
+        assert cache.backend.arena.chunks() == [] and not cache.backend.bank.parcels
+        for step in range(STEPS):
+            assert torch.equal(generate(cache, path(), step)[0], undisturbed("worldkv", "disk")[step][0])
+
+
+def test_a_growing_window_and_a_fixed_one_hold_the_same() -> None:
+    policy, whole = WorldKV(3, 12, 6, 1.0), 8 * SMALL.chunk_tokens
+    growing, fixed = (open_cache(policy, SMALL, path(), capacity_tokens=capacity) for capacity in (None, whole))
+    states = []
+    for step in range(STEPS):
+        a, b = generate(growing, path(), step)[0], generate(fixed, path(), step)[0]
+        assert torch.equal(a, b)
+        states.append((step, a, growing.snapshot()))  # from before and after the window grew
+    for step, _, snapshot in states[::-3]:
+        if step + 1 < STEPS:
+            growing.restore(snapshot)
+            assert torch.equal(generate(growing, path(), step + 1)[0], states[step + 1][1])

@@ -1,0 +1,229 @@
+"""Attention through the cache against plain attention over what was decided, concatenated anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.backends.late_ops import LateOps
+from tests.backends.naive_cache import NaiveCache, shifted
+from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, loop, open_cache
+from tests.policies.every import EVERY
+from worldkv.answers import Eviction, Keep, Retrieval
+from worldkv.backends.arena import KEYS, ROTATED
+from worldkv.config import CacheConfig
+from worldkv.geometry import CacheGeometry
+from worldkv.parts import SinkRecent, WholeChunk
+from worldkv.policies import FullKV, SlidingWindow, WorldKV
+from worldkv.policy import CachePolicy
+from worldkv.signals import Signal
+from worldkv.tiers import TierLimits
+from worldkv.views import BankView, ChunkView, Query, WindowView
+
+SMALL = CacheGeometry(2, 2, 1, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
+FROM_BANK = 1.6  # chunks that fit on the host; the rest comes back from disk
+
+
+def check(policy: CachePolicy, geometry: CacheGeometry, dtype: torch.dtype, *, late: bool, spills: bool) -> None:
+    path, naive = loop(geometry), NaiveCache(geometry)
+    limits = TierLimits(int(FROM_BANK * geometry.chunk_bytes)) if spills else TierLimits()
+    config = CacheConfig(limits=limits)
+    with open_cache(policy, geometry, path, LateOps() if late else None, config=config, dtype=dtype) as cache:
+        for step in range(len(path.views)):
+            out, record = generate(cache, path, step)
+            if record.shrunk:  # only drop-oldest shrinks in place: to the newest tokens
+                kept = {chunk: int(cache.engine.table.columns["tokens"][chunk]) for chunk in record.shrunk}
+            follow(naive, policy, dtype, record, out)
+            for chunk in record.shrunk:
+                held = naive.chunks[chunk][0][0].shape[2]
+                naive.keep(chunk, [list(range(held - kept[chunk], held))] * geometry.layers)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("late", [False, True], ids=["cpu", "late copies"])
+def test_every_policy_attends_what_it_decided(name: str, late: bool) -> None:
+    """With late copies a wait that is missing shows as NaN."""
+    check(EVERY[name], SMALL, torch.float32, late=late, spills=late)
+
+
+geometries = st.builds(
+    lambda layers, kv_heads, group, pairs, rows, columns, frames, branches: CacheGeometry(
+        layers, kv_heads * group, kv_heads, 2 * pairs, rows, columns, frames, rope_frames=1 << 16, branches=branches
+    ),
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.integers(1, 6),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 2),
+)
+
+
+@settings(max_examples=12)
+@given(geometry=geometries, dtype=st.sampled_from(sorted(TOLERANCE, key=str)), late=st.booleans(), data=st.data())
+def test_any_shape_and_dtype(geometry: CacheGeometry, dtype: torch.dtype, late: bool, data: st.DataObject) -> None:
+    import dataclasses
+
+    geometry = dataclasses.replace(geometry, itemsize=dtype.itemsize)
+    frames = geometry.frames_per_chunk
+    policy = data.draw(
+        st.sampled_from(
+            [
+                FullKV(),
+                SlidingWindow(2 * frames, frames),
+                WorldKV(frames, 3 * frames, 2 * frames, 1.0),
+                WorldKV(frames, 3 * frames, frames, 0.5, pooled=True),
+                WorldKV(0, 2 * frames, frames, 0.25, rebase=True),
+            ]
+        )
+    )
+    check(policy, geometry, dtype, late=late, spills=late)
+
+
+def test_full_kv_sliding_window_and_everything_retrieved() -> None:
+    """What is attended is the whole history, its last chunks, and the whole history again."""
+    path = loop(SMALL)
+    steps = range(len(path.views))
+    everything = WorldKV(3, 3 * len(steps), 6, 1.0)
+    whole, last, back = (open_cache(policy, SMALL, path) for policy in (FullKV(), SlidingWindow(6, 0), everything))
+    for step in steps:
+        (full, record), (_, few), (again, all_back) = (generate(cache, path, step) for cache in (whole, last, back))
+        assert record.plan.attended.tolist() == all_back.plan.attended.tolist() == list(range(step))
+        assert few.plan.attended.tolist() == list(range(max(0, step - 2), step))
+        torch.testing.assert_close(again, full, rtol=0, atol=1e-5 * float(full.abs().max()))
+    assert len(back.backend.bank.parcels) == len(steps) - 3
+
+
+# ---------------------------------------------------------------------- positions
+
+
+def test_rebased_keys_after_fifty_steps_in_bf16_are_those_rotated_from_scratch() -> None:
+    geometry = CacheGeometry(2, 1, 1, 16, 2, 2, itemsize=2, rope_frames=1 << 16)
+    path = loop(geometry, chunks=66)
+    stays = _Stays()
+    with open_cache(stays, geometry, path) as cache:
+        for step in range(60):
+            generate(cache, path, step)
+        cache.begin(path.views[60])
+        arena = cache.backend.arena
+        cache.attend(0, *inputs(geometry, cache.dtype, 60, 0, 0))
+        for chunk, place in {2: 57, 5: 58}.items():  # right before recent chunk 59
+            stored, attended = arena.read(chunk, KEYS), arena.read(chunk, ROTATED)
+            scratch = torch.empty_like(stored)
+            cache._rotary.shift_time(stored, (place - chunk) * 3, scratch)
+            assert torch.equal(attended, scratch)
+            by_hand = shifted(stored.double(), (place - chunk) * 3)
+            assert float((attended.double() - by_hand).abs().max()) <= 2**-8 * float(by_hand.abs().max())
+            generated = torch.stack([inputs(geometry, cache.dtype, chunk, 1, layer)[1] for layer in range(2)])
+            assert torch.equal(stored, generated[:, 0].transpose(1, 2)), "the stored key itself has drifted"
+
+
+@dataclass(frozen=True)
+class _Stays(CachePolicy):
+    """Chunks 2 and 5 are resident for ever, everything else but the newest goes."""
+
+    def evict(self, window: WindowView) -> Eviction:
+        return SinkRecent(0, 3).evict(window)
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        return Retrieval(tuple(chunk for chunk in (2, 5) if chunk in bank.ids.tolist()))
+
+    def compress(self, chunk: ChunkView) -> Keep:
+        return WholeChunk().keep(chunk)
+
+    @property
+    def positions(self) -> Literal["absolute", "rebased"]:
+        return "rebased"
+
+
+# ---------------------------------------------------------------------- asked late, asked ahead
+
+
+@dataclass(frozen=True)
+class _AskedLate(_Stays):
+    """Changes its mind between the passes, by the queries of the first."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.QUERY_SUMMARY})
+    asked_at: ClassVar[Literal["begin", "first_pass"]] = "first_pass"
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        first = int(abs(float(query.summary.sum())) * 1000) % len(bank.ids)
+        return Retrieval(tuple(dict.fromkeys([int(bank.ids[first]), int(bank.ids[0])])))
+
+    @property
+    def positions(self) -> Literal["absolute", "rebased"]:
+        return "absolute"
+
+
+@dataclass(frozen=True)
+class _AskedAhead(_AskedLate):
+    """Says at every step what the next one will want."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset()
+    asked_at: ClassVar[Literal["begin", "first_pass"]] = "begin"
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        ids = set(bank.ids.tolist())
+        now, soon = (
+            tuple(chunk for chunk in ((2 * turn) % 5, (2 * turn + 1) % 5) if chunk in ids)
+            for turn in (query.step // 2, (query.step + 1) // 2)
+        )
+        return Retrieval(now, soon)
+
+
+@pytest.mark.parametrize("policy", [_AskedLate(), _AskedAhead()], ids=["after the first pass", "prefetching"])
+@pytest.mark.parametrize("spills", [False, True], ids=["host", "disk"])
+def test_asked_late_and_asked_ahead(policy: CachePolicy, spills: bool) -> None:
+    check(policy, SMALL, torch.float32, late=True, spills=spills)
+
+
+def test_what_was_prefetched_lands_without_another_copy() -> None:
+    path, landed = loop(SMALL), 0
+    with open_cache(_AskedAhead(), SMALL, path) as cache:
+        for step in range(len(path.views)):
+            staged = set(cache.engine.state.staged)
+            cache.begin(path.views[step])
+            arrived = staged & set(cache.engine.state.replicas)
+            landed += len(arrived)
+            for number in range(2):
+                for layer in range(2):
+                    cache.attend(layer, *inputs(SMALL, cache.dtype, step, number, layer), clean=number == 1)
+            cache.commit()
+    assert landed > 5
+
+
+# ---------------------------------------------------------------------- what attention measures
+
+
+def test_attention_received_and_summaries() -> None:
+    path, naive = loop(SMALL, chunks=8), NaiveCache(SMALL)
+    signals = frozenset({Signal.ATTENTION_MASS, Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY})
+    with open_cache(WorldKV(3, 6, 3, 1.0), SMALL, path, measured=signals) as cache:
+        for step in range(8):
+            out, record = generate(cache, path, step)
+            measured = cache.measured
+            assert measured is not None
+            expected = np.zeros(len(record.plan.attended))
+            for layer in range(SMALL.layers):
+                q, k, _ = inputs(SMALL, cache.dtype, step, 1, layer)
+                held = [naive.chunks[chunk][layer][0] for chunk in record.plan.attended]
+                keys = torch.cat([*held, k.transpose(1, 2)], dim=2).double()
+                for head in range(SMALL.heads):
+                    weights = (q[0, :, head].double() @ keys[0, 0].T / 8**0.5).softmax(-1).mean(0)
+                    ends = np.cumsum([part.shape[2] for part in held])
+                    expected += [part.sum() for part in np.split(weights.numpy(), ends)[:-1]]
+                np.testing.assert_allclose(measured.key_mean[layer, 0], k[0, :, 0].mean(0), atol=1e-6)
+                np.testing.assert_array_equal(measured.key_min[layer, 0], k[0, :, 0].amin(0))
+                np.testing.assert_array_equal(measured.key_max[layer, 0], k[0, :, 0].amax(0))
+                first = inputs(SMALL, cache.dtype, step, 0, layer)[0]
+                np.testing.assert_allclose(measured.query_summary[layer, 0], first[0].mean(dim=(0, 1)), atol=1e-6)
+            np.testing.assert_allclose(measured.attention_mass, expected / SMALL.layers / SMALL.heads, atol=1e-6)
+            follow(naive, cache.policy, cache.dtype, record, out)
