@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.backends.asking import AskedAhead, AskedLate, Stays
 from tests.backends.late_ops import LateOps
 from tests.backends.naive_cache import NaiveCache, shifted
 from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, loop, open_cache
 from tests.policies.every import EVERY
-from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.backends.arena import KEYS, ROTATED
 from worldkv.config import CacheConfig
+from worldkv.errors import PositionError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts import SinkRecent, WholeChunk
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.tiers import TierLimits
-from worldkv.views import BankView, ChunkView, Query, WindowView
 
 SMALL = CacheGeometry(2, 2, 1, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
 FROM_BANK = 1.6  # chunks that fit on the host; the rest comes back from disk
@@ -108,7 +104,7 @@ def test_full_kv_sliding_window_and_everything_retrieved() -> None:
 def test_rebased_keys_after_fifty_steps_in_bf16_are_those_rotated_from_scratch() -> None:
     geometry = CacheGeometry(2, 1, 1, 16, 2, 2, itemsize=2, rope_frames=1 << 16)
     path = loop(geometry, chunks=66)
-    stays = _Stays()
+    stays = Stays()
     with open_cache(stays, geometry, path) as cache:
         for step in range(60):
             generate(cache, path, step)
@@ -126,60 +122,21 @@ def test_rebased_keys_after_fifty_steps_in_bf16_are_those_rotated_from_scratch()
             assert torch.equal(stored, generated[:, 0].transpose(1, 2)), "the stored key itself has drifted"
 
 
-@dataclass(frozen=True)
-class _Stays(CachePolicy):
-    """Chunks 2 and 5 are resident for ever, everything else but the newest goes."""
-
-    def evict(self, window: WindowView) -> Eviction:
-        return SinkRecent(0, 3).evict(window)
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        return Retrieval(tuple(chunk for chunk in (2, 5) if chunk in bank.ids.tolist()))
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        return WholeChunk().keep(chunk)
-
-    @property
-    def positions(self) -> Literal["absolute", "rebased"]:
-        return "rebased"
+def test_a_chunk_past_the_rotary_table_is_refused_before_anything_moves() -> None:
+    geometry = CacheGeometry(1, 1, 1, 8, 1, 2, itemsize=4, rope_frames=16)
+    path = loop(geometry, chunks=8)
+    with open_cache(FullKV(), geometry, path) as cache:
+        for step in range(5):
+            generate(cache, path, step)
+        with pytest.raises(PositionError, match="latent frames 15 to 17"):
+            cache.begin(path.views[5])
+        assert cache.plan is None and len(cache.engine.table) == 5
 
 
 # ---------------------------------------------------------------------- asked late, asked ahead
 
 
-@dataclass(frozen=True)
-class _AskedLate(_Stays):
-    """Changes its mind between the passes, by the queries of the first."""
-
-    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.QUERY_SUMMARY})
-    asked_at: ClassVar[Literal["begin", "first_pass"]] = "first_pass"
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        first = int(abs(float(query.summary.sum())) * 1000) % len(bank.ids)
-        return Retrieval(tuple(dict.fromkeys([int(bank.ids[first]), int(bank.ids[0])])))
-
-    @property
-    def positions(self) -> Literal["absolute", "rebased"]:
-        return "absolute"
-
-
-@dataclass(frozen=True)
-class _AskedAhead(_AskedLate):
-    """Says at every step what the next one will want."""
-
-    needs: ClassVar[frozenset[Signal]] = frozenset()
-    asked_at: ClassVar[Literal["begin", "first_pass"]] = "begin"
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        ids = set(bank.ids.tolist())
-        now, soon = (
-            tuple(chunk for chunk in ((2 * turn) % 5, (2 * turn + 1) % 5) if chunk in ids)
-            for turn in (query.step // 2, (query.step + 1) // 2)
-        )
-        return Retrieval(now, soon)
-
-
-@pytest.mark.parametrize("policy", [_AskedLate(), _AskedAhead()], ids=["after the first pass", "prefetching"])
+@pytest.mark.parametrize("policy", [AskedLate(), AskedAhead()], ids=["after the first pass", "prefetching"])
 @pytest.mark.parametrize("spills", [False, True], ids=["host", "disk"])
 def test_asked_late_and_asked_ahead(policy: CachePolicy, spills: bool) -> None:
     check(policy, SMALL, torch.float32, late=True, spills=spills)
@@ -187,7 +144,7 @@ def test_asked_late_and_asked_ahead(policy: CachePolicy, spills: bool) -> None:
 
 def test_what_was_prefetched_lands_without_another_copy() -> None:
     path, landed = loop(SMALL), 0
-    with open_cache(_AskedAhead(), SMALL, path) as cache:
+    with open_cache(AskedAhead(), SMALL, path) as cache:
         for step in range(len(path.views)):
             staged = set(cache.engine.state.staged)
             cache.begin(path.views[step])
@@ -201,6 +158,31 @@ def test_what_was_prefetched_lands_without_another_copy() -> None:
 
 
 # ---------------------------------------------------------------------- what attention measures
+
+
+def test_attention_a_token_receives_is_summed_while_it_stays() -> None:
+    """Against weights written out; a chunk that comes back starts from nothing."""
+    path = loop(SMALL, chunks=10)
+    expected: dict[int, torch.Tensor] = {}
+    policy = SlidingWindow(9, 3)
+    with open_cache(policy, SMALL, path, measured=frozenset({Signal.ATTENTION_MASS})) as cache:
+        keys: dict[int, list[torch.Tensor]] = {}
+        for step in range(10):
+            _, record = generate(cache, path, step)
+            keys[step] = [inputs(SMALL, cache.dtype, step, 1, layer)[1][0, :, 0].double() for layer in range(2)]
+            attended = [*record.plan.attended.tolist(), step]
+            for layer in range(2):
+                q = inputs(SMALL, cache.dtype, step, 1, layer)[0][0].double()
+                scores = torch.einsum("thd,nd->htn", q, torch.cat([keys[chunk][layer] for chunk in attended])) / 8**0.5
+                received = scores.softmax(-1).mean((0, 1)).reshape(len(attended), -1)
+                for chunk, share in zip(attended[:-1], received, strict=False):
+                    expected.setdefault(chunk, torch.zeros(2, 18, dtype=torch.float64))[layer] += share
+            for chunk in cache.backend.arena.chunks():
+                mass = cache.backend.arena.read_mass(chunk)
+                assert mass is not None
+                torch.testing.assert_close(
+                    mass[:, 0].double(), expected.get(chunk, torch.zeros(2, 18).double()), rtol=0, atol=1e-6
+                )
 
 
 def test_attention_received_and_summaries() -> None:

@@ -1,0 +1,48 @@
+"""Room on the device for parcels: nobody's is written while it is in use."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worldkv.backends.cpu_ops import CpuOps
+from worldkv.backends.staging import Staging
+
+OPS = CpuOps()
+CHUNK = 12
+
+
+@given(st.data())
+def test_waiting_parcels_keep_their_content_however_the_room_is_cut(data: st.DataObject) -> None:
+    """Sizes come and go until the free room is in pieces; whatever fits in all fits."""
+    staging, held, number = Staging(OPS, torch.float32, CHUNK, 2), dict[int, int](), 0
+    for _ in range(data.draw(st.integers(1, 30))):
+        room = 2 * CHUNK - sum(held.values())
+        if held and (room == 0 or data.draw(st.booleans())):
+            chunk = data.draw(st.sampled_from(sorted(held)))
+            staging.remove(chunk)
+            del held[chunk]
+        else:
+            number += 1
+            held[number] = data.draw(st.integers(1, min(room, CHUNK)))
+            staging.add(number, held[number]).fill_(number)
+        assert sorted(staging.chunks()) == sorted(held)
+        for chunk, elements in held.items():
+            assert staging.get(chunk).tolist() == [float(chunk)] * elements
+
+
+@given(st.lists(st.integers(1, CHUNK), min_size=1, max_size=30))
+def test_a_parcel_in_passing_is_released_before_its_room_is_lent_again(sizes: list[int]) -> None:
+    staging, used, released = Staging(OPS, torch.float32, CHUNK, 0), dict[int, torch.Tensor](), list[int]()
+
+    def release(number: int) -> None:
+        assert used.pop(number).tolist() == [float(number)] * sizes[number], "written while in use"
+        released.append(number)
+
+    for number, elements in enumerate(sizes):
+        room = staging.pass_through(elements, lambda number=number: release(number))  # type: ignore[misc]
+        used[number] = room.fill_(number)
+    staging.drain()
+    assert released == list(range(len(sizes))), "in the order of use"
+    assert not used
