@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worldkv.answers import Keep
-from worldkv.backend import ChunkTensors, Drop, Fetch, Forget, Land, Move, Shrink, Store
+from worldkv.backend import ChunkTensors, Drop, Forget, Move, Shrink, Store
 from worldkv.backends.attention import attend
 from worldkv.config import Scene
 from worldkv.engine import CacheEngine
@@ -58,9 +58,7 @@ class NaiveCache:
         retrieved = {chunk: _copied(self._lists.host_chunks[chunk]) for chunk in plan.retrieved}
         self.copied_in += sum(map(_num_bytes, retrieved.values()))
         window = self._lists.window_chunks
-        self._attended = [
-            retrieved[chunk] if chunk in retrieved else window[chunk] for chunk in plan.attended.tolist()
-        ]
+        self._attended = [retrieved[chunk] if chunk in retrieved else window[chunk] for chunk in plan.attended.tolist()]
         self._plan = plan
         return plan
 
@@ -92,18 +90,18 @@ class _Lists(SimBackend):
         self.host_chunks: dict[int, Layers] = {}
 
     def apply(self, moves: Sequence[Move]) -> None:
-        """What is stored is copied to the host; what leaves the window is let go of. Replicas are not kept at all."""
+        """What is stored is copied to the host, what leaves the window is let go of; replicas are sent anew anyway."""
         super().apply(moves)
         for move in moves:
             match move:
                 case Store(chunk, keep, _, _):
                     self.host_chunks[chunk] = _kept(self.window_chunks[chunk], keep)
+                case Shrink(chunk, _, _) if chunk not in self.host_chunks:
+                    raise PolicyError("the naive cache shrinks nothing in place; take a policy that banks or discards")
                 case Drop(chunk) | Shrink(chunk, _, _):
                     self.window_chunks.pop(chunk, None)
                 case Forget(chunk, _, _):
                     del self.host_chunks[chunk]
-                case Fetch() | Land():
-                    pass  # sent anew at every step
 
     def tensors(self, chunk: int) -> ChunkTensors:  # type: ignore[override]  # the simulator has none
         """Keys `(layers, kv_heads, tokens, head_dim)` of a window chunk, stacked for its compression."""
@@ -117,7 +115,7 @@ def _kept(layers: Layers, keep: object) -> Layers:
     if keep.tokens is None:
         return _copied(layers)
     rows = np.broadcast_to(keep.tokens, (len(layers), keep.count))
-    index = [torch.from_numpy(np.ascontiguousarray(row)) for row in rows]
+    index = [torch.tensor(row.copy()) for row in rows]
     return [(k[:, :, row], v[:, :, row]) for (k, v), row in zip(layers, index, strict=True)]
 
 

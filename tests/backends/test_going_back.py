@@ -113,6 +113,8 @@ def test_a_twin_and_its_parent_do_not_touch_each_other() -> None:
         snapshot, twin = cache.snapshot(), cache.fork()
         twin.reset()
         twin.restore(snapshot)  # of the parent, which still holds all of it and nobody else does
+        assert torch.equal(generate(twin, path(), 8)[0], undisturbed("worldkv", "disk")[8][0])
+        twin.restore(snapshot)
         for step in (15, 16, 17):  # the twin walks elsewhere
             generate(twin, path(), step)
         for step in range(8, STEPS):

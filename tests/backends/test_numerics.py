@@ -33,6 +33,7 @@ def check(policy: CachePolicy, geometry: CacheGeometry, dtype: torch.dtype, *, l
     with open_cache(policy, geometry, path, LateOps() if late else None, config=config, dtype=dtype) as cache:
         for step in range(len(path.views)):
             out, record = generate(cache, path, step)
+            assert not cache.backend.arena.lanes[0].layout.scattered()
             if record.shrunk:  # only drop-oldest shrinks in place: to the newest tokens
                 kept = {chunk: int(cache.engine.table.columns["tokens"][chunk]) for chunk in record.shrunk}
             follow(naive, policy, dtype, record, out)
