@@ -156,7 +156,7 @@ class Asking:
             return ChunkView(chunk, step, self._geometry, frame_tokens, recorded_tokens=count)
         mass = tensors.attention_mass if Signal.ATTENTION_MASS in self._needs else None
         hidden = tensors.hidden if Signal.HIDDEN_STATE in self._needs else None
-        keys, values, reduce = tensors.keys, tensors.values, tensors.reduce
+        keys, values, reduce = tensors.keys, tensors.read_values, tensors.reduce
         return ChunkView(chunk, step, self._geometry, frame_tokens, keys, values, mass, hidden, count, reduce)
 
     def _checked_ids(

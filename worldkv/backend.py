@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 from worldkv.answers import Keep, RaggedKeep
@@ -115,7 +115,7 @@ class ChunkTensors(NamedTuple):
     """What a backend with tensors can show of a chunk; see `ChunkView` for the shapes."""
 
     keys: Any
-    values: Any = None
+    read_values: Callable[[], Any] | None = None
     attention_mass: Any = None
     hidden: Any = None
     reduce: Any = None

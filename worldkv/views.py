@@ -191,7 +191,7 @@ class ChunkView:
         frame_tokens: its current tokens per latent frame `(frames,)`.
         keys: its current keys `(layers, kv_heads, tokens, head_dim)` in float32, in any array-API namespace, averaged
             over nothing (a batch's branches share the first's decisions); None in the simulator.
-        values: likewise, in the cache's own dtype; None in the simulator.
+        read_values: reads `values`; None in the simulator.
         attention_mass: attention each token received, summed over steps `(layers, kv_heads, tokens)`; None unless
             declared and measured.
         hidden: hidden states `(layers, tokens, channels)`; None unless declared and measured.
@@ -204,7 +204,7 @@ class ChunkView:
     geometry: CacheGeometry
     frame_tokens: tuple[float, ...]
     keys: Any = None
-    values: Any = None
+    read_values: Callable[[], Any] | None = None
     attention_mass: Any = None
     hidden: Any = None
     recorded_tokens: int | None = None
@@ -214,6 +214,11 @@ class ChunkView:
     def tokens(self) -> int:
         """Tokens it has now."""
         return round(sum(self.frame_tokens))
+
+    @property
+    def values(self) -> Any:
+        """Its current values, shaped as `keys`, in the cache's own dtype; None in the simulator."""
+        return None if self.read_values is None else self.read_values()
 
 
 class WindowView(ChunkRows):

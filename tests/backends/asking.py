@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.parts import SinkRecent, WholeChunk
 from worldkv.policy import CachePolicy
@@ -60,3 +62,20 @@ class AskedAhead(AskedLate):
             for turn in (query.step // 2, (query.step + 1) // 2)
         )
         return Retrieval(now, soon)
+
+
+@dataclass(frozen=True)
+class OddSizes(CachePolicy):
+    """Prefetches chunks of unequal sizes, gives the middle one up and asks for a larger one in its place."""
+
+    def evict(self, window: WindowView) -> Eviction:
+        return SinkRecent(0, 3).evict(window)
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        soon = {6: (0, 1, 2), 7: (1, 3)}.get(query.step % 9, ())
+        return Retrieval((1, 3) if query.step % 9 == 8 else (), soon if len(bank.ids) > 3 else None)
+
+    def compress(self, chunk: ChunkView) -> Keep:
+        tokens = np.arange(chunk.tokens * (3, 2, 3, 4)[chunk.id % 4] // 4)
+        per_frame = np.bincount(tokens // chunk.geometry.tokens_per_frame, minlength=chunk.geometry.frames_per_chunk)
+        return Keep(len(tokens), tuple(per_frame.astype(float).tolist()), tokens)

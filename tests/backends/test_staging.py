@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.backends.asking import OddSizes
 from worldkv.backends.cpu_ops import CpuOps
 from worldkv.backends.staging import Staging
+from worldkv.cli.both_executors import run_both
+from worldkv.config import CacheConfig
+from worldkv.geometry import PRESETS
+from worldkv.tiers import TierLimits
+from worldkv.trajectory import cut, load_trajectory
 
 OPS = CpuOps()
 CHUNK = 12
@@ -46,3 +53,16 @@ def test_a_parcel_in_passing_is_released_before_its_room_is_lent_again(sizes: li
     staging.drain()
     assert released == list(range(len(sizes))), "in the order of use"
     assert not used
+
+
+@pytest.mark.parametrize("host_chunks", [None, 0], ids=["host", "disk"])
+def test_what_waits_lands_as_itself_though_it_was_moved_together(
+    host_chunks: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[int] = []
+    pack = Staging._pack
+    monkeypatch.setattr(Staging, "_pack", lambda staging: packed.append(1) or pack(staging))  # type: ignore[func-returns-value]
+    path = cut(load_trajectory("generate:loop:chunks=24,laps=3"), PRESETS["tiny"])
+    config = CacheConfig(limits=TierLimits(host_chunks))
+    assert run_both(path, OddSizes(), PRESETS["tiny"], config=config).difference is None
+    assert packed, "nothing was moved together"

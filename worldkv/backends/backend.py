@@ -130,8 +130,10 @@ class TorchBackend(CacheBackend):
         """See `CacheBackend.tensors`: of the first branch."""
         self.settle()
         channels = self.form.geometry.head_dim
-        keys, values = (self.arena.read(chunk, plane)[..., :channels] for plane in (KEYS, VALUES))
-        return ChunkTensors(keys.float(), values, self.arena.read_mass(chunk), None, self.reduce)
+        keys = self.arena.read(chunk, KEYS)[..., :channels].float()
+        return ChunkTensors(
+            keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], self.arena.read_mass(chunk), None, self.reduce
+        )
 
     def snapshot(self) -> TorchState:
         """See `CacheBackend.snapshot`; what the window overwrites from now on is saved first."""

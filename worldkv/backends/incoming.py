@@ -19,13 +19,11 @@ class Arrival:
     """A parcel on its way.
 
     Attributes:
-        target: where on the device it goes.
         host: the host memory it comes from; None while a thread reads it from disk.
         reading: that thread's work; None where it was on the host.
         event: when the copy is there; None while it is not under way.
     """
 
-    target: Tensor
     host: HostBuffer | None = None
     reading: Future[HostBuffer] | None = None
     event: Event | None = None
@@ -40,7 +38,7 @@ class Incoming:
     def __init__(self, ops: DeviceOps, arena: Arena, staging: Staging, bank: Bank) -> None:
         """Nothing under way."""
         self._ops, self._arena, self._staging, self._bank = ops, arena, staging, bank
-        self._fetched: dict[int, Arrival] = {}
+        self._fetched: dict[int, tuple[Arrival, Tensor]] = {}
         self._staged: dict[int, Arrival] = {}
 
     @property
@@ -60,24 +58,25 @@ class Incoming:
 
     def fetch(self, chunk: int, host: HostBuffer) -> None:
         """Copy a parcel from host memory; its places in the window are there already."""
-        arrival = Arrival(self._staging.pass_through(host.tensor.numel(), lambda: self._land(chunk)))
-        self._send(arrival, host)
-        self._fetched[chunk] = arrival
+        passing = self._staging.pass_through(host.tensor.numel(), lambda: self._land(chunk))
+        arrival = Arrival()
+        self._send(arrival, passing, host)
+        self._fetched[chunk] = arrival, passing
 
     def prefetch(self, chunk: int) -> None:
         """Copy a parcel from wherever it is to where prefetched ones wait."""
         parcel = self._bank.parcels[chunk]
-        arrival = Arrival(self._staging.add(chunk, parcel.elements))
-        self._staged[chunk] = arrival
+        waiting = self._staging.add(chunk, parcel.elements)
+        arrival = self._staged[chunk] = Arrival()
         if parcel.is_on_disk:
             arrival.reading = self._bank.content_later(chunk)
         else:
-            self._send(arrival, self._bank.content(chunk))
+            self._send(arrival, waiting, self._bank.content(chunk))
 
     def land(self, chunk: int) -> None:
         """A prefetched parcel goes to its places in the window."""
         self.advance(wait=True)
-        self._fetched[chunk] = self._staged.pop(chunk)
+        self._fetched[chunk] = self._staged.pop(chunk), self._staging.get(chunk)
         self._land(chunk)
         self._staging.remove(chunk)
 
@@ -97,12 +96,13 @@ class Incoming:
 
     def advance(self, *, wait: bool = False) -> None:
         """Send on what has been read from disk meanwhile, or, with `wait`, all of it."""
-        for arrival in self._staged.values():
+        for chunk, arrival in self._staged.items():
             reading = arrival.reading
             if reading is None or arrival.event is not None or not (wait or reading.done()):
                 continue
             if reading.exception() is None:  # a lost chunk is reported when somebody wants it
-                self._send(arrival, reading.result())
+                # Asked for only now: what waits may have been moved together while the file was read.
+                self._send(arrival, self._staging.get(chunk), reading.result())
 
     def abandon(self) -> None:
         """Nothing is under way any more, and nothing waits."""
@@ -114,14 +114,14 @@ class Incoming:
         self._ops.synchronize()
         self._staging.clear()
 
-    def _send(self, arrival: Arrival, host: HostBuffer) -> None:
-        self._ops.copy_async(arrival.target, host.tensor)
+    def _send(self, arrival: Arrival, target: Tensor, host: HostBuffer) -> None:
+        self._ops.copy_async(target, host.tensor)
         arrival.host, arrival.event = host, self._ops.record()
         host.busy[:] = [arrival.event]
 
     def _land(self, chunk: int) -> None:
-        arrival = self._fetched.pop(chunk, None)
-        if arrival is not None:
+        if chunk in self._fetched:
+            arrival, parcel = self._fetched.pop(chunk)
             if arrival.event is not None:
                 self._ops.wait(arrival.event)
-            self._arena.scatter(chunk, arrival.target)
+            self._arena.scatter(chunk, parcel)

@@ -75,8 +75,16 @@ _ALONE = 1 << 20
 
 def read(source: Tensor, layout: RunLayout, chunk: int) -> Tensor:
     """A chunk's tokens of `source` in their order, a view where they lie in one piece."""
-    pieces = [source[..., piece.start : piece.end, :] for piece in layout.extents[chunk]]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+    pieces = layout.extents[chunk]
+    if len(pieces) == 1:
+        whole: Tensor = source[..., pieces[0].start : pieces[0].end, :]
+        return whole
+    out = source.new_empty((*source.shape[:-2], layout.tokens(chunk), source.shape[-1]))
+    offset = 0
+    for start, tokens in pieces:
+        copy(out[..., offset : offset + tokens, :], source[..., start : start + tokens, :])
+        offset += tokens
+    return out
 
 
 def select(source: Tensor, places: NDArray[np.int64], chosen: Chosen, out: Tensor) -> None:

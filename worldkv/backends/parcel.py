@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -26,8 +27,12 @@ class HostBuffer:
         self.tensor, self.busy = tensor, busy
 
 
+MOST_UNUSED = 8
+"""Buffers that a pool holds ready; the host budget does not count them."""
+
+
 class HostPool:
-    """Host memory for parcels, reused by size, so that a steady rollout allocates nothing (pinning is slow).
+    """Host memory for parcels, used again by size, so that a steady rollout allocates nothing (pinning is slow).
 
     Source: this project.
 
@@ -38,7 +43,8 @@ class HostPool:
     def __init__(self, ops: DeviceOps, dtype: torch.dtype) -> None:
         """A pool of buffers of `dtype`."""
         self._ops, self.dtype = ops, dtype
-        self._free: dict[int, list[tuple[Tensor, list[Event]]]] = {}
+        self._unused: list[tuple[Tensor, list[Event]]] = []
+        self._lock = threading.RLock()  # a buffer may come back while garbage is collected, in any thread
 
     def take(self, elements: int, *, host_writes: bool = False) -> HostBuffer:
         """A buffer of `elements` numbers, its content anything.
@@ -47,18 +53,26 @@ class HostPool:
             elements: its numbers.
             host_writes: whether the host itself fills it, outside the queue of copies.
         """
-        free = self._free.setdefault(elements, [])
-        if free:
-            tensor, busy = free.pop()
-        else:
-            tensor, busy = self._ops.empty((elements,), self.dtype, on_host=True), []
+        found: tuple[Tensor, list[Event]] | None = None
+        with self._lock:
+            for place, (tensor, _) in enumerate(self._unused):
+                if tensor.numel() == elements:
+                    found = self._unused.pop(place)
+                    break
+        tensor, busy = found or (self._ops.empty((elements,), self.dtype, on_host=True), [])
         if host_writes:
             for event in busy:
                 self._ops.synchronize(event)
             busy.clear()
         buffer = HostBuffer(tensor, busy)
-        weakref.finalize(buffer, free.append, (tensor, busy)).atexit = False
+        weakref.finalize(buffer, self._give, tensor, busy).atexit = False
         return buffer
+
+    def _give(self, tensor: Tensor, busy: list[Event]) -> None:
+        """Hold a buffer ready; the one unused longest goes for it."""
+        with self._lock:
+            self._unused.append((tensor, busy))
+            del self._unused[:-MOST_UNUSED]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from worldkv.errors import SpecError
 
 DEFAULT_GEOMETRY = "lingbot-world-fast-480p"
 DEFAULT_MACHINE = "worldkv-project-page"
+MOST_SEED = 2**63 - 1
 
 _PATH = "The path"
 _CACHE = "The cache"
@@ -62,6 +63,7 @@ SeedOption = Annotated[
         "--seed",
         metavar="N",
         min=0,
+        max=MOST_SEED,
         help="Seed of the landmarks and of pose noise; policies that draw take their own, as in random:seed=3.",
     ),
 ]

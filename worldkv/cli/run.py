@@ -8,6 +8,7 @@ import typer
 
 from worldkv.cli.options import (
     DEFAULT_MACHINE,
+    MOST_SEED,
     ChunksOption,
     DeviceOption,
     FormatOption,
@@ -71,7 +72,10 @@ def run(
         bool, typer.Option("--no-recall", help="Skip the landmarks: faster, but no recall, precision or oracle.")
     ] = False,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Seed of the model, its noise and the landmarks.")
+        int,
+        typer.Option(
+            "--seed", metavar="N", min=0, max=MOST_SEED, help="Seed of the model, its noise and the landmarks."
+        ),
     ] = 0,
     device_budget: Annotated[
         str | None,

@@ -90,7 +90,7 @@ def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, n
         some = keys[first : first + together, ...]
         centre = xp.mean(some[:, :, :anchor_tokens, :], axis=2)
         dot = xp.sum(xp.vecdot(some, centre[:, :, None, :]), axis=1)
-        norm = xp.sum(xp.linalg.vector_norm(some, axis=3) ** 2, axis=1)
+        norm = xp.sum(xp.vecdot(some, some), axis=1)
         centre_norm = xp.sum(centre * centre, axis=(1, 2))[:, None] + xp.zeros_like(dot)
         parts.append(xp.stack([dot, norm, centre_norm]))
     sums = parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
