@@ -106,7 +106,7 @@ class _Lists(SimBackend):
     def tensors(self, chunk: int) -> ChunkTensors:  # type: ignore[override]  # the simulator has none
         """Keys `(layers, kv_heads, tokens, head_dim)` of a window chunk, stacked for its compression."""
         keys, values = (torch.stack([pair[part][0] for pair in self.window_chunks[chunk]]) for part in (0, 1))
-        return ChunkTensors(keys.float(), values)
+        return ChunkTensors(keys.float(), lambda: values)
 
 
 def _kept(layers: Layers, keep: object) -> Layers:

@@ -77,6 +77,11 @@ class Keep:
             raise PolicyError(f"a keep's stored_bytes must be positive, got {self.stored_bytes}")
         if self.tokens is None:
             return
+        if not isinstance(self.tokens, np.ndarray) or self.tokens.dtype.kind != "i":
+            raise PolicyError(
+                f"a keep's tokens must be a numpy array of whole numbers (np.int64), got {type(self.tokens).__name__}"
+                + (f" of {self.tokens.dtype}" if isinstance(self.tokens, np.ndarray) else "")
+            )
         shapes = {1: (), 2: (geometry.layers,), 3: (geometry.layers, geometry.kv_heads)}
         if self.tokens.ndim not in shapes or self.tokens.shape != (*shapes[self.tokens.ndim], self.count):
             raise PolicyError(

@@ -1,10 +1,12 @@
-"""Ten torch backends, each wrong in one way that a careless change could bring."""
+"""Eleven torch backends, each wrong in one way that a careless change could bring."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from worldkv.answers import Keep, RaggedKeep
@@ -49,7 +51,6 @@ class CopiesTwice(TorchBackend):
             if isinstance(move, Fetch):
                 self.settle()
                 self._incoming.fetch(move.chunk, contents[move.chunk])
-                self._count_in(move.chunk)
 
 
 class _ShiftedArena(Arena):
@@ -97,7 +98,7 @@ class ForgetsToSpill(TorchBackend):
 
     def _move_bank(self, move: Move) -> None:
         if isinstance(move, Spill):
-            self._count(self.bank.parcels[move.chunk].elements, host_to_disk=True)
+            self._copies.wrote(self.bank.parcels[move.chunk].elements)
         else:
             super()._move_bank(move)
 
@@ -108,7 +109,10 @@ class WritesThrough(TorchBackend):
     def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
         super()._store(chunk, keep, target)
         if target is Tier.HOST:
-            self._count(self.bank.parcels[chunk].elements, host_to_disk=True)
+            parcel = self.bank.parcels[chunk]
+            self.bank.spill(chunk)
+            self.bank.finish_writing()
+            self.bank.parcels[chunk] = parcel  # and nobody will ever read the file
 
 
 class _LastLayerLostArena(Arena):
@@ -145,6 +149,15 @@ class ReturnsEverything(TorchBackend):
         super()._store(chunk, whole, target)
 
 
+class StoresTheFirst(TorchBackend):
+    """As many tokens as the policy keeps, but not those."""
+
+    def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
+        if isinstance(keep, Keep) and keep.tokens is not None:
+            keep = dataclasses.replace(keep, tokens=np.broadcast_to(np.arange(keep.count), keep.tokens.shape))
+        super()._store(chunk, keep, target)
+
+
 GALLERY: dict[type[TorchBackend], str] = {
     SkipsACopy: "faults",
     CopiesTwice: "bytes_host_to_device",
@@ -155,6 +168,7 @@ GALLERY: dict[type[TorchBackend], str] = {
     WritesThrough: "bytes_host_to_disk",
     LosesALayer: "faults",
     SwapsBranches: "faults",
-    ReturnsEverything: "kept_tokens",
+    ReturnsEverything: "faults",
+    StoresTheFirst: "faults",
 }
 """Every broken backend, and what `worldkv parity` says of it first."""

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.backends.late_ops import LateOps
-from tests.backends.rollouts import Path, generate, loop, open_cache
+from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
 from worldkv.backends import disk
 from worldkv.backends.bank import MOST_WRITING
 from worldkv.backends.cache import WorldCache
@@ -202,6 +202,71 @@ def test_a_copy_that_fails_is_tried_once_more_then_named(times: int, is_noticed:
             cache.backend.drain()
     else:
         assert all(torch.equal(generate(cache, path, step)[0], out) for step, out in enumerate(undisturbed))
+
+
+def test_a_store_that_fails_is_named_and_its_chunk_never_attended() -> None:
+    """The second copy stores chunk 3 or so; nobody may find NaN in the bank for it."""
+    path = loop(SMALL)
+    ops = LateOps(failing={2: 2})
+    cache = open_cache(WHOLE, SMALL, path, ops, config=CacheConfig(rewind_chunks=2, when_lost="go-on"))
+    step, named = 0, 0
+    while step < len(path.views):
+        try:
+            out, record = generate(cache, path, step)
+        except TransferError as error:
+            assert "could not be stored: a copy of" in str(error)
+            named += 1
+            cache.rewind(0)  # the open step alone; the chunk that was not stored stays in the books
+            continue
+        assert torch.isfinite(out).all()
+        step += 1
+    assert named == 1
+
+
+def test_what_a_full_disk_refused_is_still_there_after_a_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    path, is_full = loop(SMALL), True
+    write = disk.DiskStore.write
+
+    def limited(store: disk.DiskStore, chunk: int, content: torch.Tensor) -> disk.DiskChunk:
+        if is_full:
+            raise OutputError(f"chunk {chunk} cannot be written (no space); make room")
+        return write(store, chunk, content)
+
+    monkeypatch.setattr(disk.DiskStore, "write", limited)
+    with open_cache(RandomRetrieval(3, 3, 3), SMALL, path, config=spilling()) as cache:
+        snapshots = []
+        with pytest.raises(OutputError):
+            for step in range(len(path.views)):
+                snapshots.append((step, cache.snapshot()))
+                generate(cache, path, step)
+        is_full = False
+        first, snapshot = snapshots[-1]
+        cache.restore(snapshot)
+        for step in range(first, len(path.views)):
+            assert torch.isfinite(generate(cache, path, step)[0]).all()
+
+
+def test_a_refused_rewind_leaves_the_step_open() -> None:
+    path = loop(SMALL)
+    with open_cache(WHOLE, SMALL, path) as cache:
+        generate(cache, path, 0)
+        cache.begin(path.views[1])
+        with pytest.raises(PolicyError, match="rewind_chunks"):
+            cache.rewind(0)
+        for number in range(2):
+            for layer in range(SMALL.layers):
+                cache.attend(layer, *inputs(SMALL, cache.dtype, 1, number, layer), clean=number == 1)
+        assert cache.commit().plan.step == 1
+
+
+def test_a_closed_cache_says_so() -> None:
+    path = loop(SMALL)
+    cache = open_cache(WHOLE, SMALL, path)
+    generate(cache, path, 0)
+    cache.close()
+    cache.close()
+    with pytest.raises(PolicyError, match="closed"):
+        cache.begin(path.views[1])
 
 
 def test_what_fails_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,8 @@ def test_an_undeclared_signal_cannot_be_read() -> None:
         (Eviction(shrink={0: Keep(16.5, (16.5, 0, 0))}), "must be a whole number, got 16.5"),  # type: ignore[arg-type]
         (Eviction(shrink={0: Keep(3, (1.0, 1.0, 1.0), np.array([2, 1, 0]))}), "ascend"),
         (Eviction(shrink={0: Keep(2, (1.0, 1.0, 1.0))}), "sum to 2"),
+        (Eviction(shrink={0: Keep(3, (1.0, 1.0, 1.0), [0, 1, 2])}), "a numpy array of whole numbers"),  # type: ignore[arg-type]
+        (Eviction(shrink={0: Keep(3, (1.0, 1.0, 1.0), np.arange(3.0))}), "got ndarray of float64"),  # type: ignore[arg-type]
         (Eviction(shrink={0: RaggedKeep(np.full((2, 2), 3), (1.0, 1.0, 1.0))}), "without declaring"),
     ],
 )

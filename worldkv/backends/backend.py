@@ -26,6 +26,7 @@ from worldkv.backend import (
 )
 from worldkv.backends.arena import KEYS, VALUES, Arena, ArenaForm
 from worldkv.backends.bank import Bank
+from worldkv.backends.copies import Copies
 from worldkv.backends.device_ops import DeviceOps, Event
 from worldkv.backends.incoming import Incoming
 from worldkv.backends.measuring import MEASURED
@@ -33,7 +34,7 @@ from worldkv.backends.pages import ArenaState
 from worldkv.backends.parcel import HostBuffer, Parcel
 from worldkv.backends.staging import Staging
 from worldkv.chunks import Tier
-from worldkv.errors import PolicyError
+from worldkv.errors import PolicyError, TransferError
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 
 
@@ -86,11 +87,12 @@ class TorchBackend(CacheBackend):
         self.arena = Arena(ops, form, capacity_tokens)
         whole = geometry.chunk_bytes // geometry.itemsize // geometry.head_dim * form.channels
         self.staging = Staging(ops, form.dtype, whole, staging_chunks)
-        self.bank = Bank(ops, form.dtype, folder)
+        self._copies = Copies(ops, form)
+        self.bank = Bank(ops, self._copies, form.dtype, folder)
         self._settings = (staging_chunks, whole)
-        self._incoming = Incoming(ops, self.arena, self.staging, self.bank)
+        self._incoming = Incoming(ops, self._copies, self.arena, self.staging, self.bank)
+        self._broken: str | None = None
         self._gathered: dict[int, Tensor] = {}  # stored parcels that are still in the transit ring
-        self._traffic = Traffic()
 
     # ------------------------------------------------------------------ the engine's side
 
@@ -119,12 +121,13 @@ class TorchBackend(CacheBackend):
         """See `CacheBackend.commit`."""
         with self._stopwatch.span("transfer"):
             self.settle()
+            self.bank.finish_storing()  # of the last commit; they had the whole step
             self.advance(wait=True)
             self.arena.append(chunk, num_bytes // self.form.geometry.token_bytes)
 
     def traffic(self) -> Traffic:
         """See `CacheBackend.traffic`: the sum of the copies issued, debug channels left out."""
-        return self._traffic
+        return self._copies.traffic
 
     def tensors(self, chunk: int) -> ChunkTensors:
         """See `CacheBackend.tensors`: of the first branch."""
@@ -138,7 +141,8 @@ class TorchBackend(CacheBackend):
     def snapshot(self) -> TorchState:
         """See `CacheBackend.snapshot`; what the window overwrites from now on is saved first."""
         self.settle()
-        return TorchState(self.arena.snapshot(), dict(self.bank.parcels), self._incoming.staged, self._traffic)
+        self.bank.finish_storing()
+        return TorchState(self.arena.snapshot(), dict(self.bank.parcels), self._incoming.staged, self.traffic())
 
     def restore(self, state: TorchState) -> None:
         """See `CacheBackend.restore`."""
@@ -147,7 +151,8 @@ class TorchBackend(CacheBackend):
         self.bank.parcels = dict(state.parcels)
         for chunk in state.staged:
             self._incoming.prefetch(chunk)
-        self._traffic = state.traffic
+        self._incoming.advance(wait=True)  # bringing back what waited is no traffic of the rollout
+        self._copies.traffic = state.traffic
 
     def fork(self) -> Self:
         """See `CacheBackend.fork`: a window of its own, the bank's parcels shared."""
@@ -155,11 +160,14 @@ class TorchBackend(CacheBackend):
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         chunks, whole = self._settings
-        twin.arena, twin.bank = self.arena.fork(), self.bank.twin()
+        twin._copies = Copies(self.ops, self.form)
+        twin.arena, twin.bank = self.arena.fork(), self.bank.twin(twin._copies)
         twin.staging = Staging(self.ops, self.form.dtype, whole, chunks)
-        twin._incoming, twin._gathered = Incoming(self.ops, twin.arena, twin.staging, twin.bank), {}
+        twin._incoming, twin._gathered = Incoming(self.ops, twin._copies, twin.arena, twin.staging, twin.bank), {}
         for chunk in self._incoming.staged:
             twin._incoming.prefetch(chunk)
+        twin._incoming.advance(wait=True)
+        twin._copies.traffic = self.traffic()
         return twin
 
     def reset(self) -> None:
@@ -167,13 +175,23 @@ class TorchBackend(CacheBackend):
         self._abandon()
         self.arena.clear()
         self.bank.parcels.clear()
-        self._traffic = Traffic()
+        self._copies.traffic = Traffic()
 
     # ------------------------------------------------------------------ the model's side
 
     def settle(self) -> None:
-        """Everything that was fetched is in the window."""
-        self._incoming.settle()
+        """Everything that was fetched is in the window.
+
+        Raises:
+            TransferError: a copy failed, twice; the window is unusable until `restore` or `reset`.
+        """
+        if self._broken is not None:
+            raise TransferError(self._broken)
+        try:
+            self._incoming.settle()
+        except TransferError as error:
+            self._broken = str(error)
+            raise
 
     def advance(self, *, wait: bool = False) -> None:
         """Send on what a thread has read from disk meanwhile, or, with `wait`, all of it."""
@@ -182,6 +200,7 @@ class TorchBackend(CacheBackend):
     def drain(self) -> None:
         """Wait for every copy and file, so that everything lies where it belongs."""
         self.settle()
+        self.bank.finish_storing()
         self.advance(wait=True)
         self.staging.drain()
         self.ops.synchronize()
@@ -229,7 +248,6 @@ class TorchBackend(CacheBackend):
         for move in moves:
             if isinstance(move, Fetch):
                 self._incoming.fetch(move.chunk, contents[move.chunk])
-                self._count_in(move.chunk)
             elif isinstance(move, Land):
                 self._incoming.land(move.chunk)
 
@@ -237,13 +255,11 @@ class TorchBackend(CacheBackend):
         match move:
             case Prefetch(chunk):
                 self._incoming.prefetch(chunk)
-                self._count_in(chunk)
             case Unstage(chunk):
                 self._incoming.unstage(chunk)
             case Store(chunk, keep, target):
                 self._store(chunk, keep, target)
             case Spill(chunk):
-                self._count(self.bank.parcels[chunk].elements, host_to_disk=True)
                 self.bank.spill(chunk)
             case Forget(chunk):
                 self.bank.forget(chunk)
@@ -257,21 +273,21 @@ class TorchBackend(CacheBackend):
 
         def release() -> None:
             self._gathered.pop(chunk, None)
-            self.ops.wait(issued[0])
+            for event in issued:
+                self.ops.wait(event)
 
         passing = self.staging.pass_through(elements, release)
         self.arena.gather(chunk, keep, passing)
-        self.ops.copy_async(buffer.tensor, passing)
-        issued.append(self.ops.record())
+        issued.append(self._copies.to_host(buffer.tensor, passing))
         buffer.busy[:] = issued
         self._gathered[chunk] = passing
         self.bank.put(chunk, counts, buffer, issued[0])
-        self._count(elements, device_to_host=True, host_to_disk=target is Tier.DISK)
         if target is Tier.DISK:
             self.bank.spill(chunk)
 
     def _abandon(self) -> None:
         """Forget everything that is under way."""
+        self._broken = None
         self._incoming.abandon()
         self._gathered.clear()
 
@@ -287,23 +303,3 @@ class TorchBackend(CacheBackend):
                 f"chunk {chunk} asks for {keep.stored_bytes} stored bytes; the torch backend stores {self.form.dtype} "
                 "and quantises nothing yet, leave stored_bytes out"
             )
-
-    def _count_in(self, chunk: int) -> None:
-        """Note that a parcel was sent to the device."""
-        parcel = self.bank.parcels[chunk]
-        self._count(parcel.elements, disk_to_host=parcel.is_on_disk, host_to_device=True)
-
-    def _count(
-        self,
-        elements: int,
-        *,
-        device_to_host: bool = False,
-        host_to_device: bool = False,
-        host_to_disk: bool = False,
-        disk_to_host: bool = False,
-    ) -> None:
-        """Note a copy over each edge named, without its debug channels."""
-        geometry = self.form.geometry
-        size = elements // self.form.channels * geometry.head_dim * geometry.itemsize
-        edges = (device_to_host, host_to_device, host_to_disk, disk_to_host)
-        self._traffic = Traffic(*(was + size * edge for was, edge in zip(self._traffic, edges, strict=True)))

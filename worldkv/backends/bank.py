@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from worldkv.backends.copies import Copies
 from worldkv.backends.device_ops import DeviceOps, Event
 from worldkv.backends.disk import DiskChunk, DiskStore
 from worldkv.backends.parcel import HostBuffer, HostPool, Parcel
@@ -27,21 +28,24 @@ class Bank:
 
     Attributes:
         parcels: by chunk.
+        spoiled: chunks whose parcels never arrived.
     """
 
-    def __init__(self, ops: DeviceOps, dtype: torch.dtype, folder: Path | None) -> None:
+    def __init__(self, ops: DeviceOps, copies: Copies, dtype: torch.dtype, folder: Path | None) -> None:
         """An empty bank whose files go to `folder`; a temporary one where None."""
-        self._ops, self._folder = ops, folder
+        self._ops, self._copies, self._folder = ops, copies, folder
         self.pool = HostPool(ops, dtype)
         self.parcels: dict[int, Parcel] = {}
+        self.spoiled: set[int] = set()
+        self._storing: list[tuple[int, Event]] = []
         self._store: DiskStore | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._is_owner = True
         self._writing: collections.deque[tuple[int, Future[DiskChunk]]] = collections.deque()
 
-    def twin(self) -> Bank:
+    def twin(self, copies: Copies) -> Bank:
         """A bank of its own that shares all parcels; close the first one last."""
-        twin = Bank(self._ops, self.pool.dtype, self._folder)
+        twin = Bank(self._ops, copies, self.pool.dtype, self._folder)
         twin.pool, twin.parcels = self.pool, dict(self.parcels)
         twin._store, twin._thread, twin._is_owner = self._disk(), self._worker(), False
         return twin
@@ -51,6 +55,22 @@ class Bank:
     def put(self, chunk: int, counts: tuple[int, ...], buffer: HostBuffer, filled: Event) -> None:
         """A parcel is on the host from `filled` on."""
         self.parcels[chunk] = Parcel(chunk, counts, buffer.tensor.numel(), buffer, filled)
+        self.spoiled.discard(chunk)
+        self._storing.append((chunk, filled))
+
+    def finish_storing(self) -> None:
+        """Every parcel that was put is on the host.
+
+        Raises:
+            TransferError: a copy failed, twice; the chunks concerned are lost.
+        """
+        storing, self._storing = self._storing, []
+        for place, (chunk, filled) in enumerate(storing):
+            try:
+                self._ops.synchronize(filled)
+            except TransferError as error:
+                self.spoiled.update(later for later, _ in storing[place:])
+                raise TransferError(f"chunk {chunk} could not be stored: {error}") from error
 
     def spill(self, chunk: int) -> None:
         """A parcel moves to the disk; its host memory is free once it is there.
@@ -67,6 +87,7 @@ class Bank:
             )
         if parcel.filled is not None:
             self._ops.synchronize(parcel.filled)
+        self._copies.wrote(parcel.elements)
         writing = self._worker().submit(_write, self._disk(), chunk, buffer)
         self._writing.append((chunk, writing))
         self.parcels[chunk] = dataclasses.replace(parcel, writing=writing)
@@ -85,11 +106,24 @@ class Bank:
             TransferError: reading failed twice.
         """
         parcel = self.parcels[chunk]
-        if parcel.writing is None:
-            if parcel.host is None:
-                raise LostChunkError(chunk, "it is neither on the host nor on disk")
+        if chunk in self.spoiled:
+            raise LostChunkError(chunk, "the copy that was to store it failed")
+        if parcel.host is not None and (parcel.writing is None or _has_failed(parcel.writing)):
             return parcel.host
+        if parcel.writing is None:
+            raise LostChunkError(chunk, "it is neither on the host nor on disk")
+        self._copies.read(parcel.elements)
         return self._read(parcel.writing.result(), parcel.elements)
+
+    def look(self, chunk: int) -> Tensor:
+        """A parcel's numbers for whoever only looks; not counted as a copy."""
+        parcel = self.parcels[chunk]
+        if parcel.host is not None:
+            if parcel.filled is not None:
+                self._ops.synchronize(parcel.filled)
+            return parcel.host.tensor
+        assert parcel.writing is not None  # noqa: S101 - neither on the host nor on disk there is no parcel
+        return self._read(parcel.writing.result(), parcel.elements).tensor
 
     def content_later(self, chunk: int) -> Future[HostBuffer]:
         """The same from a thread, for a parcel on disk."""
@@ -99,6 +133,7 @@ class Bank:
             raise TransferError(
                 f"chunk {chunk} is to be read from disk but is on the host; a backend was handed wrong moves"
             )
+        self._copies.read(parcel.elements)
         return self._worker().submit(lambda: self._read(writing.result(), parcel.elements))
 
     def finish_writing(self, left: int = 0) -> None:
@@ -123,6 +158,7 @@ class Bank:
     def close(self) -> None:
         """Wait for the thread; files of chunks that nobody holds are removed."""
         self.parcels.clear()
+        self._storing.clear()
         self._writing.clear()
         if not self._is_owner:
             return
@@ -158,3 +194,7 @@ def as_bytes(tensor: Tensor) -> Tensor:
 
 def _write(store: DiskStore, chunk: int, buffer: HostBuffer) -> DiskChunk:
     return twice(lambda: store.write(chunk, as_bytes(buffer.tensor)), f"writing chunk {chunk} to disk")
+
+
+def _has_failed(writing: Future[DiskChunk]) -> bool:
+    return writing.done() and writing.exception() is not None

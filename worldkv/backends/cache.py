@@ -17,7 +17,7 @@ from worldkv.backends.device_ops import device_ops
 from worldkv.backends.measuring import SignalMeter
 from worldkv.backends.rebasing import rebase
 from worldkv.backends.rotary import Rotary
-from worldkv.backends.tags import TAG_CHANNELS, with_tags
+from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
 from worldkv.config import CacheConfig, Scene
 from worldkv.engine import CacheEngine, Snapshot
 from worldkv.errors import DeviceError, PolicyError, SpecError
@@ -90,6 +90,11 @@ class WorldCache:
             DeviceError: the device is not there.
             SpecError: dtype and geometry disagree, and as for `CacheEngine`.
         """
+        if is_tagged and max(geometry.layers, geometry.kv_heads) > MOST_TAGGED:
+            raise SpecError(
+                f"a tagged cache tells {MOST_TAGGED} layers and kv_heads apart, got {geometry.layers} and "
+                f"{geometry.kv_heads}; take a smaller geometry, the decisions are the same"
+            )
         needs = needs_of(policy) | measured
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.on_attend: OnAttend = _nobody
@@ -110,7 +115,8 @@ class WorldCache:
             Signal.ATTENTION_MASS in self._meter.signals,
         )
         config = config or CacheConfig()
-        if capacity_tokens is None and config.window_budget_bytes is not None and config.over_budget == "error":
+        is_fixed = config.window_budget_bytes is not None and config.over_budget == "error" and not policy.ragged
+        if capacity_tokens is None and config.window_budget_bytes is not None and is_fixed:
             capacity_tokens = config.window_budget_bytes // geometry.token_bytes
         self.backend = make_backend(
             form,
@@ -125,6 +131,7 @@ class WorldCache:
         self._rotary = rotary or Rotary(geometry, device)
         self._plan: StepPlan | None = None
         self.measured: Measured | None = None
+        self._is_closed = False
         self._abandon_step()
 
     # ------------------------------------------------------------------ the step
@@ -146,6 +153,8 @@ class WorldCache:
             PositionError: the chunk would stand past the model's rotary table.
             PolicyError, BudgetError, LostChunkError: see `CacheEngine.begin`.
         """
+        if self._is_closed:
+            raise PolicyError("the cache is closed; make a new one")
         self._rotary.check(self.start_frame, self.geometry.frames_per_chunk)
         with self.stopwatch.span("policy"):
             plan = self.engine.begin(viewpoint)
@@ -225,8 +234,8 @@ class WorldCache:
 
     def rewind(self, chunks: int) -> None:
         """See `CacheEngine.rewind`."""
-        self._abandon_step()
         self.engine.rewind(chunks)
+        self._abandon_step()
 
     def reset(self) -> None:
         """As new."""
@@ -246,7 +255,9 @@ class WorldCache:
         return twin
 
     def close(self) -> None:
-        """Give back host memory, files and threads."""
+        """Give back host memory, files and threads; the cache cannot be used any more."""
+        self._is_closed = True
+        self._abandon_step()
         self.backend.close()
 
     def __enter__(self) -> Self:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from worldkv.backends.arena import Arena
 from worldkv.backends.bank import Bank
+from worldkv.backends.copies import Copies
 from worldkv.backends.device_ops import DeviceOps, Event
 from worldkv.backends.parcel import HostBuffer
 from worldkv.backends.staging import Staging
@@ -35,9 +36,9 @@ class Incoming:
     Source: this project.
     """
 
-    def __init__(self, ops: DeviceOps, arena: Arena, staging: Staging, bank: Bank) -> None:
+    def __init__(self, ops: DeviceOps, copies: Copies, arena: Arena, staging: Staging, bank: Bank) -> None:
         """Nothing under way."""
-        self._ops, self._arena, self._staging, self._bank = ops, arena, staging, bank
+        self._ops, self._copies, self._arena, self._staging, self._bank = ops, copies, arena, staging, bank
         self._fetched: dict[int, tuple[Arrival, Tensor]] = {}
         self._staged: dict[int, Arrival] = {}
 
@@ -115,8 +116,7 @@ class Incoming:
         self._staging.clear()
 
     def _send(self, arrival: Arrival, target: Tensor, host: HostBuffer) -> None:
-        self._ops.copy_async(target, host.tensor)
-        arrival.host, arrival.event = host, self._ops.record()
+        arrival.host, arrival.event = host, self._copies.to_device(target, host.tensor)
         host.busy[:] = [arrival.event]
 
     def _land(self, chunk: int) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor
 TAG_CHANNELS = 8
 """Channels behind the head's own: chunk and token in two digits each, layer, head, branch, plane."""
 _DIGIT = 256  # bf16 holds whole numbers up to 256
+MOST_TAGGED = _DIGIT
+"""Layers, or key heads, that one digit tells apart."""
 
 
 class Tag(NamedTuple):

@@ -64,6 +64,8 @@ class Witness:
         kept = tuple(
             -(-sum(counts) // len(counts)) for counts in (backend.bank.parcels[chunk].counts for chunk in evicted)
         )
+        for chunk in evicted:
+            self._check_parcel(chunk)
         traffic = backend.traffic()
         lanes = np.array(self._tokens)
         seen = Seen(
@@ -83,6 +85,25 @@ class Witness:
         return seen
 
     # ------------------------------------------------------------------ inside
+
+    def _check_parcel(self, chunk: int) -> None:
+        """Compare the tokens stored of a chunk that was whole with those that the policy named."""
+        cache = self._cache
+        arena, bank = cache.backend.arena, cache.backend.bank
+        held, keep = cache.engine.state.leaving[chunk]
+        if keep is None or held != cache.geometry.chunk_bytes:
+            return
+        for lane, part in zip(
+            arena.lanes, arena.parcel_views(bank.look(chunk), bank.parcels[chunk].counts), strict=True
+        ):
+            tags = read_tags(part)
+            chosen = lane.chosen(keep)
+            wanted = np.arange(cache.geometry.chunk_tokens) if chosen is None else chosen
+            if wanted.ndim > 1:  # layers, planes, branches, heads, tokens
+                wanted = wanted.reshape(len(wanted), 1, 1, -1, wanted.shape[-1])
+            if tags.shape[-2] != wanted.shape[-1] or (tags[..., 1] != wanted).any() or (tags[..., 0] != chunk).any():
+                self._faults.append(f"the parcel of chunk {chunk} does not hold the tokens that the policy kept")
+                return
 
     def _start_step(self) -> None:
         self._attended: set[int] = set()

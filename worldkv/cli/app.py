@@ -109,6 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except WorldKVError as error:
         return _refuse(str(error))
+    except (RuntimeError, MemoryError) as error:
+        if not _is_memory(error):
+            raise
+        return _refuse("there is not enough memory for this; take a smaller geometry, fewer chunks or smaller budgets")
     except OSError as error:
         return _refuse(f"{error.filename or 'a file'} cannot be used ({error.strerror or error}); check path and disk")
     return code
@@ -128,6 +132,12 @@ def _run(arguments: list[str]) -> int:
         asked = "worldkv" if where is None else where.command_path
         return _refuse(f"{error.format_message().rstrip('.')}; see {asked} --help")  # type: ignore[attr-defined]
     return FINE
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether memory ran out, by whoever noticed."""
+    is_torch = type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error)
+    return isinstance(error, MemoryError) or is_torch or "can't allocate memory" in str(error)
 
 
 def _refuse(sentence: str) -> int:

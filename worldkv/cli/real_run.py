@@ -188,7 +188,8 @@ class _Run:
 
     def _capacity(self) -> int | None:
         """Tokens to allocate at once; None to grow, where the peak is not known beforehand."""
-        if self.foreseen is None or self.entrant.policy.asked_at != "begin":
+        policy = self.entrant.policy
+        if self.foreseen is None or policy.asked_at != "begin" or policy.ragged:
             return None
         return int(self.foreseen.rollout.attended_tokens.max())
 
@@ -212,12 +213,14 @@ def torch_dtype(name: str) -> Any:
 
 
 def device_stopwatch(device: str) -> Stopwatch:
-    """A stopwatch that waits for a device's queue before it reads the time."""
+    """A stopwatch that waits for what a device computes before it reads the time."""
     import torch
 
     from worldkv.stopwatch import Stopwatch
 
-    return Stopwatch((lambda: torch.cuda.synchronize(device)) if device.startswith("cuda") else None)
+    if not device.startswith("cuda"):
+        return Stopwatch()
+    return Stopwatch(lambda: torch.cuda.current_stream(device).synchronize())  # copies on their own stream go on
 
 
 def warm_model(geometry: CacheGeometry, cache: WorldCache, seed: int) -> CausalVideoDiT:

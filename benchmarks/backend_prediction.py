@@ -1,0 +1,65 @@
+"""What a calibrated machine file says of a path it has not seen, over what that path then takes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import numpy as np
+
+from benchmarks.backend_inputs import read_path
+from benchmarks.backend_verdict import Verdict
+from worldkv.backends.cache import WorldCache
+from worldkv.backends.calibrate import warm_up
+from worldkv.backends.models.dit import CausalVideoDiT
+from worldkv.backends.rollout import generate
+from worldkv.cli.calibrate import measure
+from worldkv.cli.run_request import NumberType
+from worldkv.cli.slow_progress import SlowProgress
+from worldkv.sim.clock import Clock
+from worldkv.spec import parse_geometry, parse_policy
+from worldkv.stopwatch import Stopwatch
+from worldkv.trajectory.viewpoints import scene_of, viewpoints
+
+GEOMETRY = "tiny:head_dim=64,frame_rows=8,frame_columns=8"
+PATH = "script:RRR360_540"
+POLICIES = ("worldkv", "full-kv", "sliding-window", "random")
+DENOISE_PASSES = 4
+CALIBRATION_CHUNKS = 48
+WARM_STEPS = 3
+
+
+def run() -> list[Verdict]:
+    """Calibrate, then print the median of predicted over measured of each policy on another path."""
+    with SlowProgress() as progress:
+        fit, _ = measure(GEOMETRY, "cpu", NumberType.AUTO, DENOISE_PASSES, CALIBRATION_CHUNKS, None, progress)
+    geometry = parse_geometry(GEOMETRY)
+    path = read_path(PATH, geometry)
+    model = CausalVideoDiT(geometry)
+    clock = Clock(fit.machine, geometry)
+    ratios: dict[str, list[float]] = {policy: [] for policy in POLICIES}
+    with ExitStack() as stack:
+        rollouts = {}
+        for spec in POLICIES:
+            policy = parse_policy(spec, geometry)
+            cache = stack.enter_context(WorldCache(policy, geometry, scene=scene_of(path), stopwatch=Stopwatch()))
+            warm_up(model, cache.dtype)
+            rollouts[spec] = generate(model, cache, viewpoints(path), denoise_passes=DENOISE_PASSES)
+        for step in range(path.num_chunks):
+            for spec, rollout in rollouts.items():
+                taken = next(rollout)
+                plan, traffic = taken.plan, taken.record.traffic
+                told = clock.step(plan.attended_tokens, plan.fetched_bytes, plan.fetched_disk_bytes, traffic)
+                if step >= WARM_STEPS:
+                    ratios[spec].append(told.seconds / taken.seconds)
+    print(
+        f"\nprediction: calibrated at {GEOMETRY}, {DENOISE_PASSES} denoise passes; {path.num_chunks} chunks of {PATH}"
+    )
+    for spec, found in ratios.items():
+        low, middle, high = np.percentile(found, (25, 50, 75))
+        print(f"  {spec:14}  predicted over measured: median {middle:.3f}, quartiles {low:.3f} to {high:.3f}")
+    median = float(np.median([ratio for found in ratios.values() for ratio in found]))
+    worst = max((float(np.median(found)) for found in ratios.values()), key=lambda ratio: abs(np.log(ratio)))
+    return [
+        Verdict("prediction: median of predicted over measured", median, 1 / 1.3, 1.3),
+        Verdict("prediction: the worst policy's median", worst, 1 / 1.3, 1.3),
+    ]
