@@ -61,7 +61,8 @@ def run() -> list[Verdict]:
         speed[name] = quarter * geometry.video_frames_per_chunk / float(spent[-quarter:].sum())
         print(
             f"  {name:14}  window {tokens[name]:6,} tokens, last quarter {speed[name]:7.1f} frames/s, "
-            f"step {np.median(spent[-quarter:]) * 1e3:7.2f} ms, slope {trend.slope:+.4f} ms a step (R2 {trend.r_squared:.3f})"
+            f"step {np.median(spent[-quarter:]) * 1e3:7.2f} ms, "
+            f"slope {trend.slope:+.4f} ms a step (R2 {trend.r_squared:.3f})"
         )
     return [
         Verdict("headline: worldkv's last-quarter throughput over full-kv's", speed["worldkv"] / speed["full-kv"], 2.0),

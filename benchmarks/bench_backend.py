@@ -1,9 +1,9 @@
 """The torch backend against what was promised of it.
 
 Run: python -m benchmarks.bench_backend [limit] [saved] [headline] [memory] [prediction] [--device cuda]
-[--data FOLDER]. Everything by default, in about four minutes on four cores. The device is for `limit` alone; the folder of recorded
-paths, for `saved`, defaults to ../shared/data. What is compared is done in turn, so that a slow moment of the machine
-meets both sides.
+[--data FOLDER]. Everything by default, in about four minutes on four cores. The device is for `limit` alone; the
+folder of recorded paths, for `saved`, defaults to ../shared/data. What is compared is done in turn, so that a slow
+moment of the machine meets both sides.
 """
 
 from __future__ import annotations
