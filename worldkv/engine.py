@@ -254,14 +254,14 @@ class CacheEngine:
             spare = self.state.copy() if self.config.when_lost == "go-on" else None
             try:
                 return self._apply(retrieval, first, is_over)
-            except LostChunkError as lost:
-                if spare is None:
+            except Exception as error:
+                if spare is None or not isinstance(error, LostChunkError):
                     if is_open:
                         self._take_back(1)
                     raise
                 self.state, self._is_torn = spare, False
-                self.backend.apply(forget_chunk(self.state, self.table, lost.chunk))
-                self.state.lost = (*self.state.lost, lost.chunk)
+                self.backend.apply(forget_chunk(self.state, self.table, error.chunk))
+                self.state.lost = (*self.state.lost, error.chunk)
 
     def _is_over_budget(self, retrieval: Retrieval | None) -> bool:
         """Whether the plan goes over the window budget.

@@ -20,6 +20,7 @@ from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
 from worldkv.policies import DropOldest, WorldKV
+from worldkv.signals import Signal
 from worldkv.tiers import TierLimits
 
 SMALL = CacheGeometry(2, 2, 1, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
@@ -148,3 +149,34 @@ def test_a_growing_window_and_a_fixed_one_hold_the_same() -> None:
         if step + 1 < STEPS:
             growing.restore(snapshot)
             assert torch.equal(generate(growing, path(), step + 1)[0], states[step + 1][1])
+
+
+def test_attention_received_is_taken_back_too() -> None:
+    measured = frozenset({Signal.ATTENTION_MASS})
+    straight, back = (
+        open_cache(EVERY["sliding-window"], SMALL, path(), config=CONFIGS["host"], measured=measured) for _ in range(2)
+    )
+    for step in range(9):
+        generate(straight, path(), step)
+        generate(back, path(), step)
+        if step % 3 == 2:
+            back.rewind(2)
+            generate(back, path(), step - 1)
+            generate(back, path(), step)
+    for chunk in straight.backend.arena.chunks():
+        once, again = (cache.backend.arena.read_mass(chunk) for cache in (straight, back))
+        assert once is not None and again is not None and torch.equal(once, again)
+
+
+def test_going_back_while_chunks_are_written_keeps_none_of_them_in_memory() -> None:
+    config = CONFIGS["disk"]
+    with open_cache(EVERY["worldkv"], SMALL, path(), config=config) as cache:
+        for step in range(STEPS):
+            generate(cache, path(), step)
+            if step % 2:
+                cache.rewind(1)
+                generate(cache, path(), step)
+        cache.backend.drain()
+        parcels = cache.backend.bank.parcels.values()
+        on_host = sum(parcel.elements * 4 for parcel in parcels if parcel.host is not None)
+        assert on_host <= (config.limits.host_bytes or 0) < sum(parcel.elements * 4 for parcel in parcels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from tests.backends.late_ops import LateOps
 from tests.backends.naive_cache import NaiveCache, shifted
 from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, loop, open_cache
 from tests.policies.every import EVERY
+from worldkv.answers import Eviction, Keep
 from worldkv.backends.arena import KEYS, ROTATED
 from worldkv.config import CacheConfig
 from worldkv.errors import PositionError
@@ -21,6 +24,7 @@ from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.tiers import TierLimits
+from worldkv.views import ChunkView, WindowView
 
 SMALL = CacheGeometry(2, 2, 1, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
 FROM_BANK = 1.6  # chunks that fit on the host; the rest comes back from disk
@@ -132,6 +136,30 @@ def test_a_chunk_past_the_rotary_table_is_refused_before_anything_moves() -> Non
         with pytest.raises(PositionError, match="latent frames 15 to 17"):
             cache.begin(path.views[5])
         assert cache.plan is None and len(cache.engine.table) == 5
+
+
+@dataclass(frozen=True)
+class _RebasedAndShrunk(Stays):
+    """Halves the newest chunk in place, and rebases what it fetches."""
+
+    def evict(self, window: WindowView) -> Eviction:
+        newest = int(window.ids[-1])
+        half = np.arange(1, 18, 2)
+        shrink = {newest: Keep(9, (3.0, 3.0, 3.0), half)}
+        return Eviction(bank=tuple(window.ids[:-2].tolist()), shrink=shrink)
+
+    def compress(self, chunk: ChunkView) -> Keep:
+        return Keep.counted(chunk.frame_tokens)
+
+
+def test_a_chunk_shrunk_in_place_attends_its_own_keys_where_others_are_rebased() -> None:
+    path = loop(SMALL)
+    with open_cache(_RebasedAndShrunk(), SMALL, path) as cache:
+        for step in range(12):
+            _, record = generate(cache, path, step)
+            assert record.shrunk == (step,)
+            arena = cache.backend.arena
+            assert torch.equal(arena.read(step, ROTATED), arena.read(step, KEYS))
 
 
 # ---------------------------------------------------------------------- asked late, asked ahead

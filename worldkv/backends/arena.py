@@ -248,12 +248,18 @@ class Arena:
 
     def snapshot(self) -> ArenaState:
         """The window as it is; pages are copied only when they are written again."""
-        return self._pages.snapshot()
+        state = self._pages.snapshot()
+        if self.mass is not None:
+            state.mass = self.mass.clone()  # it is added to everywhere at every step, and small
+        return state
 
     def restore(self, state: ArenaState) -> None:
         """Back to `state`, of this arena or of one it was forked from, bit for bit."""
         self._fit(max(layout.length for layout in state.layouts))
         self._pages.write_back(state)
+        if self.mass is not None and state.mass is not None:
+            tokens = min(self.capacity, state.mass.shape[2])
+            self.mass[:, :, :tokens].copy_(state.mass[:, :, :tokens])
         self._rebind([layout.copy() for layout in state.layouts])
 
     def fork(self) -> Arena:
@@ -345,5 +351,8 @@ class Arena:
                 place = slice(start, start + kept.stop - kept.start)
                 self._pages.will_write(number, start, kept.stop - kept.start)
                 copy(lane.stored[..., place, :], part[..., kept, :])
+                if self.form.is_rebased:  # at home attended keys are the stored ones; a replica is rotated before use
+                    planes = lane.moved[0] if lane.place is not None else lane.moved[0].movedim(1, 0)
+                    copy(planes[ROTATED, ..., place, :], planes[KEYS, ..., place, :])
                 for extra, values in zip(lane.moved[1:], extras, strict=True):
                     copy(extra[..., place, :], values[..., kept, :])

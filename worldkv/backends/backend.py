@@ -148,7 +148,7 @@ class TorchBackend(CacheBackend):
         """See `CacheBackend.restore`."""
         self._abandon()
         self.arena.restore(state.arena)
-        self.bank.parcels = dict(state.parcels)
+        self.bank.adopt(state.parcels)
         for chunk in state.staged:
             self._incoming.prefetch(chunk)
         self._incoming.advance(wait=True)  # bringing back what waited is no traffic of the rollout
@@ -215,8 +215,10 @@ class TorchBackend(CacheBackend):
 
     def close(self) -> None:
         """Give back host memory, files and threads."""
-        self._abandon()
-        self.bank.close()
+        try:
+            self._abandon()
+        finally:
+            self.bank.close()
 
     # ------------------------------------------------------------------ moving
 

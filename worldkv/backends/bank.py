@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,11 +47,24 @@ class Bank:
     def twin(self, copies: Copies) -> Bank:
         """A bank of its own that shares all parcels; close the first one last."""
         twin = Bank(self._ops, copies, self.pool.dtype, self._folder)
-        twin.pool, twin.parcels = self.pool, dict(self.parcels)
+        twin.pool = self.pool
+        twin.adopt(self.parcels)
+        twin.spoiled = set(self.spoiled)
         twin._store, twin._thread, twin._is_owner = self._disk(), self._worker(), False
         return twin
 
     # ------------------------------------------------------------------ changing
+
+    def adopt(self, parcels: Mapping[int, Parcel]) -> None:
+        """Hold these parcels and no others; those on their way to the disk are let go of once they are there."""
+        self.parcels = dict(parcels)
+        self._writing.clear()
+        for chunk, parcel in self.parcels.items():
+            if parcel.writing is not None and parcel.host is not None:
+                if _has_failed(parcel.writing):  # then the host is its home after all
+                    self.parcels[chunk] = dataclasses.replace(parcel, writing=None)
+                else:
+                    self._writing.append((chunk, parcel.writing))
 
     def put(self, chunk: int, counts: tuple[int, ...], buffer: HostBuffer, filled: Event) -> None:
         """A parcel is on the host from `filled` on."""

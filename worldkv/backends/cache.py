@@ -216,10 +216,11 @@ class WorldCache:
                 "attention mass is measured in the clean pass; call attend(..., clean=True) in the last pass"
             )
         self.measured = self._meter.measured(self.backend.arena)
-        with self.stopwatch.span("policy"):
-            record = self.engine.commit(self.measured)
-        self._abandon_step()
-        return record
+        try:
+            with self.stopwatch.span("policy"):
+                return self.engine.commit(self.measured)
+        finally:
+            self._abandon_step()
 
     # ------------------------------------------------------------------ going back
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from worldkv.backends.copies import Copies
 from worldkv.backends.device_ops import DeviceOps, Event
 from worldkv.backends.parcel import HostBuffer
 from worldkv.backends.staging import Staging
+from worldkv.errors import TransferError
 
 
 @dataclass
@@ -112,7 +114,8 @@ class Incoming:
             if arrival.reading is not None:
                 arrival.reading.exception()
         self._staged.clear()
-        self._ops.synchronize()
+        with contextlib.suppress(TransferError):  # what is given up may have failed
+            self._ops.synchronize()
         self._staging.clear()
 
     def _send(self, arrival: Arrival, target: Tensor, host: HostBuffer) -> None:

@@ -17,12 +17,14 @@ class ArenaState:
         owner: the pages of the arena that still holds the others.
         layouts: the table of every lane.
         num_pages: pages of every lane that held tokens.
+        mass: attention received by every token; None where it is not summed.
         pages: what stood in a page, by lane and page, saved when it was first written again.
     """
 
     def __init__(self, owner: Pages, layouts: list[RunLayout], num_pages: list[int]) -> None:
         """A state nothing of which has been overwritten."""
         self.owner, self.layouts, self.num_pages = owner, layouts, num_pages
+        self.mass: Tensor | None = None
         self.pages: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
 
