@@ -7,6 +7,8 @@ import os
 from collections.abc import Generator
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # every worker has a core; a team of threads each would fight over them
+
 import hypothesis
 import pytest
 
