@@ -24,6 +24,8 @@ NO_IDS: Ids = np.empty(0, np.int64)
 """No chunks."""
 LATE_STEP = 1_000_000
 """A step by which every sink and recent window is full."""
+Change = Literal["rigid motion", "unit"]
+"""How the same world can be told differently: turned and shifted, or in another unit of length."""
 
 
 class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is what they share)
@@ -31,9 +33,12 @@ class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is wha
 
     Attributes:
         needs: signals it reads; reading another raises `SignalError`.
+        invariant_under: changes of the world that leave its answers alone; a rule with directions or lengths of its
+            own (which way is up, so many metres) takes them out. The conformance kit holds it to the rest.
     """
 
     needs: ClassVar[frozenset[Signal]] = frozenset()
+    invariant_under: ClassVar[frozenset[Change]] = frozenset({"rigid motion", "unit"})
 
     def parts(self) -> tuple[Part, ...]:
         """The parts it holds: by default the values of its dataclass fields that are parts."""
@@ -174,9 +179,11 @@ class Compression(Part):
 
     Attributes:
         data_dependent: whether the *count* kept depends on the keys, so that the simulator has to replay a recording.
+        keeps_anchor: whether it promises to keep a chunk's first latent frame whole.
     """
 
     data_dependent: ClassVar[bool] = False
+    keeps_anchor: ClassVar[bool] = False
 
     @abstractmethod
     def kept_tokens(self, chunk: ChunkView) -> Keep:

@@ -30,6 +30,8 @@ class NeverEvict(EvictionRule):
 class WholeChunk(Compression):
     """Every token of a chunk is stored. Source: this project."""
 
+    keeps_anchor: ClassVar[bool] = True
+
     def kept_tokens(self, chunk: ChunkView) -> Keep:
         """All of them."""
         return Keep(chunk.tokens, chunk.frame_tokens)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class WorldCompression(Compression):
         keep_ratio: kept share of each frame but the anchor, in (0, 1].
         pooled: rank the tokens of all later frames together instead of frame by frame.
     """
+
+    keeps_anchor: ClassVar[bool] = True
 
     keep_ratio: float = 0.25
     pooled: bool = False

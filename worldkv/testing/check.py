@@ -1,0 +1,181 @@
+"""A check: a claim about policies, a way to try it, and the search for the smallest rollout that refutes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from worldkv.errors import WorldKVError
+from worldkv.testing.code import code_of, replay_code
+from worldkv.testing.report import Finding
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.subject import Subject
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+SHRINK_SECONDS = 3.0
+"""After that no smaller example is looked for."""
+
+
+class CheckFailed(AssertionError):
+    """A check is not met: what is wrong and what to fix, in a sentence."""
+
+
+class NotApplicable(Exception):  # noqa: N818  (not an error: the check has nothing to say here)
+    """A check does not concern this policy: why."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim about every policy, or every part of a kind. Source: this project.
+
+    Attributes:
+        name: its name, as users type it.
+        claim: what a correct subject does.
+        kind: what it concerns: every policy, or parts of this class.
+        judge: `(subject, scenario)` or, without `scenarios`, `(subject)`; raises `CheckFailed`, may return figures.
+        scenarios: the rollouts to try; None for a check that needs none.
+        owns_errors: whether an error of the engine or the policy is this check's own business.
+        share: of the examples asked for, how many it takes; costly checks take fewer.
+    """
+
+    name: str
+    claim: str
+    kind: type
+    judge: Callable[..., Mapping[str, float] | None]
+    scenarios: Callable[[Subject], SearchStrategy[Scenario]] | None
+    owns_errors: bool = False
+    share: float = 1.0
+
+
+CHECKS: dict[str, Check] = {}
+"""Every check by name, in the order in which they run."""
+
+
+def check(
+    claim: str,
+    *,
+    kind: type,
+    scenarios: Callable[[Subject], SearchStrategy[Scenario]] | None = None,
+    owns_errors: bool = False,
+    share: float = 1.0,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers a function as a check under its own name; see `Check` for the arguments."""
+
+    def register(judge: Callable[..., Any]) -> Callable[..., Any]:
+        CHECKS[judge.__name__] = Check(judge.__name__, claim, kind, judge, scenarios, owns_errors, share)
+        return judge
+
+    return register
+
+
+def run_check(one: Check, subject: Subject, examples: int, seed: int) -> Finding:
+    """Try `one` on `subject`.
+
+    Args:
+        one: the check.
+        subject: what is checked.
+        examples: rollouts to try.
+        seed: of the search; the same seed tries the same rollouts.
+    """
+    started = time.perf_counter()
+    status, message, example, replay, figures = _tried(one, subject, max(3, round(examples * one.share)), seed)
+    seconds = time.perf_counter() - started
+    return Finding(one.name, one.claim, status, seconds, message, example, replay, figures)
+
+
+def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any, str, str | None, str | None, Any]:
+    scenario: Scenario | None = None
+    try:
+        if one.scenarios is None:
+            figures = one.judge(subject)
+        else:
+            search = _Search(one, subject)
+            figures = search.run(one.scenarios(subject), examples, seed)
+            if search.failure is not None:
+                scenario = search.scenario
+                raise search.failure
+            if search.blocked is not None:
+                raise search.blocked
+    except NotApplicable as reason:
+        return "skipped", str(reason), None, None, {}
+    except CheckFailed as failure:
+        example = None if scenario is None else f"{scenario}; {code_of(scenario.course)}"
+        return "failed", str(failure), example, replay_code(subject, one.name, scenario), {}
+    except Exception as error:
+        if one.owns_errors:
+            return "failed", _sentence(error), None, replay_code(subject, one.name, scenario), {}
+        return "blocked", f"it cannot be judged: {_sentence(error)}", None, None, {}
+    return "passed", "", None, None, figures or {}
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, WorldKVError) else f"{type(error).__name__}: {text}"
+
+
+class _Search:
+    """Tries scenarios, keeps the smallest that fails."""
+
+    def __init__(self, one: Check, subject: Subject) -> None:
+        self._check, self._subject = one, subject
+        self._refuted: dict[str, CheckFailed] = {}
+        self._until = float("inf")
+        self.failure: CheckFailed | None = None
+        self.scenario: Scenario | None = None
+        self.blocked: Exception | None = None
+        self.figures: Mapping[str, float] = {}
+
+    def run(self, strategy: SearchStrategy[Scenario], examples: int, seed: int) -> Mapping[str, float]:
+        """Search; what came of it is in the attributes, what was measured last is answered."""
+        import hypothesis
+
+        @hypothesis.seed(seed)
+        @hypothesis.settings(
+            max_examples=examples,
+            database=None,
+            deadline=None,
+            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+            suppress_health_check=list(hypothesis.HealthCheck),
+            verbosity=hypothesis.Verbosity.quiet,
+            report_multiple_bugs=False,
+            print_blob=False,
+        )
+        @hypothesis.given(strategy)
+        def tried(scenario: Scenario) -> None:
+            self._try(scenario)
+
+        try:
+            tried()
+        except (CheckFailed, hypothesis.errors.Flaky, BaseExceptionGroup):
+            if self.failure is None:
+                raise
+        return self.figures
+
+    def _try(self, scenario: Scenario) -> None:
+        if time.perf_counter() > self._until:
+            if repr(scenario) in self._refuted:
+                raise self._refuted[repr(scenario)]
+            return
+        try:
+            self.figures = self._check.judge(self._subject, scenario) or self.figures
+        except CheckFailed as failure:
+            self._fail(scenario, failure)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            if self._check.owns_errors:
+                self._fail(scenario, CheckFailed(_sentence(error)))
+            elif self.blocked is None:
+                self.blocked = error
+
+    def _fail(self, scenario: Scenario, failure: CheckFailed) -> None:
+        if self.failure is None:
+            self._until = time.perf_counter() + SHRINK_SECONDS
+        if self.scenario is None or len(repr(scenario)) <= len(repr(self.scenario)):
+            self.failure, self.scenario = failure, scenario
+        self._refuted[repr(scenario)] = failure
+        raise failure

@@ -1,0 +1,124 @@
+"""Whether the three questions are answered with what may be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from worldkv.answers import Eviction, Retrieval
+from worldkv.policy import CachePolicy
+from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.probe import Question
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.strategies import scenarios
+from worldkv.testing.subject import Subject
+from worldkv.testing.trial import Trial
+from worldkv.testing.watching import watched
+
+
+@check(
+    "It answers on every path: one chunk, no motion, turning on the spot, huge jumps, exact returns.",
+    kind=CachePolicy,
+    scenarios=scenarios,
+    owns_errors=True,
+)
+def answers_on_every_path(subject: Subject, scenario: Scenario) -> None:
+    """No exception, neither the policy's own nor the engine's."""
+    Trial(subject.policy, scenario).run()
+
+
+@check("evict names chunks at home in the window, each once.", kind=CachePolicy, scenarios=scenarios)
+def evict_names_residents(subject: Subject, scenario: Scenario) -> None:
+    """Bank, discard and shrink together name no chunk twice and none from elsewhere."""
+
+    def judge(question: Question) -> None:
+        if question.kind != "evict":
+            return
+        answer, (window,) = question.answer, question.shown
+        if not isinstance(answer, Eviction):
+            raise CheckFailed(f"{question.name} answered {type(answer).__name__}; answer an Eviction")
+        named = [*answer.bank, *answer.discard, *answer.shrink]
+        _refuse_repeats(question, named, "once; a chunk either goes to the bank, or is discarded, or is shrunk")
+        for chunk in named:
+            if chunk not in window.ids:
+                raise CheckFailed(
+                    f"{question.name} named chunk {chunk}, whose home is not the window {_told(window.ids.tolist())}; "
+                    "name only ids of `window.ids` (replicas are the engine's to drop)"
+                )
+
+    watched(subject, scenario, judge)
+
+
+@check("retrieve names banked chunks, each once.", kind=CachePolicy, scenarios=scenarios)
+def retrieve_names_banked(subject: Subject, scenario: Scenario) -> None:
+    """So do `ids`, and so do `next_ids`."""
+
+    def judge(question: Question) -> None:
+        if question.kind != "retrieve":
+            return
+        answer, (_, bank) = question.answer, question.shown
+        if not isinstance(answer, Retrieval):
+            raise CheckFailed(f"{question.name} answered {type(answer).__name__}; answer a Retrieval")
+        for field, ids in (("ids", answer.ids), ("next_ids", answer.next_ids or ())):
+            _refuse_repeats(question, ids, f"once in {field}")
+            for chunk in ids:
+                if chunk not in bank.ids:
+                    raise CheckFailed(
+                        f"{question.name} named chunk {chunk} in {field}, which is not in the bank "
+                        f"{_told(bank.ids.tolist())}; choose among `bank.ids` (rows are not ids)"
+                    )
+
+    watched(subject, scenario, judge)
+
+
+@check("What is discarded never comes back.", kind=CachePolicy, scenarios=scenarios)
+def discarded_stays_away(subject: Subject, scenario: Scenario) -> None:
+    """Neither retrieve nor evict names a chunk that evict discarded."""
+    gone: set[int] = set()
+
+    def judge(question: Question) -> None:
+        answer = question.answer
+        if question.kind == "retrieve" and isinstance(answer, Retrieval):
+            named = {*answer.ids, *(answer.next_ids or ())}
+        elif question.kind == "evict" and isinstance(answer, Eviction):
+            named = {*answer.bank, *answer.shrink}
+        else:
+            return
+        if back := named & gone:
+            raise CheckFailed(
+                f"{question.name} named chunk {min(back)}, which it had discarded; a discarded chunk is gone for good, "
+                "send it to the bank if it may be wanted again"
+            )
+        if isinstance(answer, Eviction):
+            gone.update(map(int, answer.discard))
+
+    watched(subject, scenario, judge)
+
+
+@check("retrieve asks for at most what fits.", kind=CachePolicy, scenarios=scenarios)
+def retrieve_fits(subject: Subject, scenario: Scenario) -> None:
+    """At most its `retrieved_frames`, where it has such a field; at most `query.room_tokens`, where it reads that."""
+    per_chunk = scenario.geometry.frames_per_chunk
+    declared = [getattr(part, "retrieved_frames", None) for part in subject.parts]
+    most = next((frames // per_chunk for frames in declared if isinstance(frames, int)), None)
+    if most is None:
+        raise NotApplicable("it has no field retrieved_frames, and its window is judged by window_fits_its_budget")
+
+    def judge(question: Question) -> None:
+        if question.kind == "retrieve" and len(question.answer.ids) > most:
+            raise CheckFailed(
+                f"{question.name} asked for {len(question.answer.ids)} chunks, more than the {most} that its "
+                f"retrieved_frames = {most * per_chunk} allow; cut the ranking before answering"
+            )
+
+    watched(subject, scenario, judge)
+
+
+def _refuse_repeats(question: Question, named: Sequence[Any], rule: str) -> None:
+    for chunk in named:
+        if named.count(chunk) > 1:
+            raise CheckFailed(f"{question.name} named chunk {chunk} twice; name each chunk {rule}")
+
+
+def _told(ids: list[int]) -> str:
+    return f"({', '.join(map(str, ids[:8]))}{', ...' if len(ids) > 8 else ''})"

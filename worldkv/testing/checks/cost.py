@@ -1,0 +1,72 @@
+"""How what a question costs grows with the bank, by counting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from worldkv.policy import CachePolicy
+from worldkv.signals import Signal
+from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.counting import Cost, cost_of
+from worldkv.testing.large_bank import large_bank
+from worldkv.testing.spy import Spy
+from worldkv.testing.subject import Subject
+
+SIZES = (100, 1_000, 10_000)
+"""Chunks in the bank."""
+MOST_GROWTH = 1.3
+"""Exponent above which a question costs more than a look at every chunk, n log n included."""
+MOST_BYTES = 500_000_000
+"""A question that would allocate more at the next size is not asked there."""
+SMALL = {"rows": 200.0, "lines": 2_000.0, "calls": 2_000.0, "bytes": 100_000.0}
+"""Below that a figure is start-up, and its growth says nothing."""
+
+
+@check("A question costs no more than a look at every chunk of the bank.", kind=CachePolicy)
+def cost_grows_with_the_bank(subject: Subject) -> Mapping[str, float]:
+    """Rows handed out, Python lines and calls and bytes allocated at 100, 1,000 and 10,000 chunks."""
+    if Signal.LANDMARKS in subject.needs:
+        raise NotApplicable("it reads landmarks, which no model has: nobody pays for it at run time")
+    figures: dict[str, float] = {}
+    for kind, place in (("retrieve", 0), ("evict", 1)):
+        before: dict[str, float] = {}
+        for chunks in SIZES:
+            if before.get("bytes", 0.0) * (chunks / SIZES[0]) > MOST_BYTES:
+                break
+            counted, cost = _ask(subject, kind, place, chunks)
+            figures[f"{kind}.seconds at {chunks}"] = cost.seconds
+            for what, amount in counted.items():
+                figures[f"{kind}.{what} at {chunks}"] = amount
+                if before:
+                    _judge(kind, what, before[what], amount, chunks, figures)
+            before = counted
+    return figures
+
+
+def _ask(subject: Subject, kind: str, place: int, chunks: int) -> tuple[dict[str, float], Cost]:
+    shown = large_bank(subject, chunks)[place]
+    spy = Spy()
+    getattr(subject.policy, kind)(*spy.lens(*shown))
+    rows = float(spy.rows)
+    cost = cost_of(lambda: getattr(subject.policy, kind)(*shown))
+    return {"rows": rows, "lines": float(cost.lines), "calls": float(cost.calls), "bytes": float(cost.bytes)}, cost
+
+
+def _judge(kind: str, what: str, before: float, now: float, chunks: int, figures: dict[str, float]) -> None:
+    if now <= SMALL[what]:
+        return
+    growth = math.log10(max(now, 1.0) / max(before, 1.0))
+    figures[f"{kind}.{what} exponent"] = growth
+    if growth > MOST_GROWTH:
+        few = chunks // 10
+        raise CheckFailed(
+            f"{kind} takes {_told(before, what)} with {few:,} chunks and {_told(now, what)} with {chunks:,}: they "
+            f"grow as the number of chunks to the power {growth:.2f}; look at every chunk once, with whole columns, "
+            "and keep no table of chunks by chunks"
+        )
+
+
+def _told(amount: float, what: str) -> str:
+    names = {"rows": "rows of the views", "lines": "Python lines", "calls": "calls", "bytes": "bytes"}
+    return f"{amount:,.0f} {names[what]}"

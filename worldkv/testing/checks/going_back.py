@@ -1,0 +1,78 @@
+"""Whether a rollout that goes back goes on as if it never had."""
+
+from __future__ import annotations
+
+from hypothesis.strategies import SearchStrategy
+
+from worldkv.policy import CachePolicy
+from worldkv.state import StepRecord
+from worldkv.testing.check import CheckFailed, check
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.strategies import scenarios
+from worldkv.testing.subject import Subject
+from worldkv.testing.trial import Trial, plain, take
+
+_CURE = "what a policy remembers is taken back only if it lies in the views; keep no state of your own"
+
+
+def _rewindable(subject: Subject) -> SearchStrategy[Scenario]:
+    return scenarios(subject, can_go_back=True)
+
+
+@check("Snapshot, restore and go on is never having stopped.", kind=CachePolicy, scenarios=scenarios, share=0.5)
+def snapshot_goes_on_the_same(subject: Subject, scenario: Scenario) -> None:
+    """From the middle of the rollout, twice."""
+    trial = Trial(subject.policy, scenario).run(len(scenario.course) // 2)
+    snapshot, before = trial.engine.snapshot(), len(trial.records)
+    whole = list(trial.run().records)
+    for _ in range(2):
+        trial.engine.restore(snapshot)
+        del trial.records[before:]
+        _refuse_difference(whole, trial.run().records, "restored from a snapshot")
+
+
+@check("Rewinding takes back exactly what happened.", kind=CachePolicy, scenarios=_rewindable, share=0.5)
+def rewind_is_exact(subject: Subject, scenario: Scenario) -> None:
+    """Some chunks, with a step open and without; then the rollout goes on as the first time."""
+    whole = Trial(subject.policy, scenario).run().records
+    trial = Trial(subject.policy, scenario).run((len(whole) + 1) // 2)
+    done = len(trial.records)
+    if done < len(trial.viewpoints):
+        trial.engine.begin(trial.viewpoints[done])
+    back = min(done, scenario.rewind_chunks)
+    trial.engine.rewind(back)
+    del trial.records[done - back :]
+    _refuse_difference(whole, trial.run().records, f"rewound by {back} chunks")
+
+
+@check("A fork goes on alone.", kind=CachePolicy, scenarios=scenarios, share=0.5)
+def fork_goes_on_alone(subject: Subject, scenario: Scenario) -> None:
+    """Both go on, in turn, as one would."""
+    whole = Trial(subject.policy, scenario).run().records
+    trial = Trial(subject.policy, scenario).run(len(whole) // 2)
+    engines = [trial.engine, trial.engine.fork()]
+    records = [list(trial.records), list(trial.records)]
+    for viewpoint in trial.viewpoints[len(trial.records) :]:
+        for engine, of_engine in zip(engines, records, strict=True):
+            of_engine.append(take(engine, viewpoint, scenario.seed))
+    for of_engine, who in zip(records, ("forked from", "a fork"), strict=True):
+        _refuse_difference(whole, of_engine, who)
+
+
+@check("Reset is as new.", kind=CachePolicy, scenarios=scenarios, share=0.5)
+def reset_is_fresh(subject: Subject, scenario: Scenario) -> None:
+    """The same rollout again on the same engine."""
+    trial = Trial(subject.policy, scenario).run()
+    whole = list(trial.records)
+    trial.engine.reset()
+    trial.records.clear()
+    _refuse_difference(whole, trial.run().records, "reset")
+
+
+def _refuse_difference(expected: list[StepRecord], found: list[StepRecord], who: str) -> None:
+    for step, (one, other) in enumerate(zip(expected, found, strict=True)):
+        if plain(one) != plain(other):
+            raise CheckFailed(
+                f"{who}, the rollout differs at step {step}: it attends {other.plan.attended.tolist()}, the one that "
+                f"never stopped {one.plan.attended.tolist()}; {_CURE}"
+            )

@@ -1,0 +1,149 @@
+"""Whether what a policy keeps of a chunk is well-formed, and what it says it keeps."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from worldkv.answers import Eviction, Keep, RaggedKeep
+from worldkv.errors import PolicyError, WorldKVError
+from worldkv.policy import CachePolicy, Compression
+from worldkv.signals import Signal
+from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.keyed_backend import chunk_tensors
+from worldkv.testing.probe import Question
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.strategies import scenarios
+from worldkv.testing.subject import Subject
+from worldkv.testing.watching import watched
+from worldkv.views import ChunkView
+
+
+@check(
+    "Kept tokens are whole in number, ascending, unique and in range.",
+    kind=CachePolicy,
+    scenarios=scenarios,
+)
+def keep_is_well_formed(subject: Subject, scenario: Scenario) -> None:
+    """Of every chunk stored or shrunk in a rollout, and of one with keys."""
+
+    def judge(question: Question) -> None:
+        if question.kind == "compress":
+            _well_formed(question.name, question.answer, question.shown[0], subject)
+        elif question.kind == "evict" and isinstance(question.answer, Eviction):
+            window = question.shown[0]
+            for chunk, keep in question.answer.shrink.items():
+                if chunk in window.ids:
+                    _well_formed(f"{question.name}, shrinking chunk {chunk},", keep, window.chunk(chunk), subject)
+
+    watched(subject, scenario, judge)
+    for chunk in (_chunk(scenario, subject, has_keys=True), _chunk(scenario, subject, has_keys=False)):
+        if chunk.keys is not None or not subject.is_data_dependent:
+            _well_formed("compress", _kept(subject, chunk), chunk, subject)
+
+
+@check("Counts without keys are the counts with keys: the closed form holds.", kind=CachePolicy, scenarios=scenarios)
+def keep_matches_closed_form(subject: Subject, scenario: Scenario) -> None:
+    """In all, and of each latent frame."""
+    if subject.is_data_dependent:
+        raise NotApplicable("how much it keeps depends on keys, and it says so")
+    shown = _chunk(scenario, subject, has_keys=True)
+    real, counted = _kept(subject, shown), _kept(subject, _chunk(scenario, subject, has_keys=False))
+    if not isinstance(real, Keep | RaggedKeep) or not isinstance(counted, Keep | RaggedKeep):
+        raise CheckFailed(f"compress answered {type(real).__name__}; answer a Keep")
+    if real.count != counted.count:
+        raise CheckFailed(
+            f"of {shown.tokens} tokens compress keeps {real.count} with keys but says {counted.count} without; the "
+            "simulator counts by the second. Make the closed form (kept_tokens) the real count, or set "
+            "data_dependent = True"
+        )
+    if isinstance(real, Keep) and real.tokens is not None:
+        frames = _frames_of(real.tokens, shown)
+        if not np.allclose(frames, real.frame_tokens):
+            raise CheckFailed(
+                f"compress says that it keeps {_told(real.frame_tokens)} tokens of the latent frames, its positions "
+                f"name {_told(frames)}; count frame_tokens from the positions, a mean over layers and heads"
+            )
+
+
+@check("The anchor frame is kept whole, where that is promised.", kind=CachePolicy, scenarios=scenarios)
+def anchor_frame_is_whole(subject: Subject, scenario: Scenario) -> None:
+    """The first latent frame loses no token."""
+    if not any(isinstance(part, Compression) and part.keeps_anchor for part in subject.parts):
+        raise NotApplicable("no compression of it promises to keep the anchor frame (keeps_anchor)")
+    for has_keys in (False, True):
+        if not has_keys and subject.is_data_dependent:
+            continue
+        chunk = _chunk(scenario, subject, has_keys=has_keys)
+        keep = _kept(subject, chunk)
+        anchor = round(chunk.frame_tokens[0])
+        told = f"with {'' if has_keys else 'no '}keys compress keeps"
+        if keep.frame_tokens[0] < anchor:
+            raise CheckFailed(
+                f"{told} {keep.frame_tokens[0]:g} of the {anchor} tokens of the anchor frame, which it promises to "
+                "keep whole; leave the first latent frame out of the pruning, or set keeps_anchor = False"
+            )
+        if (
+            isinstance(keep, Keep)
+            and keep.tokens is not None
+            and (keep.tokens[..., :anchor] != np.arange(anchor)).any()
+        ):
+            raise CheckFailed(f"{told} other tokens than 0 to {anchor - 1} first; the anchor frame is these")
+
+
+def _chunk(scenario: Scenario, subject: Subject, *, has_keys: bool) -> ChunkView:
+    """A whole chunk on its way to the bank."""
+    geometry = scenario.geometry
+    whole = (float(geometry.tokens_per_frame),) * geometry.frames_per_chunk
+    if not has_keys:
+        return ChunkView(1, 3, geometry, whole)
+    keys, values, mass = chunk_tensors(geometry, 1, scenario.seed)
+    shown = mass if Signal.ATTENTION_MASS in subject.needs else None
+    return ChunkView(1, 3, geometry, whole, keys, lambda: values, shown)
+
+
+def _kept(subject: Subject, chunk: ChunkView) -> Any:
+    try:
+        return subject.policy.compress(chunk)
+    except WorldKVError:
+        raise
+    except Exception as error:
+        place = inspect.getinnerframes(error.__traceback__)[-1] if error.__traceback__ else None
+        where = "" if place is None else f" in {place.filename} line {place.lineno}"
+        how = "with" if chunk.keys is not None else "without"
+        raise CheckFailed(
+            f"compress of a chunk {how} keys failed{where}: {type(error).__name__}: {error}; keys are "
+            "(layers, kv_heads, tokens, head_dim) in float32, None in the simulator"
+        ) from error
+
+
+def _well_formed(where: str, keep: Any, chunk: ChunkView, subject: Subject) -> None:
+    if not isinstance(keep, Keep | RaggedKeep):
+        raise CheckFailed(f"{where} answered {type(keep).__name__}; answer a Keep")
+    if isinstance(keep, RaggedKeep) and not subject.policy.ragged:
+        raise CheckFailed(f"{where} answered a RaggedKeep; declare `ragged = True` on the policy")
+    try:
+        keep.check(chunk.tokens, chunk.geometry)
+    except PolicyError as error:
+        raise CheckFailed(f"{where}: {error}") from None
+    if chunk.keys is not None and isinstance(keep, Keep) and keep.tokens is None and keep.count < chunk.tokens:
+        raise CheckFailed(
+            f"{where} keeps {keep.count} of {chunk.tokens} tokens of a chunk with keys without naming them; give the "
+            "positions as Keep.tokens"
+        )
+
+
+def _frames_of(tokens: Any, chunk: ChunkView) -> list[float]:
+    """How many of `tokens` lie in each latent frame, a mean over layers and heads."""
+    edges = np.cumsum([0, *(round(count) for count in chunk.frame_tokens)])
+    rows = tokens.reshape(-1, tokens.shape[-1])
+    return [
+        float(((rows >= low) & (rows < high)).sum() / len(rows))
+        for low, high in zip(edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def _told(counts: Any) -> str:
+    return f"({', '.join(f'{count:g}' for count in counts)})"

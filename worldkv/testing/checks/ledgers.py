@@ -1,0 +1,76 @@
+"""Whether every chunk, token and byte is where it belongs under the policy's answers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from worldkv.policy import CachePolicy
+from worldkv.testing.audit import audit_homes, audit_ledgers
+from worldkv.testing.check import CheckFailed, check
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.strategies import scenarios
+from worldkv.testing.subject import Subject
+from worldkv.testing.trial import Trial, decisions
+
+
+@check("Every chunk has exactly one home, and replicas are of banked chunks.", kind=CachePolicy, scenarios=scenarios)
+def every_chunk_has_one_home(subject: Subject, scenario: Scenario) -> None:
+    """After every step, in the engine's books and in the backend."""
+    trial = Trial(subject.policy, scenario)
+    for _ in range(len(scenario.course)):
+        trial.run(1)
+        audit_homes(trial.engine)
+
+
+@check("Tokens and bytes add up on every edge, shrinking in place counted.", kind=CachePolicy, scenarios=scenarios)
+def tokens_and_bytes_add_up(subject: Subject, scenario: Scenario) -> None:
+    """Produced = window + banked + pruned + discarded; what went into a tier is out of it or still there."""
+    trial = Trial(subject.policy, scenario)
+    for _ in range(len(scenario.course)):
+        trial.run(1)
+        audit_ledgers(trial.engine)
+
+
+@check("Spilling to disk changes where a chunk lies, not what is decided.", kind=CachePolicy, scenarios=scenarios)
+def spilling_changes_no_decision(subject: Subject, scenario: Scenario) -> None:
+    """The same rollout with all of the bank in memory and with a host that holds little or nothing."""
+    roomy = dataclasses.replace(scenario, host_chunks=None, disk_chunks=None)
+    expected = decisions(Trial(subject.policy, roomy).run().records)
+    for host_chunks in (0, 1.5):
+        tight = dataclasses.replace(roomy, host_chunks=host_chunks)
+        found = decisions(Trial(subject.policy, tight).run().records)
+        for step, (one, other) in enumerate(zip(expected, found, strict=True)):
+            if one != other:
+                raise CheckFailed(
+                    f"with room for {host_chunks:g} chunks on the host and the rest on disk it decides differently at "
+                    f"step {step}: it retrieves {other[2]} instead of {one[2]}; the disk is part of the bank, do not "
+                    "look at tiers"
+                )
+
+
+@check("Engine, backend and a plain dictionary agree, whatever the engine is told to do.", kind=CachePolicy, share=0.4)
+def agrees_with_a_dictionary(subject: Subject) -> None:
+    """Hypothesis' state machine: begin, commit, snapshot, restore, fork, rewind and reset in any order."""
+    import hypothesis
+    from hypothesis.stateful import run_state_machine_as_test
+
+    from worldkv.testing.machine import cache_machine
+
+    settings = hypothesis.settings(
+        max_examples=8,
+        stateful_step_count=25,
+        database=None,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        verbosity=hypothesis.Verbosity.quiet,
+        print_blob=False,
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        report_multiple_bugs=False,
+    )
+    try:
+        run_state_machine_as_test(cache_machine(subject.policy), settings=settings)
+    except CheckFailed as failure:
+        steps = [note for note in getattr(failure, "__notes__", ()) if "state" in note]
+        told = f"\n{steps[0]}" if steps else ""
+        raise CheckFailed(f"{failure}{told}") from failure

@@ -1,0 +1,119 @@
+"""Whether a policy keeps its own promises: pinned chunks, a window that stops growing, a size it was given."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from worldkv.errors import WorldKVError
+from worldkv.policy import CachePolicy
+from worldkv.spec import parse_policy, spec_of
+from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.course import Course, Move
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.spy import Spy
+from worldkv.testing.strategies import scenarios
+from worldkv.testing.subject import Subject
+from worldkv.testing.trial import Trial
+from worldkv.testing.watching import watched
+
+
+@check("It is a frozen dataclass, and its spec string makes its equal.", kind=CachePolicy)
+def is_plain_data(subject: Subject) -> None:
+    """Equal parameters make equal policies; what a policy remembers lies in the views."""
+    policy = subject.policy
+    if not dataclasses.is_dataclass(policy):
+        raise CheckFailed(f"{subject.name} is no dataclass; put @dataclass(frozen=True) above the class")
+    for part in subject.parts:
+        params = getattr(type(part), "__dataclass_params__", None)
+        if params is not None and not params.frozen:
+            raise CheckFailed(
+                f"{type(part).__name__} can be changed after it was made; put @dataclass(frozen=True) above the class"
+            )
+    if dataclasses.replace(policy) != policy:
+        raise CheckFailed(f"a copy of {subject.name} with the same parameters is not equal to it; compare by fields")
+    try:
+        twin = parse_policy(spec_of(policy))
+    except WorldKVError:
+        return  # it lives in a test, or holds what a spec string cannot say
+    if type(twin) is type(policy) and twin != policy:
+        raise CheckFailed(f"its spec string {spec_of(policy)!r} makes another policy: {twin}")
+
+
+@check("Pinned chunks (sink, recent, reference) are never evicted.", kind=CachePolicy, scenarios=scenarios)
+def pinned_chunks_stay(subject: Subject, scenario: Scenario) -> None:
+    """What `pinned(step)` names is at home in the window after every commit."""
+    trial = Trial(subject.policy, scenario)
+    for number in range(len(scenario.course)):
+        record = trial.run(1).records[-1]
+        step = number + 1
+        pinned = np.asarray(subject.policy.pinned(step, scenario.geometry))
+        if len(pinned) and (pinned.min() < 0 or pinned.max() >= step or (np.diff(pinned) <= 0).any()):
+            raise CheckFailed(
+                f"pinned({step}) names {pinned.tolist()}; name committed chunks (0 to {step - 1}), ascending, each once"
+            )
+        gone = sorted(set(pinned.tolist()) - set(trial.engine.state.window_ids.tolist()))
+        if gone:
+            how = "evicted" if gone[0] in (*record.evicted, *record.discarded) else "no longer held"
+            raise CheckFailed(
+                f"evict at step {step}: chunk {gone[0]} was {how}, which pinned({step}) promises to keep "
+                f"{pinned.tolist()}; spare the sink, recent and reference chunks, or promise less"
+            )
+        if short := [chunk for chunk in record.shrunk if chunk in pinned]:
+            raise CheckFailed(
+                f"evict at step {step} shrank chunk {short[0]}, which pinned({step}) promises to keep; spare it"
+            )
+
+
+@check("A window that is said to be bounded stops growing.", kind=CachePolicy)
+def window_stops_growing(subject: Subject) -> None:
+    """On a path that stands still, where everything is worth keeping, and on one that never returns."""
+    if not subject.policy.is_bounded:
+        raise NotApplicable("it says that its window is not bounded")
+    chunks = 4 * max(subject.fill_chunks, 12)
+    for move in (Move(), Move(1.0, 7.0)):
+        scenario = Scenario(Course((move,) * chunks), subject.geometries[0], has_keys=subject.is_data_dependent)
+        trial = Trial(subject.policy, scenario).run()
+        tokens = [record.plan.attended_tokens for record in trial.records]
+        early, late = max(tokens[: chunks // 2]), max(tokens[chunks // 2 :])
+        if late > early:
+            raise CheckFailed(
+                f"over {chunks} chunks a step attends up to {late} tokens, over the first half of them up to {early}: "
+                "the window grows; let as much leave as enters, or say is_bounded = False"
+            )
+
+
+@check("The window never exceeds the size it was given.", kind=CachePolicy, scenarios=scenarios)
+def window_fits_its_budget(subject: Subject, scenario: Scenario) -> None:
+    """`resized(tokens)` attends at most that many; who reads `query.room_tokens` never asks for more."""
+    geometry = scenario.geometry
+    judged = False
+    for chunks in (2, 4, 7):
+        budget = chunks * geometry.chunk_tokens
+        smaller = subject.policy.resized(budget, geometry)
+        if smaller is None:
+            continue
+        judged = True
+        peak = max(record.plan.attended_tokens for record in Trial(smaller, scenario).run().records)
+        if peak > budget:
+            raise CheckFailed(
+                f"resized({budget}) made {smaller}, which attends {peak} tokens; the chunk being generated counts too "
+                f"({geometry.chunk_tokens} tokens)"
+            )
+    spy = Spy()
+    roomy = Trial(subject.policy, scenario).run()
+    half = max(1, max(record.plan.attended_tokens for record in roomy.records) // geometry.chunk_tokens // 2)
+    config = dataclasses.replace(scenario.config(), window_budget_bytes=half * geometry.chunk_bytes, over_budget="flag")
+    trial = watched(subject, scenario, lambda question: None, config, spy.lens)
+    if "room_tokens" in spy.read:
+        judged = True
+        over = [record.plan for record in trial.records if record.plan.over_budget and record.plan.retrieved]
+        if over:
+            raise CheckFailed(
+                f"retrieve at step {over[0].step} read query.room_tokens and asked for {len(over[0].retrieved)} chunks "
+                f"that do not fit: the window takes {over[0].window_bytes} bytes of {config.window_budget_bytes}; "
+                "count tokens as the bank stores them (bank.tokens)"
+            )
+    if not judged:
+        raise NotApplicable("it has no size to give (resized answers None) and does not read query.room_tokens")

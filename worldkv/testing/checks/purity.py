@@ -1,0 +1,154 @@
+"""Whether a policy is a pure function of what it is shown."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+from worldkv.chunks import ChunkTable
+from worldkv.errors import PolicyError
+from worldkv.policy import CachePolicy
+from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.copies import content, copied, is_same
+from worldkv.testing.course import Back, Course, Move
+from worldkv.testing.elsewhere import digest, importable, reference_scenarios
+from worldkv.testing.probe import Question
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.strategies import scenarios
+from worldkv.testing.subject import Subject
+from worldkv.testing.trial import Trial, decisions
+from worldkv.testing.watching import watched
+
+_CURE = "answer from the views alone; draw with np.random.default_rng((seed, query.step))"
+
+
+@check("The same views get the same answer.", kind=CachePolicy, scenarios=scenarios, share=0.5)
+def same_views_same_answer(subject: Subject, scenario: Scenario) -> None:
+    """At once, and long after, in another order, on copies of the views."""
+    asked: list[tuple[Question, tuple[Any, ...]]] = []
+    policy = subject.policy
+    before: list[tuple[Any, ...]] = []
+
+    def lens(*shown: Any) -> tuple[Any, ...]:
+        tables: dict[int, ChunkTable] = {}
+        before.append(tuple(copied(view, tables) for view in shown))
+        return shown
+
+    def judge(question: Question) -> None:
+        again = getattr(policy, question.kind)(*question.shown)
+        if not is_same(question.answer, again):
+            raise CheckFailed(
+                f"{question.name} was asked twice with the same views and answered {_told(question.answer)}, then "
+                f"{_told(again)}; {_CURE}"
+            )
+        asked.append((question, before[-1]))
+
+    watched(subject, scenario, judge, None, lens)
+    order = np.random.default_rng(scenario.seed).permutation(len(asked))
+    for number in order:
+        question, shown = asked[number]
+        again = getattr(policy, question.kind)(*shown)
+        if not is_same(question.answer, again):
+            raise CheckFailed(
+                f"{question.name} answered {_told(question.answer)}; asked again after the rollout with copies of the "
+                f"same views, in another order, {_told(again)}; {_CURE}"
+            )
+
+
+@check("Nothing that it is shown is written to.", kind=CachePolicy, scenarios=scenarios, share=0.5)
+def views_are_left_alone(subject: Subject, scenario: Scenario) -> None:
+    """Columns, keys and poses are as they were after every question."""
+    before: list[dict[str, Any]] = []
+
+    def lens(*shown: Any) -> tuple[Any, ...]:
+        before.append({name: value for view in shown for name, value in content(view).items()})
+        return shown
+
+    def judge(question: Question) -> None:
+        after = {name: value for view in question.shown for name, value in content(view).items()}
+        for name, value in before[-1].items():
+            if not np.array_equal(value, after[name], equal_nan=value.dtype.kind == "f"):
+                raise CheckFailed(
+                    f"{question.name} changed {name}; copy it first (np.array(...)), views are the engine's"
+                )
+
+    try:
+        watched(subject, scenario, judge, None, lens)
+    except PolicyError as error:
+        if "read-only" not in str(error):
+            raise
+        raise CheckFailed(f"it writes to a view: {error}; copy it first (np.array(...))") from error
+
+
+@check("Rollouts that share one policy object do not meet.", kind=CachePolicy, scenarios=scenarios, share=0.5)
+def rollouts_do_not_meet(subject: Subject, scenario: Scenario) -> None:
+    """A rollout decides the same alone, again, and in turn with another."""
+    other = Scenario(
+        Course(tuple(Move(-0.5, 10.0) if step % 3 else Back(4) for step in range(len(scenario.course)))),
+        scenario.geometry,
+        has_keys=scenario.has_keys,
+        seed=scenario.seed + 1,
+    )
+    fresh = [copy.deepcopy(subject.policy) for _ in range(2)]
+    alone = [decisions(Trial(policy, one).run().records) for policy, one in zip(fresh, (scenario, other), strict=True)]
+    again = decisions(Trial(fresh[0], scenario).run().records)
+    _refuse_difference(alone[0], again, "a second rollout with the same policy object")
+    shared = copy.deepcopy(subject.policy)
+    both = [Trial(shared, scenario), Trial(shared, other)]
+    for _ in range(len(scenario.course)):
+        for trial in both:
+            trial.run(1)
+    for trial, expected in zip(both, alone, strict=True):
+        _refuse_difference(expected, decisions(trial.records), "in turn with another rollout it")
+
+
+@check("Another process decides the same.", kind=CachePolicy)
+def same_in_another_process(subject: Subject) -> None:
+    """Where hashes of strings and addresses of objects are others."""
+    where = importable(subject)
+    if where is None:
+        raise NotApplicable("no spec string names it (it lives in a test or was changed after it was made)")
+    folder, spec = where
+    mine = digest(subject, reference_scenarios(subject))
+    code = f"from worldkv.testing.elsewhere import main; main({spec!r})"
+    path = os.pathsep.join(entry or folder for entry in sys.path)
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("1", "2")
+    ]
+    told = [child.communicate() for child in children]
+    for child, (printed, complaint) in zip(children, told, strict=True):
+        if child.returncode:
+            last = complaint.strip().splitlines()[-1:] or ["it said nothing"]
+            raise CheckFailed(f"{spec} cannot be run in another process: {last[0]}")
+        if printed.strip() != mine:
+            raise CheckFailed(
+                "another process decides differently with the same views; do not rely on the order of a set or dict of "
+                "strings or objects, on hash() or id()"
+            )
+
+
+def _refuse_difference(expected: list[Any], found: list[Any], who: str) -> None:
+    for step, (one, another) in enumerate(zip(expected, found, strict=True)):
+        if one != another:
+            raise CheckFailed(
+                f"{who} decided differently at step {step}: it attended {another[0]}, alone {one[0]}; a policy keeps "
+                "no state between questions, what changes is in the views (query.resident, bank.last_used, ...)"
+            )
+
+
+def _told(answer: Any) -> str:
+    text = repr(answer)
+    return text if len(text) < 120 else text[:117] + "..."

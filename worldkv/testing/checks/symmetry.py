@@ -1,0 +1,72 @@
+"""Whether decisions depend on where north is, or on the unit of length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hypothesis.strategies import SearchStrategy
+
+from worldkv.policy import CachePolicy, Change
+from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.course import World
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.strategies import scenarios
+from worldkv.testing.subject import Subject
+from worldkv.testing.trial import Trial, decisions
+
+
+def _generic(subject: Subject) -> SearchStrategy[Scenario]:
+    """Paths on which no two scores are equal by construction: rounding may turn a tie, and no rule can help that."""
+    return scenarios(subject, is_generic=True)
+
+
+@check("A rigid motion of the whole world changes no decision.", kind=CachePolicy, scenarios=_generic, share=0.4)
+def rigid_motion_changes_nothing(subject: Subject, scenario: Scenario) -> None:
+    """The same path, turned about every axis and shifted."""
+    _compare(
+        subject,
+        scenario,
+        "rigid motion",
+        (World((0.3, -1.1, 2.0), (5.3, -40.7, 11.0)), World((0.0, 2.4, 0.0), (-300.0, 2.0, 90.0))),
+        lambda world: f"the same path turned by {world.turn} rad and shifted by {world.shift}",
+        "compare poses with each other, not with the world's axes or origin; a rule that needs them takes "
+        '"rigid motion" out of invariant_under',
+    )
+
+
+@check("Another unit of length changes no decision.", kind=CachePolicy, scenarios=_generic, share=0.4)
+def unit_changes_nothing(subject: Subject, scenario: Scenario) -> None:
+    """The same path with all lengths, the view distance among them, times a number."""
+    _compare(
+        subject,
+        scenario,
+        "unit",
+        (World(scale=3.7), World(scale=0.013)),
+        lambda world: f"the same path in another unit (all lengths times {world.scale:g})",
+        "measure lengths in query.view_distance or by each other; a rule with lengths of its own takes "
+        '"unit" out of invariant_under',
+    )
+
+
+def _compare(
+    subject: Subject,
+    scenario: Scenario,
+    change: Change,
+    worlds: tuple[World, ...],
+    told: Callable[[World], str],
+    cure: str,
+) -> None:
+    if any(change not in part.invariant_under for part in subject.parts):
+        raise NotApplicable(f"it promises nothing under a change of {change} (invariant_under)")
+    if not subject.needs:
+        raise NotApplicable("it reads no poses")
+    expected = decisions(Trial(subject.policy, scenario).run().records)
+    for world in worlds:
+        found = decisions(Trial(subject.policy, replace(scenario, world=world)).run().records)
+        for step, (one, other) in enumerate(zip(expected, found, strict=True)):
+            if one != other:
+                raise CheckFailed(
+                    f"{told(world)} is decided differently at step {step}: it retrieves {other[2]} instead of "
+                    f"{one[2]}; {cure}"
+                )

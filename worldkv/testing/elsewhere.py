@@ -1,0 +1,53 @@
+"""The same rollouts in another process, told as one number."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from worldkv.errors import WorldKVError
+from worldkv.spec import parse_policy, spec_of
+from worldkv.testing.course import Back, Course, Move
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.subject import Subject
+from worldkv.testing.trial import Trial, decisions
+
+
+def reference_scenarios(subject: Subject) -> list[Scenario]:
+    """A few rollouts that are the same everywhere."""
+    chunks = subject.fill_chunks + 10
+    going = tuple(Move(1.0, 25.0) if chunk % 4 else Back(3) for chunk in range(chunks))
+    return [
+        Scenario(Course(going), subject.geometries[0], has_keys=subject.is_data_dependent),
+        Scenario(Course((Move(),) * chunks), subject.geometries[-1], has_keys=True, seed=1),
+    ]
+
+
+def digest(subject: Subject, scenarios: Iterable[Scenario]) -> str:
+    """All decisions of these rollouts as one hexadecimal number."""
+    found = hashlib.sha256()
+    for scenario in scenarios:
+        found.update(repr(decisions(Trial(subject.policy, scenario).run().records)).encode())
+    return found.hexdigest()
+
+
+def importable(subject: Subject) -> tuple[str, str] | None:
+    """How another process names the subject: the folder to start in and its spec; None for what lives only here."""
+    if not dataclasses.is_dataclass(subject.part):
+        return None
+    spec = subject.spec or spec_of(subject.part)
+    try:
+        policy = parse_policy(spec)
+    except WorldKVError:
+        return None
+    if subject.spec is None and policy != subject.policy:
+        return None
+    return str(Path.cwd()), spec
+
+
+def main(spec: str) -> None:
+    """What the other process runs: print the digest of the policy that `spec` names."""
+    subject = Subject(parse_policy(spec), spec)
+    print(digest(subject, reference_scenarios(subject)))

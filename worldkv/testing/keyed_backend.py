@@ -1,0 +1,92 @@
+"""The simulator's backend with keys: what compression chooses by, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.answers import Keep, RaggedKeep
+from worldkv.backend import ChunkTensors, Move, Shrink
+from worldkv.geometry import CacheGeometry
+from worldkv.signals import Signal
+from worldkv.sim.backend import SimBackend
+
+MEASURABLE = frozenset({Signal.ATTENTION_MASS, Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY})
+"""What a model measures while it runs; the kit draws it from a seed."""
+
+
+class KeyedBackend(SimBackend):
+    """Every chunk carries keys, values and attention received, drawn from its id and a seed.
+
+    Source: this project.
+    """
+
+    def __init__(self, geometry: CacheGeometry, seed: int, has_keys: bool) -> None:
+        """An empty backend; without keys it differs from the simulator's only in what it supplies."""
+        self._geometry, self._seed, self._has_keys = geometry, seed, has_keys
+        self._kept: dict[int, NDArray[np.int64]] = {}
+        super().__init__(MEASURABLE)
+
+    def reset(self) -> None:
+        """See `CacheBackend.reset`."""
+        self._kept = {}
+        super().reset()
+
+    def apply(self, moves: Sequence[Move]) -> None:
+        """See `CacheBackend.apply`."""
+        super().apply(moves)
+        for move in moves:
+            if isinstance(move, Shrink) and self._has_keys:
+                self._kept[move.chunk] = _chosen(self._places(move.chunk), move.keep)
+
+    def tensors(self, chunk: int) -> ChunkTensors | None:  # type: ignore[override]
+        """See `CacheBackend.tensors`: keys `(layers, kv_heads, tokens, head_dim)`."""
+        if not self._has_keys:
+            return None
+        keys, values, mass = chunk_tensors(self._geometry, chunk, self._seed)
+        places = self._places(chunk)
+        keys, values = (np.take_along_axis(part, places[..., None], axis=2) for part in (keys, values))
+        return ChunkTensors(keys, lambda: values, np.take_along_axis(mass, places, axis=2))
+
+    def snapshot(self) -> Any:
+        """See `CacheBackend.snapshot`."""
+        return super().snapshot(), dict(self._kept)
+
+    def restore(self, state: Any) -> None:
+        """See `CacheBackend.restore`."""
+        if isinstance(state, tuple) and len(state) == 2:
+            state, kept = state
+            self._kept = dict(kept)
+        super().restore(state)
+
+    def fork(self) -> Self:
+        """See `CacheBackend.fork`."""
+        twin = type(self)(self._geometry, self._seed, self._has_keys)
+        twin.restore(self.snapshot())
+        return twin
+
+    def _places(self, chunk: int) -> NDArray[np.int64]:
+        """Positions of a chunk's current tokens among its first ones `(layers, kv_heads, tokens)`."""
+        shape = (self._geometry.layers, self._geometry.kv_heads, self._geometry.chunk_tokens)
+        return self._kept.get(chunk, np.broadcast_to(np.arange(shape[-1]), shape))
+
+
+def chunk_tensors(geometry: CacheGeometry, chunk: int, seed: int) -> tuple[NDArray[np.float32], ...]:
+    """Keys and values `(layers, kv_heads, tokens, head_dim)` and mass `(layers, kv_heads, tokens)` of a chunk."""
+    draw = np.random.default_rng((seed, chunk, 1))
+    shape = (geometry.layers, geometry.kv_heads, geometry.chunk_tokens, geometry.head_dim)
+    keys, values = (draw.standard_normal(shape, np.float32) for _ in range(2))
+    return keys, values, draw.random(shape[:-1], np.float32)
+
+
+def _chosen(places: NDArray[np.int64], keep: Keep | RaggedKeep) -> NDArray[np.int64]:
+    """Of `places` `(layers, kv_heads, tokens)` those kept; the first ones where the keep names none by one count."""
+    tokens = keep.tokens if isinstance(keep, Keep) else None
+    if tokens is None:
+        return places[..., : keep.count]
+    if tokens.ndim < 3:
+        tokens = tokens[None, None] if tokens.ndim == 1 else tokens[:, None]
+    return np.take_along_axis(places, np.broadcast_to(tokens, (*places.shape[:2], tokens.shape[-1])), axis=2)

@@ -1,0 +1,171 @@
+"""The cache as a plain dictionary: an independent, slow account of what must follow from a policy's answers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
+from worldkv.geometry import CacheGeometry
+
+Home = Literal["window", "host", "disk", "gone"]
+
+
+@dataclass
+class Entry:
+    """One chunk: where it is at home, its tokens there, its bytes in the bank, when it was last wanted."""
+
+    home: Home
+    tokens: int
+    window_bytes: int
+    stored_bytes: int
+    last_used: int
+
+
+@dataclass
+class DictionaryCache:
+    """Every chunk an entry, every rule a loop; knows nothing of the engine. Source: this project.
+
+    Attributes:
+        geometry: the cache's shape.
+        host_bytes: room on the host; None for no limit.
+        disk_bytes: room on disk; None for no limit.
+        entries: by chunk id, the discarded included.
+        on_device: chunks whose tokens lie in the window, replicas included.
+        staged: bytes of chunks that wait in staging.
+        moved: bytes over each edge.
+    """
+
+    geometry: CacheGeometry
+    host_bytes: int | None = None
+    disk_bytes: int | None = None
+    staging_bytes: int = 0
+    entries: dict[int, Entry] = field(default_factory=dict)
+    on_device: set[int] = field(default_factory=set)
+    staged: dict[int, int] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("out", "in", "down", "up"), 0))
+    pruned: int = 0
+    discarded: int = 0
+
+    def copy(self) -> DictionaryCache:
+        """An independent twin."""
+        return copy.deepcopy(self)
+
+    def begin(self, retrieval: Retrieval | None) -> set[int]:
+        """Bring what is wanted; None keeps what is there. The attended chunks."""
+        home = {chunk for chunk, entry in self.entries.items() if entry.home == "window"}
+        if retrieval is None:
+            wanted = [chunk for chunk in self.wanted if self.entries[chunk].home in ("host", "disk")]
+        else:
+            wanted = list(map(int, retrieval.ids))
+        for chunk in wanted:
+            if chunk in self.staged:
+                del self.staged[chunk]
+            elif chunk not in self.on_device:
+                self._fetch(chunk)
+        self.on_device = home | set(wanted)
+        self.wanted = wanted
+        if retrieval is not None:
+            for chunk in wanted:
+                self.entries[chunk].last_used = len(self.entries)
+            self._stage([int(chunk) for chunk in retrieval.next_ids or ()])
+        return set(self.on_device)
+
+    def commit(self, eviction: Eviction, keeps: Mapping[int, Keep | RaggedKeep]) -> None:
+        """The newest chunk enters the window, then the eviction is carried out."""
+        chunk, geometry = len(self.entries), self.geometry
+        self.entries[chunk] = Entry("window", geometry.chunk_tokens, geometry.chunk_bytes, 0, chunk)
+        self.on_device.add(chunk)
+        for shrunk, keep in eviction.shrink.items():
+            self._prune(int(shrunk), keep)
+        for gone in eviction.discard:
+            self._discard(int(gone))
+        for banked in map(int, eviction.bank):
+            self._prune(banked, keeps[banked])
+            self._bank(banked, keeps[banked].bytes(geometry))
+
+    def total(self, *homes: Home) -> int:
+        """Tokens at home there."""
+        return sum(entry.tokens for entry in self.entries.values() if entry.home in homes)
+
+    def held(self, home: Home) -> list[int]:
+        """Chunks at home there, ascending."""
+        return sorted(chunk for chunk, entry in self.entries.items() if entry.home == home)
+
+    wanted: list[int] = field(default_factory=list)
+
+    # ------------------------------------------------------------------ rules
+
+    def _fetch(self, chunk: int) -> None:
+        entry = self.entries[chunk]
+        self.moved["in"] += entry.stored_bytes
+        if entry.home == "disk":
+            self.moved["up"] += entry.stored_bytes
+
+    def _stage(self, planned: list[int]) -> None:
+        """Staging holds what is planned and not in the window, in that order, as far as it fits."""
+        self.staged = {chunk: size for chunk, size in self.staged.items() if chunk in planned}
+        for chunk in planned:
+            if chunk in self.on_device or chunk in self.staged:
+                continue
+            size = self.entries[chunk].window_bytes
+            if sum(self.staged.values()) + size > self.staging_bytes:
+                continue
+            self._fetch(chunk)
+            self.staged[chunk] = size
+
+    def _prune(self, chunk: int, keep: Keep | RaggedKeep) -> None:
+        entry = self.entries[chunk]
+        self.pruned += entry.tokens - keep.count
+        entry.tokens, entry.window_bytes = keep.count, keep.window_bytes(self.geometry)
+
+    def _discard(self, chunk: int) -> None:
+        entry = self.entries[chunk]
+        self.discarded += entry.tokens
+        entry.home = "gone"
+        self.staged.pop(chunk, None)
+        self.wanted = [other for other in self.wanted if other != chunk]
+
+    def _bank(self, chunk: int, size: int) -> None:
+        """To the host, whose least recently wanted spill to disk; where neither has room the oldest are forgotten."""
+        entry = self.entries[chunk]
+        self.moved["out"] += size
+        forgotten: list[int] = []
+        while (plan := self._room_for(size, forgotten)) is None:
+            forgotten.append(min(other for other in self._banked() if other not in forgotten))
+        for other in forgotten:
+            self._discard(other)
+        home, spilled = plan
+        for other in spilled:
+            self.entries[other].home = "disk"
+            self.moved["down"] += self.entries[other].stored_bytes
+        if home == "disk":
+            self.moved["down"] += size
+        entry.home, entry.stored_bytes = home, size
+
+    def _room_for(self, size: int, forgotten: list[int]) -> tuple[Home, list[int]] | None:
+        """Where `size` bytes go once `forgotten` are gone, and who spills for them; None if there is no room."""
+        infinite = float("inf")
+        host_room = infinite if self.host_bytes is None else self.host_bytes
+        disk_free = infinite if self.disk_bytes is None else self.disk_bytes
+        on_host = [chunk for chunk in self.held("host") if chunk not in forgotten]
+        disk_free -= sum(self.entries[chunk].stored_bytes for chunk in self.held("disk") if chunk not in forgotten)
+        if size > host_room:
+            return ("disk", []) if size <= disk_free else None
+        used = sum(self.entries[chunk].stored_bytes for chunk in on_host)
+        spilled: list[int] = []
+        for chunk in sorted(on_host, key=lambda one: (self.entries[one].last_used, one)):
+            if used + size <= host_room:
+                break
+            of_chunk = self.entries[chunk].stored_bytes
+            if of_chunk > disk_free:
+                return None
+            disk_free -= of_chunk
+            used -= of_chunk
+            spilled.append(chunk)
+        return ("host", spilled) if used + size <= host_room else None
+
+    def _banked(self) -> list[int]:
+        return sorted(self.held("host") + self.held("disk"))

@@ -1,0 +1,76 @@
+"""What a policy is put through: a path, a geometry, the room in each tier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from worldkv.config import CacheConfig, Scene
+from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.landmarks import place_landmarks
+from worldkv.policy import CachePolicy, needs_of
+from worldkv.signals import Signal, Viewpoint
+from worldkv.testing.course import Course, World
+from worldkv.tiers import TierLimits
+from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv.trajectory.viewpoints import scene_of, viewpoints
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One rollout to be, small enough to read; its `repr` is the code that makes it. Source: this project.
+
+    Attributes:
+        course: the camera's path.
+        geometry: the cache's shape.
+        world: the coordinates that the path is told in.
+        host_chunks: whole chunks that the host holds; None for no limit.
+        disk_chunks: whole chunks that the disk holds; None for no limit.
+        staging_chunks: whole chunks of device memory for prefetching.
+        rewind_chunks: how many chunks the engine can take back.
+        has_keys: whether chunks carry keys, so that compression and shrinking choose real tokens.
+        seed: of keys and of everything a model would measure.
+    """
+
+    course: Course
+    geometry: CacheGeometry = field(default_factory=lambda: PRESETS["tiny"])
+    world: World = World()
+    host_chunks: float | None = None
+    disk_chunks: float | None = None
+    staging_chunks: int = 2
+    rewind_chunks: int = 0
+    has_keys: bool = False
+    seed: int = 0
+
+    def path(self) -> ChunkedTrajectory:
+        """The path, in the scenario's coordinates."""
+        chunked = self.course.chunked(self.geometry)
+        return chunked if self.world == World() else self.world.of(chunked)
+
+    def viewpoints(self) -> list[Viewpoint]:
+        """One viewpoint a chunk."""
+        return list(viewpoints(self.path()))
+
+    def config(self) -> CacheConfig:
+        """The room. A bank that is full forgets its oldest chunks."""
+        limits = TierLimits(self._bytes(self.host_chunks), self._bytes(self.disk_chunks), "forget-oldest")
+        return CacheConfig(None, "error", limits, self.staging_chunks, self.rewind_chunks)
+
+    def scene(self, policy: CachePolicy) -> Scene:
+        """The rollout's scene; landmarks are placed only for a policy that reads them."""
+        path = self.path()
+        return scene_of(path, place_landmarks(path) if Signal.LANDMARKS in needs_of(policy) else None)
+
+    def __str__(self) -> str:
+        """The rollout in words."""
+        words = [f"{len(self.course)} chunks of {self.geometry.name}"]
+        for name, room in (("host", self.host_chunks), ("disk", self.disk_chunks)):
+            if room is not None:
+                words.append(f"room for {room:g} on {name}")
+        if self.has_keys:
+            words.append("with keys")
+        if self.world != World():
+            words.append("in other coordinates")
+        return ", ".join(words)
+
+    def _bytes(self, chunks: float | None) -> int | None:
+        return None if chunks is None else int(chunks * self.geometry.chunk_bytes)

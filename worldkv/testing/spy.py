@@ -1,0 +1,110 @@
+"""Views that note what is read of them: signals, fields of the query, columns and how many rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from worldkv.signals import Signal
+from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
+
+QUERY_SIGNALS = {
+    "pose": Signal.POSE,
+    "action_pose": Signal.ACTION,
+    "summary": Signal.QUERY_SUMMARY,
+    "landmarks": Signal.LANDMARKS,
+}
+CHUNK_SIGNALS = {"attention_mass": Signal.ATTENTION_MASS, "hidden": Signal.HIDDEN_STATE}
+
+
+class Spy:
+    """Notes what a policy reads while its questions go through `lens`. Source: this project.
+
+    Attributes:
+        read: fields of the query and of single chunks, by name.
+        signals: signals read, declared or not.
+        rows: rows handed out, every column read counted again.
+        columns: columns of the table read by name.
+    """
+
+    def __init__(self) -> None:
+        self.read: set[str] = set()
+        self.signals: set[Signal] = set()
+        self.rows = 0
+        self.columns: set[str] = set()
+
+    def lens(self, *shown: Any) -> tuple[Any, ...]:
+        """The same views, watched."""
+        return tuple(self.watched(view) for view in shown)
+
+    def watched(self, view: Any) -> Any:
+        """One view, query or chunk, watched."""
+        if isinstance(view, Query):
+            fields = {name: getattr(view, name) for name in Query.__dataclass_fields__}
+            return _SpiedQuery(**{**fields, "window": self.watched(fields["window"])}).under(self)
+        if isinstance(view, ChunkView):
+            return _SpiedChunk(**{name: getattr(view, name) for name in ChunkView.__dataclass_fields__}).under(self)
+        kinds: dict[type, type] = {WindowView: _SpiedWindow, BankView: _SpiedBank, ChunkRows: _SpiedRows}
+        return kinds[type(view)](view, self)
+
+    def note_field(self, name: str, signals: dict[str, Signal]) -> None:
+        """A field of the query or of a chunk was read."""
+        self.read.add(name)
+        if name in signals:
+            self.signals.add(signals[name])
+
+
+class _Fields:
+    """Fields that tell a spy when they are read."""
+
+    _spy: Spy | None = None
+    _watched_signals: dict[str, Signal] = {}
+
+    def under(self, spy: Spy) -> Any:
+        """The same object, watched from now on."""
+        object.__setattr__(self, "_spy", spy)  # it is frozen
+        return self
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and self._spy is not None:
+            self._spy.note_field(name, self._watched_signals)
+        return super().__getattribute__(name)
+
+
+class _SpiedQuery(_Fields, Query):
+    _watched_signals = QUERY_SIGNALS
+
+
+class _SpiedChunk(_Fields, ChunkView):
+    _watched_signals = CHUNK_SIGNALS
+
+
+class _SpiedRows(ChunkRows):
+    """The rows of `view`, counted."""
+
+    def __init__(self, view: ChunkRows, spy: Spy) -> None:
+        self._spy = spy
+        for name in ("_landmarks", "_rows", "_signals", "_table", "geometry", "ids", "step"):
+            setattr(self, name, getattr(view, name))
+        if isinstance(view, WindowView):
+            open_chunk = view._open_chunk
+            self._open_chunk = lambda chunk: spy.watched(open_chunk(chunk))
+
+    def column(self, name: str) -> NDArray[Any]:
+        values = super().column(name)
+        self._spy.columns.add(name)
+        self._spy.rows += len(values)
+        return values
+
+    def require(self, signal: Signal) -> None:
+        self._spy.signals.add(signal)
+        super().require(signal)
+
+
+class _SpiedBank(_SpiedRows, BankView):
+    pass
+
+
+class _SpiedWindow(_SpiedRows, WindowView):
+    pass

@@ -1,0 +1,102 @@
+"""A rollout of the kit: a policy, a scenario, an engine, and whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from worldkv.config import CacheConfig
+from worldkv.engine import CacheEngine
+from worldkv.policy import CachePolicy
+from worldkv.signals import Measured, Signal, Viewpoint
+from worldkv.state import StepPlan, StepRecord
+from worldkv.testing.keyed_backend import KeyedBackend
+from worldkv.testing.probe import Watch, probed
+from worldkv.testing.scenario import Scenario
+
+
+class Trial:
+    """One rollout of `policy` through `scenario`, step by step. Source: this project.
+
+    Attributes:
+        engine: the engine that runs it; forks and going back are its own methods.
+        records: what happened at each step so far.
+    """
+
+    def __init__(
+        self,
+        policy: CachePolicy,
+        scenario: Scenario,
+        watch: Watch | None = None,
+        config: CacheConfig | None = None,
+        lens: Callable[..., tuple[Any, ...]] | None = None,
+    ) -> None:
+        """Nothing has happened yet.
+
+        Args:
+            policy: who decides.
+            scenario: the path and the room.
+            watch: told of every question and answer.
+            config: another room than the scenario's.
+            lens: changes what the policy is shown.
+        """
+        self.scenario = scenario
+        self.viewpoints = scenario.viewpoints()
+        if watch is not None:
+            policy = probed(policy, watch) if lens is None else probed(policy, watch, lens)
+        backend = KeyedBackend(scenario.geometry, scenario.seed, scenario.has_keys)
+        config = config or scenario.config()
+        self.engine = CacheEngine(policy, scenario.geometry, backend, config, scenario.scene(policy))
+        self.records: list[StepRecord] = []
+
+    def run(self, steps: int | None = None) -> Trial:
+        """Go on for `steps` chunks, to the end of the path where None."""
+        end = len(self.viewpoints) if steps is None else min(len(self.viewpoints), len(self.records) + steps)
+        for number in range(len(self.records), end):
+            self.records.append(take(self.engine, self.viewpoints[number], self.scenario.seed))
+        return self
+
+
+def take(engine: CacheEngine, viewpoint: Viewpoint, seed: int) -> StepRecord:
+    """One whole step: begin, refine where the policy is asked then, commit what a model would have measured."""
+    plan = engine.begin(viewpoint)
+    measured = measured_at(engine, plan, seed)
+    if engine.policy.asked_at == "first_pass":
+        plan = engine.refine(None if measured is None else measured.query_summary)
+        measured = measured_at(engine, plan, seed)
+    return engine.commit(measured)
+
+
+def measured_at(engine: CacheEngine, plan: StepPlan, seed: int) -> Measured | None:
+    """What a model would measure at a step, drawn from the step and the seed; None where nobody asks for it."""
+    if not engine.needs & {Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS}:
+        return None
+    geometry = engine.geometry
+    draw = np.random.default_rng((seed, plan.step, 2))
+    shape = (geometry.layers, geometry.kv_heads, geometry.head_dim)
+    mean, below, above, query = draw.standard_normal((4, *shape)).astype(np.float32)
+    return Measured(mean, mean - abs(below), mean + abs(above), query, draw.random(len(plan.attended)))
+
+
+def plain(record: StepRecord) -> tuple[Any, ...]:
+    """A record as values that compare by `==`: an array of ids has no truth of its own."""
+    plan = record.plan
+    return (*plan._replace(attended=tuple(plan.attended.tolist())), *record[1:])  # type: ignore[arg-type]
+
+
+def decisions(records: Iterable[StepRecord]) -> list[tuple[Any, ...]]:
+    """Of each record what was decided, whatever it cost to carry out."""
+    return [
+        (
+            tuple(record.plan.attended.tolist()),
+            record.plan.attended_tokens,
+            record.plan.retrieved,
+            record.evicted,
+            record.kept_tokens,
+            record.discarded,
+            record.shrunk,
+        )
+        for record in records
+    ]

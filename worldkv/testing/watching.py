@@ -1,0 +1,47 @@
+"""Running a rollout while somebody judges every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from worldkv.config import CacheConfig
+from worldkv.errors import WorldKVError
+from worldkv.testing.check import CheckFailed
+from worldkv.testing.probe import Question
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.subject import Subject
+from worldkv.testing.trial import Trial
+
+
+def watched(
+    subject: Subject,
+    scenario: Scenario,
+    judge: Callable[[Question], None],
+    config: CacheConfig | None = None,
+    lens: Callable[..., tuple[Any, ...]] | None = None,
+) -> Trial:
+    """Run `scenario` to its end; `judge` sees every answer before the engine does.
+
+    Raises:
+        CheckFailed: what `judge` raised first, whatever the engine said of the same answer.
+        WorldKVError: the engine refused an answer that `judge` had nothing against.
+    """
+    complaints: list[CheckFailed] = []
+
+    def watch(question: Question) -> None:
+        try:
+            judge(question)
+        except CheckFailed as failure:  # raised here it would reach the engine as the policy's own failure
+            complaints.append(failure)
+
+    trial = Trial(subject.policy, scenario, watch, config, lens)
+    try:
+        while len(trial.records) < len(trial.viewpoints) and not complaints:
+            trial.run(1)
+    except WorldKVError:
+        if not complaints:
+            raise
+    if complaints:
+        raise complaints[0]
+    return trial
