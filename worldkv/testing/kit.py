@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from worldkv.errors import SpecError
 from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule, Index, Part
@@ -12,6 +12,9 @@ from worldkv.testing.check import CHECKS, Check, CheckFailed, run_check
 from worldkv.testing.report import Finding, Report
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.subject import Subject
+
+if TYPE_CHECKING:
+    import pytest
 
 EXAMPLES = 25
 """Rollouts tried by a check unless more are asked for."""
@@ -104,7 +107,9 @@ def check_eviction(rule: EvictionRule, *, examples: int = EXAMPLES, seed: int = 
     return _met(examine(rule, examples=examples, seed=seed))
 
 
-def parametrize_with_checks(subjects: Iterable[Part | str], *, examples: int = EXAMPLES, seed: int = 0) -> Any:
+def parametrize_with_checks(
+    subjects: Iterable[Part | str], *, examples: int = EXAMPLES, seed: int = 0
+) -> pytest.MarkDecorator:
     """A pytest decorator: one test for every subject and check, named after both.
 
     The test function takes `subject` and `check` and calls `check(subject)`. A check that does not concern a subject
