@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,16 +80,22 @@ def measured_at(engine: CacheEngine, plan: StepPlan, seed: int) -> Measured | No
     return Measured(mean, mean - abs(below), mean + abs(above), query, draw.random(len(plan.attended)))
 
 
-def plain(record: StepRecord) -> tuple[Any, ...]:
-    """A record as values that compare by `==`: an array of ids has no truth of its own."""
-    plan = record.plan
-    return (*plan._replace(attended=tuple(plan.attended.tolist())), *record[1:])  # type: ignore[arg-type]
+class Decision(NamedTuple):
+    """What was decided at one step, whatever it cost to carry out; fields as in `StepPlan` and `StepRecord`."""
+
+    attended: tuple[int, ...]
+    attended_tokens: int
+    retrieved: tuple[int, ...]
+    evicted: tuple[int, ...]
+    kept_tokens: tuple[int, ...]
+    discarded: tuple[int, ...]
+    shrunk: tuple[int, ...]
 
 
-def decisions(records: Iterable[StepRecord]) -> list[tuple[Any, ...]]:
-    """Of each record what was decided, whatever it cost to carry out."""
+def decisions(records: Iterable[StepRecord]) -> list[Decision]:
+    """What was decided at each step."""
     return [
-        (
+        Decision(
             tuple(record.plan.attended.tolist()),
             record.plan.attended_tokens,
             record.plan.retrieved,
@@ -100,3 +106,21 @@ def decisions(records: Iterable[StepRecord]) -> list[tuple[Any, ...]]:
         )
         for record in records
     ]
+
+
+def first_difference(expected: Sequence[StepRecord], found: Sequence[StepRecord], *, bytes_too: bool) -> str | None:
+    """The first step at which two rollouts differ, in words: `at step 3 it retrieved (1,) instead of (2,)`.
+
+    Args:
+        expected: what should have happened.
+        found: what did.
+        bytes_too: whether what was copied over each edge counts beside what was decided.
+    """
+    pairs = zip(decisions(expected), decisions(found), expected, found, strict=True)
+    for step, (one, other, whole, another) in enumerate(pairs):
+        for name, before, after in zip(Decision._fields, one, other, strict=True):
+            if before != after:
+                return f"at step {step} it {name.replace('_', ' ')} {after} instead of {before}"
+        if bytes_too and whole.traffic != another.traffic:
+            return f"at step {step} it moved {tuple(another.traffic)} bytes instead of {tuple(whole.traffic)}"
+    return None

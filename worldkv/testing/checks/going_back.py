@@ -10,7 +10,7 @@ from worldkv.testing.check import CheckFailed, check
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
 from worldkv.testing.subject import Subject
-from worldkv.testing.trial import Trial, plain, take
+from worldkv.testing.trial import Trial, first_difference, take
 
 _CURE = "what a policy remembers is taken back only if it lies in the views; keep no state of your own"
 
@@ -70,9 +70,5 @@ def reset_is_fresh(subject: Subject, scenario: Scenario) -> None:
 
 
 def _refuse_difference(expected: list[StepRecord], found: list[StepRecord], who: str) -> None:
-    for step, (one, other) in enumerate(zip(expected, found, strict=True)):
-        if plain(one) != plain(other):
-            raise CheckFailed(
-                f"{who}, the rollout differs at step {step}: it attends {other.plan.attended.tolist()}, the one that "
-                f"never stopped {one.plan.attended.tolist()}; {_CURE}"
-            )
+    if difference := first_difference(expected, found, bytes_too=True):
+        raise CheckFailed(f"{who}, the rollout differs from one that never stopped: {difference}; {_CURE}")

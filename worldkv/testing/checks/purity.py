@@ -13,6 +13,7 @@ import numpy as np
 from worldkv.chunks import ChunkTable
 from worldkv.errors import PolicyError
 from worldkv.policy import CachePolicy
+from worldkv.state import StepRecord
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.copies import content, copied, is_same
 from worldkv.testing.course import Back, Course, Move
@@ -21,7 +22,7 @@ from worldkv.testing.probe import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
 from worldkv.testing.subject import Subject
-from worldkv.testing.trial import Trial, decisions
+from worldkv.testing.trial import Trial, first_difference
 from worldkv.testing.watching import watched
 
 _CURE = "answer from the views alone; draw with np.random.default_rng((seed, query.step))"
@@ -95,8 +96,8 @@ def rollouts_do_not_meet(subject: Subject, scenario: Scenario) -> None:
         seed=scenario.seed + 1,
     )
     fresh = [copy.deepcopy(subject.policy) for _ in range(2)]
-    alone = [decisions(Trial(policy, one).run().records) for policy, one in zip(fresh, (scenario, other), strict=True)]
-    again = decisions(Trial(fresh[0], scenario).run().records)
+    alone = [Trial(policy, one).run().records for policy, one in zip(fresh, (scenario, other), strict=True)]
+    again = Trial(fresh[0], scenario).run().records
     _refuse_difference(alone[0], again, "a second rollout with the same policy object")
     shared = copy.deepcopy(subject.policy)
     both = [Trial(shared, scenario), Trial(shared, other)]
@@ -104,7 +105,7 @@ def rollouts_do_not_meet(subject: Subject, scenario: Scenario) -> None:
         for trial in both:
             trial.run(1)
     for trial, expected in zip(both, alone, strict=True):
-        _refuse_difference(expected, decisions(trial.records), "in turn with another rollout it")
+        _refuse_difference(expected, trial.records, "in turn with another rollout it")
 
 
 @check("Another process decides the same.", kind=CachePolicy)
@@ -140,13 +141,12 @@ def same_in_another_process(subject: Subject) -> None:
             )
 
 
-def _refuse_difference(expected: list[Any], found: list[Any], who: str) -> None:
-    for step, (one, another) in enumerate(zip(expected, found, strict=True)):
-        if one != another:
-            raise CheckFailed(
-                f"{who} decided differently at step {step}: it attended {another[0]}, alone {one[0]}; a policy keeps "
-                "no state between questions, what changes is in the views (query.resident, bank.last_used, ...)"
-            )
+def _refuse_difference(expected: list[StepRecord], found: list[StepRecord], who: str) -> None:
+    if difference := first_difference(expected, found, bytes_too=False):
+        raise CheckFailed(
+            f"{who} decided differently: {difference}; a policy keeps no state between questions, what changes is in "
+            "the views (query.resident, bank.last_used, ...)"
+        )
 
 
 def _told(answer: Any) -> str:

@@ -13,7 +13,7 @@ from worldkv.testing.course import World
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
 from worldkv.testing.subject import Subject
-from worldkv.testing.trial import Trial, decisions
+from worldkv.testing.trial import Trial, first_difference
 
 
 def _generic(subject: Subject) -> SearchStrategy[Scenario]:
@@ -61,12 +61,8 @@ def _compare(
         raise NotApplicable(f"it promises nothing under a change of {change} (invariant_under)")
     if not subject.needs:
         raise NotApplicable("it reads no poses")
-    expected = decisions(Trial(subject.policy, scenario).run().records)
+    expected = Trial(subject.policy, scenario).run().records
     for world in worlds:
-        found = decisions(Trial(subject.policy, replace(scenario, world=world)).run().records)
-        for step, (one, other) in enumerate(zip(expected, found, strict=True)):
-            if one != other:
-                raise CheckFailed(
-                    f"{told(world)} is decided differently at step {step}: it retrieves {other[2]} instead of "
-                    f"{one[2]}; {cure}"
-                )
+        found = Trial(subject.policy, replace(scenario, world=world)).run().records
+        if difference := first_difference(expected, found, bytes_too=False):
+            raise CheckFailed(f"{told(world)} is decided differently: {difference}; {cure}")
