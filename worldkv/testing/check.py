@@ -72,6 +72,22 @@ def check(
     return register
 
 
+def judge(one: Check, *about: Any) -> Mapping[str, float] | None:
+    """Put the question once; an error that is the check's own business is a failure.
+
+    Raises:
+        CheckFailed: the check is not met.
+    """
+    try:
+        return one.judge(*about)
+    except (CheckFailed, NotApplicable):
+        raise
+    except Exception as error:
+        if not one.owns_errors:
+            raise
+        raise CheckFailed(_sentence(error)) from error
+
+
 def run_check(one: Check, subject: Subject, examples: int, seed: int) -> Finding:
     """Try `one` on `subject`.
 
@@ -91,7 +107,7 @@ def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any,
     scenario: Scenario | None = None
     try:
         if one.scenarios is None:
-            figures = one.judge(subject)
+            figures = judge(one, subject)
         else:
             search = _Search(one, subject)
             figures = search.run(one.scenarios(subject), examples, seed)
@@ -106,8 +122,6 @@ def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any,
         example = None if scenario is None else f"{scenario}; {code_of(scenario.course)}"
         return "failed", str(failure), example, replay_code(subject, one.name, scenario), {}
     except Exception as error:
-        if one.owns_errors:
-            return "failed", _sentence(error), None, replay_code(subject, one.name, scenario), {}
         return "blocked", f"it cannot be judged: {_sentence(error)}", None, None, {}
     return "passed", "", None, None, figures or {}
 
@@ -161,16 +175,13 @@ class _Search:
                 raise self._refuted[repr(scenario)]
             return
         try:
-            self.figures = self._check.judge(self._subject, scenario) or self.figures
+            self.figures = judge(self._check, self._subject, scenario) or self.figures
         except CheckFailed as failure:
             self._fail(scenario, failure)
         except NotApplicable:
             raise
         except Exception as error:
-            if self._check.owns_errors:
-                self._fail(scenario, CheckFailed(_sentence(error)))
-            elif self.blocked is None:
-                self.blocked = error
+            self.blocked = self.blocked or error
 
     def _fail(self, scenario: Scenario, failure: CheckFailed) -> None:
         if self.failure is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worldkv.errors import SpecError
 from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule, Index, Part
 from worldkv.testing import checks as checks  # registers every check
-from worldkv.testing.check import CHECKS, Check, CheckFailed, run_check
+from worldkv.testing.check import CHECKS, Check, CheckFailed, judge, run_check
 from worldkv.testing.report import Finding, Report
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.subject import Subject
@@ -144,11 +144,11 @@ def replay(subject: Part | str, check: str, scenario: Scenario | None = None) ->
         raise SpecError(f"there is no check {check!r}; {nearest(check, CHECKS)}")
     one, who = CHECKS[check], subject_of(subject)
     if one.scenarios is None:
-        one.judge(who)
+        judge(one, who)
     elif scenario is None:
         raise SpecError(f"{check} is tried on a rollout; give a Scenario")
     else:
-        one.judge(who, scenario)
+        judge(one, who, scenario)
 
 
 def _as_test(one: Check, examples: int, seed: int) -> Callable[[Subject], None]:

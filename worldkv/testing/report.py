@@ -75,9 +75,22 @@ class Report:
         """What is wrong, as an exception would say it."""
         lines = [f"{self.subject}: {len(self.wrong)} of {len(self.findings)} checks are not met"]
         for finding in self.wrong:
-            lines += ["", f"{finding.name} ({finding.status}): {finding.message}"]
+            if finding.status == "blocked":
+                continue
+            lines += ["", f"{finding.name}: {finding.message}"]
             if finding.example:
                 lines.append(f"  smallest example: {finding.example}")
             if finding.replay:
                 lines += ["  replay:", *(f"    {line}" for line in finding.replay.splitlines())]
+        for why, names in self.blocked.items():
+            lines += ["", f"{', '.join(names)}: {why}"]
         return "\n".join(lines)
+
+    @property
+    def blocked(self) -> dict[str, list[str]]:
+        """Names of the checks that were blocked, by the reason."""
+        found: dict[str, list[str]] = {}
+        for finding in self.findings:
+            if finding.status == "blocked":
+                found.setdefault(finding.message, []).append(finding.name)
+        return found

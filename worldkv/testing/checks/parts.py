@@ -2,68 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from worldkv.errors import WorldKVError
 from worldkv.policy import CoverageIndex, Index
 from worldkv.testing.check import CheckFailed, check
-from worldkv.testing.probe import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
 from worldkv.testing.subject import Subject
 from worldkv.testing.watching import watched
+from worldkv.views import BankView, Query
 
 
-@check("scores are one finite number for each banked chunk.", kind=Index, scenarios=scenarios, owns_errors=True)
+@check("scores are one finite number for each banked chunk.", kind=Index, scenarios=scenarios)
 def scores_can_be_ranked(subject: Subject, scenario: Scenario) -> None:
     """Whatever the bank holds, one chunk or many."""
     index = subject.part
+    assert isinstance(index, Index)
 
-    def judge(question: Question) -> None:
-        if question.kind != "retrieve":
-            return
-        assert isinstance(index, Index)
-        scores: Any = index.scores(*question.shown)
-        _judge_scores(subject.name, scores, question)
+    def foresee(*shown: Any) -> None:
+        if len(shown) == 2:
+            _judge_scores(subject.name, _asked(f"{subject.name}.scores", index.scores, shown), *shown)
 
-    watched(subject, scenario, judge)
+    watched(subject, scenario, lambda question: None, foresee=foresee)
 
 
-@check("coverage is booleans, a row for each banked chunk.", kind=CoverageIndex, scenarios=scenarios, owns_errors=True)
+@check("coverage is booleans, a row for each banked chunk.", kind=CoverageIndex, scenarios=scenarios)
 def coverage_is_boolean(subject: Subject, scenario: Scenario) -> None:
     """`(chunks, points)`, the same points for every chunk."""
     index = subject.part
+    assert isinstance(index, CoverageIndex)
 
-    def judge(question: Question) -> None:
-        if question.kind != "retrieve":
+    def foresee(*shown: Any) -> None:
+        if len(shown) != 2:
             return
-        assert isinstance(index, CoverageIndex)
-        covered: Any = index.coverage(*question.shown)
-        wanted = f"booleans ({len(question.shown[1])} chunks, points)"
-        if not isinstance(covered, np.ndarray) or covered.dtype != np.bool_ or covered.ndim != 2:
+        query, bank = shown
+        covered: Any = _asked(f"{subject.name}.coverage", index.coverage, shown)
+        is_right = isinstance(covered, np.ndarray) and covered.dtype == np.bool_ and covered.ndim == 2
+        if not is_right or len(covered) != len(bank):
             raise CheckFailed(
-                f"{subject.name}.coverage at step {question.step} must be {wanted}, got {_shape(covered)}"
-            )
-        if len(covered) != len(question.shown[1]):
-            raise CheckFailed(
-                f"{subject.name}.coverage at step {question.step} must be {wanted}, got {_shape(covered)}"
+                f"{subject.name}.coverage at step {query.step} must be booleans ({len(bank)} chunks, points), got "
+                f"{_shape(covered)}"
             )
 
-    watched(subject, scenario, judge)
+    watched(subject, scenario, lambda question: None, foresee=foresee)
 
 
-def _judge_scores(name: str, scores: Any, question: Question) -> None:
-    bank = question.shown[1]
+def _asked(what: str, ask: Callable[..., Any], shown: tuple[Any, ...]) -> Any:
+    try:
+        return ask(*shown)
+    except WorldKVError:
+        raise
+    except Exception as error:
+        chunks, step = len(shown[1]), shown[0].step
+        raise CheckFailed(
+            f"{what} of {chunks} chunks at step {step} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _judge_scores(name: str, scores: Any, query: Query, bank: BankView) -> None:
     if not isinstance(scores, np.ndarray) or scores.shape != (len(bank),) or scores.dtype.kind not in "fiu":
         raise CheckFailed(
-            f"{name}.scores at step {question.step} must be one number for each of {len(bank)} banked chunks, got "
+            f"{name}.scores at step {query.step} must be one number for each of {len(bank)} banked chunks, got "
             f"{_shape(scores)}"
         )
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise CheckFailed(
-            f"{name}.scores at step {question.step} must be finite, chunk {int(bank.ids[row])} has {scores[row]}; "
+            f"{name}.scores at step {query.step} must be finite, chunk {int(bank.ids[row])} has {scores[row]}; "
             "guard the division or the logarithm (a single chunk, equal poses, no motion)"
         )
 

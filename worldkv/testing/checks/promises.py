@@ -23,15 +23,15 @@ from worldkv.testing.watching import watched
 def is_plain_data(subject: Subject) -> None:
     """Equal parameters make equal policies; what a policy remembers lies in the views."""
     policy = subject.policy
-    if not dataclasses.is_dataclass(policy):
-        raise CheckFailed(f"{subject.name} is no dataclass; put @dataclass(frozen=True) above the class")
     for part in subject.parts:
+        if not dataclasses.is_dataclass(part):
+            raise CheckFailed(f"{type(part).__name__} is no dataclass; put @dataclass(frozen=True) above the class")
         params = getattr(type(part), "__dataclass_params__", None)
         if params is not None and not params.frozen:
             raise CheckFailed(
                 f"{type(part).__name__} can be changed after it was made; put @dataclass(frozen=True) above the class"
             )
-    if dataclasses.replace(policy) != policy:
+    if dataclasses.replace(policy) != policy:  # type: ignore[type-var]
         raise CheckFailed(f"a copy of {subject.name} with the same parameters is not equal to it; compare by fields")
     try:
         twin = parse_policy(spec_of(policy))
