@@ -11,9 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.chaos import Chaos
-from tests.core.naive import NaiveCache, Recorder
 from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
-from worldkv.chunks import Tier
 from worldkv.config import CacheConfig, Scene
 from worldkv.engine import CacheEngine
 from worldkv.errors import BudgetError, PolicyError, SignalError, SpecError
@@ -23,6 +21,9 @@ from worldkv.policy import CachePolicy
 from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.state import StepRecord
+from worldkv.testing.audit import audit_homes, audit_ledgers
+from worldkv.testing.model import DictionaryCache
+from worldkv.testing.probe import Question, probed
 from worldkv.tiers import TierLimits
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
@@ -58,63 +59,38 @@ def same(a: list[StepRecord], b: list[StepRecord]) -> bool:
 
 
 @settings(max_examples=60)
-@given(seed=st.integers(0, 10_000), count=st.integers(1, 40))
-def test_engine_does_what_a_dictionary_would(seed: int, count: int) -> None:
-    recorder = Recorder(Chaos(seed, prefetch=False))
-    engine, model = blind_engine(recorder), NaiveCache(TINY)
-    for step in range(count):
-        recorder.answers.clear()
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 40), where=limits, staging=st.integers(0, 3))
+def test_engine_does_what_a_dictionary_would(seed: int, count: int, where: TierLimits, staging: int) -> None:
+    asked: list[Question] = []
+    engine = blind_engine(probed(Chaos(seed), asked.append), CacheConfig(limits=where, staging_chunks=staging))
+    model = DictionaryCache(TINY, where.host_bytes, where.disk_bytes, staging * TINY.chunk_bytes)
+    for _ in range(count):
+        asked.clear()
         plan = engine.begin(HERE)
-        retrieval = cast(Retrieval, recorder.answers[0]) if recorder.answers else Retrieval()
-        attended = model.begin(retrieval.ids)
-        assert set(plan.attended.tolist()) == attended
+        attended = model.begin(asked[0].answer if asked else None)
         assert plan.attended.tolist() == sorted(attended)
-        assert plan.attended_tokens == sum(model.tokens[chunk] for chunk in attended) + TINY.chunk_tokens
-        recorder.answers.clear()
+        assert plan.attended_tokens == sum(model.entries[chunk].tokens for chunk in attended) + TINY.chunk_tokens
+        asked.clear()
         engine.commit()
-        eviction, *keeps = recorder.answers
-        model.commit(cast(Eviction, eviction), dict(cast(list[tuple[int, Keep]], keeps)))
+        eviction, *keeps = asked
+        model.commit(eviction.answer, {keep.shown[0].id: keep.answer for keep in keeps})
         counts = engine.state.counts
-        assert (counts.window, counts.banked) == (model.total("window"), model.total("bank"))
+        assert (counts.window, counts.banked) == (model.total("window"), model.total("host", "disk"))
         assert (counts.pruned, counts.discarded) == (model.pruned, model.discarded)
-        traffic = engine.backend.traffic()
-        assert (traffic.host_to_device, traffic.device_to_host) == (model.host_to_device, model.device_to_host)
-        assert counts.produced == (step + 1) * TINY.chunk_tokens
+        assert tuple(engine.backend.traffic()) == tuple(model.moved.values())
 
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), where=limits, staging=st.integers(0, 3))
 def test_nothing_is_lost_on_any_edge(seed: int, where: TierLimits, staging: int) -> None:
     engine = blind_engine(Chaos(seed), CacheConfig(limits=where, staging_chunks=staging))
-    backend = cast(SimBackend, engine.backend)
     for _ in range(40):
         engine.begin(HERE)
         engine.commit()
-        state, columns, produced = engine.state, engine.table.columns, len(engine.table)
-        tier, counts, tiers = columns["tier"][:produced], state.counts, state.tiers
-        tokens = columns["tokens"][:produced]
-        assert counts.produced == counts.window + counts.banked + counts.pruned + counts.discarded
-        assert counts.window == tokens[tier == Tier.DEVICE].sum()
-        assert counts.banked == tokens[(tier == Tier.HOST) | (tier == Tier.DISK)].sum()
-        assert counts.forgotten <= counts.discarded
-        stored = columns["stored_bytes"][:produced]
-        for ledger, home, held in ((tiers.host, Tier.HOST, backend.host), (tiers.disk, Tier.DISK, backend.disk)):
-            assert ledger.bytes_in == ledger.bytes_out + ledger.held
-            assert ledger.held == stored[tier == home].sum() == sum(held.values())
-            assert sorted(held) == np.flatnonzero(tier == home).tolist()
-        assert tiers.host.held <= (where.host_bytes if where.host_bytes is not None else 2**60)
-        assert tiers.disk.held <= (where.disk_bytes if where.disk_bytes is not None else 2**60)
-        at_home = set(np.flatnonzero(tier == Tier.DEVICE).tolist())
-        assert set(backend.window) == at_home | set(state.replicas) | set(state.leaving)
-        assert state.home_bytes == columns["window_bytes"][:produced][tier == Tier.DEVICE].sum()
-        assert all(tier[chunk] in (Tier.HOST, Tier.DISK) for chunk in state.replicas)
-        leaving = sum(held for held, _ in state.leaving.values())
-        on_device = state.home_bytes + sum(state.replicas.values()) + leaving + sum(state.staged.values())
-        assert tiers.device.held == on_device == sum(backend.window.values()) + sum(backend.staging.values())
-        assert sum(state.staged.values()) <= staging * TINY.chunk_bytes
-        assert state.window_ids.tolist() == sorted(at_home)
-        rows = state.bank_rows(engine.table)
-        assert engine.table.columns["ids"][rows].tolist() == np.flatnonzero((tier == 1) | (tier == 2)).tolist()
+        audit_homes(engine)
+        audit_ledgers(engine)
+        assert engine.state.counts.forgotten <= engine.state.counts.discarded
+        assert sum(engine.state.staged.values()) <= staging * TINY.chunk_bytes
 
 
 @settings(max_examples=30)
