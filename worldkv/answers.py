@@ -61,9 +61,8 @@ class Keep:
         if not isinstance(self.count, int | np.integer):
             raise PolicyError(f"a keep's count must be a whole number, got {self.count!r}; round it")
         if not 0 < self.count <= current_tokens:
-            raise PolicyError(
-                f"a keep must hold 1 to {current_tokens} tokens, got {self.count}; discard the chunk instead"
-            )
+            cure = "discard the chunk instead" if self.count < 1 else "it has no more"
+            raise PolicyError(f"a keep must hold 1 to {current_tokens} tokens, got {self.count}; {cure}")
         if len(self.frame_tokens) != geometry.frames_per_chunk or abs(sum(self.frame_tokens) - self.count) > 1e-6:
             raise PolicyError(
                 f"a keep's frame_tokens must be {geometry.frames_per_chunk} counts that sum to {self.count}, "

@@ -116,6 +116,8 @@ def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any,
                 raise search.failure
             if search.blocked is not None:
                 raise search.blocked
+            if search.inapplicable and not search.is_judged:
+                raise search.inapplicable[-1]
     except NotApplicable as reason:
         return "skipped", str(reason), None, None, {}
     except CheckFailed as failure:
@@ -131,6 +133,10 @@ def _sentence(error: Exception) -> str:
     return text if isinstance(error, WorldKVError) else f"{type(error).__name__}: {text}"
 
 
+_ENOUGH = 12
+"""Rollouts that a check does not concern before it is taken not to concern the subject at all."""
+
+
 class _Search:
     """Tries scenarios, keeps the smallest that fails."""
 
@@ -141,6 +147,8 @@ class _Search:
         self.failure: CheckFailed | None = None
         self.scenario: Scenario | None = None
         self.blocked: Exception | None = None
+        self.inapplicable: list[NotApplicable] = []
+        self.is_judged = False
         self.figures: Mapping[str, float] = {}
 
     def run(self, strategy: SearchStrategy[Scenario], examples: int, seed: int) -> Mapping[str, float]:
@@ -160,7 +168,8 @@ class _Search:
         )
         @hypothesis.given(strategy)
         def tried(scenario: Scenario) -> None:
-            self._try(scenario)
+            if self.is_judged or len(self.inapplicable) < _ENOUGH:
+                self._try(scenario)
 
         try:
             tried()
@@ -176,10 +185,11 @@ class _Search:
             return
         try:
             self.figures = judge(self._check, self._subject, scenario) or self.figures
+            self.is_judged = True
         except CheckFailed as failure:
             self._fail(scenario, failure)
-        except NotApplicable:
-            raise
+        except NotApplicable as reason:
+            self.inapplicable.append(reason)
         except Exception as error:
             self.blocked = self.blocked or error
 

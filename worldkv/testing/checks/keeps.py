@@ -36,7 +36,7 @@ def keep_is_well_formed(subject: Subject, scenario: Scenario) -> None:
             window = question.shown[0]
             for chunk, keep in question.answer.shrink.items():
                 if chunk in window.ids:
-                    _well_formed(f"{question.name}, shrinking chunk {chunk},", keep, window.chunk(chunk), subject)
+                    _well_formed(f"{question.name}, shrinking chunk {chunk}", keep, window.chunk(chunk), subject)
 
     watched(subject, scenario, judge)
     for chunk in (_chunk(scenario, subject, has_keys=True), _chunk(scenario, subject, has_keys=False)):
