@@ -11,7 +11,8 @@ from worldkv.geometry import PRESETS
 from worldkv.parts import ActionIndex, PoseIndex, SinkRecent, Spread, WorldCompression
 from worldkv.policies import Composed, DropOldest, FullKV, Oracle, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
-from worldkv.spec import parse_geometry, parse_policy, policy_classes, spec_of
+from worldkv.policy_names import policy_classes
+from worldkv.spec import parse_geometry, parse_policy, spec_of
 
 LINGBOT = PRESETS["lingbot-world-fast-480p"]
 

@@ -7,30 +7,19 @@ the class may be a policy, or an index alone, which is then put into `composed`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import importlib
-import importlib.util
-import inspect
-import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.nearest import nearest
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part
+from worldkv.policy_names import find_class, imported, policy_homes
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Part)
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """A hint for an unknown word: the nearest known one, or all of them."""
-    known = sorted(words)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str]]:
@@ -53,43 +42,6 @@ def split_spec(spec: str) -> tuple[str, dict[str, str]]:
             raise SpecError(f"{spec!r}: {key} is given twice; leave one out")
         pairs[key] = value
     return head.strip(), pairs
-
-
-def policy_homes() -> dict[str, str]:
-    """Every installed policy as `name -> module:Class`, none imported; a third-party package adds its own."""
-    from importlib.metadata import entry_points
-
-    found = {entry.name: entry.value for entry in entry_points(group="worldkv.policies")}
-    return {name: found[name] for name in sorted(found)}
-
-
-def policy_classes() -> dict[str, type[Part]]:
-    """Every installed policy class by name.
-
-    Raises:
-        SpecError: one of them cannot be imported.
-    """
-    return {name: _imported(home) for name, home in policy_homes().items()}
-
-
-def find_class(name: str) -> type[Part]:
-    """The policy or index class a name stands for.
-
-    Raises:
-        SpecError: nothing of that name; the nearest one is proposed.
-    """
-    if ":" in name:
-        return _imported(name)
-    homes = policy_homes()
-    if name in homes:
-        return _imported(homes[name])
-    from worldkv.parts import PARTS
-
-    if name in PARTS and issubclass(PARTS[name], Index | CoverageIndex):
-        return PARTS[name]
-    if name.endswith(".py"):
-        raise SpecError(f"{name!r} names a file but no class; write {name}:ClassName")
-    raise SpecError(f"unknown policy {name!r}; {nearest(name, homes)}")
 
 
 def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolicy:
@@ -116,6 +68,26 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
     if geometry is not None:
         pairs = _chunks_as_frames(spec, pairs, geometry)
     return _build(cls, pairs, spec)
+
+
+def parse_part(spec: str) -> Part:
+    """The policy or the part that a spec string names: a part stays one, where `parse_policy` would put it to use.
+
+    An index with parameters that are not its own (`my.py:Mine:selector=spread`) is the composed policy.
+
+    Raises:
+        SpecError: as `parse_policy`.
+    """
+    from worldkv.parts import PARTS
+
+    name, pairs = split_spec(spec)
+    cls = imported(name) if ":" in name else PARTS.get(name)
+    if cls is None or issubclass(cls, CachePolicy) or not dataclasses.is_dataclass(cls):
+        return parse_policy(spec)
+    own = {field.name for field in dataclasses.fields(cls)}
+    if issubclass(cls, Index | CoverageIndex) and not pairs.keys() <= own:
+        return parse_policy(spec)
+    return _made(cls, _coerced(cls, pairs, spec))
 
 
 def parse_geometry(spec: str) -> CacheGeometry:
@@ -173,46 +145,6 @@ def parameters(cls: type[Part]) -> dict[str, str]:
 
 def _shown(value: object) -> str:
     return spec_of(value) if isinstance(value, Part) else str(value)
-
-
-def _imported(name: str) -> type[Part]:
-    module_name, _, class_name = name.rpartition(":")
-    if module_name.endswith(".py") and not Path(module_name).is_file():
-        raise SpecError(f"no such file: {module_name}; name a policy as file.py:Class or pkg.mod:Class")
-    try:
-        if module_name.endswith(".py"):
-            module = _module_from_file(Path(module_name))
-        else:
-            if "" not in sys.path:
-                sys.path.insert(0, "")
-            module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SpecError(f"cannot import {module_name!r} for the policy {name!r}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise SpecError(f"{module_name} failed while it was loaded: {type(error).__name__}: {error}") from error
-    found = getattr(module, class_name, None)
-    if not isinstance(found, type) or not issubclass(found, Part):
-        classes = [
-            key
-            for key, value in vars(module).items()
-            if isinstance(value, type) and issubclass(value, Part) and not inspect.isabstract(value)
-        ]
-        raise SpecError(f"{module_name} has no policy or index {class_name!r}; {nearest(class_name, classes)}")
-    return found
-
-
-def _module_from_file(path: Path) -> types.ModuleType:
-    name = f"worldkv_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError("it cannot be loaded as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # so that the file may import its neighbours, as a script may
-    spec.loader.exec_module(module)
-    return module
 
 
 def _chunks_as_frames(spec: str, pairs: dict[str, str], geometry: CacheGeometry) -> dict[str, str]:
@@ -309,7 +241,7 @@ def _part(wanted: tuple[type[Part], ...], text: str, key: str, spec: str) -> Par
     from worldkv.parts import PARTS
 
     fitting = {name: cls for name, cls in PARTS.items() if issubclass(cls, wanted)}
-    cls = _imported(text) if ":" in text else fitting.get(text)
+    cls = imported(text) if ":" in text else fitting.get(text)
     if cls is None or not issubclass(cls, wanted):
         raise SpecError(f"{spec!r}: {key} must be one of {', '.join(fitting)} or pkg.mod:Class, got {text!r}")
     return _made(cls, {})

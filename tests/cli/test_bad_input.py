@@ -153,7 +153,7 @@ BAD_WORDS = [
     (["--view-distance", "nan"], "view distance"),
     (["--pose-noise", "-1"], "pose noise"),
     (["--fps", "0"], "16 is usual"),
-    (["--format", "kiti"], "did you mean 'kitti'?"),
+    (["--format", "kiti"], "did you mean kitti?"),
     (["--format", "kitti"], "made here"),
     (["--no-recall", "--policy", "oracle"], "leave --no-recall out"),
     (["--match", "bytes"], "window-tokens"),

@@ -14,10 +14,10 @@ from worldkv.geometry import PRESETS
 from worldkv.landmarks import place_landmarks
 from worldkv.policies import Composed
 from worldkv.policy import CachePolicy
+from worldkv.policy_names import policy_classes
 from worldkv.sim.clock import StepTime
 from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import Rollout, simulate
-from worldkv.spec import policy_classes
 from worldkv.state import StepRecord
 from worldkv.trajectory import cut, load_trajectory
 from worldkv.trajectory.chunked import ChunkedTrajectory

@@ -190,7 +190,7 @@ def test_unreadable_file(tmp_path: Path) -> None:
 def test_formats_by_name(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(GOOD)
     assert load_trajectory(str(tmp_path / "a"), format="tum").num_frames == 2
-    with pytest.raises(SpecError, match="did you mean 'kitti'"):
+    with pytest.raises(SpecError, match="did you mean kitti"):
         load_trajectory(str(tmp_path / "a"), format="kiti")
     with pytest.raises(TrajectoryError, match="8 numbers instead of 12"):
         load_trajectory(str(tmp_path / "a"), format="kitti")

@@ -106,7 +106,7 @@ def test_reading_of_the_numbers() -> None:
         ("R90_99999999999", "frames must be"),
         ("R90_100:hold=-1", "hold"),
         ("R90_100:hold=1.5", "whole number"),
-        ("R90_100:hodl=1", "did you mean 'hold'"),
+        ("R90_100:hodl=1", "did you mean hold"),
         ("R90_100:step=nan", "step"),
         ("R_R90:hold=100000000", "hold must be 0 to"),
         ("R_R_R90:hold=4000000", "longer than"),

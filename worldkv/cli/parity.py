@@ -147,8 +147,9 @@ def _entrants(specs: list[str] | None, path: LoadedPath) -> tuple[list[tuple[str
     from worldkv.bounds import check_policy_frames, check_signals
     from worldkv.errors import SignalError
     from worldkv.policy import needs_of
+    from worldkv.policy_names import policy_homes
     from worldkv.signals import Signal
-    from worldkv.spec import parse_policy, policy_homes
+    from worldkv.spec import parse_policy
     from worldkv.trajectory.viewpoints import path_signals
 
     supplied = frozenset(Signal) - {Signal.POSE, Signal.ACTION, Signal.HIDDEN_STATE} | path_signals(path.chunked)

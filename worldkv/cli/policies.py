@@ -25,7 +25,7 @@ def policies() -> None:
     from worldkv.cli.tables import console
     from worldkv.parts import PARTS
     from worldkv.policy import Compression, CoverageIndex, CoverageSelector, EvictionRule, Index, Selector
-    from worldkv.spec import policy_classes
+    from worldkv.policy_names import policy_classes
 
     out = console()
     for name, cls in policy_classes().items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from worldkv.errors import SpecError
-from worldkv.spec import nearest
+from worldkv.nearest import nearest
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from worldkv.errors import SpecError
+from worldkv.nearest import nearest
 from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule, Index, Part
+from worldkv.spec import parse_part
 from worldkv.testing import checks as checks  # registers every check
 from worldkv.testing.check import CHECKS, Check, CheckFailed, judge, run_check
 from worldkv.testing.report import Finding, Report
@@ -29,9 +31,7 @@ def subject_of(subject: Part | Subject | str) -> Subject:
     if isinstance(subject, Subject):
         return subject
     if isinstance(subject, str):
-        from worldkv.spec import parse_policy
-
-        return Subject(parse_policy(subject), subject)
+        return Subject(parse_part(subject), subject)
     return Subject(subject)
 
 
@@ -65,8 +65,6 @@ def examine(
     who = subject_of(subject)
     chosen = checks_for(who)
     if only is not None:
-        from worldkv.spec import nearest
-
         for name in only:
             if name not in CHECKS:
                 raise SpecError(f"there is no check {name!r}; {nearest(name, CHECKS)}")
@@ -138,8 +136,6 @@ def replay(subject: Part | str, check: str, scenario: Scenario | None = None) ->
         CheckFailed: the check is not met.
         SpecError: no check of that name, or the rollout is missing.
     """
-    from worldkv.spec import nearest
-
     if check not in CHECKS:
         raise SpecError(f"there is no check {check!r}; {nearest(check, CHECKS)}")
     one, who = CHECKS[check], subject_of(subject)

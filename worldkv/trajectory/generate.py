@@ -6,8 +6,9 @@ import dataclasses
 import typing
 
 from worldkv.errors import SpecError
+from worldkv.nearest import nearest
 from worldkv.trajectory.generators import GENERATORS
-from worldkv.trajectory.options import nearest, parse_options
+from worldkv.trajectory.options import parse_options
 from worldkv.trajectory.trajectory import Trajectory
 
 

@@ -8,12 +8,12 @@ import os
 from pathlib import Path
 
 from worldkv.errors import SpecError, TrajectoryError
+from worldkv.nearest import nearest
 from worldkv.trajectory.formats import FORMATS, detect_format
 from worldkv.trajectory.generate import generate
 from worldkv.trajectory.generators import GENERATORS
 from worldkv.trajectory.glimpse import Glimpse
 from worldkv.trajectory.jumps import rotation_jumps
-from worldkv.trajectory.options import nearest
 from worldkv.trajectory.resample import resample
 from worldkv.trajectory.script import parse_name, script
 from worldkv.trajectory.trajectory import Trajectory

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 from worldkv.errors import SpecError
+from worldkv.nearest import nearest
 
 Number = int | float
 
@@ -33,13 +31,6 @@ def parse_options(text: str, kinds: dict[str, type[Number]], what: str) -> dict[
             raise SpecError(f"{what}: {name} is given twice; keep one")
         values[name] = _number(value, kinds[name], f"{what}: {name}")
     return values
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`did you mean X?`, or the list of what there is."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
 
 
 def _number(text: str, kind: type[Number], what: str) -> Number:
