@@ -36,27 +36,35 @@ if TYPE_CHECKING:
     from worldkv.trajectory import cut as cut
     from worldkv.trajectory import load_trajectory as load_trajectory
     from worldkv.trajectory.viewpoints import viewpoints as viewpoints
+    from worldkv.views import BankView as BankView
+    from worldkv.views import ChunkView as ChunkView
+    from worldkv.views import Query as Query
+    from worldkv.views import WindowView as WindowView
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "BankView": "worldkv.views",
     "CacheBackend": "worldkv.backend",
     "CacheConfig": "worldkv.config",
     "CacheEngine": "worldkv.engine",
     "CacheGeometry": "worldkv.geometry",
     "CachePolicy": "worldkv.policy",
+    "ChunkView": "worldkv.views",
     "Compression": "worldkv.policy",
     "CoverageIndex": "worldkv.policy",
     "Eviction": "worldkv.answers",
     "EvictionRule": "worldkv.policy",
     "Index": "worldkv.policy",
     "Keep": "worldkv.answers",
+    "Query": "worldkv.views",
     "RaggedKeep": "worldkv.answers",
     "Retrieval": "worldkv.answers",
     "Scene": "worldkv.config",
     "Signal": "worldkv.signals",
     "TierLimits": "worldkv.tiers",
     "Viewpoint": "worldkv.signals",
+    "WindowView": "worldkv.views",
     "WorldCache": "worldkv.backends.cache",
     "WorldKVError": "worldkv.errors",
     "cut": "worldkv.trajectory",

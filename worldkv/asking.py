@@ -72,7 +72,7 @@ class Asking:
             answer = self._policy.retrieve(query, bank)
         except WorldKVError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failed("retrieve", step, error) from error
         if answer is NOTHING_RETRIEVED:
             return answer
@@ -95,7 +95,7 @@ class Asking:
             answer = self._policy.evict(window)
         except WorldKVError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failed("evict", len(table), error) from error
         if answer is NOTHING_LEAVES:
             return answer
@@ -118,13 +118,13 @@ class Asking:
                 keep = self._policy.compress(self._chunk_view(table, chunk))
         except WorldKVError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise self._failed("compress", len(table), error) from error
         self._check_kind(keep, Keep | RaggedKeep, "compress", len(table))
         self._check_keep(table, chunk, keep)
         return keep
 
-    def _failed(self, question: str, step: int, error: Exception) -> PolicyError:
+    def _failed(self, question: str, step: int, error: BaseException) -> PolicyError:
         """A policy's own exception, with the place it comes from."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         return PolicyError(

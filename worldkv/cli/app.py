@@ -12,6 +12,9 @@ import typer
 from worldkv.cli.calibrate import EXAMPLES as CALIBRATE_EXAMPLES
 from worldkv.cli.calibrate import HELP as CALIBRATE_HELP
 from worldkv.cli.calibrate import calibrate
+from worldkv.cli.check import EXAMPLES as CHECK_EXAMPLES
+from worldkv.cli.check import HELP as CHECK_HELP
+from worldkv.cli.check import check
 from worldkv.cli.compare import EXAMPLES as COMPARE_EXAMPLES
 from worldkv.cli.compare import HELP as COMPARE_HELP
 from worldkv.cli.compare import compare
@@ -20,6 +23,9 @@ from worldkv.cli.demo import demo
 from worldkv.cli.explain import EXAMPLES as EXPLAIN_EXAMPLES
 from worldkv.cli.explain import HELP as EXPLAIN_HELP
 from worldkv.cli.explain import explain
+from worldkv.cli.new_policy import EXAMPLES as NEW_POLICY_EXAMPLES
+from worldkv.cli.new_policy import HELP as NEW_POLICY_HELP
+from worldkv.cli.new_policy import new_policy
 from worldkv.cli.options import examples, unwrapped
 from worldkv.cli.parity import EXAMPLES as PARITY_EXAMPLES
 from worldkv.cli.parity import HELP as PARITY_HELP
@@ -60,6 +66,8 @@ app.command("explain", help=unwrapped(EXPLAIN_HELP), epilog=examples(*EXPLAIN_EX
 app.command("run", help=unwrapped(RUN_HELP), epilog=examples(*RUN_EXAMPLES))(run)
 app.command("parity", help=unwrapped(PARITY_HELP), epilog=examples(*PARITY_EXAMPLES))(parity)
 app.command("calibrate", help=unwrapped(CALIBRATE_HELP), epilog=examples(*CALIBRATE_EXAMPLES))(calibrate)
+app.command("check", help=unwrapped(CHECK_HELP), epilog=examples(*CHECK_EXAMPLES))(check)
+app.command("new-policy", help=unwrapped(NEW_POLICY_HELP), epilog=examples(*NEW_POLICY_EXAMPLES))(new_policy)
 app.command("policies", help=unwrapped(POLICIES_HELP))(policies)
 app.command("demo", help=unwrapped(DEMO_HELP))(demo)
 

@@ -82,7 +82,7 @@ def judge(one: Check, *about: Any) -> Mapping[str, float] | None:
         return one.judge(*about)
     except (CheckFailed, NotApplicable):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if not one.owns_errors:
             raise
         raise CheckFailed(_sentence(error)) from error
@@ -123,12 +123,12 @@ def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any,
     except CheckFailed as failure:
         example = None if scenario is None else f"{scenario}; {code_of(scenario.course)}"
         return "failed", str(failure), example, replay_code(subject, one.name, scenario), {}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return "blocked", f"it cannot be judged: {_sentence(error)}", None, None, {}
     return "passed", "", None, None, figures or {}
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, WorldKVError) else f"{type(error).__name__}: {text}"
 
@@ -146,7 +146,7 @@ class _Search:
         self._until = float("inf")
         self.failure: CheckFailed | None = None
         self.scenario: Scenario | None = None
-        self.blocked: Exception | None = None
+        self.blocked: BaseException | None = None
         self.inapplicable: list[NotApplicable] = []
         self.is_judged = False
         self.figures: Mapping[str, float] = {}
@@ -190,7 +190,7 @@ class _Search:
             self._fail(scenario, failure)
         except NotApplicable as reason:
             self.inapplicable.append(reason)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.blocked = self.blocked or error
 
     def _fail(self, scenario: Scenario, failure: CheckFailed) -> None:

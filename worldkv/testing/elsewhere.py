@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from worldkv.errors import WorldKVError
-from worldkv.spec import parse_policy, spec_of
+from worldkv.spec import parse_part, spec_of
 from worldkv.testing.course import Back, Course, Move
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.subject import Subject
@@ -39,15 +39,15 @@ def importable(subject: Subject) -> tuple[str, str] | None:
         return None
     spec = subject.spec or spec_of(subject.part)
     try:
-        policy = parse_policy(spec)
+        part = parse_part(spec)
     except WorldKVError:
         return None
-    if subject.spec is None and policy != subject.policy:
+    if subject.spec is None and part != subject.part:
         return None
     return str(Path.cwd()), spec
 
 
 def main(spec: str) -> None:
     """What the other process runs: print the digest of the policy that `spec` names."""
-    subject = Subject(parse_policy(spec), spec)
+    subject = Subject(parse_part(spec), spec)
     print(digest(subject, reference_scenarios(subject)))

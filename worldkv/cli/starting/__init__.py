@@ -1,0 +1,1 @@
+"""What `worldkv new-policy` writes: files that are right as they stand, to be changed line by line."""
