@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, RaggedKeep, Retrieval
 from worldkv.backend import CacheBackend
@@ -77,9 +80,10 @@ class Asking:
         if answer is NOTHING_RETRIEVED:
             return answer
         self._check_kind(answer, Retrieval, "retrieve", step)
+        forecast = () if answer.next_ids is None else answer.next_ids
         ids, next_ids = (
-            self._checked_ids(table, named, _BANKED, "retrieve", "banked")
-            for named in (answer.ids, answer.next_ids or ())
+            self._checked_ids(table, self._listed(named, field, step), _BANKED, "retrieve", "banked")
+            for named, field in ((answer.ids, "Retrieval.ids"), (forecast, "Retrieval.next_ids"))
         )
         return Retrieval(ids, next_ids, answer.refreshed, answer.scores)
 
@@ -100,7 +104,16 @@ class Asking:
         if answer is NOTHING_LEAVES:
             return answer
         self._check_kind(answer, Eviction, "evict", len(table))
-        bank, discard, shrink = answer
+        bank, discard = (
+            self._listed(ids, f"Eviction.{field}", len(table))
+            for ids, field in ((answer.bank, "bank"), (answer.discard, "discard"))
+        )
+        shrink = answer.shrink
+        if not isinstance(shrink, Mapping):
+            raise PolicyError(
+                f"{type(self._policy).__name__}.evict: Eviction.shrink must be a dict of keeps by chunk id, got "
+                f"{type(shrink).__name__} at step {len(table)}"
+            )
         named = self._checked_ids(table, (*bank, *discard, *shrink), _AT_HOME, "evict", "at home in the window")
         for chunk, keep in shrink.items():
             self._check_keep(table, chunk, keep)
@@ -140,6 +153,18 @@ class Asking:
                 f"at step {step}"
             )
 
+    def _listed(self, ids: Any, field: str, step: int) -> Sequence[int]:
+        """The ids of an answer, where they are something that can be looked at twice."""
+        if isinstance(ids, tuple | list):
+            return ids
+        if isinstance(ids, np.ndarray) and ids.ndim == 1:
+            listed: list[int] = ids.tolist()
+            return listed
+        raise PolicyError(
+            f"{type(self._policy).__name__}: {field} must be a tuple of ids, got {type(ids).__name__} at step {step}; "
+            "write tuple(...)"
+        )
+
     def _room_tokens(self, state: EngineState) -> int | None:
         budget = self._config.window_budget_bytes
         if budget is None:
@@ -164,7 +189,13 @@ class Asking:
     ) -> tuple[int, ...]:
         """The ids as plain integers; refused if one is not `where` (at home in `tiers`) or named twice."""
         tier, produced = table.columns["tier"], len(table)
-        named = tuple(map(int, ids))
+        try:
+            named = tuple(map(operator.index, ids))
+        except TypeError:
+            raise PolicyError(
+                f"{type(self._policy).__name__}.{question} named {tuple(ids)!r} at step {produced}; ids are "
+                "whole numbers"
+            ) from None
         for chunk in named:
             if not 0 <= chunk < produced or tier.item(chunk) not in tiers:
                 name = type(self._policy).__name__

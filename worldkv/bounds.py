@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from worldkv.errors import BudgetError, SignalError
+from worldkv.errors import BudgetError, SignalError, SpecError, WorldKVError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import LATE_STEP, CachePolicy, Part
 from worldkv.signals import Signal
@@ -47,7 +47,15 @@ def check_fits(policy: CachePolicy, geometry: CacheGeometry, budget_bytes: int |
         BudgetError: naming both sizes.
         SpecError: the policy's own budget does not hold them.
     """
-    pinned = len(policy.pinned(LATE_STEP, geometry))
+    try:
+        pinned = len(policy.pinned(LATE_STEP, geometry))
+    except WorldKVError:
+        raise
+    except Exception as error:
+        raise SpecError(
+            f"{type(policy).__name__}.pinned failed at step {LATE_STEP:,}: {type(error).__name__}: {error}; it must "
+            "answer ids for every step from 0 on"
+        ) from error
     if budget_bytes is None:
         return
     needed = (pinned + 1) * geometry.chunk_bytes

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.answers import Eviction, Ids, Keep, RaggedKeep, Retrieval
-from worldkv.errors import SignalError
+from worldkv.errors import SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.pose import Array
 from worldkv.signals import Signal
@@ -49,7 +49,17 @@ class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is wha
 
 
 def needs_of(part: Part) -> frozenset[Signal]:
-    """The signals that `part` and everything it holds read."""
+    """The signals that `part` and everything it holds read.
+
+    Raises:
+        SpecError: what a part declares is no set of signals.
+    """
+    declared = type(part).needs
+    if not isinstance(declared, frozenset | set) or not all(isinstance(signal, Signal) for signal in declared):
+        raise SpecError(
+            f"{type(part).__name__}.needs must be a frozenset of signals, got {declared!r}; write "
+            "frozenset({Signal.POSE})"
+        )
     return type(part).needs.union(*(needs_of(inner) for inner in part.parts()))
 
 

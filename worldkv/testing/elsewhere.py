@@ -35,7 +35,7 @@ def digest(subject: Subject, scenarios: Iterable[Scenario]) -> str:
 
 def importable(subject: Subject) -> tuple[str, str] | None:
     """How another process names the subject: the folder to start in and its spec; None for what lives only here."""
-    if not dataclasses.is_dataclass(subject.part):
+    if not dataclasses.is_dataclass(subject.part) or type(subject.part).__module__ == "__main__":
         return None
     spec = subject.spec or spec_of(subject.part)
     try:

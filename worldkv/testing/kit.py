@@ -11,7 +11,7 @@ from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule
 from worldkv.spec import parse_part
 from worldkv.testing import checks as checks  # registers every check
 from worldkv.testing.check import CHECKS, Check, CheckFailed, judge, run_check
-from worldkv.testing.report import Finding, Report
+from worldkv.testing.report import Finding, Report, Status
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.subject import Subject
 
@@ -75,7 +75,8 @@ def examine(
         if on_check is not None:
             on_check(one.name)
         if refusal is not None:
-            found.append(Finding(one.name, one.claim, "blocked", 0.0, f"it starts in no cache shape: {refusal}"))
+            status: Status = "failed" if one.owns_errors else "blocked"
+            found.append(Finding(one.name, one.claim, status, 0.0, f"it starts in no cache shape: {refusal}"))
         else:
             found.append(run_check(one, who, examples, seed))
     return Report(who.spec or repr(who.part), tuple(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,6 +16,13 @@ QUERY_SIGNALS = {
     "summary": Signal.QUERY_SUMMARY,
     "landmarks": Signal.LANDMARKS,
 }
+COLUMN_SIGNALS = {
+    "pose": {Signal.POSE},
+    "action": {Signal.ACTION},
+    "attention_mass": {Signal.ATTENTION_MASS},
+    **dict.fromkeys(("key_mean", "key_min", "key_max"), {Signal.KEY_SUMMARY}),
+}
+"""Signals behind the table's columns, by the first word of a column's name."""
 CHUNK_SIGNALS = {"attention_mass": Signal.ATTENTION_MASS, "hidden": Signal.HIDDEN_STATE}
 
 
@@ -39,12 +47,13 @@ class Spy:
         return tuple(self.watched(view) for view in shown)
 
     def watched(self, view: Any) -> Any:
-        """One view, query or chunk, watched."""
-        if isinstance(view, Query):
-            fields = {name: getattr(view, name) for name in Query.__dataclass_fields__}
-            return _SpiedQuery(**{**fields, "window": self.watched(fields["window"])}).under(self)
-        if isinstance(view, ChunkView):
-            return _SpiedChunk(**{name: getattr(view, name) for name in ChunkView.__dataclass_fields__}).under(self)
+        """One view, query or chunk, watched; so is what `dataclasses.replace` makes of it."""
+        if isinstance(view, Query | ChunkView):
+            fields = {name: getattr(view, name) for name in view.__dataclass_fields__}
+            if isinstance(view, Query):
+                fields["window"] = self.watched(view.window)
+            kind, signals = (Query, QUERY_SIGNALS) if isinstance(view, Query) else (ChunkView, CHUNK_SIGNALS)
+            return type(f"Spied{kind.__name__}", (_Fields, kind), {"_spy": self, "_spied_signals": signals})(**fields)
         kinds: dict[type, type] = {WindowView: _SpiedWindow, BankView: _SpiedBank, ChunkRows: _SpiedRows}
         return kinds[type(view)](view, self)
 
@@ -56,28 +65,16 @@ class Spy:
 
 
 class _Fields:
-    """Fields that tell a spy when they are read."""
+    """Fields that tell a spy when they are read; the spy is its class's, so that copies are watched too."""
 
-    _spy: Spy | None = None
-    _watched_signals: dict[str, Signal] = {}
-
-    def under(self, spy: Spy) -> Any:
-        """The same object, watched from now on."""
-        object.__setattr__(self, "_spy", spy)  # it is frozen
-        return self
+    _spy: Spy
+    _spied_signals: dict[str, Signal]
 
     def __getattribute__(self, name: str) -> Any:
-        if not name.startswith("_") and self._spy is not None:
-            self._spy.note_field(name, self._watched_signals)
+        if not name.startswith("_") and sys._getframe(1).f_globals.get("__name__") != "dataclasses":
+            kind = type(self)  # `replace` reads every field, which is not the policy's reading
+            kind._spy.note_field(name, kind._spied_signals)
         return super().__getattribute__(name)
-
-
-class _SpiedQuery(_Fields, Query):
-    _watched_signals = QUERY_SIGNALS
-
-
-class _SpiedChunk(_Fields, ChunkView):
-    _watched_signals = CHUNK_SIGNALS
 
 
 class _SpiedRows(ChunkRows):
@@ -94,6 +91,7 @@ class _SpiedRows(ChunkRows):
     def column(self, name: str) -> NDArray[Any]:
         values = super().column(name)
         self._spy.columns.add(name)
+        self._spy.signals.update(COLUMN_SIGNALS.get(name.split(".")[0], ()))
         self._spy.rows += len(values)
         return values
 

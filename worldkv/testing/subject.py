@@ -22,8 +22,10 @@ GEOMETRIES = (
     CacheGeometry(1, 4, 2, 2, 2, 3, frames_per_chunk=2, branches=2, rope_frames=1 << 16, name="two frames of 6"),
 )
 """Shapes that a policy is tried in: the smallest of everything that can differ."""
-LONGEST_FILL = 240
-"""Chunks after which a window that has not let anything go is taken to keep everything."""
+LONGEST_FILL = 120
+"""Chunks after which a window that still grows is taken to be full, and one that let nothing go to keep everything."""
+_SETTLED = 8
+"""Chunks without growth after which a window is full."""
 
 
 class Subject:
@@ -71,18 +73,23 @@ class Subject:
 
     @cached_property
     def fill_chunks(self) -> int:
-        """Chunks after which its window is full: something has left it and come back; 0 if nothing ever leaves."""
+        """Chunks after which its window is full: things have left it and no more come back; 0 if nothing leaves."""
         # Half of the chunks are seen again, so that a policy that wants them back has reason to.
         moves = tuple(Move(1.0, 20.0) if chunk % 8 < 4 else Back(4) for chunk in range(LONGEST_FILL))
         try:
-            trial = Trial(self.policy, Scenario(Course(moves), self.geometries[0]))
-            for chunk in range(1, LONGEST_FILL):
+            trial = Trial(self.policy, Scenario(Course(moves), self.geometries[0], has_keys=self.is_data_dependent))
+            left_at, most, grown_at = 0, 0, 0
+            for chunk in range(1, LONGEST_FILL + 1):
                 record = trial.run(1).records[-1]
-                if record.evicted or record.discarded or record.shrunk:
-                    return chunk
+                if not left_at and (record.evicted or record.discarded or record.shrunk):
+                    left_at = chunk
+                if len(record.plan.attended) > most:
+                    most, grown_at = len(record.plan.attended), chunk
+                if left_at and chunk - max(left_at, grown_at) >= _SETTLED:
+                    break
         except WorldKVError:
             return 1  # another check says so
-        return 0
+        return max(left_at, grown_at) if left_at else 0
 
     @property
     def is_data_dependent(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from worldkv.answers import Eviction, Retrieval
 from worldkv.policy import CachePolicy
@@ -37,7 +39,8 @@ def evict_names_residents(subject: Subject, scenario: Scenario) -> None:
         answer, (window,) = question.answer, question.shown
         if not isinstance(answer, Eviction):
             raise CheckFailed(f"{question.name} answered {type(answer).__name__}; answer an Eviction")
-        named = [*answer.bank, *answer.discard, *answer.shrink]
+        fields = (("bank", answer.bank), ("discard", answer.discard), ("shrink", answer.shrink))
+        named = [chunk for field, ids in fields for chunk in _listed(question, f"Eviction.{field}", ids)]
         _refuse_repeats(question, named, "once; a chunk either goes to the bank, or is discarded, or is shrunk")
         for chunk in named:
             if chunk not in window.ids:
@@ -59,7 +62,9 @@ def retrieve_names_banked(subject: Subject, scenario: Scenario) -> None:
         answer, (_, bank) = question.answer, question.shown
         if not isinstance(answer, Retrieval):
             raise CheckFailed(f"{question.name} answered {type(answer).__name__}; answer a Retrieval")
-        for field, ids in (("ids", answer.ids), ("next_ids", answer.next_ids or ())):
+        forecast = () if answer.next_ids is None else answer.next_ids
+        for field, named in (("ids", answer.ids), ("next_ids", forecast)):
+            ids = _listed(question, f"Retrieval.{field}", named)
             _refuse_repeats(question, ids, f"once in {field}")
             for chunk in ids:
                 if chunk not in bank.ids:
@@ -67,6 +72,29 @@ def retrieve_names_banked(subject: Subject, scenario: Scenario) -> None:
                         f"{question.name} named chunk {chunk} in {field}, which is not in the bank "
                         f"{_told(bank.ids.tolist())}; choose among `bank.ids` (rows are not ids)"
                     )
+        if answer.scores is not None and len(answer.scores) != len(bank):
+            raise CheckFailed(
+                f"{question.name} gave {len(answer.scores)} scores for {len(bank)} banked chunks; Retrieval.scores has "
+                "one for each row of the bank (`worldkv explain` shows them), or is None"
+            )
+
+    watched(subject, scenario, judge)
+
+
+@check("What is not looked at afresh is what was there.", kind=CachePolicy, scenarios=scenarios)
+def unrefreshed_repeats_the_last(subject: Subject, scenario: Scenario) -> None:
+    """`refreshed=False` comes with `query.resident`: the engine keeps the step of the last fresh look by it."""
+
+    def judge(question: Question) -> None:
+        answer = question.answer
+        if question.kind != "retrieve" or not isinstance(answer, Retrieval) or answer.refreshed:
+            return
+        resident = question.shown[0].resident
+        if tuple(answer.ids) != resident:
+            raise CheckFailed(
+                f"{question.name} says refreshed=False and answers {tuple(answer.ids)}, resident are {resident}; say "
+                "refreshed=True for a new answer, or repeat query.resident"
+            )
 
     watched(subject, scenario, judge)
 
@@ -79,7 +107,7 @@ def discarded_stays_away(subject: Subject, scenario: Scenario) -> None:
     def judge(question: Question) -> None:
         answer = question.answer
         if question.kind == "retrieve" and isinstance(answer, Retrieval):
-            named = {*answer.ids, *(answer.next_ids or ())}
+            named = {*answer.ids, *(() if answer.next_ids is None else answer.next_ids)}
         elif question.kind == "evict" and isinstance(answer, Eviction):
             named = {*answer.bank, *answer.shrink}
         else:
@@ -112,6 +140,19 @@ def retrieve_fits(subject: Subject, scenario: Scenario) -> None:
             )
 
     watched(subject, scenario, judge)
+
+
+def _listed(question: Question, field: str, ids: Any) -> list[Any]:
+    """The ids of an answer, whole numbers all."""
+    if not isinstance(ids, tuple | list | np.ndarray | Mapping):
+        raise CheckFailed(
+            f"{question.name}: {field} must be a tuple of ids, got {type(ids).__name__}; write tuple(...)"
+        )
+    listed = list(ids)
+    for chunk in listed:
+        if not isinstance(chunk, int | np.integer):
+            raise CheckFailed(f"{question.name} named {chunk!r} in {field}; ids are whole numbers")
+    return listed
 
 
 def _refuse_repeats(question: Question, named: Sequence[Any], rule: str) -> None:
