@@ -9,12 +9,13 @@ import numpy as np
 
 from tests.core.scripted import Scripted
 from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
-from worldkv.answers import Eviction, Retrieval
+from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.config import CacheConfig, Scene
 from worldkv.engine import CacheEngine
 from worldkv.signals import ChunkPose, Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.testing.probe import Question, probed
+from worldkv.tiers import TierLimits
 
 CHUNK = TINY.chunk_bytes
 
@@ -70,7 +71,7 @@ def test_a_late_policy_is_shown_the_steps_own_view_and_queries() -> None:
 
 def test_a_plan_counts_what_came_and_went_in_both_halves_of_the_step() -> None:
     policy = Late(
-        {3: Eviction(bank=(0, 1)), 5: Eviction(bank=(2,), shrink={3: Scripted.kept(20)})},
+        {3: Eviction(bank=(0, 1)), 5: Eviction(bank=(2,), shrink={3: Keep.counted((4, 8, 8))})},
         {3: Retrieval((0,)), 4: Retrieval((0, 1)), 5: Retrieval((1,)), 6: Retrieval((1, 2))},
     )
     engine = blind_engine(policy)
@@ -94,8 +95,6 @@ def test_a_plan_counts_what_came_and_went_in_both_halves_of_the_step() -> None:
 
 
 def test_bytes_from_disk_add_up_too_and_so_does_going_over() -> None:
-    from worldkv.tiers import TierLimits
-
     policy = Late({2: Eviction(bank=(0, 1))}, {2: Retrieval((0,)), 3: Retrieval((0, 1)), 4: Retrieval(())})
     limits = TierLimits(host_bytes=0)
     config = CacheConfig(limits=limits, window_budget_bytes=3 * CHUNK, over_budget="flag")
