@@ -14,7 +14,7 @@ from worldkv.bank import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
 from worldkv.bounds import check_fits, check_policy_frames, check_signals
 from worldkv.chunks import ChunkTable
 from worldkv.config import CacheConfig, Scene
-from worldkv.errors import BudgetError, LostChunkError, PolicyError, SpecError
+from worldkv.errors import BudgetError, LostChunkError, PolicyError, SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.signals import Measured, Signal, Viewpoint
@@ -146,6 +146,7 @@ class CacheEngine:
 
         Raises:
             PolicyError: no step is open, or an answer breaks the contract.
+            SignalError: attention was not measured for exactly the chunks attended.
             BudgetError: an evicted chunk fits nowhere in the bank; rewind or restore to go on.
         """
         if self._open is None or self._is_torn:
@@ -339,9 +340,15 @@ class CacheEngine:
         if measured.query_summary is not None:
             self.state.summary = measured.query_summary
         if Signal.ATTENTION_MASS in self.needs and measured.attention_mass is not None:
+            received = np.asarray(measured.attention_mass)
+            if received.shape != plan.attended.shape:
+                raise SignalError(
+                    f"attention_mass must be one number for each of the {len(plan.attended)} chunks attended at step "
+                    f"{plan.step}, got shape {received.shape}; give them in the order of plan.attended"
+                )
             mass = self.table.columns["attention_mass"]
-            for chunk, received in zip(plan.attended, measured.attention_mass, strict=True):
-                self.table.write("attention_mass", chunk, mass[chunk] + received)
+            for row, chunk in enumerate(plan.attended):
+                self.table.write("attention_mass", chunk, mass[chunk] + received[row])
 
     def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], list[int]]:
         """Carry out an eviction; the tokens kept of each banked chunk, and the ids forgotten for them."""

@@ -12,7 +12,7 @@ from tests.core.scripted import Scripted
 from tests.core.test_engine import BLIND, HERE, TINY
 from worldkv.answers import Eviction, Retrieval
 from worldkv.engine import CacheEngine
-from worldkv.errors import PolicyError
+from worldkv.errors import PolicyError, SignalError
 from worldkv.policy import CachePolicy
 from worldkv.signals import Measured, Signal
 from worldkv.sim.backend import SimBackend
@@ -57,11 +57,15 @@ def test_as_many_masses_as_chunks_attended_or_none() -> None:
         engine.begin(HERE)
         engine.commit(measured)
     assert engine.table.columns["attention_mass"][:3].tolist() == [1.0, 2.0, 0.0]
-    for wrong in ([1.0], [1.0, 2.0, 3.0, 4.0]):
+    for wrong in (np.ones(2), np.ones(4), np.ones((3, 1))):
         other = engine.fork()
         other.begin(HERE)
-        with pytest.raises(ValueError, match="zip"):
-            other.commit(Measured(attention_mass=np.array(wrong)))
+        with pytest.raises(SignalError) as caught:
+            other.commit(Measured(attention_mass=wrong))
+        assert str(caught.value) == (
+            "attention_mass must be one number for each of the 3 chunks attended at step 3, got shape "
+            f"{wrong.shape}; give them in the order of plan.attended"
+        )
 
 
 def test_masses_nobody_declared_are_not_kept() -> None:
