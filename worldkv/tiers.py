@@ -100,18 +100,19 @@ class Tiers:
             BudgetError: it fits nowhere, and forgetting is not allowed or would not help.
         """
         limits = self.limits
-        if limits.host_bytes is None or self.host.held + num_bytes <= limits.host_bytes:
+        host_bytes = math.inf if limits.host_bytes is None else limits.host_bytes
+        if self.host.held + num_bytes <= host_bytes:
             return Placement(Tier.HOST)
         forgotten: list[int] = []
         oldest_first = iter(banked_rows(table).tolist())
-        while (placement := self._without(forgotten, num_bytes, table)) is None:
+        while (placement := self._without(forgotten, num_bytes, host_bytes, table)) is None:
             oldest = next(oldest_first, None)
             if oldest is None or limits.when_full == "error":
                 raise self._full(chunk, num_bytes)
             forgotten.append(oldest)
         return placement
 
-    def _without(self, forgotten: list[int], num_bytes: int, table: ChunkTable) -> Placement | None:
+    def _without(self, forgotten: list[int], num_bytes: int, host_bytes: float, table: ChunkTable) -> Placement | None:
         """The ordinary rule once `forgotten` are gone: host, after spilling what must, or disk; None if full."""
         limits, sizes, tier = self.limits, table.columns["stored_bytes"], table.columns["tier"]
         on_host = [row for row in forgotten if tier[row] == Tier.HOST]
@@ -119,7 +120,6 @@ class Tiers:
         disk_room = math.inf
         if limits.disk_bytes is not None:
             disk_room = limits.disk_bytes - self.disk.held + int(sizes[on_disk].sum())
-        host_bytes = math.inf if limits.host_bytes is None else limits.host_bytes
         if num_bytes > host_bytes:
             return Placement(Tier.DISK, (), tuple(forgotten)) if num_bytes <= disk_room else None
         over = self.host.held - int(sizes[on_host].sum()) + num_bytes - host_bytes
@@ -135,7 +135,7 @@ class Tiers:
             disk_room -= size
             over -= size
             spilled.append(row)
-        return Placement(Tier.HOST, tuple(spilled), tuple(forgotten)) if over <= 0 else None
+        return Placement(Tier.HOST, tuple(spilled), tuple(forgotten))  # an empty host has room: num_bytes <= host_bytes
 
     def _full(self, chunk: int, num_bytes: int) -> BudgetError:
         def room(ledger: TierLedger, limit: int | None) -> str:
