@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from tests.parts.bank import bank_of
-from worldkv.errors import PolicyError
-from worldkv.parts.fetch import fetch
+from worldkv.answers import NOTHING_RETRIEVED
+from worldkv.errors import PolicyError, SpecError
+from worldkv.parts.fetch import check_pair, fetch
 from worldkv.parts.select import GreedyCoverage, Threshold, TopK
-from worldkv.policy import CoverageIndex, Index
+from worldkv.policy import CoverageIndex, CoverageSelector, Index, Selector
 from worldkv.views import BankView, Query
 
 
@@ -66,3 +67,85 @@ def test_scores_that_cannot_be_ranked_are_refused(answer: Any, message: str) -> 
 def test_coverage_of_the_wrong_kind_is_refused(answer: Any) -> None:
     with pytest.raises(PolicyError, match=r"Covers.coverage must be booleans \(4 chunks, points\)"):
         fetch(Covers(answer), GreedyCoverage(), QUERY, BANK, 9)
+
+
+@dataclass(frozen=True)
+class Noting(Selector):
+    """Takes the first rows and notes what it was shown."""
+
+    shown: list[Any]
+
+    def select(self, scores: Any, query: Query, bank: BankView, chunks: int) -> Any:
+        self.shown.append((scores, query, bank, chunks))
+        return np.arange(min(chunks, len(scores)))
+
+
+@dataclass(frozen=True)
+class NotingCoverage(CoverageSelector):
+    shown: list[Any]
+
+    def select(self, coverage: Any, query: Query, bank: BankView, chunks: int) -> Any:
+        self.shown.append((coverage, query, bank, chunks))
+        return np.arange(min(chunks, len(coverage)))
+
+
+def test_a_selector_is_shown_the_query_the_bank_and_its_room_in_chunks() -> None:
+    shown: list[Any] = []
+    flags = np.eye(4, dtype=bool)
+    answer = fetch(Answers(np.arange(4)), Noting(shown), QUERY, BANK, 8)
+    assert answer.ids == (0, 1), "8 frames are two chunks and a rest"
+    answer = fetch(Covers(flags), NotingCoverage(shown), QUERY, BANK, 3)
+    assert answer.ids == (0,)
+    (scores, *first), (coverage, *second) = shown
+    assert scores.dtype == np.float64 and scores.tolist() == [0, 1, 2, 3]
+    assert coverage is flags
+    assert first == [QUERY, BANK, 2] and second == [QUERY, BANK, 1]
+
+
+def test_scores_are_handed_on_for_whoever_wants_to_explain_them() -> None:
+    scores = fetch(Answers([4, 1, 2, 3]), TopK(), QUERY, BANK, 3).scores
+    assert scores.tolist() == [4, 1, 2, 3] and scores.dtype == np.float64
+    flags = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]], bool)
+    assert fetch(Covers(flags), GreedyCoverage(), QUERY, BANK, 3).scores.tolist() == [0.5, 0.75, 0.25, 0.0]
+    one = fetch(Covers(flags[:, :1]), GreedyCoverage(), QUERY, BANK, 3)
+    assert one.scores.tolist() == [1, 1, 0, 0], "a share of the points there are"
+    assert fetch(Covers(flags[:, :0]), GreedyCoverage(), QUERY, BANK, 3).scores.tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("frames", [0, 2, 3])
+def test_without_room_or_without_a_bank_nobody_is_asked(frames: int) -> None:
+    query, empty = bank_of(np.zeros((1, 3, 3)), np.tile(np.eye(3), (1, 3, 1, 1)))
+    assert fetch(Unasked(), TopK(), query, empty, frames) is NOTHING_RETRIEVED
+    if frames < 3:
+        assert fetch(Unasked(), TopK(), QUERY, BANK, frames) is NOTHING_RETRIEVED
+
+
+@dataclass(frozen=True)
+class Unasked(Index):
+    def scores(self, query: Query, bank: BankView) -> Any:
+        pytest.fail("there is nothing to choose from, or no room")
+
+
+def test_pairs_that_do_not_fit_are_refused_with_the_selector_to_take() -> None:
+    check_pair(Answers(None), TopK())
+    check_pair(Covers(None), GreedyCoverage())
+    with pytest.raises(SpecError) as caught:
+        check_pair(Answers(None), GreedyCoverage())
+    assert str(caught.value) == "Answers gives scores but GreedyCoverage takes coverage; use top-k"
+    with pytest.raises(SpecError) as caught:
+        check_pair(Covers(None), TopK())
+    assert str(caught.value) == "Covers gives coverage but TopK takes scores; use greedy-coverage"
+
+
+def test_refusals_name_the_index() -> None:
+    with pytest.raises(PolicyError) as caught:
+        fetch(Answers(np.zeros(3)), TopK(), QUERY, BANK, 9)
+    assert str(caught.value) == (
+        "Answers.scores must be one number for each of 4 banked chunks, got shape (3,) at step 4"
+    )
+    with pytest.raises(PolicyError) as caught:
+        fetch(Answers(np.array([0, np.nan, np.nan, 0])), TopK(), QUERY, BANK, 9)
+    assert str(caught.value) == "Answers.scores must be finite, chunk 1 is not at step 4"
+    with pytest.raises(PolicyError) as caught:
+        fetch(Covers(np.zeros((3, 2), bool)), GreedyCoverage(), QUERY, BANK, 9)
+    assert str(caught.value) == "Covers.coverage must be booleans (4 chunks, points), got bool (3, 2) at step 4"

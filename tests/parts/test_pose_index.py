@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from tests.parts.bank import bank_of
-from worldkv.parts.pose_index import PoseIndex, RotationMean
+from worldkv.errors import SpecError
+from worldkv.parts.pose_index import ActionIndex, PoseIndex, RotationMean, pose_scores
 from worldkv.parts.select import TopK, best_rows
 from worldkv.pose import chordal_mean, geodesic_angles
 
@@ -101,3 +102,30 @@ def test_chordal_mean_is_scipys(seed: int) -> None:
     draw = np.random.default_rng(seed)
     rotations = Rotation.random(rng=draw) * Rotation.from_rotvec(0.5 * draw.normal(size=(3, 3)))
     np.testing.assert_allclose(chordal_mean(rotations.as_matrix()), rotations.mean().as_matrix(), atol=1e-9)
+
+
+@pytest.mark.parametrize("rule", ["elementwise", "chordal"])
+def test_poses_from_actions_are_scored_by_the_same_rule(rule: RotationMean) -> None:
+    draw = np.random.default_rng(6)
+    frames, rotations = draw.normal(size=(7, 3, 3)), Rotation.random(21, rng=draw).as_matrix().reshape(7, 3, 3, 3)
+    query, bank = bank_of(frames, rotations)
+    acted, acted_bank = bank_of(frames, rotations, track="action")
+    assert acted.pose is None
+    scores = ActionIndex(rule).scores(acted, acted_bank)
+    assert scores.tolist() == PoseIndex(rule).scores(query, bank).tolist()
+    other: RotationMean = "chordal" if rule == "elementwise" else "elementwise"
+    assert scores.tolist() != ActionIndex(other).scores(acted, acted_bank).tolist()
+
+
+@pytest.mark.parametrize("rule", ["elementwise", "chordal"])
+def test_an_empty_bank_has_no_scores(rule: RotationMean) -> None:
+    query, bank = bank_of(np.zeros((1, 3, 3)), np.tile(np.eye(3), (1, 3, 1, 1)))
+    assert query.pose is not None
+    assert pose_scores(query.pose, bank.poses, rule).shape == (0,)
+
+
+@pytest.mark.parametrize("index", [PoseIndex, ActionIndex])
+def test_an_unknown_mean_is_refused_by_name(index: type[PoseIndex | ActionIndex]) -> None:
+    with pytest.raises(SpecError) as caught:
+        index("average")  # type: ignore[arg-type]
+    assert str(caught.value) == "rotation_mean must be elementwise or chordal, got 'average'"
