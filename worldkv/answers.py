@@ -129,6 +129,15 @@ class RaggedKeep:
             )
         if self.counts.min() < 0 or self.counts.max() > current_tokens or not self.counts.any():
             raise PolicyError(f"a ragged keep's counts must lie in 0 to {current_tokens} and not all be 0")
+        if len(self.frame_tokens) != geometry.frames_per_chunk or (
+            abs(sum(self.frame_tokens) - float(self.counts.mean())) > 1e-6
+        ):
+            raise PolicyError(
+                f"a ragged keep's frame_tokens must be {geometry.frames_per_chunk} counts that sum to the mean over "
+                f"layers and heads, {self.counts.mean():g}, got {self.frame_tokens}"
+            )
+        if self.tokens is not None and len(self.tokens) != geometry.layers:
+            raise PolicyError(f"a ragged keep's tokens must be of {geometry.layers} layers, got {len(self.tokens)}")
         for row, row_counts in zip(self.tokens or (), self.counts, strict=False):
             for head, n in zip(row, row_counts, strict=True):
                 if len(head) != n or (n and (head[0] < 0 or head[-1] >= current_tokens)) or (np.diff(head) <= 0).any():

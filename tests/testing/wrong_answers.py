@@ -142,6 +142,75 @@ class OverfillsTheRoom(Right):
         return Retrieval(tuple(bank.ids[order[: min(room, 4)]].tolist()))
 
 
+@dataclass(frozen=True)
+class AnswersAGenerator(Right):
+    """Forgets the `tuple` around the generator."""
+
+    def evict(self, window: WindowView) -> Any:
+        return Eviction(bank=(chunk for chunk in super().evict(window).bank))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class ScoresOfTheBest(Right):
+    """Gives the scores of what it retrieved, where those of the whole bank are asked for."""
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        distance = np.sort(self.distance(query, bank))[: self.retrieved_chunks - 1]
+        return replace(super().retrieve(query, bank), scores=-distance)
+
+
+@dataclass(frozen=True)
+class SaysItDidNotLook(Right):
+    """Looks afresh at every step and says that it did not."""
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        return replace(super().retrieve(query, bank), refreshed=False)
+
+
+@dataclass(frozen=True)
+class SmallNumbers(Right):
+    """Keeps ids in a byte: right up to chunk 127."""
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        order = np.argsort(self.distance(query, bank), kind="stable")[: self.retrieved_chunks]
+        return Retrieval(tuple(bank.ids.astype(np.int8)[order].tolist()))
+
+
+@dataclass(frozen=True)
+class PinsByIndex(Right):
+    """Pins the chunk before the last, which is not there at the first step."""
+
+    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
+        return np.arange(step)[[-2]] if step > 1 else np.arange(step)[[1]]
+
+
+@dataclass(frozen=True)
+class KeepsEverySixtyFourth(Right):
+    """Keeps one chunk of 64 for ever."""
+
+    def evict(self, window: WindowView) -> Eviction:
+        return Eviction(bank=tuple(chunk for chunk in super().evict(window).bank if chunk % 64))
+
+
+@dataclass(frozen=True)
+class CannotBeSmall(Right):
+    """Refuses a small size by an exception instead of None."""
+
+    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
+        return replace(self, retrieved_chunks=range(99)[window_tokens // geometry.chunk_tokens - 4 - 99])
+
+
+@dataclass(frozen=True)
+class ResizedToAnother(Right):
+    """Makes a new policy instead of a changed one, and forgets a parameter."""
+
+    weight: float = 2.0
+
+    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
+        chunks = window_tokens // geometry.chunk_tokens - 4
+        return type(self)(retrieved_chunks=chunks, weight=1.0) if chunks >= 0 else None
+
+
 WRONG_ANSWERS = (
     (FailsOnOneChunk(), "answers_on_every_path", "retrieve failed at step .*ZeroDivisionError"),
     (EvictsReplicas(), "evict_names_residents", "named chunk 1, whose home is not the window"),
@@ -156,6 +225,14 @@ WRONG_ANSWERS = (
     (PinsTheFuture(), "pinned_chunks_stay", r"pinned\(1\) names \[0, 1\]; name committed chunks"),
     (ForgetsToEvict(), "window_stops_growing", "the window grows; let as much leave as enters"),
     (OffByOne(), "window_fits_its_budget", "resized.192. made .* attends 240 tokens; the chunk being generated counts"),
+    (AnswersAGenerator(), "evict_names_residents", "Eviction.bank must be a tuple of ids, got generator; write tuple"),
+    (ScoresOfTheBest(), "retrieve_names_banked", "gave . scores for . banked chunks"),
+    (SaysItDidNotLook(), "unrefreshed_repeats_the_last", "says refreshed=False and answers"),
+    (SmallNumbers(), "right_in_a_large_bank", "retrieve at step .* named chunk -.* which is not in the bank"),
+    (PinsByIndex(), "pinned_chunks_stay", "pinned.1. failed: IndexError"),
+    (KeepsEverySixtyFourth(), "window_stops_growing", "over 2,048 chunks .* the window grows"),
+    (CannotBeSmall(), "window_fits_its_budget", "resized.* failed: IndexError"),
+    (ResizedToAnother(), "window_fits_its_budget", "changed weight from 2.0 to 1.0; use dataclasses.replace"),
     (OverfillsTheRoom(), "window_fits_its_budget", "read query.room_tokens and asked for . chunks that do not fit"),
 )
 """Policy, the check meant for it, what the message says."""

@@ -167,6 +167,59 @@ class PrunesTheAnchor(Strongest):
         return Keep(sum(counts), tuple(map(float, counts)), np.concatenate(tokens))
 
 
+@dataclass(frozen=True)
+class TakesEveryChunkForWhole(Strongest):
+    """Counts by the geometry: right until a chunk was shrunk before it is banked."""
+
+    def counts(self, chunk: ChunkView) -> tuple[int, ...]:
+        per_frame = chunk.geometry.tokens_per_frame
+        return per_frame, *(math.ceil(self.keep_ratio * per_frame),) * (chunk.geometry.frames_per_chunk - 1)
+
+    def keep(self, chunk: ChunkView) -> Keep:
+        counts = self.counts(chunk)
+        frames = [np.arange(n) + number * chunk.geometry.tokens_per_frame for number, n in enumerate(counts)]
+        return Keep(sum(counts), tuple(map(float, counts)), np.concatenate(frames))
+
+
+@dataclass(frozen=True)
+class QuantisedOnlyOnTensors(Strongest):
+    """Tells the bytes of eight bits where there are keys, and full size where there are none."""
+
+    def keep(self, chunk: ChunkView) -> Keep:
+        keep = self.chosen(chunk, np.sort)
+        return Keep(keep.count, keep.frame_tokens, keep.tokens, keep.count * chunk.geometry.token_bytes // 2)
+
+
+@dataclass(frozen=True)
+class ShrinksByKeys(Right):
+    """Shrinks the newest chunk only where it has keys."""
+
+    def evict(self, window: WindowView) -> Eviction:
+        newest = window.chunk(int(window.ids[-1]))
+        leaving = super().evict(window).bank
+        if newest.keys is None or newest.tokens < newest.geometry.chunk_tokens:
+            return Eviction(leaving)
+        first = tuple(float(tokens if not number else 0) for number, tokens in enumerate(newest.frame_tokens))
+        return Eviction(leaving, shrink={newest.id: Keep(round(first[0]), first, np.arange(round(first[0])))})
+
+
+BUFFERS: dict[int, NDArray[np.int64]] = {}
+
+
+@dataclass(frozen=True)
+class ReusesItsBuffer(Strongest):
+    """Writes every answer into the same array."""
+
+    def keep(self, chunk: ChunkView) -> Keep:
+        keep = self.chosen(chunk, np.sort)
+        assert keep.tokens is not None
+        buffer = BUFFERS.setdefault(keep.tokens.size, keep.tokens.copy())
+        if buffer.shape != keep.tokens.shape:
+            return keep
+        buffer[:] = keep.tokens
+        return Keep(keep.count, keep.frame_tokens, buffer)
+
+
 WRONG_KEEPS = (
     (InScoreOrder(), "keep_is_well_formed", "sort them by position, not by score"),
     (NamesTokensTwice(), "keep_is_well_formed", "ascend without repeats"),
@@ -183,6 +236,18 @@ WRONG_KEEPS = (
     (RoundsDown(), "keep_matches_closed_form", "keeps 26 with keys but says 24 without; .* closed form"),
     (CountsOtherFrames(), "keep_matches_closed_form", "says that it keeps .8, 8, 16. tokens .* name .16, 8, 8."),
     (ForgetsHeads(), "keep_is_well_formed", "with keys failed in .*IndexError.*keys are .layers, kv_heads, tokens"),
+    (
+        TakesEveryChunkForWhole(),
+        "keep_is_well_formed",
+        "compress of a chunk that was shrunk: a keep",
+    ),
+    (
+        QuantisedOnlyOnTensors(),
+        "keep_matches_closed_form",
+        "bytes with keys but says .* without; give stored",
+    ),
+    (ShrinksByKeys(), "keys_change_no_decision", "with keys it decides differently .* it shrunk .0,. instead of"),
+    (ReusesItsBuffer(), "same_views_same_answer", "gave an answer that changed afterwards"),
     (PrunesTheAnchor(), "anchor_frame_is_whole", "8 of the 16 tokens of the anchor frame"),
 )
 """Policy or part, the check meant for it, what the message says."""

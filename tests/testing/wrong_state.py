@@ -146,9 +146,60 @@ class SurvivesRestore(Right):
         return Eviction(bank=leaving) if BEGUN[0] % 7 else Eviction(discard=leaving)
 
 
+MEMO: dict[int, tuple[int, ...]] = {}
+
+
+@dataclass(frozen=True)
+class RemembersByStep(Right):
+    """Keeps answers by step, whichever rollout asks."""
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        if query.step not in MEMO:
+            MEMO[query.step] = super().retrieve(query, bank).ids
+        return Retrieval(tuple(chunk for chunk in MEMO[query.step] if chunk in set(bank.ids.tolist())))
+
+
+@dataclass(frozen=True)
+class ScalesOpenedKeys(Right):
+    """Opens a chunk of the window and scales its keys where they lie."""
+
+    def evict(self, window: WindowView) -> Eviction:
+        chunk = window.chunk(int(window.ids[-1]))
+        if chunk.keys is not None:
+            keys = chunk.keys
+            keys *= 2.0
+        return super().evict(window)
+
+
+@dataclass(frozen=True)
+class HoldsAnArray(Right):
+    """A parameter that can be changed."""
+
+    weights: list[float] = field(default_factory=lambda: [1.0, 2.0])
+
+
+class LostItsDecorator(Right):
+    """A subclass whose parameter is none, for want of a decorator."""
+
+    decay: float = 0.5
+
+
+@dataclass(frozen=True)
+class BoundAsAMethod(Right):
+    """Forgets that it is a property."""
+
+    def is_bounded(self) -> bool:  # type: ignore[override]
+        return False
+
+
 WRONG_STATE = (
     (CanBeChanged(), "is_plain_data", "CanBeChanged can be changed after it was made"),
     (EqualToNobody(), "is_plain_data", "with the same parameters is not equal to it"),
+    (HoldsAnArray(), "is_plain_data", "HoldsAnArray.weights is a list, which can be changed; take a tuple"),
+    (LostItsDecorator(), "is_plain_data", "LostItsDecorator.decay is annotated but no parameter"),
+    (BoundAsAMethod(), "is_plain_data", "is_bounded is .*; it must be True or False: is @property missing"),
+    (RemembersByStep(), "same_in_another_process", "keep nothing in modules or classes between rollouts"),
+    (ScalesOpenedKeys(), "views_are_left_alone", "evict at step . changed chunk.keys of chunk 0"),
     (Dice(), "same_views_same_answer", "asked twice with the same views .*default_rng"),
     (CountsItsCalls(), "same_views_same_answer", "retrieve at step . was asked twice"),
     (RemembersTheLast(), "rollouts_do_not_meet", "a policy keeps no state between questions"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import WorldKVError
 from worldkv.testing.code import code_of, replay_code
+from worldkv.testing.patience import Hung, patience
 from worldkv.testing.report import Finding
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.subject import Subject
@@ -79,7 +80,8 @@ def judge(one: Check, *about: Any) -> Mapping[str, float] | None:
         CheckFailed: the check is not met.
     """
     try:
-        return one.judge(*about)
+        with patience():
+            return one.judge(*about)
     except (CheckFailed, NotApplicable):
         raise
     except (Exception, SystemExit) as error:
@@ -110,7 +112,11 @@ def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any,
             figures = judge(one, subject)
         else:
             search = _Search(one, subject)
-            figures = search.run(one.scenarios(subject), examples, seed)
+            try:
+                figures = search.run(one.scenarios(subject), examples, seed)
+            except Hung:
+                scenario = search.tried
+                raise
             if search.failure is not None:
                 scenario = search.scenario
                 raise search.failure
@@ -123,6 +129,8 @@ def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any,
     except CheckFailed as failure:
         example = None if scenario is None else f"{scenario}; {code_of(scenario.course)}"
         return "failed", str(failure), example, replay_code(subject, one.name, scenario), {}
+    except Hung as error:
+        return "failed", str(error), None, replay_code(subject, one.name, scenario), {}
     except (Exception, SystemExit) as error:
         return "blocked", f"it cannot be judged: {_sentence(error)}", None, None, {}
     return "passed", "", None, None, figures or {}
@@ -149,6 +157,7 @@ class _Search:
         self.blocked: BaseException | None = None
         self.inapplicable: list[NotApplicable] = []
         self.is_judged = False
+        self.tried: Scenario | None = None
         self.figures: Mapping[str, float] = {}
 
     def run(self, strategy: SearchStrategy[Scenario], examples: int, seed: int) -> Mapping[str, float]:
@@ -179,6 +188,7 @@ class _Search:
         return self.figures
 
     def _try(self, scenario: Scenario) -> None:
+        self.tried = scenario
         if time.perf_counter() > self._until:
             if repr(scenario) in self._refuted:
                 raise self._refuted[repr(scenario)]

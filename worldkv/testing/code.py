@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
+import math
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from worldkv.geometry import PRESETS, CacheGeometry
@@ -11,42 +15,86 @@ from worldkv.testing.subject import Subject
 
 
 def replay_code(subject: Subject, check: str, scenario: Scenario | None) -> str:
-    """Python that runs one check on one rollout; `scenario` None for a check that needs none."""
-    names = ["replay"]
-    how = ""
-    if scenario is not None:
-        how = f", {code_of(scenario)}"
-        names += sorted({word for word in ("Back", "Course", "Move", "Scenario", "World") if f"{word}(" in how})
-    imports = [f"from worldkv.testing import {', '.join(names)}"]
-    if "CacheGeometry(" in how:
-        imports.append("from worldkv import CacheGeometry")
-    if subject.spec is not None:
-        what = repr(subject.spec)
-    else:
-        cls = type(subject.part)
-        imports.append(f"from {cls.__module__} import {cls.__qualname__.split('.')[0]}")
-        what = repr(subject.part)
-    return "\n".join([*imports, f"replay({what}, {check!r}{how})"])
+    """Python that runs one check on one rollout.
+
+    Args:
+        subject: what was checked.
+        check: the check's name.
+        scenario: the rollout; None for a check that needs none.
+    """
+    told = subject.part if subject.spec is None else subject.spec
+    imports: dict[str, set[str]] = defaultdict(set, {"worldkv.testing": {"replay"}})
+    for value in (told, scenario):
+        for module, name in _imports(value):
+            imports[module].add(name)
+    for module, names in imports.items():
+        if any("<locals>" in name for name in names):
+            return f"# {subject.name} is made inside a function of {module}: call replay(..., {check!r}) there"
+    lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in imports.items()]
+    how = "" if scenario is None else f", {code_of(scenario)}"
+    return "\n".join([*lines, f"replay({code_of(told)}, {check!r}{how})"])
 
 
 def code_of(value: Any) -> str:
-    """Code that makes `value`: a dataclass with the fields that differ from their defaults, anything else its repr."""
+    """Code that makes `value`: a dataclass by the fields that differ from their defaults, anything else by its repr."""
     if isinstance(value, CacheGeometry) and value in PRESETS.values():
         return f"parse_geometry({value.name!r})"
+    if isinstance(value, enum.Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return (short if float(short) == value else repr(value)) if math.isfinite(value) else f"float({str(value)!r})"
     if isinstance(value, tuple) and any(dataclasses.is_dataclass(item) for item in value):
         return f"({_runs(value)})"
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else repr(value)
+    if not _is_made(value):
+        return repr(value)
     pairs: list[str] = []
+    for field, default in _fields(value):
+        of_field = getattr(value, field.name)
+        if default is dataclasses.MISSING or not _is_equal(of_field, default):
+            name = "" if default is dataclasses.MISSING and not pairs else f"{field.name}="
+            pairs.append(name + code_of(of_field))
+    return f"{type(value).__name__}({', '.join(pairs)})"
+
+
+def _imports(value: Any) -> Iterator[tuple[str, str]]:
+    """Modules and names that the code of `value` needs."""
+    if isinstance(value, CacheGeometry):
+        yield "worldkv", "parse_geometry" if value in PRESETS.values() else "CacheGeometry"
+    elif isinstance(value, enum.Enum):
+        yield type(value).__module__, type(value).__qualname__
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _imports(item)
+    elif _is_made(value):
+        cls = type(value)
+        is_ours = cls.__module__ in ("worldkv.testing.course", "worldkv.testing.scenario")
+        yield "worldkv.testing" if is_ours else cls.__module__, cls.__qualname__
+        for field, default in _fields(value):
+            of_field = getattr(value, field.name)
+            if default is dataclasses.MISSING or not _is_equal(of_field, default):
+                yield from _imports(of_field)
+
+
+def _is_made(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _fields(value: Any) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    """What the class is made of, with the defaults."""
     for field in dataclasses.fields(value):
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        of_field = getattr(value, field.name)
-        if of_field != default:
-            name = "" if default is dataclasses.MISSING and not pairs else f"{field.name}="
-            pairs.append(name + code_of(of_field))
-    return f"{type(value).__name__}({', '.join(pairs)})"
+        if field.init:
+            yield field, default
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except ValueError:  # arrays
+        return False
 
 
 def _runs(values: tuple[Any, ...]) -> str:

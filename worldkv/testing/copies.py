@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from worldkv.answers import Eviction
 from worldkv.chunks import ChunkTable
 from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 
@@ -59,18 +60,34 @@ def content(view: Any) -> dict[str, Any]:
     return found
 
 
+def kept(answer: Any) -> Any:
+    """An answer as it is now: its arrays copied, however deep they lie."""
+    if isinstance(answer, np.ndarray):
+        return answer.copy()
+    if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
+        values = {field.name: kept(getattr(answer, field.name)) for field in dataclasses.fields(answer)}
+        return type(answer)(**values)
+    if isinstance(answer, Mapping):
+        return {key: kept(value) for key, value in answer.items()}
+    if isinstance(answer, Eviction):
+        return Eviction(*map(kept, answer))
+    if isinstance(answer, tuple | list):
+        return type(answer)(map(kept, answer))
+    return answer
+
+
 def is_same(one: Any, other: Any) -> bool:
     """Whether two answers say the same; arrays by value."""
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         a, b = np.asarray(one), np.asarray(other)
         return a.shape == b.shape and bool((a == b).all())
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
     if type(one) is not type(other):
         return False
     if dataclasses.is_dataclass(one) and not isinstance(one, type):
         names = [field.name for field in dataclasses.fields(one)]
         return all(is_same(getattr(one, name), getattr(other, name)) for name in names)
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
     if isinstance(one, tuple | list):
         return len(one) == len(other) and all(map(is_same, one, other))
     return bool(one == other)

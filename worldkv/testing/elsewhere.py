@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 
 from worldkv.errors import WorldKVError
@@ -16,21 +15,21 @@ from worldkv.testing.trial import Trial, decisions
 
 
 def reference_scenarios(subject: Subject) -> list[Scenario]:
-    """A few rollouts that are the same everywhere."""
+    """A few rollouts that are the same everywhere, two of them alike but for the path."""
     chunks = subject.fill_chunks + 10
     going = tuple(Move(1.0, 25.0) if chunk % 4 else Back(3) for chunk in range(chunks))
+    turning = tuple(Move(0.5, -40.0) if chunk % 3 else Back(5) for chunk in range(chunks))
     return [
         Scenario(Course(going), subject.geometries[0], has_keys=subject.is_data_dependent),
+        Scenario(Course(turning), subject.geometries[0], has_keys=subject.is_data_dependent),
         Scenario(Course((Move(),) * chunks), subject.geometries[-1], has_keys=True, seed=1),
     ]
 
 
-def digest(subject: Subject, scenarios: Iterable[Scenario]) -> str:
-    """All decisions of these rollouts as one hexadecimal number."""
-    found = hashlib.sha256()
-    for scenario in scenarios:
-        found.update(repr(decisions(Trial(subject.policy, scenario).run().records)).encode())
-    return found.hexdigest()
+def digest(subject: Subject, scenario: Scenario) -> str:
+    """All decisions of a rollout as one hexadecimal number."""
+    told = repr(decisions(Trial(subject.policy, scenario).run().records))
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def importable(subject: Subject) -> tuple[str, str] | None:
@@ -47,7 +46,15 @@ def importable(subject: Subject) -> tuple[str, str] | None:
     return str(Path.cwd()), spec
 
 
-def main(spec: str) -> None:
-    """What the other process runs: print the digest of the policy that `spec` names."""
+def main(spec: str, *, is_reversed: bool) -> None:
+    """What the other process runs: print a line for each reference rollout of the policy that `spec` names.
+
+    Args:
+        spec: the policy's name.
+        is_reversed: whether the last rollout is run first; the lines stay in order.
+    """
     subject = Subject(parse_part(spec), spec)
-    print(digest(subject, reference_scenarios(subject)))
+    scenarios = reference_scenarios(subject)
+    order = reversed(range(len(scenarios))) if is_reversed else range(len(scenarios))
+    told = {number: digest(subject, scenarios[number]) for number in order}
+    print("\n".join(told[number] for number in range(len(scenarios))))

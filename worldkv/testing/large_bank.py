@@ -15,10 +15,18 @@ from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 RECENT_CHUNKS = 2
 
 
-def large_bank(subject: Subject, chunks: int, seed: int = 0) -> tuple[tuple[Query, BankView], tuple[WindowView]]:
+def large_bank(
+    subject: Subject, chunks: int, *, is_seasoned: bool = False, seed: int = 0
+) -> tuple[tuple[Query, BankView], tuple[WindowView]]:
     """What `retrieve` and `evict` are shown after `chunks` chunks on a path that wanders and often comes back.
 
     The bank holds all chunks but the pinned and the newest; the window of a policy without bound holds all.
+
+    Args:
+        subject: who is asked.
+        chunks: chunks committed so far.
+        is_seasoned: whether something is resident, planned and was looked for before, within a budget.
+        seed: of the path and of what a model would have measured.
     """
     geometry, needs, policy = subject.geometries[0], subject.needs, subject.policy
     draw = np.random.default_rng(seed)
@@ -39,15 +47,16 @@ def large_bank(subject: Subject, chunks: int, seed: int = 0) -> tuple[tuple[Quer
     window = np.arange(chunks) if not policy.is_bounded else np.array(sorted(held))
     banked = np.setdiff1d(np.arange(chunks), window)
     table.columns["tier"][banked] = Tier.HOST
+    resident = tuple(banked[:: max(1, len(banked) // 6)][:6].tolist()) if is_seasoned else ()
     here = _viewpoint(positions[chunks], headings[chunks], geometry)
     query = Query(
         chunks,
         geometry,
         ChunkRows(table, _rows(window), needs),
-        (),
-        (),
-        None,
-        None,
+        resident,
+        resident[:2],
+        chunks - 9 if is_seasoned else None,
+        20 * geometry.chunk_tokens if is_seasoned else None,
         (90.0, 60.0),
         2.0,
         here.camera if Signal.POSE in needs else None,

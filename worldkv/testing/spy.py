@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from worldkv.signals import Signal
+from worldkv.testing.counted import CountedArray, Tally
 from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 
 QUERY_SIGNALS = {
@@ -34,9 +35,12 @@ class Spy:
         signals: signals read, declared or not.
         rows: rows handed out, every column read counted again.
         columns: columns of the table read by name.
+        tally: counts the elements touched of every column and of all that is computed from it; None does not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally | None = None) -> None:
+        """Nothing read yet."""
+        self.tally = tally
         self.read: set[str] = set()
         self.signals: set[Signal] = set()
         self.rows = 0
@@ -84,6 +88,8 @@ class _SpiedRows(ChunkRows):
         self._spy = spy
         for name in ("_landmarks", "_rows", "_signals", "_table", "geometry", "ids", "step"):
             setattr(self, name, getattr(view, name))
+        if spy.tally is not None:
+            self.ids = CountedArray.of(self.ids, spy.tally)
         if isinstance(view, WindowView):
             open_chunk = view._open_chunk
             self._open_chunk = lambda chunk: spy.watched(open_chunk(chunk))
@@ -93,7 +99,7 @@ class _SpiedRows(ChunkRows):
         self._spy.columns.add(name)
         self._spy.signals.update(COLUMN_SIGNALS.get(name.split(".")[0], ()))
         self._spy.rows += len(values)
-        return values
+        return values if self._spy.tally is None else CountedArray.of(values, self._spy.tally)
 
     def require(self, signal: Signal) -> None:
         self._spy.signals.add(signal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from worldkv.answers import Eviction, Retrieval
 from worldkv.policy import CachePolicy
+from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.large_bank import large_bank
 from worldkv.testing.probe import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -32,53 +35,25 @@ def answers_on_every_path(subject: Subject, scenario: Scenario) -> None:
 @check("evict names chunks at home in the window, each once.", kind=CachePolicy, scenarios=scenarios)
 def evict_names_residents(subject: Subject, scenario: Scenario) -> None:
     """Bank, discard and shrink together name no chunk twice and none from elsewhere."""
-
-    def judge(question: Question) -> None:
-        if question.kind != "evict":
-            return
-        answer, (window,) = question.answer, question.shown
-        if not isinstance(answer, Eviction):
-            raise CheckFailed(f"{question.name} answered {type(answer).__name__}; answer an Eviction")
-        fields = (("bank", answer.bank), ("discard", answer.discard), ("shrink", answer.shrink))
-        named = [chunk for field, ids in fields for chunk in _listed(question, f"Eviction.{field}", ids)]
-        _refuse_repeats(question, named, "once; a chunk either goes to the bank, or is discarded, or is shrunk")
-        for chunk in named:
-            if chunk not in window.ids:
-                raise CheckFailed(
-                    f"{question.name} named chunk {chunk}, whose home is not the window {_told(window.ids.tolist())}; "
-                    "name only ids of `window.ids` (replicas are the engine's to drop)"
-                )
-
-    watched(subject, scenario, judge)
+    watched(subject, scenario, _judge_eviction)
 
 
 @check("retrieve names banked chunks, each once.", kind=CachePolicy, scenarios=scenarios)
 def retrieve_names_banked(subject: Subject, scenario: Scenario) -> None:
     """So do `ids`, and so do `next_ids`."""
+    watched(subject, scenario, _judge_retrieval)
 
-    def judge(question: Question) -> None:
-        if question.kind != "retrieve":
-            return
-        answer, (_, bank) = question.answer, question.shown
-        if not isinstance(answer, Retrieval):
-            raise CheckFailed(f"{question.name} answered {type(answer).__name__}; answer a Retrieval")
-        forecast = () if answer.next_ids is None else answer.next_ids
-        for field, named in (("ids", answer.ids), ("next_ids", forecast)):
-            ids = _listed(question, f"Retrieval.{field}", named)
-            _refuse_repeats(question, ids, f"once in {field}")
-            for chunk in ids:
-                if chunk not in bank.ids:
-                    raise CheckFailed(
-                        f"{question.name} named chunk {chunk} in {field}, which is not in the bank "
-                        f"{_told(bank.ids.tolist())}; choose among `bank.ids` (rows are not ids)"
-                    )
-        if answer.scores is not None and len(answer.scores) != len(bank):
-            raise CheckFailed(
-                f"{question.name} gave {len(answer.scores)} scores for {len(bank)} banked chunks; Retrieval.scores has "
-                "one for each row of the bank (`worldkv explain` shows them), or is None"
-            )
 
-    watched(subject, scenario, judge)
+@check("The same holds with 300 and 10,000 chunks.", kind=CachePolicy)
+def right_in_a_large_bank(subject: Subject) -> None:
+    """Whom evict and retrieve name where ids are large, afresh and with something resident."""
+    if Signal.LANDMARKS in subject.needs:
+        raise NotApplicable("it reads landmarks, which are not placed for so many chunks")
+    for chunks in (300, 10_000):
+        for is_seasoned in (False, True):
+            asked, window = large_bank(subject, chunks, is_seasoned=is_seasoned)
+            _judge_retrieval(Question("retrieve", chunks, asked, subject.policy.retrieve(*asked)))
+            _judge_eviction(Question("evict", chunks, window, subject.policy.evict(*window)))
 
 
 @check("What is not looked at afresh is what was there.", kind=CachePolicy, scenarios=scenarios)
@@ -142,6 +117,48 @@ def retrieve_fits(subject: Subject, scenario: Scenario) -> None:
     watched(subject, scenario, judge)
 
 
+def _judge_eviction(question: Question) -> None:
+    if question.kind != "evict":
+        return
+    answer, (window,) = question.answer, question.shown
+    if not isinstance(answer, Eviction):
+        raise CheckFailed(f"{question.name} answered {type(answer).__name__}; answer an Eviction")
+    fields = (("bank", answer.bank), ("discard", answer.discard), ("shrink", answer.shrink))
+    named = [chunk for field, ids in fields for chunk in _listed(question, f"Eviction.{field}", ids)]
+    _refuse_repeats(question, named, "once; a chunk either goes to the bank, or is discarded, or is shrunk")
+    home = set(window.ids.tolist())
+    for chunk in named:
+        if chunk not in home:
+            raise CheckFailed(
+                f"{question.name} named chunk {chunk}, whose home is not the window {_told(window.ids.tolist())}; "
+                "name only ids of `window.ids` (replicas are the engine's to drop)"
+            )
+
+
+def _judge_retrieval(question: Question) -> None:
+    if question.kind != "retrieve":
+        return
+    answer, (_, bank) = question.answer, question.shown
+    if not isinstance(answer, Retrieval):
+        raise CheckFailed(f"{question.name} answered {type(answer).__name__}; answer a Retrieval")
+    forecast = () if answer.next_ids is None else answer.next_ids
+    banked = set(bank.ids.tolist())
+    for field, named in (("ids", answer.ids), ("next_ids", forecast)):
+        ids = _listed(question, f"Retrieval.{field}", named)
+        _refuse_repeats(question, ids, f"once in {field}")
+        for chunk in ids:
+            if chunk not in banked:
+                raise CheckFailed(
+                    f"{question.name} named chunk {chunk} in {field}, which is not in the bank "
+                    f"{_told(bank.ids.tolist())}; choose among `bank.ids` (rows are not ids)"
+                )
+    if answer.scores is not None and len(answer.scores) != len(bank):
+        raise CheckFailed(
+            f"{question.name} gave {len(answer.scores)} scores for {len(bank)} banked chunks; Retrieval.scores has one "
+            "for each row of the bank (`worldkv explain` shows them), or is None"
+        )
+
+
 def _listed(question: Question, field: str, ids: Any) -> list[Any]:
     """The ids of an answer, whole numbers all."""
     if not isinstance(ids, tuple | list | np.ndarray | Mapping):
@@ -156,8 +173,8 @@ def _listed(question: Question, field: str, ids: Any) -> list[Any]:
 
 
 def _refuse_repeats(question: Question, named: Sequence[Any], rule: str) -> None:
-    for chunk in named:
-        if named.count(chunk) > 1:
+    for chunk, times in Counter(named).items():
+        if times > 1:
             raise CheckFailed(f"{question.name} named chunk {chunk} twice; name each chunk {rule}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from worldkv.errors import SpecError
 from worldkv.landmarks import place_landmarks
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
@@ -20,7 +21,10 @@ def everything_kept_is_full_kv(subject: Subject, scenario: Scenario) -> None:
     geometry, policy = scenario.geometry, subject.policy
     if policy.is_bounded:
         frames = len(scenario.course) * geometry.frames_per_chunk
-        generous = with_fields(policy, retrieved_frames=frames, keep_ratio=1.0)
+        try:
+            generous = with_fields(policy, retrieved_frames=frames, keep_ratio=1.0)
+        except SpecError as error:
+            raise NotApplicable(f"it cannot be told to keep everything: {error}") from None
         if generous is None:
             raise NotApplicable("its window is bounded and it has neither retrieved_frames nor keep_ratio to open up")
         policy = generous

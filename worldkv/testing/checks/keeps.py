@@ -39,9 +39,12 @@ def keep_is_well_formed(subject: Subject, scenario: Scenario) -> None:
                     _well_formed(f"{question.name}, shrinking chunk {chunk}", keep, window.chunk(chunk), subject)
 
     watched(subject, scenario, judge)
-    for chunk in (_chunk(scenario, subject, has_keys=True), _chunk(scenario, subject, has_keys=False)):
-        if chunk.keys is not None or not subject.is_data_dependent:
-            _well_formed("compress", _kept(subject, chunk), chunk, subject)
+    for is_shrunk in (False, True):
+        for has_keys in (True, False):
+            chunk = _chunk(scenario, subject, has_keys=has_keys, is_shrunk=is_shrunk)
+            if has_keys or not subject.is_data_dependent:
+                told = "compress of a chunk that was shrunk" if is_shrunk else "compress"
+                _well_formed(told, _kept(subject, chunk), chunk, subject)
 
 
 @check("Counts without keys are the counts with keys: the closed form holds.", kind=CachePolicy, scenarios=scenarios)
@@ -49,8 +52,14 @@ def keep_matches_closed_form(subject: Subject, scenario: Scenario) -> None:
     """In all, and of each latent frame."""
     if subject.is_data_dependent:
         raise NotApplicable("how much it keeps depends on keys, and it says so")
-    shown = _chunk(scenario, subject, has_keys=True)
-    real, counted = _kept(subject, shown), _kept(subject, _chunk(scenario, subject, has_keys=False))
+    for is_shrunk in (False, True):
+        shown = _chunk(scenario, subject, has_keys=True, is_shrunk=is_shrunk)
+        without = _chunk(scenario, subject, has_keys=False, is_shrunk=is_shrunk)
+        _same_counts(shown, _kept(subject, shown), _kept(subject, without))
+
+
+def _same_counts(shown: ChunkView, real: Any, counted: Any) -> None:
+    """Refuse what keeps one number of tokens, or bytes, with keys and another without."""
     if not isinstance(real, Keep | RaggedKeep) or not isinstance(counted, Keep | RaggedKeep):
         raise CheckFailed(f"compress answered {type(real).__name__}; answer a Keep")
     if real.count != counted.count:
@@ -58,6 +67,11 @@ def keep_matches_closed_form(subject: Subject, scenario: Scenario) -> None:
             f"of {shown.tokens} tokens compress keeps {real.count} with keys but says {counted.count} without; the "
             "simulator counts by the second. Make the closed form (kept_tokens) the real count, or set "
             "data_dependent = True"
+        )
+    if real.bytes(shown.geometry) != counted.bytes(shown.geometry):
+        raise CheckFailed(
+            f"compress stores {real.bytes(shown.geometry)} bytes with keys but says {counted.bytes(shown.geometry)} "
+            "without; give stored_bytes in both"
         )
     if isinstance(real, Keep) and real.tokens is not None:
         frames = _frames_of(real.tokens, shown)
@@ -93,15 +107,18 @@ def anchor_frame_is_whole(subject: Subject, scenario: Scenario) -> None:
             raise CheckFailed(f"{told} other tokens than 0 to {anchor - 1} first; the anchor frame is these")
 
 
-def _chunk(scenario: Scenario, subject: Subject, *, has_keys: bool) -> ChunkView:
-    """A whole chunk on its way to the bank."""
+def _chunk(scenario: Scenario, subject: Subject, *, has_keys: bool, is_shrunk: bool = False) -> ChunkView:
+    """A chunk on its way to the bank: whole, or with half of its later frames gone since it was shrunk in place."""
     geometry = scenario.geometry
-    whole = (float(geometry.tokens_per_frame),) * geometry.frames_per_chunk
+    per_frame = geometry.tokens_per_frame
+    later = (per_frame + 1) // 2 if is_shrunk else per_frame
+    frames = (float(per_frame), *(float(later),) * (geometry.frames_per_chunk - 1))
     if not has_keys:
-        return ChunkView(1, 3, geometry, whole)
-    keys, values, mass = chunk_tensors(geometry, 1, scenario.seed)
+        return ChunkView(1, 3, geometry, frames)
+    tensors = chunk_tensors(geometry, 1, scenario.seed)
+    keys, values, mass = (np.ascontiguousarray(part[:, :, : round(sum(frames))]) for part in tensors)
     shown = mass if Signal.ATTENTION_MASS in subject.needs else None
-    return ChunkView(1, 3, geometry, whole, keys, lambda: values, shown)
+    return ChunkView(1, 3, geometry, frames, keys, lambda: values, shown)
 
 
 def _kept(subject: Subject, chunk: ChunkView) -> Any:
@@ -128,7 +145,7 @@ def _well_formed(where: str, keep: Any, chunk: ChunkView, subject: Subject) -> N
         keep.check(chunk.tokens, chunk.geometry)
     except PolicyError as error:
         raise CheckFailed(f"{where}: {error}") from None
-    if chunk.keys is not None and isinstance(keep, Keep) and keep.tokens is None and keep.count < chunk.tokens:
+    if chunk.keys is not None and keep.tokens is None and keep.count < chunk.tokens:
         raise CheckFailed(
             f"{where} keeps {keep.count} of {chunk.tokens} tokens of a chunk with keys without naming them; give the "
             "positions as Keep.tokens"

@@ -6,7 +6,7 @@ import dataclasses
 
 from worldkv.policy import CachePolicy
 from worldkv.testing.audit import audit_homes, audit_ledgers
-from worldkv.testing.check import CheckFailed, check
+from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
 from worldkv.testing.subject import Subject
@@ -44,6 +44,20 @@ def spilling_changes_no_decision(subject: Subject, scenario: Scenario) -> None:
                 f"with room for {host_chunks:g} chunks on the host and the rest on disk it decides differently: "
                 f"{difference}; the disk is part of the bank, do not look at tiers"
             )
+
+
+@check("Keys change no decision: the simulator has none.", kind=CachePolicy, scenarios=scenarios)
+def keys_change_no_decision(subject: Subject, scenario: Scenario) -> None:
+    """The same rollout with keys and without: the same decisions, the same bytes."""
+    if subject.is_data_dependent:
+        raise NotApplicable("how much it keeps depends on keys, and it says so")
+    both = (dataclasses.replace(scenario, has_keys=has_keys) for has_keys in (False, True))
+    without, shown = (Trial(subject.policy, one).run().records for one in both)
+    if difference := first_difference(without, shown, bytes_too=True):
+        raise CheckFailed(
+            f"with keys it decides differently from without: {difference}; the simulator has no keys, decide by "
+            "counts, or set data_dependent = True on the compression"
+        )
 
 
 @check("Engine, backend and a plain dictionary agree, whatever the engine is told to do.", kind=CachePolicy, share=0.4)

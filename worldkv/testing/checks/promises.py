@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from worldkv.errors import WorldKVError
 from worldkv.geometry import CacheGeometry
-from worldkv.policy import CachePolicy
+from worldkv.policy import CachePolicy, Change, Part
 from worldkv.spec import parse_policy, spec_of
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.course import Course, Move
@@ -36,6 +36,13 @@ def is_plain_data(subject: Subject) -> None:
         if params is not None and not params.frozen:
             raise CheckFailed(
                 f"{type(part).__name__} can be changed after it was made; put @dataclass(frozen=True) above the class"
+            )
+        _refuse_lost_fields(part)
+        unknown = part.invariant_under - set(get_args(Change))
+        if unknown:
+            raise CheckFailed(
+                f"{type(part).__name__}.invariant_under holds {min(unknown)!r}; it may hold "
+                f"{' and '.join(map(repr, get_args(Change)))}"
             )
         for field in dataclasses.fields(part):
             if isinstance(getattr(part, field.name), np.ndarray | list | dict | set):
@@ -114,6 +121,7 @@ def window_fits_its_budget(subject: Subject, scenario: Scenario) -> None:
         if smaller is None:
             continue
         judged = True
+        _refuse_other_rule(subject.policy, smaller, budget)
         peak = max(record.plan.attended_tokens for record in Trial(smaller, scenario).run().records)
         if peak > budget:
             raise CheckFailed(
@@ -136,6 +144,28 @@ def window_fits_its_budget(subject: Subject, scenario: Scenario) -> None:
             )
     if not judged:
         raise NotApplicable("it has no size to give (resized answers None) and does not read query.room_tokens")
+
+
+def _refuse_lost_fields(part: Part) -> None:
+    """Refuse a subclass whose own parameters are no fields, since the decorator is missing above it."""
+    fields = {field.name for field in dataclasses.fields(part)}  # type: ignore[arg-type]
+    for name, hint in vars(type(part)).get("__annotations__", {}).items():
+        if name not in fields and "ClassVar" not in str(hint):
+            raise CheckFailed(
+                f"{type(part).__name__}.{name} is annotated but no parameter; put @dataclass(frozen=True) above "
+                f"{type(part).__name__} too"
+            )
+
+
+def _refuse_other_rule(policy: CachePolicy, resized: CachePolicy, tokens: int) -> None:
+    """Refuse a resizing that changes more than sizes."""
+    for field in dataclasses.fields(policy):  # type: ignore[arg-type]
+        before, after = getattr(policy, field.name), getattr(resized, field.name, None)
+        if before != after and not field.name.endswith(("_frames", "_chunks", "_tokens", "_bytes")):
+            raise CheckFailed(
+                f"resized({tokens}) changed {field.name} from {before!r} to {after!r}; use dataclasses.replace(self, "
+                "...) and change sizes only"
+            )
 
 
 def _answered(ask: Callable[..., Any], number: int, geometry: CacheGeometry) -> Any:

@@ -15,7 +15,7 @@ from worldkv.errors import PolicyError
 from worldkv.policy import CachePolicy
 from worldkv.state import StepRecord
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.copies import content, copied, is_same
+from worldkv.testing.copies import content, copied, is_same, kept
 from worldkv.testing.course import Back, Course, Move
 from worldkv.testing.elsewhere import digest, importable, reference_scenarios
 from worldkv.testing.probe import Question
@@ -24,6 +24,7 @@ from worldkv.testing.strategies import scenarios
 from worldkv.testing.subject import Subject
 from worldkv.testing.trial import Trial, first_difference
 from worldkv.testing.watching import watched
+from worldkv.views import WindowView
 
 _CURE = "answer from the views alone; draw with np.random.default_rng((seed, query.step))"
 
@@ -34,6 +35,7 @@ def same_views_same_answer(subject: Subject, scenario: Scenario) -> None:
     asked: list[tuple[Question, tuple[Any, ...]]] = []
     policy = subject.policy
     before: list[tuple[Any, ...]] = []
+    given: list[Any] = []
 
     def lens(*shown: Any) -> tuple[Any, ...]:
         tables: dict[int, ChunkTable] = {}
@@ -48,8 +50,15 @@ def same_views_same_answer(subject: Subject, scenario: Scenario) -> None:
                 f"{_told(again)}; {_CURE}"
             )
         asked.append((question, before[-1]))
+        given.append(kept(question.answer))
 
     watched(subject, scenario, judge, None, lens)
+    for (question, _), answer in zip(asked, given, strict=True):
+        if not is_same(question.answer, answer):
+            raise CheckFailed(
+                f"{question.name} gave an answer that changed afterwards: {_told(answer)} became "
+                f"{_told(question.answer)}; the engine keeps answers, give a fresh array each time"
+            )
     order = np.random.default_rng(scenario.seed).permutation(len(asked))
     for number in order:
         question, shown = asked[number]
@@ -65,14 +74,28 @@ def same_views_same_answer(subject: Subject, scenario: Scenario) -> None:
 def views_are_left_alone(subject: Subject, scenario: Scenario) -> None:
     """Columns, keys and poses are as they were after every question."""
     before: list[dict[str, Any]] = []
+    opened: list[tuple[Any, dict[str, Any]]] = []
 
     def lens(*shown: Any) -> tuple[Any, ...]:
         before.append({name: value for view in shown for name, value in content(view).items()})
-        return shown
+        opened.clear()
+        return tuple(noted(view) if isinstance(view, WindowView) else view for view in shown)
+
+    def noted(window: WindowView) -> WindowView:
+        def open_chunk(number: int) -> Any:
+            chunk = window.chunk(number)
+            opened.append((chunk, content(chunk)))
+            return chunk
+
+        return WindowView(window._table, window._rows, window._signals, open_chunk)
 
     def judge(question: Question) -> None:
         after = {name: value for view in question.shown for name, value in content(view).items()}
-        for name, value in before[-1].items():
+        was = dict(before[-1])
+        for chunk, earlier in opened:
+            was |= {f"{name} of chunk {chunk.id}": value for name, value in earlier.items()}
+            after |= {f"{name} of chunk {chunk.id}": value for name, value in content(chunk).items()}
+        for name, value in was.items():
             if not np.array_equal(value, after[name], equal_nan=value.dtype.kind == "f"):
                 raise CheckFailed(
                     f"{question.name} changed {name}; copy it first (np.array(...)), views are the engine's"
@@ -115,29 +138,29 @@ def same_in_another_process(subject: Subject) -> None:
     if where is None:
         raise NotApplicable("no spec string names it (it lives in a test or was changed after it was made)")
     folder, spec = where
-    mine = digest(subject, reference_scenarios(subject))
-    code = f"from worldkv.testing.elsewhere import main; main({spec!r})"
+    mine = [digest(subject, scenario) for scenario in reference_scenarios(subject)]
+    call = "from worldkv.testing.elsewhere import main; main({!r}, is_reversed={})"
     path = os.pathsep.join(entry or folder for entry in sys.path)
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, "-c", call.format(spec, is_reversed)],
             cwd=folder,
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for seed in ("1", "2")
+        for seed, is_reversed in (("1", False), ("2", True))
     ]
     told = [child.communicate() for child in children]
     for child, (printed, complaint) in zip(children, told, strict=True):
         if child.returncode:
             last = complaint.strip().splitlines()[-1:] or ["it said nothing"]
             raise CheckFailed(f"{spec} cannot be run in another process: {last[0]}")
-        if printed.strip() != mine:
+        if printed.split()[-len(mine) :] != mine:
             raise CheckFailed(
                 "another process decides differently with the same views; do not rely on the order of a set or dict of "
-                "strings or objects, on hash() or id()"
+                "strings or objects, on hash() or id(), and keep nothing in modules or classes between rollouts"
             )
 
 

@@ -42,7 +42,7 @@ def unit_changes_nothing(subject: Subject, scenario: Scenario) -> None:
         subject,
         scenario,
         "unit",
-        (World(scale=3.7), World(scale=0.013)),
+        (World(scale=4096.0), World(scale=1 / 4096)),
         lambda world: f"the same path in another unit (all lengths times {world.scale:g})",
         "measure lengths in query.view_distance or by each other; a rule with lengths of its own takes "
         '"unit" out of invariant_under',
