@@ -132,9 +132,11 @@ class EvictionRule(Part):
 
     Attributes:
         is_bounded: whether the window stops growing under it.
+        keeps_only_pinned: whether nothing stays but what it pins, so that the window's size is known beforehand.
     """
 
     is_bounded: ClassVar[bool] = True
+    keeps_only_pinned: ClassVar[bool] = False
 
     @abstractmethod
     def evict(self, window: WindowView) -> Eviction:

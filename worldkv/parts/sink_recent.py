@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class SinkRecent(EvictionRule):
         recent_frames: newest latent frames that stay.
         to_bank: whether what leaves goes to the bank; False discards it.
     """
+
+    keeps_only_pinned: ClassVar[bool] = True
 
     sink_frames: int = 3
     recent_frames: int = 6

@@ -80,9 +80,9 @@ class Composed(CachePolicy):
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: what the pinned frames leave is filled with chunks as the bank stores them.
 
-        None where how much a stored chunk takes is not known before the keys are.
+        None where how much a stored chunk takes, or how many chunks stay, is not known beforehand.
         """
-        if self.compression.data_dependent or not self.is_bounded:
+        if self.compression.data_dependent or not self.is_bounded or not self.eviction.keeps_only_pinned:
             return None
         whole = (float(geometry.tokens_per_frame),) * geometry.frames_per_chunk
         stored = self.compression.kept_tokens(ChunkView(0, 0, geometry, whole)).count

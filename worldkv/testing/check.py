@@ -41,6 +41,7 @@ class Check:
         scenarios: the rollouts to try; None for a check that needs none.
         owns_errors: whether an error of the engine or the policy is this check's own business.
         share: of the examples asked for, how many it takes; costly checks take fewer.
+        is_hard: whether the rollouts known to be hard are tried before any are drawn.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Check:
     scenarios: Callable[[Subject], SearchStrategy[Scenario]] | None
     owns_errors: bool = False
     share: float = 1.0
+    is_hard: bool = False
 
 
 CHECKS: dict[str, Check] = {}
@@ -63,11 +65,12 @@ def check(
     scenarios: Callable[[Subject], SearchStrategy[Scenario]] | None = None,
     owns_errors: bool = False,
     share: float = 1.0,
+    is_hard: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Registers a function as a check under its own name; see `Check` for the arguments."""
 
     def register(judge: Callable[..., Any]) -> Callable[..., Any]:
-        CHECKS[judge.__name__] = Check(judge.__name__, claim, kind, judge, scenarios, owns_errors, share)
+        CHECKS[judge.__name__] = Check(judge.__name__, claim, kind, judge, scenarios, owns_errors, share, is_hard)
         return judge
 
     return register
@@ -164,6 +167,8 @@ class _Search:
         """Search; what came of it is in the attributes, what was measured last is answered."""
         import hypothesis
 
+        from worldkv.testing.strategies import hard_scenarios
+
         @hypothesis.seed(seed)
         @hypothesis.settings(
             max_examples=examples,
@@ -181,6 +186,8 @@ class _Search:
                 self._try(scenario)
 
         try:
+            for scenario in hard_scenarios(self._subject) if self._check.is_hard else ():
+                self._try(scenario)
             tried()
         except (CheckFailed, hypothesis.errors.Flaky, BaseExceptionGroup):
             if self.failure is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,16 @@ def examine(
             found.append(Finding(one.name, one.claim, "blocked", 0.0, f"{_HUNG}, and may again"))
         else:
             found.append(run_check(one, who, examples, seed))
-    return Report(who.spec or repr(who.part), tuple(found))
+    return Report(who.spec or repr(who.part), tuple(_with_a_failure(found)))
+
+
+def _with_a_failure(found: list[Finding]) -> list[Finding]:
+    """The findings, the first of the blocked told as failed where nothing else is: its reason is the fault."""
+    statuses = [finding.status for finding in found]
+    if "blocked" in statuses and "failed" not in statuses:
+        first = statuses.index("blocked")
+        found[first] = dataclasses.replace(found[first], status="failed")
+    return found
 
 
 def check_policy(policy: CachePolicy, *, examples: int = EXAMPLES, seed: int = 0) -> Report:

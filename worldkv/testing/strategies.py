@@ -158,6 +158,28 @@ def compositions() -> SearchStrategy[CachePolicy]:
     return st.builds(put_together, index, selector, eviction, compression, frames)
 
 
+def hard_scenarios(policy: CachePolicy | Subject) -> list[Scenario]:
+    """Rollouts on which rules fail that work elsewhere, the same every time.
+
+    One chunk; standing still; out and back, also in coordinates that no axis is along; huge jumps between small steps;
+    a bank that forgets; a spin on the spot.
+    """
+    subject = policy if isinstance(policy, Subject) else Subject(policy)
+    most = subject.fill_chunks + 12
+    shape, has_keys = subject.geometries[0], subject.is_data_dependent
+    turned = World((0.3, -1.1, 2.0), (5.3, -40.7, 11.0))
+    jump = tuple(Move(3e5 if chunk % 5 == 4 else 0.25, 11.0) for chunk in range(most))
+    return [
+        Scenario(Course((Move(1.0),)), shape, has_keys=has_keys),
+        Scenario(Course((Move(),) * most), shape, has_keys=has_keys),
+        Scenario(out_and_back_course(most), shape, has_keys=has_keys),
+        Scenario(out_and_back_course(most), shape, turned, has_keys=has_keys),
+        Scenario(Course(jump), shape, has_keys=has_keys),
+        Scenario(Course((Move(1.0, 20.0),) * most), shape, host_chunks=1.5, disk_chunks=0, has_keys=has_keys),
+        Scenario(Course((Move(turn=30.0),) * most), subject.geometries[-1], has_keys=has_keys),
+    ]
+
+
 def scenarios(
     policy: CachePolicy | Subject, *, can_go_back: bool = False, beyond: int = 12, is_generic: bool = False
 ) -> SearchStrategy[Scenario]:

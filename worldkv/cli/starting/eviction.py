@@ -1,6 +1,7 @@
 """Keep the first chunk, the newest, and between them every so manyth."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ class Starting(EvictionRule):
         references: chunks between them that stay, the newest of those at whole multiples of `spacing`.
         spacing: chunks from one reference to the next.
     """
+
+    keeps_only_pinned: ClassVar[bool] = True  # so that `compare` can size the window
 
     sink_frames: int = 3
     recent_frames: int = 6

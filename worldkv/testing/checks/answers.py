@@ -26,6 +26,7 @@ from worldkv.testing.watching import watched
     kind=CachePolicy,
     scenarios=scenarios,
     owns_errors=True,
+    is_hard=True,
 )
 def answers_on_every_path(subject: Subject, scenario: Scenario) -> None:
     """No exception, neither the policy's own nor the engine's."""

@@ -17,7 +17,7 @@ from worldkv.testing.watching import watched
 from worldkv.views import BankView, Query
 
 
-@check("scores are one finite number for each banked chunk.", kind=Index, scenarios=scenarios)
+@check("scores are one finite number for each banked chunk.", kind=Index, scenarios=scenarios, is_hard=True)
 def scores_can_be_ranked(subject: Subject, scenario: Scenario) -> None:
     """Whatever the bank holds, one chunk or many."""
     index = subject.part
@@ -30,7 +30,7 @@ def scores_can_be_ranked(subject: Subject, scenario: Scenario) -> None:
     watched(subject, scenario, lambda question: None, foresee=foresee)
 
 
-@check("coverage is booleans, a row for each banked chunk.", kind=CoverageIndex, scenarios=scenarios)
+@check("coverage is booleans, a row for each banked chunk.", kind=CoverageIndex, scenarios=scenarios, is_hard=True)
 def coverage_is_boolean(subject: Subject, scenario: Scenario) -> None:
     """`(chunks, points)`, the same points for every chunk."""
     index = subject.part

@@ -31,7 +31,7 @@ def rigid_motion_changes_nothing(subject: Subject, scenario: Scenario) -> None:
         (World((0.3, -1.1, 2.0), (5.3, -40.7, 11.0)), World((0.0, 2.4, 0.0), (-300.0, 2.0, 90.0))),
         lambda world: f"the same path turned by {world.turn} rad and shifted by {world.shift}",
         "compare poses with each other, not with the world's axes or origin; a rule that needs them takes "
-        '"rigid motion" out of invariant_under',
+        '"rigid motion" out of invariant_under; where scores tie but for rounding, round them before ranking',
     )
 
 
