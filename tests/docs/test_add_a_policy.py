@@ -1,4 +1,4 @@
-"""docs/add-a-policy.md does what it says, word for word."""
+"""docs/add-a-policy.md does what it says, word for word, in an empty folder."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_page_s_file_and_commands_work(tmp_path: Path) -> None:
-    (source,) = blocks("python")
-    (tmp_path / "my_policy.py").write_text(source)
     commands = [line for block in blocks("console") for line in block.splitlines()]
-    assert len(commands) == 2
+    assert [command.split()[1] for command in commands] == ["new-policy", "check", "compare", "explain"]
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == "worldkv"
         done = subprocess.run(
             [sys.executable, "-m", "worldkv", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         assert "SameHeading" in done.stdout
+    (source,) = blocks("python")
+    assert (tmp_path / "same_heading.py").read_text() == source
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "same_heading.py",
+        "test_same_heading.py",
+    ]
