@@ -309,7 +309,7 @@ class CacheEngine:
             self._note_use(retrieval)
         ids = state.window_ids
         if wanted:
-            ids = np.sort(np.concatenate([ids, np.asarray(wanted, np.int64)]))
+            ids = np.sort(np.concatenate([ids, wanted]))
         if state.staged:
             window_bytes += sum(state.staged.values())
         _, entered, changed, left, fetched, fetched_disk = change

@@ -6,11 +6,12 @@ import re
 
 import pytest
 
+from tests.testing import wrong_state
 from tests.testing.right import Right
 from tests.testing.wrong_answers import WRONG_ANSWERS
 from tests.testing.wrong_keeps import WRONG_KEEPS, Strongest
 from tests.testing.wrong_parts import WRONG_PARTS
-from tests.testing.wrong_state import WRONG_STATE
+from tests.testing.wrong_state import MEMORIES, WRONG_STATE
 from worldkv.bank import discard_chunk
 from worldkv.policy import CachePolicy, Part
 from worldkv.state import EngineState
@@ -20,6 +21,14 @@ from worldkv.testing.check import CHECKS
 WRONG: tuple[tuple[Part, str, str], ...] = (*WRONG_ANSWERS, *WRONG_KEEPS, *WRONG_STATE, *WRONG_PARTS)
 OF_THE_ENGINE = {"every_chunk_has_one_home", "tokens_and_bytes_add_up", "agrees_with_a_dictionary"}
 """What no policy can break, since the engine refuses its answers; broken engines are below and in test_machine.py."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """What the gallery's policies keep in their modules is gone before each test, as in a fresh process."""
+    for memory in MEMORIES:
+        memory.clear()
+    wrong_state.BEGUN.append(0)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -191,6 +192,9 @@ class BoundAsAMethod(Right):
     def is_bounded(self) -> bool:  # type: ignore[override]
         return False
 
+
+MEMORIES: tuple[Any, ...] = (LAST, SEEN, BEGUN, MEMO)
+"""What the modules of these policies remember."""
 
 WRONG_STATE = (
     (CanBeChanged(), "is_plain_data", "CanBeChanged can be changed after it was made"),

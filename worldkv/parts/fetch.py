@@ -18,11 +18,7 @@ def check_pair(index: Index | CoverageIndex, selector: Selector | CoverageSelect
         SpecError: one speaks of scores, the other of coverage.
     """
     if isinstance(index, Index) != isinstance(selector, Selector):
-        gives, takes = ("scores", "coverage") if isinstance(index, Index) else ("coverage", "scores")
-        raise SpecError(
-            f"{type(index).__name__} gives {gives} but {type(selector).__name__} takes {takes}; "
-            f"use {'top-k' if gives == 'scores' else 'greedy-coverage'}"
-        )
+        raise _unfit(index, selector)
 
 
 def fetch(
@@ -36,6 +32,7 @@ def fetch(
 
     Raises:
         PolicyError: the index's answer has the wrong shape, or scores that are not finite.
+        SpecError: the selector cannot take what the index gives.
     """
     chunks = retrieved_frames // query.geometry.frames_per_chunk
     if chunks == 0 or len(bank) == 0:
@@ -44,7 +41,8 @@ def fetch(
         scores = _checked(index, index.scores(query, bank), query, bank)
         rows = selector.select(scores, query, bank, chunks)
         return Retrieval(tuple(bank.ids[rows].tolist()), scores=scores)
-    assert isinstance(index, CoverageIndex) and isinstance(selector, CoverageSelector)
+    if not isinstance(index, CoverageIndex) or not isinstance(selector, CoverageSelector):
+        raise _unfit(index, selector)
     coverage = index.coverage(query, bank)
     if coverage.ndim != 2 or len(coverage) != len(bank) or coverage.dtype != np.bool_:
         raise PolicyError(
@@ -53,6 +51,14 @@ def fetch(
         )
     rows = selector.select(coverage, query, bank, chunks)
     return Retrieval(tuple(bank.ids[rows].tolist()), scores=coverage.sum(axis=1) / max(1, coverage.shape[1]))
+
+
+def _unfit(index: Index | CoverageIndex, selector: Selector | CoverageSelector) -> SpecError:
+    gives, takes = ("scores", "coverage") if isinstance(index, Index) else ("coverage", "scores")
+    return SpecError(
+        f"{type(index).__name__} gives {gives} but {type(selector).__name__} takes {takes}; "
+        f"use {'top-k' if gives == 'scores' else 'greedy-coverage'}"
+    )
 
 
 def _checked(index: Index, scores: Array, query: Query, bank: BankView) -> Array:

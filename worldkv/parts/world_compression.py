@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -64,7 +65,7 @@ class WorldCompression(Compression):
         if not self.pooled:
             return Keep(counted.count, counted.frame_tokens, tokens)
         edges = np.concatenate([[0], ends])
-        per_frame = [((tokens >= a) & (tokens < b)).sum() / layers for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        per_frame = [((tokens >= a) & (tokens < b)).sum() / layers for a, b in itertools.pairwise(edges)]
         return Keep(counted.count, tuple(float(n) for n in per_frame), tokens)
 
 
@@ -100,7 +101,7 @@ def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, n
         sums = chunk.reduce(sums)
     dot, norm, centre_norm = sums[0, ...], sums[1, ...], sums[2, ...]
     least = xp.finfo(sums.dtype).smallest_normal
-    cosine = dot / xp.sqrt(xp.clip(norm * centre_norm, least, None))
+    cosine = dot / xp.sqrt(xp.clip(norm * centre_norm, least))
     return np.asarray(to_device(cosine, "cpu"), np.float32)
 
 

@@ -39,17 +39,28 @@ def moves(*, can_return: bool = True, steps: Sequence[float] = STEPS) -> SearchS
 def courses(least: int = 1, most: int = 24) -> SearchStrategy[Course]:
     """Paths of `least` to `most` chunks: with and without revisits, still, turning on the spot, with huge jumps."""
 
-    def of(move: SearchStrategy[Move | Back]) -> SearchStrategy[Course]:
-        return st.lists(move, min_size=least, max_size=most).map(lambda found: Course(tuple(found)))
+    def of(move: SearchStrategy[Move | Back], at_least: int = least) -> SearchStrategy[Course]:
+        return st.lists(move, min_size=at_least, max_size=most).map(lambda found: Course(tuple(found)))
 
-    still = st.integers(least, most).map(lambda chunks: Course((Move(),) * chunks))
-    spin = st.builds(
-        lambda chunks, turn: Course((Move(turn=turn),) * chunks), st.integers(least, most), st.sampled_from(TURNS)
+    # Lists come out short; what comes back comes back late, so most alternatives are long from the start.
+    late, long = max(least, most - 4), st.integers(max(least, (most + 1) // 2), most)
+    length = st.one_of(st.integers(least, most), long, long)
+    still = length.map(lambda chunks: Course((Move(),) * chunks))
+    spin = st.builds(lambda chunks, turn: Course((Move(turn=turn),) * chunks), length, st.sampled_from(TURNS))
+    out_and_back = long.map(out_and_back_course)
+    jumps = moves(steps=(*STEPS, *HUGE))
+    onward = moves(can_return=False)
+    return st.one_of(
+        of(moves()),
+        of(moves(), late),
+        of(onward),
+        of(onward, late),
+        still,
+        spin,
+        out_and_back,
+        of(jumps),
+        of(jumps, late),
     )
-    long = st.integers(max(least, (most + 1) // 2), most)
-    out_and_back = long.map(lambda chunks: out_and_back_course(chunks))
-    jumps = of(moves(steps=(*STEPS, *HUGE)))
-    return st.one_of(of(moves()), of(moves(can_return=False)), still, spin, out_and_back, jumps)
 
 
 def out_and_back_course(chunks: int) -> Course:
