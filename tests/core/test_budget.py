@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.core.scripted import Scripted
-from tests.core.test_engine import HERE, TINY, blind_engine, steps
+from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Retrieval
 from worldkv.config import CacheConfig
+from worldkv.engine import CacheEngine
 from worldkv.errors import BudgetError
+from worldkv.policies import FullKV, WorldKV
+from worldkv.sim.backend import SimBackend
 
 CHUNK = TINY.chunk_bytes
 POLICY = Scripted(
@@ -48,3 +53,13 @@ def test_staging_is_on_the_device_but_not_in_the_budget() -> None:
     plan = steps(engine, 3)[-1].plan
     assert plan.window_bytes == 3 * CHUNK, "chunk 1, its own and the one that is on its way"
     assert not plan.over_budget and engine.state.over_budget_at is None
+
+
+def test_what_could_never_fit_is_refused_at_the_start_unless_it_is_only_flagged() -> None:
+    config = CacheConfig(window_budget_bytes=3 * CHUNK)
+    with pytest.raises(BudgetError, match="WorldKV pins 3 chunks .sink . recent. and generates one: "):
+        CacheEngine(WorldKV(), TINY, SimBackend(), config)
+    CacheEngine(WorldKV(), TINY, SimBackend(), replace(config, window_budget_bytes=4 * CHUNK))
+    flagged = CacheEngine(FullKV(), TINY, SimBackend(), replace(config, over_budget="flag"), BLIND)
+    assert [record.plan.over_budget for record in steps(flagged, 4)] == [False] * 3 + [True]
+    assert CacheEngine(WorldKV(), TINY, SimBackend(), replace(config, over_budget="flag")).state.over_budget_at is None

@@ -115,6 +115,13 @@ def test_no_limit_is_called_unlimited() -> None:
     assert "host holds 0 of 4 GB, disk 0 of unlimited GB" in str(tiers._full(1, GB))
 
 
+def test_sizes_are_decimal_and_rounded_to_four_digits() -> None:
+    size = 1_000_500_001  # a hair over the middle
+    tiers = Tiers(TierLimits(size, None))
+    tiers.host.take(size)
+    assert "needs 1.001 GB, host holds 1.001 of 1.001 GB" in str(tiers._full(1, size))
+
+
 @pytest.mark.parametrize("name", ["host_bytes", "disk_bytes"])
 def test_limits_below_zero_are_refused(name: str) -> None:
     with pytest.raises(SpecError) as caught:

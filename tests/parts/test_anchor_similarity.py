@@ -75,29 +75,56 @@ def test_keys_of_nothing_resemble_nothing() -> None:
     assert anchor_similarity(view(geometry, keys), 2).tolist() == [[1, 1, 0, 1, 0, -1]]
 
 
+class Noting:
+    """A namespace that notes which of its functions are called."""
+
+    def __init__(self, space: Any, calls: list[str]) -> None:
+        self._space, self._calls = space, calls
+
+    def __getattr__(self, name: str) -> Any:
+        self._calls.append(name)
+        return getattr(self._space, name)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the namespaces asked for and the functions called in them."""
+    import array_api_compat
+
+    noted: list[str] = []
+    ask = array_api_compat.array_namespace
+
+    def note(*arrays: Any) -> Any:
+        space = ask(*arrays)
+        noted.append(space.__name__.rpartition(".")[2])
+        return Noting(space, noted)
+
+    monkeypatch.setattr(array_api_compat, "array_namespace", note)
+    return noted
+
+
 @pytest.mark.parametrize(
     ("numbers_for_numpy", "is_split", "wanted"),
     [(3 * 2 * 36 * 8, False, "numpy"), (3 * 2 * 36 * 8 - 1, False, "torch"), (1 << 20, True, "torch")],
     ids=["small", "one number too many", "summed over ranks"],
 )
 def test_only_small_keys_of_one_rank_are_taken_to_numpy(
-    numbers_for_numpy: int, is_split: bool, wanted: str, monkeypatch: pytest.MonkeyPatch
+    numbers_for_numpy: int, is_split: bool, wanted: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
-    import array_api_compat
-
-    spaces: list[str] = []
-    ask = array_api_compat.array_namespace
-
-    def note(*arrays: Any) -> Any:
-        spaces.append(ask(*arrays).__name__.rpartition(".")[2])
-        return ask(*arrays)
-
-    monkeypatch.setattr(array_api_compat, "array_namespace", note)
     monkeypatch.setattr(world_compression, "_NUMBERS_FOR_NUMPY", numbers_for_numpy)
     geometry = CacheGeometry(3, 2, 2, 8, 4, 3)
     keys = torch.from_numpy(np.random.default_rng(8).normal(size=(3, 2, 36, 8)).astype(np.float32))
-    whole = (float(geometry.tokens_per_frame),) * 3
     reduce = (lambda sums: sums) if is_split else None
-    anchor_similarity(ChunkView(0, 1, geometry, whole, keys, reduce=reduce), 12)
-    assert spaces == [wanted]
+    anchor_similarity(ChunkView(0, 1, geometry, (12.0, 12.0, 12.0), keys, reduce=reduce), 12)
+    assert calls[0] == wanted
+
+
+@pytest.mark.parametrize(("layers_that_fit", "groups"), [(0.5, 3), (1, 3), (1.99, 3), (2, 2), (3, 1), (99, 1)])
+def test_layers_are_taken_together_only_as_far_as_they_fit(
+    layers_that_fit: float, groups: int, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world_compression, "_NUMBERS_AT_A_TIME", int(layers_that_fit * 2 * 36 * 8))
+    keys = np.random.default_rng(4).normal(size=(3, 2, 36, 8))
+    anchor_similarity(view(CacheGeometry(3, 2, 2, 8, 4, 3), keys), 12)
+    assert calls.count("mean") == groups

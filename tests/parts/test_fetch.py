@@ -126,15 +126,21 @@ class Unasked(Index):
         pytest.fail("there is nothing to choose from, or no room")
 
 
-def test_pairs_that_do_not_fit_are_refused_with_the_selector_to_take() -> None:
+@pytest.mark.parametrize(
+    ("index", "selector", "sentence"),
+    [
+        (Answers(np.zeros(4)), GreedyCoverage(), "Answers gives scores but GreedyCoverage takes coverage; use top-k"),
+        (Covers(np.ones((4, 1), bool)), TopK(), "Covers gives coverage but TopK takes scores; use greedy-coverage"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_refused_with_the_selector_to_take(index: Any, selector: Any, sentence: str) -> None:
+    with pytest.raises(SpecError) as made:
+        check_pair(index, selector)
+    with pytest.raises(SpecError) as asked:
+        fetch(index, selector, QUERY, BANK, 9)
+    assert str(made.value) == str(asked.value) == sentence
     check_pair(Answers(None), TopK())
     check_pair(Covers(None), GreedyCoverage())
-    with pytest.raises(SpecError) as caught:
-        check_pair(Answers(None), GreedyCoverage())
-    assert str(caught.value) == "Answers gives scores but GreedyCoverage takes coverage; use top-k"
-    with pytest.raises(SpecError) as caught:
-        check_pair(Covers(None), TopK())
-    assert str(caught.value) == "Covers gives coverage but TopK takes scores; use greedy-coverage"
 
 
 def test_refusals_name_the_index() -> None:

@@ -11,7 +11,8 @@ from tests.parts.bank import bank_of
 from worldkv.errors import SpecError
 from worldkv.parts.select import GreedyCoverage, Spread, Threshold, best_rows, packed, quantised
 
-QUERY, BANK = bank_of(np.zeros((9, 3, 3)), np.tile(np.eye(3), (9, 3, 1, 1)))
+EYES = np.tile(np.eye(3), (9, 3, 1, 1))
+QUERY, BANK = bank_of(np.zeros((9, 3, 3)), EYES)
 SCORES = np.array([0.2, 0.9, 0.8, 0.1, 0.7, 0.6, 0.9, 0.3])
 
 
@@ -26,7 +27,7 @@ def slow_spread(scores: list[float], count: int, gap: int) -> list[int]:
 
 @given(st.lists(st.integers(-6, 6), min_size=1, max_size=8), st.integers(0, 9), st.integers(1, 5))
 def test_spread_leaves_out_neighbours_of_what_it_took(values: list[int], count: int, gap: int) -> None:
-    query, bank = bank_of(np.zeros((len(values) + 1, 3, 3)), np.tile(np.eye(3), (len(values) + 1, 3, 1, 1)))
+    query, bank = bank_of(np.zeros((len(values) + 1, 3, 3)), EYES[: len(values) + 1])
     rows = Spread(gap).select(np.asarray(values, float), query, bank, count)
     assert rows.tolist() == slow_spread([float(value) for value in values], count, gap)
     assert rows.dtype == np.int64
@@ -35,6 +36,7 @@ def test_spread_leaves_out_neighbours_of_what_it_took(values: list[int], count: 
 def test_spread_looks_at_ids_and_takes_ties_by_age() -> None:
     assert Spread(1).select(SCORES, QUERY, BANK, 3).tolist() == [1, 6, 2]
     assert Spread(2).select(SCORES, QUERY, BANK, 9).tolist() == [1, 6, 4], "the others stand beside one of these"
+    assert Spread().select(np.empty(0), *bank_of(np.zeros((1, 3, 3)), EYES[:1]), 3).tolist() == []
     near = np.array([0.0, 1.0 - 1e-9, 0.5, 0.5, 1.0, 0.5, 0.5, 0.5])
     assert Spread(1).select(near, QUERY, BANK, 1).tolist() == [1], "within a quantum the older one wins"
 
