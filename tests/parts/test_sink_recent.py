@@ -1,4 +1,4 @@
-"""The window of sink and recent frames: who leaves at every step, against a set of ids."""
+"""The window of sink and recent frames, against a set of ids; what the rules that do nothing answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worldkv.answers import NOTHING_LEAVES, Eviction
 from worldkv.chunks import ChunkTable
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
-from worldkv.parts import NeverEvict, SinkRecent, WholeChunk
+from worldkv.parts import NeverEvict, SinkRecent, WholeChunk, WorldCompression
 from worldkv.signals import Viewpoint
 from worldkv.views import ChunkView, WindowView
 
@@ -72,3 +72,10 @@ def test_a_chunk_stored_whole_is_what_it_has_now() -> None:
     view = ChunkView(3, 7, TINY, (16.0, 5.0, 2.0))
     for keep in (WholeChunk().keep(view), WholeChunk().kept_tokens(view)):
         assert (keep.count, keep.frame_tokens, keep.tokens) == (23, (16.0, 5.0, 2.0), None)
+
+
+def test_the_defaults_are_the_papers_and_the_promises_are_what_the_rules_do() -> None:
+    assert SinkRecent() == SinkRecent(sink_frames=3, recent_frames=6, to_bank=True)
+    assert WorldCompression() == WorldCompression(keep_ratio=0.25, pooled=False)
+    assert (SinkRecent().is_bounded, NeverEvict().is_bounded) == (True, False)
+    assert WholeChunk().keeps_anchor and WorldCompression().keeps_anchor
