@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test parity check format bench clean
+.PHONY: help install demo test parity check format bench mutants clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -67,6 +67,13 @@ bench: $(VENV)/.bench ## run every benchmark
 
 $(VENV)/.bench: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+
+mutants: $(VENV)/.mutation ## change the engine and its policies in small ways and see that a test notices
+	@$(BIN)/python -m benchmarks.mutants --page docs/mutants.md
+
+$(VENV)/.mutation: $(VENV)/.installed
+	@$(PIP_INSTALL) --editable '.[mutation]'
 	@touch $@
 
 clean: ## remove caches and build output; .venv stays
