@@ -32,6 +32,9 @@ from worldkv.cli.parity import HELP as PARITY_HELP
 from worldkv.cli.parity import parity
 from worldkv.cli.policies import HELP as POLICIES_HELP
 from worldkv.cli.policies import policies
+from worldkv.cli.promote import EXAMPLES as PROMOTE_EXAMPLES
+from worldkv.cli.promote import HELP as PROMOTE_HELP
+from worldkv.cli.promote import promote
 from worldkv.cli.run import EXAMPLES as RUN_EXAMPLES
 from worldkv.cli.run import HELP as RUN_HELP
 from worldkv.cli.run import run
@@ -65,6 +68,7 @@ app.command("trajectory", help=unwrapped(TRAJECTORY_HELP), epilog=examples(*TRAJ
 app.command("explain", help=unwrapped(EXPLAIN_HELP), epilog=examples(*EXPLAIN_EXAMPLES))(explain)
 app.command("run", help=unwrapped(RUN_HELP), epilog=examples(*RUN_EXAMPLES))(run)
 app.command("parity", help=unwrapped(PARITY_HELP), epilog=examples(*PARITY_EXAMPLES))(parity)
+app.command("promote", help=unwrapped(PROMOTE_HELP), epilog=examples(*PROMOTE_EXAMPLES))(promote)
 app.command("calibrate", help=unwrapped(CALIBRATE_HELP), epilog=examples(*CALIBRATE_EXAMPLES))(calibrate)
 app.command("check", help=unwrapped(CHECK_HELP), epilog=examples(*CHECK_EXAMPLES))(check)
 app.command("new-policy", help=unwrapped(NEW_POLICY_HELP), epilog=examples(*NEW_POLICY_EXAMPLES))(new_policy)

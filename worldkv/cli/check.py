@@ -65,14 +65,18 @@ def check(
     """See `HELP`."""
     require_hypothesis()
     with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
-        _keep_hypothesis_out_of(folder)
+        keep_hypothesis_out_of(folder)
         if listed:
             _print_checks()
             return
         chosen = _chosen(specs, every)
         check_outputs("", [("--json", json)])
         reports = [_examine(spec, examples, seed, only, is_quiet=json == STANDARD_OUTPUT) for spec in chosen]
-    document = {"reports": [_document(report, timing) for report in reports], "examples": examples, "seed": seed}
+    document = {
+        "reports": [reproducible(report, timing=timing) for report in reports],
+        "examples": examples,
+        "seed": seed,
+    }
     document["passed"] = all(report.passed for report in reports)
     if json is not None:
         write_json(json, document)
@@ -95,7 +99,7 @@ def require_hypothesis() -> None:
         raise SpecError("worldkv check needs hypothesis, which is not installed; pip install 'worldkv[testing]'")
 
 
-def _keep_hypothesis_out_of(folder: str) -> None:
+def keep_hypothesis_out_of(folder: str) -> None:
     """Let hypothesis keep its notes in `folder`, not where the user stands."""
     from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -129,7 +133,7 @@ def _examine(spec: str, examples: int, seed: int, only: list[str] | None, *, is_
         return examine(subject, examples=examples, seed=seed, only=only, on_check=begun)
 
 
-def _document(report: Report, timing: bool) -> dict[str, Any]:
+def reproducible(report: Report, *, timing: bool) -> dict[str, Any]:
     """The report as JSON; without seconds of questions, which are not the same twice, unless asked for."""
     document = report.document()
     for one in document["checks"]:

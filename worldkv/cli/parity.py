@@ -115,8 +115,8 @@ def parity(
         for spec, parsed in chosen:
             progress.begin(spec, path.chunked.num_chunks)
             folder = None if spill_folder is None else Path(spill_folder)
-            found = _compare(path, parsed, config, passes, device, seed, folder, progress)
-            rows.append(_row(spec, path, found))
+            found = executed_by_both(path, parsed, config, passes, device, seed, folder, progress)
+            rows.append(parity_row(spec, path, found))
     if record is not None and found is not None:
         _record(record, path, found)
     document = {
@@ -169,7 +169,7 @@ def _entrants(specs: list[str] | None, path: LoadedPath) -> tuple[list[tuple[str
     return chosen, left_out
 
 
-def _compare(
+def executed_by_both(
     path: LoadedPath,
     policy: CachePolicy,
     config: CacheConfig,
@@ -179,6 +179,11 @@ def _compare(
     folder: Path | None,
     progress: Any,
 ) -> Parity:
+    """One policy by both executors, landmarks placed where it reads them.
+
+    Raises:
+        WorldKVError: anything the user can mend.
+    """
     from worldkv.cli.both_executors import run_both
     from worldkv.landmarks import place_landmarks
     from worldkv.policy import needs_of
@@ -199,7 +204,8 @@ def _compare(
     )
 
 
-def _row(spec: str, path: LoadedPath, found: Parity) -> dict[str, Any]:
+def parity_row(spec: str, path: LoadedPath, found: Parity) -> dict[str, Any]:
+    """What was found, JSON-ready."""
     from worldkv.cli.paths import revisiting_chunks
 
     steps = [step for step, seen in enumerate(found.seen) if seen is not None]
@@ -246,11 +252,14 @@ def _print(document: dict[str, Any]) -> None:
         result = "equal" if row["equal"] else f"different at step {row['difference']['step']}"
         table.add_row(*map(str, cells), result, style=None if row["equal"] else "bold red")
     print_table(out, table)
-    print_notes(out, [_sentence(row) for row in document["rows"] if not row["equal"]], head="First differences")
+    print_notes(
+        out, [difference_sentence(row) for row in document["rows"] if not row["equal"]], head="First differences"
+    )
     print_notes(out, [f"{name} was left out: {why}" for name, why in document["left_out"].items()])
 
 
-def _sentence(row: dict[str, Any]) -> str:
+def difference_sentence(row: dict[str, Any]) -> str:
+    """The first difference of a row in words."""
     difference = row["difference"]
     where = f"{row['policy']}, step {difference['step']}"
     if difference["field"] == "faults":

@@ -38,6 +38,12 @@ class Progress:
         if self._rich is not None:
             self._rich.stop()
 
+    def pause(self) -> None:
+        """Take the line away, so that something else can be printed; the next stretch brings it back."""
+        if self._rich is not None:
+            self._rich.stop()
+            self._rich, self._task = None, None
+
     def begin(self, what: str, total: int | None = None) -> None:
         """A new stretch of work, of `total` steps if that is known."""
         if not self.is_shown:

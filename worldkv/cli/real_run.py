@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,22 @@ def carry_out(request: RunRequest) -> dict[str, Any]:
     Raises:
         WorldKVError: anything the user can mend.
     """
+    with SlowProgress() as progress:
+        run = prepare(request, progress)
+        with ExitStack() as held:
+            started = run.begin(held, progress)
+            progress.begin(run.entrant.label, run.contest.chunked.num_chunks)
+            for step in started.steps:
+                progress.reached(step)
+            return started.document()
+
+
+def prepare(request: RunRequest, progress: SlowProgress) -> RealRun:
+    """Read, judge and simulate what is about to run; nothing large is allocated yet.
+
+    Raises:
+        WorldKVError: anything the user can mend.
+    """
     from worldkv.config import CacheConfig
     from worldkv.landmarks import place_landmarks
     from worldkv.sim import Contest, load_machine
@@ -45,20 +62,17 @@ def carry_out(request: RunRequest) -> dict[str, Any]:
     limits = TierLimits(request.host_budget, request.disk_budget, request.when_full.value)
     config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost.value)
     (entrant,) = parse_entrants([request.policy], geometry, config, recall=request.recall)
-    with SlowProgress() as progress:
-        progress.begin(f"reading {request.trajectory}")
-        whole = load_path(
-            request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
-        )
-        path = shortened(whole, request.chunks, request.view_distance)
-        progress.begin("placing landmarks")
-        landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
-        oracle = parse_policy("oracle") if request.recall else None
-        contest = Contest(without_signals(path).chunked, geometry, machine, config, landmarks, oracle)
-        progress.begin("simulating")
-        run = _Run(request, path, contest, entrant, foresee(contest, entrant))
-        rollout, measured = run.generate(progress)
-    return run_document(request, path, contest, run.row(rollout), measured)
+    progress.begin(f"reading {request.trajectory}")
+    whole = load_path(
+        request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
+    )
+    path = shortened(whole, request.chunks, request.view_distance)
+    progress.begin("placing landmarks")
+    landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
+    oracle = parse_policy("oracle") if request.recall else None
+    contest = Contest(without_signals(path).chunked, geometry, machine, config, landmarks, oracle)
+    progress.begin("simulating")
+    return RealRun(request, path, contest, entrant, foresee(contest, entrant))
 
 
 def sized_geometry(spec: str, itemsize: int | None) -> CacheGeometry:
@@ -93,7 +107,7 @@ def foresee(contest: Contest, entrant: Entrant) -> Row | None:
 
 
 @dataclass(frozen=True)
-class _Run:
+class RealRun:
     """One run that is about to happen.
 
     Attributes:
@@ -117,8 +131,8 @@ class _Run:
         share = None if self.foreseen is None else self.foreseen.share_of_oracle
         return Row(self.entrant, rollout, share)
 
-    def generate(self, progress: SlowProgress) -> tuple[Rollout, Measurements]:
-        """Allocate everything and generate every chunk."""
+    def begin(self, held: ExitStack, progress: SlowProgress) -> StartedRun:
+        """Allocate everything; chunks are generated as `steps` is walked. `held` closes cache and files."""
         from worldkv.backends.cache import WorldCache
         from worldkv.backends.device_ops import device_ops
         from worldkv.backends.measuring import MEASURED
@@ -129,7 +143,7 @@ class _Run:
         capacity = self._capacity()
         check_room(self._need(capacity), contest.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
-        with (
+        cache = held.enter_context(
             WorldCache(
                 self.entrant.policy,
                 contest.geometry,
@@ -141,50 +155,10 @@ class _Run:
                 folder=None if request.spill_folder is None else Path(request.spill_folder),
                 stopwatch=device_stopwatch(request.device),
                 measured=MEASURED if request.record is not None else frozenset(),
-            ) as cache,
-            ExitStack() as files,
-        ):
-            log = None if request.log is None else files.enter_context(text_file(request.log))
-            model = warm_model(contest.geometry, cache, request.seed)
-            progress.begin(self.entrant.label, contest.chunked.num_chunks)
-            return self._steps(cache, model, log, progress)
-
-    def _steps(
-        self, cache: WorldCache, model: CausalVideoDiT, log: TextIO | None, progress: SlowProgress
-    ) -> tuple[Rollout, Measurements]:
-        from worldkv.backends.rollout import generate
-        from worldkv.sim.report import step_document
-        from worldkv.sim.rollout import RolloutBook
-        from worldkv.trajectory.viewpoints import viewpoints
-
-        contest, request = self.contest, self.request
-        book = RolloutBook(contest.chunked, cache.engine, contest.machine, contest.landmarks)
-        recorder = Recorder(contest.geometry)
-        measured = Measurements()
-        rollout = generate(
-            model,
-            cache,
-            viewpoints(contest.chunked),
-            denoise_passes=request.passes,
-            seed=request.seed,
-            on_plan=book.begin,
+            )
         )
-        for step in rollout:
-            spent = book.commit(step.record)
-            measured.note(step.seconds, step.parts, spent)
-            recorder.note(step.record, cache.measured)
-            if log is not None:
-                entry = step_document(self.entrant.label, contest.geometry, step.record, spent.seconds)
-                entry |= measured.last_step()
-                log.write(json.dumps(entry, allow_nan=False) + "\n")
-            progress.reached(step.plan.step)
-        measured.close(cache)
-        if request.record is not None:
-            from worldkv.trajectory import recorded
-
-            trajectory = dataclasses.replace(contest.chunked.trajectory, signals=recorder.signals())
-            recorded.write(trajectory, Path(request.record).resolve())
-        return book.close(), measured
+        log = None if request.log is None else held.enter_context(text_file(request.log))
+        return StartedRun(self, cache, warm_model(contest.geometry, cache, request.seed), log)
 
     def _capacity(self) -> int | None:
         """Tokens to allocate at once; None to grow, where the peak is not known beforehand."""
@@ -203,6 +177,61 @@ class _Run:
             tiers = self.foreseen.rollout.engine.state.tiers
             bank, disk = tiers.host.peak, tiers.disk.peak
         return Need(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model_bytes(geometry), bank, disk)
+
+
+class StartedRun:
+    """A real run under way, one chunk at a time, so that several can take turns.
+
+    Attributes:
+        measured: what was measured so far.
+        steps: walk it to generate; tells the step just done.
+    """
+
+    def __init__(self, run: RealRun, cache: WorldCache, model: CausalVideoDiT, log: TextIO | None) -> None:
+        """Nothing is generated yet."""
+        from worldkv.sim.rollout import RolloutBook
+
+        self._run, self._cache, self._model, self._log = run, cache, model, log
+        contest = run.contest
+        self._book = RolloutBook(contest.chunked, cache.engine, contest.machine, contest.landmarks)
+        self._recorder = Recorder(contest.geometry)
+        self.measured = Measurements()
+        self.steps = self._steps()
+
+    def document(self) -> dict[str, Any]:
+        """The document of `worldkv run`, once every step is done; writes the recording where one was asked for."""
+        run, contest, request = self._run, self._run.contest, self._run.request
+        self.measured.close(self._cache)
+        if request.record is not None:
+            from worldkv.trajectory import recorded
+
+            trajectory = dataclasses.replace(contest.chunked.trajectory, signals=self._recorder.signals())
+            recorded.write(trajectory, Path(request.record).resolve())
+        return run_document(request, run.path, contest, run.row(self._book.close()), self.measured)
+
+    def _steps(self) -> Iterator[int]:
+        from worldkv.backends.rollout import generate
+        from worldkv.sim.report import step_document
+        from worldkv.trajectory.viewpoints import viewpoints
+
+        contest, request = self._run.contest, self._run.request
+        rollout = generate(
+            self._model,
+            self._cache,
+            viewpoints(contest.chunked),
+            denoise_passes=request.passes,
+            seed=request.seed,
+            on_plan=self._book.begin,
+        )
+        for step in rollout:
+            spent = self._book.commit(step.record)
+            self.measured.note(step.seconds, step.parts, spent)
+            self._recorder.note(step.record, self._cache.measured)
+            if self._log is not None:
+                entry = step_document(self._run.entrant.label, contest.geometry, step.record, spent.seconds)
+                entry |= self.measured.last_step()
+                self._log.write(json.dumps(entry, allow_nan=False) + "\n")
+            yield step.plan.step
 
 
 def torch_dtype(name: str) -> Any:

@@ -1,0 +1,185 @@
+"""What `worldkv promote` does one after the other; each stage answers with what goes into its JSON."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worldkv.cli.run_request import NumberType, RunRequest
+
+if TYPE_CHECKING:
+    from worldkv.cli.paths import LoadedPath
+    from worldkv.cli.slow_progress import SlowProgress
+    from worldkv.policy import CachePolicy
+
+OTHERS = ("full-kv", "sliding-window")
+"""What a policy has to stand beside."""
+CALIBRATION_CHUNKS = 48
+SPILL_CHUNKS = 2
+"""Whole chunks that the host holds in the second parity, so that the rest of the bank spills to disk."""
+
+
+@dataclass(frozen=True)
+class PromoteRequest:
+    """A promotion as the user asked for it; the options of the same names."""
+
+    spec: str
+    trajectory: str
+    geometry: str = "tiny"
+    device: str = "cpu"
+    dtype: NumberType = NumberType.AUTO
+    passes: int = 4
+    chunks: int | None = None
+    machine: str | None = None
+    examples: int = 25
+    seed: int = 0
+    view_distance: float | None = None
+    fps: float | None = None
+    format: str | None = None
+
+    def run_of(self, spec: str, machine: str, *, recall: bool) -> RunRequest:
+        """The real run of `spec` on the same path."""
+        return RunRequest(
+            self.trajectory,
+            spec,
+            self.geometry,
+            self.device,
+            self.dtype,
+            self.passes,
+            self.chunks,
+            self.seed,
+            machine,
+            recall,
+            self.view_distance,
+            self.fps,
+            self.format,
+        )
+
+
+def read(request: PromoteRequest, progress: SlowProgress) -> tuple[LoadedPath, CachePolicy]:
+    """Path and policy, before anything runs.
+
+    Raises:
+        WorldKVError: anything the user can mend.
+    """
+    from worldkv.bounds import check_policy_frames
+    from worldkv.cli.paths import load_path
+    from worldkv.cli.real_run import sized_geometry, without_signals
+    from worldkv.cli.shortened import shortened
+    from worldkv.spec import parse_policy
+
+    geometry = sized_geometry(request.geometry, request.dtype.itemsize)
+    policy = parse_policy(request.spec, geometry)
+    check_policy_frames(policy, geometry)
+    progress.begin(f"reading {request.trajectory}")
+    path = load_path(
+        request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
+    )
+    return without_signals(shortened(path, request.chunks, request.view_distance)), policy
+
+
+def check(request: PromoteRequest, progress: SlowProgress) -> dict[str, Any]:
+    """The conformance kit; the part's own checks too where the spec names a part."""
+    from worldkv.cli.check import keep_hypothesis_out_of, reproducible
+    from worldkv.testing import examine
+
+    def begun(name: str) -> None:
+        progress.begin(f"checking: {name.replace('_', ' ')}")
+
+    with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
+        keep_hypothesis_out_of(folder)
+        report = examine(request.spec, examples=request.examples, seed=request.seed, on_check=begun)
+    return reproducible(report, timing=False)
+
+
+def simulate(
+    request: PromoteRequest, path: LoadedPath, machine_name: str, progress: SlowProgress
+) -> tuple[dict[str, Any], list[str]]:
+    """The rows of `compare`, and the specs of the same policies at the sizes they ran at."""
+    from worldkv.cli.contest import parse_entrants
+    from worldkv.cli.notes import comparison_notes
+    from worldkv.config import CacheConfig
+    from worldkv.landmarks import place_landmarks
+    from worldkv.sim import Contest, load_machine
+    from worldkv.sim.compare import compare
+    from worldkv.sim.report import comparison_document
+    from worldkv.spec import parse_policy, spec_of
+
+    progress.begin("placing landmarks")
+    landmarks = place_landmarks(path.chunked, seed=request.seed)
+    machine, config = load_machine(machine_name), CacheConfig()
+    contest = Contest(path.chunked, path.geometry, machine, config, landmarks, parse_policy("oracle"))
+    entrants = parse_entrants([request.spec, *OTHERS], path.geometry, config, recall=True)
+    progress.begin("simulating")
+    comparison = compare(contest, entrants)
+    document = comparison_document(contest, comparison, path.summary.revisit_share)
+    document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
+    document |= {"pose_noise": 0.0, "seed": request.seed, "when_full": config.limits.when_full}
+    document |= {"device_budget_bytes": None, "host_budget_bytes": None, "disk_budget_bytes": None}
+    unbounded = [row.entrant.label for row in comparison.rows if not row.entrant.policy.is_bounded]
+    document["notes"] = comparison_notes(document, contest, unbounded)
+    specs = [spec_of(row.entrant.policy) if row.is_matched else "" for row in comparison.rows]
+    return document, [sized or given for sized, given in zip(specs, (request.spec, *OTHERS), strict=True)]
+
+
+def parity(
+    request: PromoteRequest, path: LoadedPath, policy: CachePolicy, progress: SlowProgress
+) -> list[dict[str, Any]]:
+    """Simulator against tensors, all in memory and spilling to disk."""
+    from worldkv.cli.parity import executed_by_both, parity_row
+    from worldkv.config import CacheConfig
+    from worldkv.tiers import TierLimits
+
+    rows = []
+    for what, host_bytes in (("in memory", None), ("spilling", SPILL_CHUNKS * path.geometry.chunk_bytes)):
+        progress.begin(f"parity, {what}", path.chunked.num_chunks)
+        config = CacheConfig(limits=TierLimits(host_bytes))
+        found = executed_by_both(path, policy, config, 1, request.device, request.seed, None, progress)
+        rows.append({"bank": what, "host_budget_bytes": host_bytes, **parity_row(request.spec, path, found)})
+    return rows
+
+
+def calibrated(request: PromoteRequest, folder: Path, progress: SlowProgress) -> str:
+    """The machine that predicts: the one given, or this one, measured now."""
+    if request.machine is not None:
+        return request.machine
+    from worldkv.cli.calibrate import measure
+    from worldkv.sim.machine import machine_text
+
+    fit, _ = measure(
+        request.geometry, request.device, request.dtype, request.passes, CALIBRATION_CHUNKS, None, progress
+    )
+    file = folder / "machine.toml"
+    file.write_text(machine_text(fit.machine))
+    return str(file)
+
+
+def run(request: PromoteRequest, specs: list[str], machine: str, progress: SlowProgress) -> list[dict[str, Any]]:
+    """Real attention and real offload: one step of each policy in turn, so that a slow moment meets them all."""
+    import numpy as np
+
+    from worldkv.cli.real_run import prepare
+    from worldkv.policy import needs_of
+    from worldkv.signals import Signal
+    from worldkv.spec import parse_policy
+
+    runs = []
+    for spec in specs:  # recall is the simulator's; landmarks only for who reads them
+        reads_landmarks = Signal.LANDMARKS in needs_of(parse_policy(spec))
+        runs.append(prepare(request.run_of(spec, machine, recall=reads_landmarks), progress))
+    with ExitStack() as held:
+        started = [one.begin(held, progress) for one in runs]
+        progress.begin("real attention", runs[0].contest.chunked.num_chunks)
+        for steps in zip(*(one.steps for one in started), strict=True):
+            progress.reached(steps[0])
+        documents = [one.document() for one in started]
+        quarters = [one.measured.seconds[3 * len(one.measured.seconds) // 4 :] for one in started]
+    rows = []
+    for document, quarter in zip(documents, quarters, strict=True):
+        (row,) = document["rows"]
+        frames = runs[0].contest.geometry.video_frames_per_chunk
+        rows.append({**row, "measured_fps_last_quarter": frames / float(np.mean(quarter))})
+    return rows
