@@ -224,7 +224,7 @@ WRONG_ANSWERS = (
     (EvictsTheSink(), "pinned_chunks_stay", "chunk 0 was evicted, which pinned.3. promises"),
     (PinsTheFuture(), "pinned_chunks_stay", r"pinned\(1\) names \[0, 1\]; name committed chunks"),
     (ForgetsToEvict(), "window_stops_growing", "the window grows; let as much leave as enters"),
-    (OffByOne(), "window_fits_its_budget", "resized.192. made .* attends 240 tokens; the chunk being generated counts"),
+    (OffByOne(), "window_fits_its_budget", "resized.* made .* attends .* tokens; the chunk being generated counts"),
     (AnswersAGenerator(), "evict_names_residents", "Eviction.bank must be a tuple of ids, got generator; write tuple"),
     (ScoresOfTheBest(), "retrieve_names_banked", "gave . scores for . banked chunks"),
     (SaysItDidNotLook(), "unrefreshed_repeats_the_last", "says refreshed=False and answers"),

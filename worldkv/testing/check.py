@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import WorldKVError
 from worldkv.testing.code import code_of, replay_code
+from worldkv.testing.course import Course
 from worldkv.testing.patience import Hung, patience
 from worldkv.testing.report import Finding
 from worldkv.testing.scenario import Scenario
@@ -153,7 +155,6 @@ class _Search:
 
     def __init__(self, one: Check, subject: Subject) -> None:
         self._check, self._subject = one, subject
-        self._refuted: dict[str, CheckFailed] = {}
         self._until = float("inf")
         self.failure: CheckFailed | None = None
         self.scenario: Scenario | None = None
@@ -189,7 +190,7 @@ class _Search:
             for scenario in hard_scenarios(self._subject) if self._check.is_hard else ():
                 self._try(scenario)
             tried()
-        except (CheckFailed, hypothesis.errors.Flaky, BaseExceptionGroup):
+        except (CheckFailed, _Enough, hypothesis.errors.Flaky, BaseExceptionGroup):
             if self.failure is None:
                 raise
         return self.figures
@@ -197,9 +198,7 @@ class _Search:
     def _try(self, scenario: Scenario) -> None:
         self.tried = scenario
         if time.perf_counter() > self._until:
-            if repr(scenario) in self._refuted:
-                raise self._refuted[repr(scenario)]
-            return
+            raise _Enough
         try:
             self.figures = judge(self._check, self._subject, scenario) or self.figures
             self.is_judged = True
@@ -213,7 +212,27 @@ class _Search:
     def _fail(self, scenario: Scenario, failure: CheckFailed) -> None:
         if self.failure is None:
             self._until = time.perf_counter() + SHRINK_SECONDS
-        if self.scenario is None or len(repr(scenario)) <= len(repr(self.scenario)):
+            self.failure, self.scenario = self._first_chunks(scenario, failure)
+        elif len(repr(scenario)) <= len(repr(self.scenario)):
             self.failure, self.scenario = failure, scenario
-        self._refuted[repr(scenario)] = failure
         raise failure
+
+    def _first_chunks(self, scenario: Scenario, failure: CheckFailed) -> tuple[CheckFailed, Scenario]:
+        """The fewest of a rollout's first chunks that fail too: most faults stay once they are there."""
+        fewest, most = 1, len(scenario.course)
+        while fewest < most:
+            middle = (fewest + most) // 2
+            shorter = dataclasses.replace(scenario, course=Course(scenario.course.moves[:middle]))
+            try:
+                judge(self._check, self._subject, shorter)
+            except CheckFailed as found:
+                failure, scenario, most = found, shorter, middle
+            except Exception:  # whatever else goes wrong there is not this fault
+                fewest = middle + 1
+            else:
+                fewest = middle + 1
+        return failure, scenario
+
+
+class _Enough(BaseException):
+    """No smaller example is looked for; hypothesis lets it through."""

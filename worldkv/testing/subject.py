@@ -76,6 +76,8 @@ class Subject:
         """Chunks after which its window is full: things have left it and no more come back; 0 if nothing leaves."""
         # Half of the chunks are seen again, so that a policy that wants them back has reason to.
         moves = tuple(Move(1.0, 20.0) if chunk % 8 < 4 else Back(4) for chunk in range(LONGEST_FILL))
+        if not self.policy.is_bounded:
+            return 0  # it is never full
         try:
             trial = Trial(self.policy, Scenario(Course(moves), self.geometries[0], has_keys=self.is_data_dependent))
             left_at, most, grown_at = 0, 0, 0

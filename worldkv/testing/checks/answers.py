@@ -16,7 +16,7 @@ from worldkv.testing.large_bank import large_bank
 from worldkv.testing.probe import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
+from worldkv.testing.subject import LONGEST_FILL, Subject
 from worldkv.testing.trial import Trial
 from worldkv.testing.watching import watched
 
@@ -36,12 +36,14 @@ def answers_on_every_path(subject: Subject, scenario: Scenario) -> None:
 @check("evict names chunks at home in the window, each once.", kind=CachePolicy, scenarios=scenarios)
 def evict_names_residents(subject: Subject, scenario: Scenario) -> None:
     """Bank, discard and shrink together name no chunk twice and none from elsewhere."""
+    _refuse_the_unseen(subject)
     watched(subject, scenario, _judge_eviction)
 
 
 @check("retrieve names banked chunks, each once.", kind=CachePolicy, scenarios=scenarios)
 def retrieve_names_banked(subject: Subject, scenario: Scenario) -> None:
     """So do `ids`, and so do `next_ids`."""
+    _refuse_the_unseen(subject)
     watched(subject, scenario, _judge_retrieval)
 
 
@@ -116,6 +118,12 @@ def retrieve_fits(subject: Subject, scenario: Scenario) -> None:
             )
 
     watched(subject, scenario, judge)
+
+
+def _refuse_the_unseen(subject: Subject) -> None:
+    """Say so where rollouts are too short for a policy's sizes to let anything go."""
+    if subject.policy.is_bounded and not subject.fill_chunks:
+        raise NotApplicable(f"nothing left its window in {LONGEST_FILL} chunks; check it with smaller sizes")
 
 
 def _judge_eviction(question: Question) -> None:

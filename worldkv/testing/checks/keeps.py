@@ -108,10 +108,10 @@ def anchor_frame_is_whole(subject: Subject, scenario: Scenario) -> None:
 
 
 def _chunk(scenario: Scenario, subject: Subject, *, has_keys: bool, is_shrunk: bool = False) -> ChunkView:
-    """A chunk on its way to the bank: whole, or with half of its later frames gone since it was shrunk in place."""
+    """A chunk on its way to the bank: whole, or shrunk in place before, to a third of its later frames."""
     geometry = scenario.geometry
     per_frame = geometry.tokens_per_frame
-    later = (per_frame + 1) // 2 if is_shrunk else per_frame
+    later = (per_frame + 2) // 3 if is_shrunk else per_frame
     frames = (float(per_frame), *(float(later),) * (geometry.frames_per_chunk - 1))
     if not has_keys:
         return ChunkView(1, 3, geometry, frames)

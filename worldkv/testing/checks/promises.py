@@ -175,7 +175,7 @@ def _answered(ask: Callable[..., Any], number: int, geometry: CacheGeometry) -> 
     except WorldKVError:
         raise
     except Exception as error:
-        raise CheckFailed(
-            f"{ask.__name__}({number}) failed: {type(error).__name__}: {error}; pinned must answer for every step from "
-            "0 on, resized with None where the policy cannot be made that small"
-        ) from error
+        cure = "it must answer for every step from 0 on"
+        if ask.__name__ == "resized":
+            cure = "it must answer None where the policy cannot be made that small"
+        raise CheckFailed(f"{ask.__name__}({number}) failed: {type(error).__name__}: {error}; {cure}") from error
