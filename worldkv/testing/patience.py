@@ -18,12 +18,13 @@ class Hung(BaseException):  # noqa: N818  (told as a failure; no policy should c
 
 
 @contextmanager
-def patience(seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
-    """Interrupt what runs inside after `seconds`, where the system can: in the main thread of Unix.
+def patience(seconds: float | None = None) -> Iterator[None]:
+    """Interrupt what runs inside after `seconds` (None for the default), where the system can: in Unix's main thread.
 
     Raises:
         Hung: time is over.
     """
+    seconds = PATIENCE_SECONDS if seconds is None else seconds
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return

@@ -11,6 +11,7 @@ from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule, Index, Part, needs_of
 from worldkv.signals import Signal
 from worldkv.testing.course import Back, Course, Move
+from worldkv.testing.patience import Hung, patience
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial
 
@@ -24,6 +25,7 @@ GEOMETRIES = (
 """Shapes that a policy is tried in: the smallest of everything that can differ."""
 LONGEST_FILL = 120
 """Chunks after which a window that still grows is taken to be full, and one that let nothing go to keep everything."""
+_PATIENCE_SECONDS = 20.0
 _SETTLED = 8
 """Chunks without growth after which a window is full."""
 
@@ -79,19 +81,11 @@ class Subject:
         if not self.policy.is_bounded:
             return 0  # it is never full
         try:
-            trial = Trial(self.policy, Scenario(Course(moves), self.geometries[0], has_keys=self.is_data_dependent))
-            left_at, most, grown_at = 0, 0, 0
-            for chunk in range(1, LONGEST_FILL + 1):
-                record = trial.run(1).records[-1]
-                if not left_at and (record.evicted or record.discarded or record.shrunk):
-                    left_at = chunk
-                if len(record.plan.attended) > most:
-                    most, grown_at = len(record.plan.attended), chunk
-                if left_at and chunk - max(left_at, grown_at) >= _SETTLED:
-                    break
-        except WorldKVError:
+            with patience(_PATIENCE_SECONDS):
+                scenario = Scenario(Course(moves), self.geometries[0], has_keys=self.is_data_dependent)
+                return _full_after(Trial(self.policy, scenario))
+        except (WorldKVError, Hung):
             return 1  # another check says so
-        return max(left_at, grown_at) if left_at else 0
 
     @property
     def is_data_dependent(self) -> bool:
@@ -108,6 +102,20 @@ class Subject:
 
             return error if isinstance(error, SignalError) and "does not supply" in str(error) else None
         return None
+
+
+def _full_after(trial: Trial) -> int:
+    """Chunks of `trial` after which something has left and the attended set has stopped growing; 0 if nothing left."""
+    left_at, most, grown_at = 0, 0, 0
+    for chunk in range(1, len(trial.viewpoints) + 1):
+        record = trial.run(1).records[-1]
+        if not left_at and (record.evicted or record.discarded or record.shrunk):
+            left_at = chunk
+        if len(record.plan.attended) > most:
+            most, grown_at = len(record.plan.attended), chunk
+        if left_at and chunk - max(left_at, grown_at) >= _SETTLED:
+            break
+    return max(left_at, grown_at) if left_at else 0
 
 
 def _composed(part: Part) -> CachePolicy:
