@@ -14,7 +14,7 @@ ALONE = [cls() for cls in PARTS.values() if issubclass(cls, Index | CoverageInde
 """Parts at their defaults; inside policies they are checked at many settings."""
 
 
-@parametrize_with_checks([*EVERY.values(), *ALONE])
+@parametrize_with_checks([*EVERY.values(), *ALONE], examples=10)
 def test_it_meets_the_check(subject: Subject, check: Callable[[Subject], None]) -> None:
     check(subject)
 
