@@ -104,12 +104,13 @@ class Asking:
         if answer is NOTHING_LEAVES:
             return answer
         self._check_kind(answer, Eviction, "evict", len(table))
-        bank, discard = (
-            self._listed(ids, f"Eviction.{field}", len(table))
-            for ids, field in ((answer.bank, "bank"), (answer.discard, "discard"))
-        )
-        shrink = answer.shrink
-        if not isinstance(shrink, Mapping):
+        bank, discard, shrink = answer
+        if type(bank) is not tuple or type(discard) is not tuple:
+            bank, discard = (
+                tuple(self._listed(ids, f"Eviction.{field}", len(table)))
+                for ids, field in ((bank, "bank"), (discard, "discard"))
+            )
+        if shrink and not isinstance(shrink, Mapping):
             raise PolicyError(
                 f"{type(self._policy).__name__}.evict: Eviction.shrink must be a dict of keeps by chunk id, got "
                 f"{type(shrink).__name__} at step {len(table)}"
