@@ -8,7 +8,7 @@ import pytest
 
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
-from worldkv.parts import ActionIndex, PoseIndex, SinkRecent, Spread, WorldCompression
+from worldkv.parts import ActionIndex, AgePenalty, Hysteresis, PoseIndex, SinkRecent, Spread, WorldCompression
 from worldkv.policies import Composed, DropOldest, FullKV, Oracle, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.policy_names import policy_classes
@@ -37,6 +37,10 @@ LINGBOT = PRESETS["lingbot-world-fast-480p"]
             Composed(selector=Spread(4), compression=WorldCompression(0.5), eviction=SinkRecent(3, 9)),
         ),
         ("pose", Composed(PoseIndex())),
+        (
+            "composed:compression=worldkv,keep_ratio=0.5,wrappers=hysteresis+age-penalty,margin=0.1,penalty=0.3",
+            Composed(compression=WorldCompression(0.5), wrappers=(Hysteresis(0.1), AgePenalty(0.3))),
+        ),
     ],
 )
 def test_a_spec_names_a_policy_and_the_policy_prints_a_spec(spec: str, policy: CachePolicy) -> None:
@@ -58,12 +62,16 @@ def test_a_spec_names_a_policy_and_the_policy_prints_a_spec(spec: str, policy: C
         ("worldkv:index=gps", "index must be one of pose, action"),
         ("worldkv:keep_ratio=1,keep_ratio=1", "given twice"),
         ("worldkv:sink_frames=-3", "sink_frames must be at least 0"),
-        ("composed:index=gps", "index must be one of pose, action"),
+        ("composed:index=gps", r"index must name a part that fits, or pkg.mod:Class, got 'gps'"),
+        ("composed:index=posse", "did you mean pose"),
+        ("composed:index=pose,margin=0.1", "has no parameter 'margin'"),
         ("composed:index=pose,selector=greedy-coverage", "gives scores but GreedyCoverage takes coverage; use top-k"),
         ("no.such.module:Thing", "cannot import 'no.such.module'"),
         ("worldkv.policies:WorldVK", "has no policy or index 'WorldVK'; did you mean WorldKV?"),
         ("missing.py:Mine", "no such file: missing.py"),
         ("sliding-window:retrieved_chunks=1", "has no parameter 'retrieved_frames'"),
+        ("composed:wrappers=hysteresis+histeresis", "wrappers must name a part that fits.*did you mean hysteresis"),
+        ("composed:wrappers=hysteresis,margin=-1", "margin must be at least 0"),
     ],
 )
 def test_what_cannot_be_parsed_says_why_and_what_would_do(spec: str, message: str) -> None:

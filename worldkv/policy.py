@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,20 +33,35 @@ class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is wha
     """Anything a policy is built of.
 
     Attributes:
+        spec_names: what a spec string calls it, the first of them in listings; empty for what is named by its class.
         needs: signals it reads; reading another raises `SignalError`.
         invariant_under: changes of the world that leave its answers alone; a rule with directions or lengths of its
             own (which way is up, so many metres) takes them out. The conformance kit holds it to the rest.
     """
 
+    spec_names: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[frozenset[Signal]] = frozenset()
     invariant_under: ClassVar[frozenset[Change]] = frozenset({"rigid motion", "unit"})
 
     def parts(self) -> tuple[Part, ...]:
-        """The parts it holds: by default the values of its dataclass fields that are parts."""
+        """The parts it holds: by default those among the values of its dataclass fields, alone or in tuples."""
         if not dataclasses.is_dataclass(self):
             return ()
         values = (getattr(self, field.name) for field in dataclasses.fields(self))
-        return tuple(value for value in values if isinstance(value, Part))
+        rows = (value if isinstance(value, tuple) else (value,) for value in values)
+        return tuple(value for row in rows for value in row if isinstance(value, Part))
+
+
+P = TypeVar("P", bound=Part)
+
+
+def by_spec_name(exported: Mapping[str, object], kind: type[P]) -> dict[str, type[P]]:
+    """The classes of a kind among a module's names, by every name that a spec string may use for them."""
+    found: dict[str, type[P]] = {}
+    for value in exported.values():
+        if isinstance(value, type) and issubclass(value, kind) and "spec_names" in vars(value):
+            found |= dict.fromkeys(value.spec_names, value)
+    return found
 
 
 def needs_of(part: Part) -> frozenset[Signal]:
@@ -69,10 +85,12 @@ class CachePolicy(Part):
     Attributes:
         asked_at: "begin" (before the first denoise pass) or "first_pass" (after it, with the step's own queries).
         ragged: whether `compress` may answer with different counts per layer and head.
+        has_own_size: whether its default size is one that others are matched to in a comparison, not the reverse.
     """
 
     asked_at: ClassVar[Literal["begin", "first_pass"]] = "begin"
     ragged: ClassVar[bool] = False
+    has_own_size: ClassVar[bool] = False
 
     @abstractmethod
     def evict(self, window: WindowView) -> Eviction:
@@ -182,8 +200,47 @@ class CoverageSelector(Part):
     """Picks chunks by what they cover together."""
 
     @abstractmethod
-    def select(self, coverage: NDArray[np.bool_], query: Query, bank: BankView, chunks: int) -> Ids:
-        """Rows of `bank` to fetch, best first; `coverage` is `(chunks, points)`, the rest as in `Selector.select`."""
+    def select(
+        self,
+        coverage: NDArray[np.bool_],
+        query: Query,
+        bank: BankView,
+        chunks: int,
+        added: Array | None = None,
+    ) -> Ids:
+        """Rows of `bank` to fetch, best first.
+
+        Args:
+            coverage: what each row covers `(chunks, points)`.
+            query: the step's query.
+            bank: the rows.
+            chunks: rows to pick at most.
+            added: what each row gains beside what it covers, in shares of all points `(chunks,)`; None for nothing.
+        """
+
+
+Ask = Callable[[Query, BankView], Retrieval]
+"""An index and its selector, asked together."""
+
+
+class ScoreWrapper(Part):
+    """Adds to what an index says of every chunk something that the index does not know: its age, its residence."""
+
+    @abstractmethod
+    def added(self, query: Query, bank: BankView) -> Array:
+        """What each row of `bank` gains `(chunks,)`, in shares of the range of scores; of all points, for coverage."""
+
+
+class RetrievalWrapper(Part):
+    """Decides at which steps an index is asked, and for which view."""
+
+    @abstractmethod
+    def retrieve(self, query: Query, bank: BankView, ask: Ask) -> Retrieval:
+        """The retrieval of this step, with or without `ask`."""
+
+
+Wrapper = ScoreWrapper | RetrievalWrapper
+"""What may stand round an index and its selector."""
 
 
 class Compression(Part):

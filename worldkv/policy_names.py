@@ -1,6 +1,8 @@
 """Names of policies and parts, and the classes they stand for: installed, in a module, in a file.
 
 A policy is named by its entry point in the group `worldkv.policies`, by `pkg.mod:Class` or by `path/to/file.py:Class`.
+An entry point is one policy, `name = "pkg.mod:Class"`, or a whole package, `any = "pkg"`: then it stands for every
+policy that the package exports, under the names the classes give themselves (`spec_names`).
 """
 
 from __future__ import annotations
@@ -14,14 +16,24 @@ from pathlib import Path
 
 from worldkv.errors import SpecError
 from worldkv.nearest import nearest
-from worldkv.policy import CoverageIndex, Index, Part
+from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, by_spec_name
 
 
 def policy_homes() -> dict[str, str]:
-    """Every installed policy as `name -> module:Class`, none imported; a third-party package adds its own."""
+    """Every installed policy as `name -> module:Class`; a third-party package adds its own.
+
+    Raises:
+        SpecError: a package that an entry point names cannot be imported.
+    """
     from importlib.metadata import entry_points
 
-    found = {entry.name: entry.value for entry in entry_points(group="worldkv.policies")}
+    found: dict[str, str] = {}
+    for entry in entry_points(group="worldkv.policies"):
+        if ":" in entry.value:
+            found[entry.name] = entry.value
+            continue
+        exported = by_spec_name(vars(_module(entry.value, entry.name)), CachePolicy)  # type: ignore[type-abstract]
+        found |= {name: f"{cls.__module__}:{cls.__qualname__}" for name, cls in exported.items()}
     return {name: found[name] for name in sorted(found)}
 
 
@@ -63,17 +75,7 @@ def imported(name: str) -> type[Part]:
     module_name, _, class_name = name.rpartition(":")
     if module_name.endswith(".py") and not Path(module_name).is_file():
         raise SpecError(f"no such file: {module_name}; name a policy as file.py:Class or pkg.mod:Class")
-    try:
-        if module_name.endswith(".py"):
-            module = _module_from_file(Path(module_name))
-        else:
-            if "" not in sys.path:
-                sys.path.insert(0, "")
-            module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise SpecError(f"cannot import {module_name!r} for the policy {name!r}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise SpecError(f"{module_name} failed while it was loaded: {type(error).__name__}: {error}") from error
+    module = _module(module_name, name)
     found = getattr(module, class_name, None)
     if not isinstance(found, type) or not issubclass(found, Part):
         classes = [
@@ -83,6 +85,24 @@ def imported(name: str) -> type[Part]:
         ]
         raise SpecError(f"{module_name} has no policy or index {class_name!r}; {nearest(class_name, classes)}")
     return found
+
+
+def _module(module_name: str, name: str) -> types.ModuleType:
+    """The module or file that stands behind the policy `name`.
+
+    Raises:
+        SpecError: it cannot be loaded.
+    """
+    try:
+        if module_name.endswith(".py"):
+            return _module_from_file(Path(module_name))
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        return importlib.import_module(module_name)
+    except ImportError as error:
+        raise SpecError(f"cannot import {module_name!r} for the policy {name!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise SpecError(f"{module_name} failed while it was loaded: {type(error).__name__}: {error}") from error
 
 
 def _module_from_file(path: Path) -> types.ModuleType:

@@ -81,13 +81,13 @@ def parse_part(spec: str) -> Part:
     from worldkv.parts import PARTS
 
     name, pairs = split_spec(spec)
-    cls = imported(name) if ":" in name else PARTS.get(name)
+    cls = imported(name) if ":" in name else None if name in policy_homes() else PARTS.get(name)
     if cls is None or issubclass(cls, CachePolicy) or not dataclasses.is_dataclass(cls):
         return parse_policy(spec)
     own = {field.name for field in dataclasses.fields(cls)}
     if issubclass(cls, Index | CoverageIndex) and not pairs.keys() <= own:
         return parse_policy(spec)
-    return _made(cls, _coerced(cls, pairs, spec))
+    return _build(cls, pairs, spec)
 
 
 def parse_geometry(spec: str) -> CacheGeometry:
@@ -122,16 +122,18 @@ def spec_of(part: Part) -> str:
     cls = type(part)
     home = f"{cls.__module__}:{cls.__qualname__}"
     names = {home: name for name, home in policy_homes().items()}
-    names |= {f"{known.__module__}:{known.__qualname__}": name for name, known in PARTS.items()}
+    names |= {f"{known.__module__}:{known.__qualname__}": known.spec_names[0] for known in PARTS.values()}
     name = names.get(home, home)
     pairs: list[str] = []
     for field in dataclasses.fields(typing.cast(Any, part)):
         value = getattr(part, field.name)
         if value == field.default:
             continue
-        if isinstance(value, Part):
-            inner_name, _, inner = spec_of(value).partition(":")
-            pairs += [f"{field.name}={inner_name}", *filter(None, inner.split(","))]
+        inside = value if isinstance(value, tuple) else (value,)
+        if inside and all(isinstance(part, Part) for part in inside):
+            split = [spec_of(part).partition(":") for part in inside]
+            pairs.append(f"{field.name}={'+'.join(name for name, _, _ in split)}")
+            pairs += [pair for _, _, inner in split for pair in filter(None, inner.split(","))]
         else:
             pairs.append(f"{field.name}={value}")
     return f"{name}:{','.join(dict.fromkeys(pairs))}" if pairs else name
@@ -144,6 +146,8 @@ def parameters(cls: type[Part]) -> dict[str, str]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "+".join(map(_shown, value)) or "none"
     return spec_of(value) if isinstance(value, Part) else str(value)
 
 
@@ -163,26 +167,41 @@ def _chunks_as_frames(spec: str, pairs: dict[str, str], geometry: CacheGeometry)
     return changed
 
 
-def _build(cls: type[CachePolicy], pairs: Mapping[str, str], spec: str) -> CachePolicy:
-    """A policy whose own fields come first; keys it does not have go to whichever of its parts has them."""
+def _build(cls: type[P], pairs: Mapping[str, str], spec: str) -> P:
+    """A policy or part whose own fields come first; keys it does not have go to whichever parts inside have them.
+
+    Raises:
+        SpecError: no part has a key, or a value is out of its range.
+    """
     own = {field.name for field in dataclasses.fields(typing.cast(Any, cls))}
     values = _coerced(cls, {key: value for key, value in pairs.items() if key in own}, spec)
     rest = {key: value for key, value in pairs.items() if key not in own}
-    hints = typing.get_type_hints(cls)
     known, used = set(own), set[str]()
     for field in dataclasses.fields(typing.cast(Any, cls)):
-        part = values.get(field.name, field.default)
-        if not rest or not isinstance(part, Part) or not _part_types(hints[field.name]):
-            continue
-        inner = {f.name for f in dataclasses.fields(typing.cast(Any, part))}
-        known |= inner
-        taken = {key: value for key, value in rest.items() if key in inner}
-        used |= set(taken)
-        if taken:
-            values[field.name] = dataclasses.replace(typing.cast(Any, part), **_coerced(type(part), taken, spec))
+        inside = values.get(field.name, field.default)
+        if rest and isinstance(inside, Part):
+            values[field.name] = _refined(inside, rest, spec, known, used)
+        elif rest and isinstance(inside, tuple) and any(isinstance(part, Part) for part in inside):
+            values[field.name] = tuple(_refined(part, rest, spec, known, used) for part in inside)
     for key in rest.keys() - used:
         raise SpecError(f"{spec!r}: {cls.__name__} has no parameter {key!r}; {nearest(key, known)}")
     return _made(cls, values)
+
+
+def _refined(part: P, pairs: Mapping[str, str], spec: str, known: set[str], used: set[str]) -> P:
+    """`part` with those of `pairs` that it or a part inside it has; names met and names used are noted."""
+    own = {field.name for field in dataclasses.fields(typing.cast(Any, part))}
+    known |= own
+    taken = {key: value for key, value in pairs.items() if key in own}
+    used |= set(taken)
+    changed = _coerced(type(part), taken, spec)
+    for name in own:
+        inside = changed.get(name, getattr(part, name))
+        if isinstance(inside, Part):
+            finer = _refined(inside, pairs, spec, known, used)
+            if finer != inside:
+                changed[name] = finer
+    return dataclasses.replace(typing.cast(Any, part), **changed) if changed else part
 
 
 def _coerced(cls: type, pairs: Mapping[str, str], spec: str) -> dict[str, Any]:
@@ -219,6 +238,9 @@ def _value(hint: Any, text: str, key: str, spec: str) -> Any:
                 raise SpecError(f"{spec!r}: {key} must be a number, got {text!r}") from None
         if option is str:
             return text
+    row = typing.get_args(hint) if typing.get_origin(hint) is tuple else ()
+    if row and _part_types(row[0]):
+        return tuple(_part(_part_types(row[0]), name, key, spec) for name in text.split("+"))
     wanted = _part_types(hint)
     if wanted:
         return _part(wanted, text, key, spec)
@@ -243,7 +265,9 @@ def _part(wanted: tuple[type[Part], ...], text: str, key: str, spec: str) -> Par
     fitting = {name: cls for name, cls in PARTS.items() if issubclass(cls, wanted)}
     cls = imported(text) if ":" in text else fitting.get(text)
     if cls is None or not issubclass(cls, wanted):
-        raise SpecError(f"{spec!r}: {key} must be one of {', '.join(fitting)} or pkg.mod:Class, got {text!r}")
+        raise SpecError(
+            f"{spec!r}: {key} must name a part that fits, or pkg.mod:Class, got {text!r}; {nearest(text, fitting)}"
+        )
     return _made(cls, {})
 
 

@@ -84,7 +84,7 @@ class Noting(Selector):
 class NotingCoverage(CoverageSelector):
     shown: list[Any]
 
-    def select(self, coverage: Any, query: Query, bank: BankView, chunks: int) -> Any:
+    def select(self, coverage: Any, query: Query, bank: BankView, chunks: int, added: Any = None) -> Any:
         self.shown.append((coverage, query, bank, chunks))
         return np.arange(min(chunks, len(coverage)))
 

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from worldkv.parts import FrustumIndex, NeverEvict, PoseIndex, SinkRecent, Spread, Threshold, WorldCompression
+from worldkv.parts import (
+    AgePenalty,
+    FrustumIndex,
+    Hysteresis,
+    NeverEvict,
+    PoseIndex,
+    PredictedPose,
+    RefreshInterval,
+    SinkRecent,
+    Spread,
+    Threshold,
+    WorldCompression,
+)
 from worldkv.policies import (
     Composed,
     DropOldest,
+    FrugalCoverage,
     FrustumCoverage,
     FullKV,
     Oracle,
@@ -28,6 +41,8 @@ EVERY: dict[str, CachePolicy] = {
     "random, alone": RandomRetrieval(0, 9, 0, seed=3),
     "frustum-coverage": FrustumCoverage(points=100),
     "frustum-coverage, whole": FrustumCoverage(0, 12, 3, 1.0, points=50, seed=5),
+    "frugal-coverage": FrugalCoverage(points=100),
+    "frugal-coverage, dear": FrugalCoverage(0, 9, 3, 1.0, fetch_cost=2.0, points=50, seed=1),
     "oracle": Oracle(),
     "oracle, one chunk": Oracle(3),
     "composed": Composed(),
@@ -35,4 +50,9 @@ EVERY: dict[str, CachePolicy] = {
     "composed, threshold": Composed(selector=Threshold(-0.1), retrieved_frames=12),
     "composed, frustum": Composed(FrustumIndex(points=64), eviction=SinkRecent(0, 3), retrieved_frames=6),
     "composed, never": Composed(eviction=NeverEvict()),
+    "composed, hysteresis and age": Composed(wrappers=(Hysteresis(0.2), AgePenalty(0.3))),
+    "composed, coverage with both": Composed(FrustumIndex(points=64), wrappers=(Hysteresis(0.2), AgePenalty())),
+    "composed, refreshed": Composed(wrappers=(RefreshInterval(3),)),
+    "composed, stale by one": Composed(wrappers=(RefreshInterval(2, is_stale=True), Hysteresis())),
+    "composed, forecast": Composed(wrappers=(PredictedPose(),)),
 }

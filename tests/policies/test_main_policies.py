@@ -12,7 +12,7 @@ from worldkv.config import CacheConfig, Scene
 from worldkv.engine import CacheEngine
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
-from worldkv.parts import ActionIndex, PoseIndex, SinkRecent, WorldCompression
+from worldkv.parts import ActionIndex, PoseIndex, SinkRecent, TopK, WorldCompression
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.signals import ChunkPose, Signal, Viewpoint
@@ -45,13 +45,13 @@ def chunk_view() -> ChunkView:
 def test_the_defaults_are_the_papers() -> None:
     policy = WorldKV()
     assert policy == WorldKV(3, 18, 6, 0.25, False, "pose", "elementwise", False)
-    assert policy.parts() == (SinkRecent(3, 6), PoseIndex("elementwise"), WorldCompression(0.25, False))
+    assert policy.parts() == (SinkRecent(3, 6), PoseIndex("elementwise"), TopK(), WorldCompression(0.25, False))
     assert SlidingWindow() == SlidingWindow(18, 0)
 
 
 def test_settings_reach_the_parts() -> None:
     policy = WorldKV(6, 12, 9, 0.5, True, "action", "chordal", True)
-    assert policy.parts() == (SinkRecent(6, 9), ActionIndex("chordal"), WorldCompression(0.5, True))
+    assert policy.parts() == (SinkRecent(6, 9), ActionIndex("chordal"), TopK(), WorldCompression(0.5, True))
     assert (policy.positions, WorldKV().positions) == ("rebased", "absolute")
     assert (policy.is_bounded, SlidingWindow().is_bounded, FullKV().is_bounded) == (True, True, False)
 
@@ -123,5 +123,5 @@ def test_a_sliding_window_takes_the_size_it_is_given_and_no_more() -> None:
     assert window.resized(6 * tokens + tokens - 1, TINY) == SlidingWindow(9, 6), "part of a chunk is none"
     assert window.resized(3 * tokens, TINY) == SlidingWindow(0, 6), "its own chunk and the sink"
     assert window.resized(3 * tokens - 1, TINY) is None
-    assert WorldKV().resized(6 * tokens, TINY) is None and FullKV().resized(6 * tokens, TINY) is None
+    assert FullKV().resized(6 * tokens, TINY) is None
     assert replace(window, sink_frames=0).resized(tokens, TINY) == SlidingWindow(0, 0)

@@ -116,7 +116,7 @@ def parse_entrants(specs: Sequence[str], geometry: CacheGeometry, config: Any, *
         check_policy_frames(policy, geometry)
         given = frozenset(_as_field(key) for key in split_spec(spec)[1])
         entrant = Entrant(name, policy, given)
-        if entrant.resized(geometry.chunk_tokens, geometry) is None:  # its size is the user's, or its own
+        if entrant.matched(geometry.chunk_tokens, geometry) is None:  # its size is the user's, or its own
             check_fits(policy, geometry, config.window_budget_bytes)
         elif config.window_budget_bytes is not None and config.window_budget_bytes < geometry.chunk_bytes:
             check_fits(policy, geometry, config.window_budget_bytes)

@@ -47,6 +47,7 @@ class FrustumIndex(CoverageIndex):
         seed: seed of the sample.
     """
 
+    spec_names: ClassVar[tuple[str, ...]] = ("frustum",)
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.POSE})
 
     points: int = MOST_POINTS

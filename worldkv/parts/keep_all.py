@@ -15,6 +15,7 @@ from worldkv.views import ChunkView, WindowView
 class NeverEvict(EvictionRule):
     """Every chunk stays in the window. Source: full KV."""
 
+    spec_names: ClassVar[tuple[str, ...]] = ("never",)
     is_bounded: ClassVar[bool] = False
 
     def evict(self, window: WindowView) -> Eviction:
@@ -30,6 +31,7 @@ class NeverEvict(EvictionRule):
 class WholeChunk(Compression):
     """Every token of a chunk is stored. Source: this project."""
 
+    spec_names: ClassVar[tuple[str, ...]] = ("whole",)
     keeps_anchor: ClassVar[bool] = True
 
     def kept_tokens(self, chunk: ChunkView) -> Keep:

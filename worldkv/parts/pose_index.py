@@ -30,6 +30,7 @@ class PoseIndex(Index):
         rotation_mean: see `RotationMean`.
     """
 
+    spec_names: ClassVar[tuple[str, ...]] = ("pose",)
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.POSE})
 
     rotation_mean: RotationMean = "elementwise"
@@ -53,6 +54,7 @@ class ActionIndex(Index):
         rotation_mean: see `RotationMean`.
     """
 
+    spec_names: ClassVar[tuple[str, ...]] = ("action",)
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.ACTION})
 
     rotation_mean: RotationMean = "elementwise"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,8 @@ def best_rows(scores: Array, count: int) -> Ids:
 class TopK(Selector):
     """The best-scored chunks, as many as there is room for. Source: arXiv 2605.22718 and most others."""
 
+    spec_names: ClassVar[tuple[str, ...]] = ("top-k",)
+
     def select(self, scores: Array, query: Query, bank: BankView, chunks: int) -> Ids:
         """See `Selector.select`."""
         return best_rows(scores, chunks)
@@ -58,6 +61,8 @@ class Threshold(Selector):
     Attributes:
         least_score: lowest score fetched, in the index's own unit.
     """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("threshold",)
 
     least_score: float = 0.5
 
@@ -82,6 +87,8 @@ class Spread(Selector):
     Attributes:
         least_gap_chunks: least distance in ids between two chunks taken.
     """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("spread",)
 
     least_gap_chunks: int = 2
 
@@ -108,12 +115,22 @@ class GreedyCoverage(CoverageSelector):
     Source: the coverage rule of arXiv 2504.12369.
     """
 
-    def select(self, coverage: NDArray[np.bool_], query: Query, bank: BankView, chunks: int) -> Ids:
-        """See `CoverageSelector.select`."""
+    spec_names: ClassVar[tuple[str, ...]] = ("greedy-coverage",)
+
+    def select(
+        self,
+        coverage: NDArray[np.bool_],
+        query: Query,
+        bank: BankView,
+        chunks: int,
+        added: Array | None = None,
+    ) -> Ids:
+        """See `CoverageSelector.select`: what is added counts at every pick, but nobody is picked for it alone."""
         if coverage.size == 0:
             return NO_IDS
         bits = packed(coverage)
-        return greedy_cover(bits, np.bitwise_or.reduce(bits, axis=0), chunks)
+        bonus = None if added is None else added * coverage.shape[1]
+        return greedy_cover(bits, np.bitwise_or.reduce(bits, axis=0), chunks, bonus)
 
 
 def packed(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -26,6 +26,7 @@ class SinkRecent(EvictionRule):
         to_bank: whether what leaves goes to the bank; False discards it.
     """
 
+    spec_names: ClassVar[tuple[str, ...]] = ("sink-recent",)
     keeps_only_pinned: ClassVar[bool] = True
 
     sink_frames: int = 3

@@ -29,6 +29,7 @@ class WorldCompression(Compression):
         pooled: rank the tokens of all later frames together instead of frame by frame.
     """
 
+    spec_names: ClassVar[tuple[str, ...]] = ("world-compression", "worldkv")
     keeps_anchor: ClassVar[bool] = True
 
     keep_ratio: float = 0.25

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
 from worldkv.errors import SpecError
@@ -23,6 +23,8 @@ class DropOldest(CachePolicy):
     Attributes:
         budget_tokens: tokens a step attends at most, its own chunk included.
     """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("drop-oldest",)
 
     budget_tokens: int = 32_760
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, Retrieval
 from worldkv.parts.keep_all import WholeChunk
@@ -13,6 +14,8 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 @dataclass(frozen=True)
 class FullKV(CachePolicy):
     """Every chunk stays in the window; memory and time grow with the rollout. Source: the models' own default."""
+
+    spec_names: ClassVar[tuple[str, ...]] = ("full-kv",)
 
     @property
     def is_bounded(self) -> bool:

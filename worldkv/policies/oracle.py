@@ -29,6 +29,7 @@ class Oracle(CachePolicy):
         retrieved_frames: latent frames attended beside the chunk being generated.
     """
 
+    spec_names: ClassVar[tuple[str, ...]] = ("oracle",)
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.LANDMARKS})
 
     retrieved_frames: int = 27

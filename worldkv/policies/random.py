@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class RandomRetrieval(CachePolicy):
         recent_frames: newest latent frames kept beside the chunk being generated.
         seed: seed of the draw; the draw depends on it and the step only.
     """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("random",)
 
     sink_frames: int = 3
     retrieved_frames: int = 18

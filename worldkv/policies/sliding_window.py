@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
 from worldkv.geometry import CacheGeometry
@@ -24,6 +24,8 @@ class SlidingWindow(CachePolicy):
         recent_frames: newest latent frames kept beside the chunk being generated.
         sink_frames: first latent frames kept for ever.
     """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("sliding-window",)
 
     recent_frames: int = 18
     sink_frames: int = 0

@@ -29,8 +29,12 @@ class Entrant:
     policy: CachePolicy
     fixed: frozenset[str] = frozenset()
 
+    def matched(self, window_tokens: int, geometry: CacheGeometry) -> Entrant | None:
+        """The same at the size of another; None where others are matched to it instead."""
+        return None if self.policy.has_own_size else self.resized(window_tokens, geometry)
+
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Entrant | None:
-        """The same at `window_tokens`; None where its size is its own business or the user's."""
+        """The same at `window_tokens`; None where it cannot be, or its size is the user's."""
         other = self.policy.resized(window_tokens, geometry)
         if other is None:
             return None
@@ -129,7 +133,7 @@ def compare(
     for entrant in entrants:
         sized = None
         if result.matched_tokens is not None and entrant is not reference:
-            sized = entrant.resized(result.matched_tokens, contest.geometry)
+            sized = entrant.matched(result.matched_tokens, contest.geometry)
         final = sized or entrant
         rollout = done.get(entrant.label) or run(final)
         result.rows.append(Row(final, rollout, is_matched=sized is not None))
@@ -140,7 +144,7 @@ def compare(
 def _reference(entrants: Sequence[Entrant], geometry: CacheGeometry) -> Entrant | None:
     """The first bounded entrant whose size is its own or the user's; else the first bounded one."""
     bounded = [entrant for entrant in entrants if entrant.policy.is_bounded]
-    own = [entrant for entrant in bounded if entrant.resized(2**40, geometry) is None]
+    own = [entrant for entrant in bounded if entrant.matched(2**40, geometry) is None]
     return next(iter(own or bounded), None)
 
 
