@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worldkv.cli.budgets_options import BudgetsOption, NoFloorOption, check_budgets_with
 from worldkv.cli.options import (
     DEFAULT_GEOMETRY,
     DEFAULT_MACHINE,
@@ -28,13 +29,16 @@ HELP = """Run cache policies side by side over one camera path.
 
 Each row says what a policy kept, moved, forgot and would cost: the window it attends, the bank behind it, bytes over
 the bus, how much of what is seen again it still held (recall), and predicted frames a second. Sizes are matched: the
-other policies get the window tokens that the first policy of fixed size needs at its peak."""
+other policies get the window tokens that the first policy of fixed size needs at its peak. With --budgets every policy
+runs at each of these sizes instead, beside random and a sliding window with a sink: what beats neither is not worth its
+bytes."""
 
 EXAMPLES = (
     "worldkv compare generate:tour:rooms=12,seed=1 --plot tour.png",
     "worldkv compare KITTI_00_gt.txt --view-distance 40 --json kitti.json",
     "worldkv compare poses/ --policy full-kv --device-budget 80GB",
     "worldkv compare script:RRR360_540 --policy sliding-window --policy worldkv:keep_ratio=0.5",
+    "worldkv compare KITTI_00_gt.txt --budgets 2%,5%,7chunks --plot budgets.png",
     "worldkv compare generate:loop --policy my_policy.py:MyPolicy --policy oracle --log steps.jsonl",
 )
 
@@ -60,6 +64,8 @@ def compare(
         Match,
         typer.Option(help="Give every policy that can be resized the same window tokens, or leave sizes alone."),
     ] = Match.WINDOW_TOKENS,
+    budgets: BudgetsOption = None,
+    no_floor: NoFloorOption = False,
     machine: Annotated[
         str,
         typer.Option(metavar="NAME|FILE.toml", help="The machine whose time is predicted."),
@@ -103,9 +109,11 @@ def compare(
     plot: Annotated[str | None, typer.Option(metavar="FILE.png", help="Draw memory, speed, recall and path.")] = None,
 ) -> None:
     """See `HELP`."""
+    check_budgets_with(match, budgets, no_floor)
+    own = ({"oracle"} if no_recall else set()) | ({"sliding-window"} if budgets is not None and not no_floor else set())
     request = Request(
         trajectory,
-        tuple(policy or (name for name in DEFAULT_POLICIES if name != "oracle" or not no_recall)),
+        tuple(policy or (name for name in DEFAULT_POLICIES if name not in own)),
         geometry,
         machine,
         match,
@@ -122,6 +130,8 @@ def compare(
         json,
         log,
         plot,
+        budgets,
+        not no_floor,
     )
     show(request, run(request))
 
@@ -136,7 +146,13 @@ def run(request: Request) -> Outcome:
     from worldkv.cli.contest import hold
 
     outcome = hold(request)
-    if request.plot is not None:
+    if request.plot is not None and request.budgets is not None:
+        from worldkv.cli.figure_pareto import Point, draw_pareto
+
+        path, geometry = outcome.document["trajectory"], outcome.document["geometry"]
+        points = [Point.of(path["name"], row) for row in outcome.document["rows"]]
+        draw_pareto(request.plot, points, f"{path['chunks']:,} chunks on {geometry['name']}")
+    elif request.plot is not None:
         from worldkv.cli.figure import draw_comparison
 
         draw_comparison(request.plot, outcome)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
+from worldkv.cli.budgets import budget_notes, with_floor
 from worldkv.cli.notes import comparison_notes
 from worldkv.cli.output import text_file
 from worldkv.cli.paths import LoadedPath, load_path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from worldkv.engine import CacheEngine
     from worldkv.geometry import CacheGeometry
     from worldkv.sim import Contest, Entrant
+    from worldkv.sim.budgets import Budget
     from worldkv.sim.clock import StepTime
     from worldkv.sim.compare import Comparison
     from worldkv.sim.rollout import OnStep
@@ -53,6 +55,8 @@ def hold(request: Request) -> Outcome:
     from worldkv.config import CacheConfig
     from worldkv.landmarks import place_landmarks
     from worldkv.sim import Contest, load_machine
+    from worldkv.sim.at_budgets import compare_at_budgets
+    from worldkv.sim.budgets import parse_budgets
     from worldkv.sim.compare import compare
     from worldkv.sim.report import comparison_document
     from worldkv.spec import parse_geometry, parse_policy
@@ -62,7 +66,9 @@ def hold(request: Request) -> Outcome:
     geometry, machine = parse_geometry(request.geometry), load_machine(request.machine)
     limits = TierLimits(request.host_budget, request.disk_budget, request.when_full.value)
     config = CacheConfig(request.device_budget, "flag", limits)
-    entrants = parse_entrants(request.policies, geometry, config, recall=request.recall)
+    budgets = () if request.budgets is None else parse_budgets(request.budgets)
+    specs = with_floor(request.policies, geometry) if budgets and request.floor else request.policies
+    entrants = parse_entrants(specs, geometry, config, recall=request.recall)
     with Progress() as progress, ExitStack() as files:
         progress.begin(f"reading {request.trajectory}")
         path = load_path(
@@ -79,20 +85,26 @@ def hold(request: Request) -> Outcome:
         contest = Contest(seen, geometry, machine, config, landmarks, oracle)
         log = None if request.log is None else files.enter_context(text_file(request.log))
         witness = Witness(progress, geometry, path.chunked.num_chunks, log, keep_retrieved=request.plot is not None)
-        comparison = compare(
-            contest,
-            entrants,
-            match_window_tokens=request.match == "window-tokens",
-            on_step=witness.watch if witness.is_needed else None,
-        )
+        if budgets:
+            watch = witness.watch_at if witness.is_needed else None
+            comparison = compare_at_budgets(contest, entrants, budgets, on_step=watch)
+            if not comparison.rows:
+                raise SpecError(f"no policy can be made as small as {request.budgets}; name larger budgets")
+        else:
+            comparison = compare(
+                contest,
+                entrants,
+                match_window_tokens=request.match == "window-tokens",
+                on_step=witness.watch if witness.is_needed else None,
+            )
     document = comparison_document(contest, comparison, path.summary.revisit_share)
     document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
     document["pose_noise"], document["seed"] = request.pose_noise, request.seed
     document["device_budget_bytes"], document["when_full"] = request.device_budget, request.when_full.value
     document["host_budget_bytes"], document["disk_budget_bytes"] = request.host_budget, request.disk_budget
-    document["notes"] = comparison_notes(
-        document, contest, [row.entrant.label for row in comparison.rows if not row.entrant.policy.is_bounded]
-    )
+    unbounded = [row.entrant.label for row in comparison.rows if not row.entrant.policy.is_bounded]
+    told = budget_notes if budgets else comparison_notes
+    document["notes"] = told(document, contest, unbounded)
     return Outcome(path, contest, comparison, witness.retrieved, document)
 
 
@@ -106,16 +118,15 @@ def parse_entrants(specs: Sequence[str], geometry: CacheGeometry, config: Any, *
     from worldkv.policy import needs_of
     from worldkv.signals import Signal
     from worldkv.sim import Entrant
-    from worldkv.spec import parse_policy, split_spec
+    from worldkv.spec import split_spec
 
     names = [split_spec(spec)[0].rpartition(":")[2] for spec in specs]
     labels: list[str] = []
     entrants: list[Entrant] = []
     for spec, name in zip(specs, names, strict=True):
-        policy = parse_policy(spec, geometry)
+        entrant = Entrant.parsed(name, spec, geometry)
+        policy = entrant.policy
         check_policy_frames(policy, geometry)
-        given = frozenset(_as_field(key) for key in split_spec(spec)[1])
-        entrant = Entrant(name, policy, given)
         if entrant.matched(geometry.chunk_tokens, geometry) is None:  # its size is the user's, or its own
             check_fits(policy, geometry, config.window_budget_bytes)
         elif config.window_budget_bytes is not None and config.window_budget_bytes < geometry.chunk_bytes:
@@ -126,15 +137,8 @@ def parse_entrants(specs: Sequence[str], geometry: CacheGeometry, config: Any, *
         labels.append(label)
         if labels.count(label) > 1:
             label = f"{label} #{labels.count(label)}"
-        entrants.append(Entrant(label, policy, given))
+        entrants.append(replace(entrant, label=label))
     return entrants
-
-
-def _as_field(key: str) -> str:
-    """The field that a key of a spec string sets: sizes may be given in chunks, fields count frames."""
-    return (
-        f"{key.removesuffix('_chunks')}_frames" if key in ("sink_chunks", "recent_chunks", "retrieved_chunks") else key
-    )
 
 
 @dataclass
@@ -162,11 +166,15 @@ class Witness:
         """Whether anybody wants to hear of single steps."""
         return self.progress.is_shown or self.log is not None or self.keep_retrieved
 
-    def watch(self, label: str) -> OnStep:
+    def watch_at(self, entrant: Entrant, budget: Budget | None) -> OnStep:
+        """What a row at a budget calls after every step; its lines in the log name the budget."""
+        return self.watch(entrant.label, "own" if budget is None else budget.word)
+
+    def watch(self, label: str, budget: str | None = None) -> OnStep:
         """What a row named `label` calls after every step."""
         from worldkv.sim.report import step_document
 
-        self.progress.begin(label, self.steps)
+        self.progress.begin(label if budget is None else f"{label} at {budget}", self.steps)
         retrieved = self.retrieved.setdefault(label, []) if self.keep_retrieved else None
 
         def note(engine: CacheEngine, record: StepRecord, spent: StepTime) -> None:
@@ -175,6 +183,8 @@ class Witness:
                 retrieved.append(record.plan.retrieved)
             if self.log is not None:
                 entry = step_document(label, self.geometry, record, spent.seconds)
+                if budget is not None:
+                    entry["budget"] = budget
                 self.log.write(json.dumps(entry, allow_nan=False) + "\n")
 
         return note

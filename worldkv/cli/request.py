@@ -32,6 +32,8 @@ class Request:
         trajectory, policies, geometry, machine, match, view_distance, fps, format, pose_noise, seed, recall: what runs.
         device_budget, host_budget, disk_budget, when_full: the room it has, in bytes.
         json, log, plot: the files it writes; None for none.
+        budgets: the sizes every policy runs at, as typed; None matches sizes to one another.
+        floor: whether `random` and a sliding window with a sink are among the rows, where there are budgets.
     """
 
     trajectory: str
@@ -52,3 +54,5 @@ class Request:
     json: str | None = None
     log: str | None = None
     plot: str | None = None
+    budgets: str | None = None
+    floor: bool = True

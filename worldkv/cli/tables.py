@@ -93,11 +93,20 @@ COMPARISON = (
     Column("step ms\np95", lambda row: f"{row['step_ms_p95']:,.0f}", 2),
 )
 
+BUDGETS = (
+    Column("budget", lambda row: row["budget"]),
+    Column("budget\ntokens", lambda row: "-" if row["budget_tokens"] is None else f"{row['budget_tokens']:,}", 6),
+)
+"""What stands before the columns of a comparison whose rows are sized to budgets."""
+
 
 def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[Column] = COMPARISON) -> Table:
     """The rows under `columns`; the best recall that is not the oracle's or full KV's stands out."""
-    table = new_table([column.head for column in columns], left=(0, 1))
-    for row in rows:
+    words = [place for place, column in enumerate(columns) if column.head in ("policy", "status", "budget")]
+    table = new_table([column.head for column in columns], left=words)
+    for place, row in enumerate(rows):
+        if place and row.get("budget") != rows[place - 1].get("budget"):
+            table.add_section()
         style = "yellow" if row["over_budget_at_chunk"] is not None else None
         table.add_row(*(column.text(row) for column in columns), style=style)
     return table
@@ -118,8 +127,10 @@ def print_comparison(document: dict[str, Any]) -> None:
     columns = list(COMPARISON)
     if out.is_terminal:
         columns[0] = Column("policy", lambda row: folded(row["policy"]))
+    if "budget" in document["rows"][0]:
+        columns[:0] = BUDGETS
     table = comparison_table(document["rows"], columns)
-    for lost in sorted((column for column in COMPARISON if column.expendable), key=lambda column: column.expendable):
+    for lost in sorted((column for column in columns if column.expendable), key=lambda column: column.expendable):
         if table.__rich_measure__(out, out.options.update(max_width=1000)).maximum <= out.width:
             break
         columns.remove(lost)

@@ -3,8 +3,8 @@
 from worldkv.sim.backend import SimBackend as SimBackend
 from worldkv.sim.clock import Clock as Clock
 from worldkv.sim.compare import Contest as Contest
-from worldkv.sim.compare import Entrant as Entrant
 from worldkv.sim.compare import compare as compare
+from worldkv.sim.entrant import Entrant as Entrant
 from worldkv.sim.machine import Edge as Edge
 from worldkv.sim.machine import Machine as Machine
 from worldkv.sim.machine import load_machine as load_machine

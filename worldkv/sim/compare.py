@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 from worldkv.config import CacheConfig
 from worldkv.errors import BudgetError
 from worldkv.geometry import CacheGeometry
 from worldkv.landmarks import Landmarks
 from worldkv.policy import CachePolicy
+from worldkv.sim.budgets import Budget
+from worldkv.sim.entrant import Entrant as Entrant
 from worldkv.sim.machine import Machine
 from worldkv.sim.rollout import OnStep, Rollout, simulate
 from worldkv.trajectory.chunked import ChunkedTrajectory
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A policy in a comparison.
-
-    Attributes:
-        label: its name in tables.
-        policy: the policy.
-        fixed: parameters the user gave; a policy whose size is among them is not resized.
-    """
-
-    label: str
-    policy: CachePolicy
-    fixed: frozenset[str] = frozenset()
-
-    def matched(self, window_tokens: int, geometry: CacheGeometry) -> Entrant | None:
-        """The same at the size of another; None where others are matched to it instead."""
-        return None if self.policy.has_own_size else self.resized(window_tokens, geometry)
-
-    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Entrant | None:
-        """The same at `window_tokens`; None where it cannot be, or its size is the user's."""
-        other = self.policy.resized(window_tokens, geometry)
-        if other is None:
-            return None
-        changed = {f.name for f in fields(other) if getattr(other, f.name) != getattr(self.policy, f.name)}  # type: ignore[arg-type]
-        if changed & self.fixed:
-            return None
-        return replace(self, policy=other)
 
 
 @dataclass(frozen=True)
@@ -73,13 +46,32 @@ class Row:
         entrant: who ran, at the size it ran.
         rollout: what came of it.
         share_of_oracle: its recall over that of the oracle at the same window tokens; None without recall.
-        is_matched: whether its size was set to the reference's.
+        is_matched: whether its size was set, to the reference's or to a budget.
+        budget: what it was sized to; None for its own size or the reference's.
+        budget_tokens: that budget on this path.
     """
 
     entrant: Entrant
     rollout: Rollout
     share_of_oracle: float | None = None
     is_matched: bool = False
+    budget: Budget | None = None
+    budget_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that there is not: a policy that cannot be made as small as a budget.
+
+    Attributes:
+        label: the policy's name in tables.
+        budget: the budget.
+        tokens: that budget on this path.
+    """
+
+    label: str
+    budget: Budget
+    tokens: int
 
 
 @dataclass
@@ -90,11 +82,15 @@ class Comparison:
         rows: one a policy.
         matched_to: label of the policy whose peak window the others were sized to; None where nothing was matched.
         matched_tokens: that peak.
+        budgets: the sizes that were asked for; empty where rows are matched to one another.
+        left_out: rows that there are not.
     """
 
     rows: list[Row] = field(default_factory=list)
     matched_to: str | None = None
     matched_tokens: int | None = None
+    budgets: tuple[Budget, ...] = ()
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def compare(
@@ -117,11 +113,7 @@ def compare(
     """
 
     def run(entrant: Entrant) -> Rollout:
-        watch = None if on_step is None else on_step(entrant.label)
-        try:
-            return _run(contest, entrant.policy, watch)
-        except BudgetError as error:
-            raise BudgetError(f"{entrant.label}: {error}") from None
+        return run_entrant(contest, entrant, None if on_step is None else on_step(entrant.label))
 
     result = Comparison()
     done: dict[str, Rollout] = {}
@@ -137,7 +129,7 @@ def compare(
         final = sized or entrant
         rollout = done.get(entrant.label) or run(final)
         result.rows.append(Row(final, rollout, is_matched=sized is not None))
-    _share_of_oracle(contest, result.rows)
+    share_of_oracle(contest, result.rows)
     return result
 
 
@@ -146,6 +138,18 @@ def _reference(entrants: Sequence[Entrant], geometry: CacheGeometry) -> Entrant 
     bounded = [entrant for entrant in entrants if entrant.policy.is_bounded]
     own = [entrant for entrant in bounded if entrant.matched(2**40, geometry) is None]
     return next(iter(own or bounded), None)
+
+
+def run_entrant(contest: Contest, entrant: Entrant, watch: OnStep | None = None) -> Rollout:
+    """One row's rollout.
+
+    Raises:
+        SpecError, SignalError, BudgetError: see `CacheEngine`; a budget's names the row.
+    """
+    try:
+        return _run(contest, entrant.policy, watch)
+    except BudgetError as error:
+        raise BudgetError(f"{entrant.label}: {error}") from None
 
 
 def _run(contest: Contest, policy: CachePolicy, watch: OnStep | None) -> Rollout:
@@ -160,8 +164,8 @@ def _run(contest: Contest, policy: CachePolicy, watch: OnStep | None) -> Rollout
     )
 
 
-def _share_of_oracle(contest: Contest, rows: Sequence[Row]) -> None:
-    """Each row's recall over the oracle's at the row's own window tokens; one oracle run a size."""
+def share_of_oracle(contest: Contest, rows: Sequence[Row]) -> None:
+    """Fill in each row's recall over the oracle's at the row's own window tokens; one oracle run a size."""
     if contest.oracle is None:
         return
     is_unlimited = contest.config.limits.host_bytes is None

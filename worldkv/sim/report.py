@@ -14,6 +14,9 @@ from worldkv.sim.rollout import Rollout
 from worldkv.spec import spec_of
 from worldkv.state import StepRecord
 
+OWN_SIZE = "own"
+"""The budget of a policy that has a size of its own."""
+
 
 def comparison_document(contest: Contest, comparison: Comparison, revisit_share: float | None) -> dict[str, Any]:
     """Everything a comparison says, JSON-ready.
@@ -24,7 +27,7 @@ def comparison_document(contest: Contest, comparison: Comparison, revisit_share:
         revisit_share: share of chunks that revisit, from the path's summary.
     """
     chunked, landmarks = contest.chunked, contest.landmarks
-    return {
+    document: dict[str, Any] = {
         "trajectory": {
             "name": chunked.trajectory.name,
             "frames": chunked.video_frames,
@@ -40,6 +43,19 @@ def comparison_document(contest: Contest, comparison: Comparison, revisit_share:
         "matched_tokens": comparison.matched_tokens,
         "rows": [row_document(contest, row) for row in comparison.rows],
     }
+    if comparison.budgets:
+        for entry, row in zip(document["rows"], comparison.rows, strict=True):
+            entry["budget"], entry["budget_tokens"] = budget_word(row), row.budget_tokens
+        document["left_out"] = [
+            {"policy": left.label, "budget": left.budget.word, "budget_tokens": left.tokens}
+            for left in comparison.left_out
+        ]
+    return document
+
+
+def budget_word(row: Row) -> str:
+    """A row's budget as it was written; `own` where the policy has a size of its own."""
+    return OWN_SIZE if row.budget is None else row.budget.word
 
 
 def geometry_document(geometry: CacheGeometry) -> dict[str, Any]:
