@@ -15,12 +15,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "worldkv"
 
-DEFERRED = frozenset({"torch", "scipy", "networkx", "matplotlib", "safetensors"})
+DEFERRED = frozenset({"torch", "scipy", "networkx", "matplotlib", "safetensors", "joblib", "pyarrow"})
 """Slow or optional to import: only inside the function that needs them."""
 DOORS = ("policies", "sim", "backends")
 """Links at the root of the repository; nobody imports through them."""
 CORE_LIBRARIES = frozenset({"numpy", "scipy", "networkx", "array_api_compat", "safetensors"})
-ALL_LIBRARIES = CORE_LIBRARIES | {"torch", "matplotlib", "typer", "click", "rich", "hypothesis", "pytest"}
+ALL_LIBRARIES = CORE_LIBRARIES | {
+    "torch",
+    "matplotlib",
+    "typer",
+    "click",
+    "rich",
+    "hypothesis",
+    "pytest",
+    "joblib",
+    "pyarrow",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ LAWS = {
     "core": Law(frozenset({"core", "parts"}), CORE_LIBRARIES),
     "parts": Law(frozenset({"core", "parts"}), CORE_LIBRARIES),
     "policies": Law(frozenset({"core", "parts"}), CORE_LIBRARIES, alone=True),
-    "sim": Law(frozenset({"core", "parts"}), CORE_LIBRARIES),
+    "sim": Law(frozenset({"core", "parts"}), CORE_LIBRARIES | {"joblib"}),
     "backends": Law(frozenset({"core", "parts"}), CORE_LIBRARIES | {"torch"}),
     "testing": Law(EVERY_ROOM, ALL_LIBRARIES),
     "cli": Law(EVERY_ROOM, ALL_LIBRARIES),
@@ -212,6 +222,9 @@ MODULES = frozenset({"engine", "pose", "policies", "parts", "sim", "backends", "
         ("worldkv/trajectory/tour.py", "import networkx"),
         ("worldkv/cli/plot.py", "import matplotlib.pyplot as plt"),
         ("worldkv/cli/run.py", "import torch"),
+        ("worldkv/sim/sweep.py", "from joblib import Parallel"),
+        ("worldkv/sim/sweep.py", LAZY.format("import pyarrow")),
+        ("worldkv/cli/sweep_file.py", "import pyarrow.parquet"),
         ("worldkv/cli/run.py", "from worldkv.backends import arena"),
         ("worldkv/__main__.py", "import torch"),
         ("worldkv/testing/kit.py", "import torch"),

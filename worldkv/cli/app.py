@@ -38,6 +38,9 @@ from worldkv.cli.promote import promote
 from worldkv.cli.run import EXAMPLES as RUN_EXAMPLES
 from worldkv.cli.run import HELP as RUN_HELP
 from worldkv.cli.run import run
+from worldkv.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
+from worldkv.cli.sweep import HELP as SWEEP_HELP
+from worldkv.cli.sweep import sweep
 from worldkv.cli.trajectory import EXAMPLES as TRAJECTORY_EXAMPLES
 from worldkv.cli.trajectory import HELP as TRAJECTORY_HELP
 from worldkv.cli.trajectory import trajectory
@@ -64,6 +67,7 @@ app = typer.Typer(
     ),
 )
 app.command("compare", help=unwrapped(COMPARE_HELP), epilog=examples(*COMPARE_EXAMPLES))(compare)
+app.command("sweep", help=unwrapped(SWEEP_HELP), epilog=examples(*SWEEP_EXAMPLES))(sweep)
 app.command("trajectory", help=unwrapped(TRAJECTORY_HELP), epilog=examples(*TRAJECTORY_EXAMPLES))(trajectory)
 app.command("explain", help=unwrapped(EXPLAIN_HELP), epilog=examples(*EXPLAIN_EXAMPLES))(explain)
 app.command("run", help=unwrapped(RUN_HELP), epilog=examples(*RUN_EXAMPLES))(run)

@@ -1,0 +1,213 @@
+"""From a sweep's request to its rows: which there are, which are in the file already, and the tasks for the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from worldkv.cli.budgets import with_floor
+from worldkv.cli.contest import parse_entrants
+from worldkv.cli.sweep_request import SweepRequest, parse_seeds
+from worldkv.errors import SignalError
+
+if TYPE_CHECKING:
+    from worldkv.geometry import CacheGeometry
+    from worldkv.sim import Entrant, Machine
+    from worldkv.sim.budgets import Budget
+    from worldkv.sim.sweep import SweepRow, SweepTask
+    from worldkv.trajectory import ChunkedTrajectory
+
+
+@dataclass(frozen=True)
+class SweptPath:
+    """A path of a sweep.
+
+    Attributes:
+        sources: as the user named it; several where they have the same content.
+        name: in tables; no other path of the sweep has it.
+        chunked: cut for the sweep's geometry.
+        digest: `trajectory_digest` of it.
+    """
+
+    sources: tuple[str, ...]
+    name: str
+    chunked: ChunkedTrajectory
+    digest: str
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep consists of.
+
+    Attributes:
+        paths: the paths, each once.
+        entrants: the policies by label, the floor first.
+        rows: what is known of every row before it runs, by key, in the order in which they are to stand.
+        tasks: what is still to run.
+        num_done: rows that the file has already.
+    """
+
+    paths: tuple[SweptPath, ...]
+    entrants: tuple[Entrant, ...]
+    rows: dict[str, SweepRow]
+    tasks: tuple[SweepTask, ...]
+    num_done: int
+
+
+def plan_sweep(request: SweepRequest, done: Mapping[str, SweepRow]) -> SweepPlan:
+    """Every row of a sweep, and the tasks for those that `done` does not have.
+
+    Args:
+        request: the sweep.
+        done: rows of earlier runs by key; a failed one is tried again.
+
+    Raises:
+        WorldKVError: anything the user can mend.
+    """
+    from worldkv.config import CacheConfig
+    from worldkv.sim import load_machine
+    from worldkv.sim.budgets import parse_budgets
+    from worldkv.sim.sweep import FAILED, Scenery, SweepTask
+    from worldkv.spec import parse_geometry
+
+    geometry, machine = parse_geometry(request.geometry), load_machine(request.machine)
+    budgets, seeds = parse_budgets(request.budgets), parse_seeds(request.seeds)
+    specs = tuple(dict.fromkeys(request.policies))
+    specs = with_floor(specs, geometry) if request.floor else specs
+    entrants = parse_entrants(specs, geometry, CacheConfig(), recall=True)
+    paths = _paths(request, geometry)
+    for entrant in entrants:
+        _check_signals(entrant, paths)
+    parts = [_code(entrant) for entrant in entrants]
+    rows: dict[str, SweepRow] = {}
+    tasks: list[SweepTask] = []
+    num_done = 0
+    for path in paths:
+        for seed in seeds:
+            scenery = Scenery(
+                path.sources[0],
+                request.format,
+                request.fps,
+                request.view_distance,
+                geometry,
+                machine,
+                seed,
+                path.digest,
+                "oracle",
+            )
+            for budget in (None, *budgets):
+                missing: list[tuple[str, SweepRow]] = []
+                for spec, entrant, code in zip(specs, entrants, parts, strict=True):
+                    if entrant.takes_budgets(geometry) == (budget is None):
+                        continue
+                    row = _known(request, path, entrant, code, budget, seed, geometry, machine)
+                    rows[row["key"]] = row
+                    found = done.get(row["key"])
+                    if found is None or found["status"].startswith(FAILED):
+                        missing.append((spec, row))
+                    else:
+                        num_done += 1
+                if missing:
+                    tasks.append(SweepTask(scenery, budget, tuple(missing)))
+    return SweepPlan(paths, tuple(entrants), rows, tuple(tasks), num_done)
+
+
+def _paths(request: SweepRequest, geometry: CacheGeometry) -> tuple[SweptPath, ...]:
+    """The paths, each content once; two of one name are named as the user did."""
+    from worldkv.sim.sweep_key import trajectory_digest
+    from worldkv.trajectory import cut, load_trajectory
+
+    found: dict[str, SweptPath] = {}
+    for source in request.trajectories:
+        trajectory = load_trajectory(source, format=request.format, frames_per_second=request.fps)
+        digest = trajectory_digest(trajectory)
+        chunked = cut(trajectory, geometry, view_distance=request.view_distance)
+        known = found.setdefault(digest, SweptPath((), trajectory.name, chunked, digest))
+        found[digest] = dataclasses.replace(known, sources=(*known.sources, source))
+    names = [path.name for path in found.values()]
+    return tuple(
+        dataclasses.replace(path, name=path.name if names.count(path.name) == 1 else path.sources[0])
+        for path in found.values()
+    )
+
+
+def _known(
+    request: SweepRequest,
+    path: SweptPath,
+    entrant: Entrant,
+    code: str,
+    budget: Budget | None,
+    seed: int,
+    geometry: CacheGeometry,
+    machine: Machine,
+) -> SweepRow:
+    """The columns of a row that are known before it runs; its key is made of all that its figures depend on."""
+    from worldkv import __version__
+    from worldkv.sim.machine import machine_text
+    from worldkv.sim.report import OWN_SIZE
+    from worldkv.sim.sweep_key import row_key
+    from worldkv.spec import spec_of
+
+    spec, view_distance = spec_of(entrant.policy), path.chunked.view_distance
+    word = OWN_SIZE if budget is None else budget.word
+    tokens = None if budget is None else budget.tokens(geometry, path.chunked.num_chunks)
+    key = row_key(
+        __version__,
+        path.digest,
+        spec,
+        sorted(entrant.fixed),
+        code,
+        word,
+        tokens,
+        seed,
+        dataclasses.asdict(geometry),
+        machine_text(machine),
+        view_distance,
+    )
+    return {
+        "trajectory": path.name,
+        "policy": entrant.label,
+        "spec": spec,
+        "budget": word,
+        "budget_tokens": tokens,
+        "seed": seed,
+        "geometry": request.geometry,
+        "machine": machine.name,
+        "view_distance": view_distance,
+        "version": __version__,
+        "key": key,
+    }
+
+
+def _code(entrant: Entrant) -> str:
+    from worldkv.sim.sweep_key import code_digest
+
+    return code_digest(entrant.policy)
+
+
+def _check_signals(entrant: Entrant, paths: Sequence[SweptPath]) -> None:
+    """Refuse a policy that none of the paths has the signals for; where some have, its other rows fail.
+
+    Raises:
+        SignalError: naming what is missing.
+    """
+    from worldkv.bounds import check_signals
+    from worldkv.policy import needs_of
+    from worldkv.signals import Signal
+    from worldkv.sim.rollout import recorded_supplies
+    from worldkv.trajectory.viewpoints import path_signals
+
+    def refusals() -> Iterator[SignalError | None]:
+        for path in paths:
+            supplied = path_signals(path.chunked) | recorded_supplies(path.chunked.trajectory.signals)
+            try:
+                check_signals(entrant.policy, needs_of(entrant.policy), supplied | {Signal.LANDMARKS})
+                yield None
+            except SignalError as error:
+                yield error
+
+    refused = list(refusals())
+    if refused and refused[0] is not None and None not in refused:
+        raise refused[0]

@@ -1,0 +1,62 @@
+"""What makes a row of a sweep the same row: the key by which a result is found again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldkv.policy import Part
+from worldkv.trajectory.trajectory import Trajectory
+
+NAMES_OF_A_PATH = frozenset({"name", "notes"})
+"""Fields of a trajectory that say nothing about where the camera was."""
+
+
+def trajectory_digest(trajectory: Trajectory) -> str:
+    """A digest of a path's content, whatever its name and format: poses, field of view, walls, recorded signals."""
+    digest = hashlib.sha256()
+    for field in dataclasses.fields(trajectory):
+        if field.name not in NAMES_OF_A_PATH:
+            _feed(digest, field.name, getattr(trajectory, field.name))
+    return digest.hexdigest()
+
+
+def code_digest(policy: Part) -> str:
+    """A digest of the source files of a policy's and its parts' classes: who changes a policy sweeps it anew."""
+    digest = hashlib.sha256()
+    for file in sorted(set(_source_files(policy))):
+        digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def row_key(*what: object) -> str:
+    """A key of 24 letters for a row, from everything its figures depend on."""
+    return hashlib.sha256("\n".join(map(str, what)).encode()).hexdigest()[:24]
+
+
+def _feed(digest: Any, name: str, value: object) -> None:
+    """Name, shape, type and content of one value; arrays inside dataclasses too."""
+    if isinstance(value, np.ndarray):
+        digest.update(f"{name} {value.dtype.str} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _feed(digest, f"{name}.{field.name}", getattr(value, field.name))
+    else:
+        digest.update(f"{name} {value!r}".encode())
+
+
+def _source_files(part: Part) -> Iterator[str]:
+    classes: Iterable[type] = (cls for cls in type(part).__mro__ if issubclass(cls, Part))
+    for cls in classes:
+        file = inspect.getsourcefile(cls)
+        if file is not None:
+            yield file
+    for inner in part.parts():
+        yield from _source_files(inner)
