@@ -247,6 +247,13 @@ def test_two_files_of_one_name_are_told_apart(worldkv: Worldkv, tmp_path: Path) 
     assert all(0 < row["attention_recall"] <= 1 for row in read(out))
 
 
+def test_a_policy_named_in_two_ways_is_there_once(worldkv: Worldkv, tmp_path: Path, ran: list[Any]) -> None:
+    twice = ("-p", "oracle:retrieved_chunks=2", "-p", "oracle:retrieved_frames=6", *BASE, "--no-floor")
+    assert "2 rows: 2 now, 0 found there" in worldkv("sweep", LOOP, *twice, "--out", tmp_path / "r.csv").out
+    assert "2 rows: 0 now, 2 found there" in worldkv("sweep", LOOP, *twice, "--out", tmp_path / "r.csv").out
+    assert ran == [(seed, None, ["oracle:retrieved_chunks=2"]) for seed in (0, 1)]
+
+
 def test_a_failed_row_is_told_and_tried_again(worldkv: Worldkv, tmp_path: Path, ran: list[Any]) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(

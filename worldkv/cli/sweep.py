@@ -48,7 +48,7 @@ def sweep(
     trajectories: Annotated[
         list[str],
         typer.Argument(
-            metavar="TRAJECTORY...",
+            metavar="TRAJECTORY",
             show_default=False,
             help="One or more paths: files or folders of camera poses, [cyan]script:R_L_R90_240[/cyan], "
             "[cyan]generate:tour:rooms=12,seed=1[/cyan].",
@@ -59,7 +59,7 @@ def sweep(
         typer.Option(
             metavar="FILE.csv|.parquet",
             show_default=False,
-            help="Where the rows go and are found again; Parquet needs pyarrow (pip install 'worldkv[[sweep]').",
+            help="Where the rows go and are found again; Parquet needs pyarrow.",
         ),
     ],
     policy: Annotated[

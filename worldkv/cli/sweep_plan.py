@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from worldkv.cli.budgets import with_floor
 from worldkv.cli.contest import parse_entrants
@@ -14,8 +14,7 @@ from worldkv.errors import SignalError
 
 if TYPE_CHECKING:
     from worldkv.geometry import CacheGeometry
-    from worldkv.sim import Entrant, Machine
-    from worldkv.sim.budgets import Budget
+    from worldkv.sim import Entrant
     from worldkv.sim.sweep import SweepRow, SweepTask
     from worldkv.trajectory import ChunkedTrajectory
 
@@ -35,6 +34,24 @@ class SweptPath:
     name: str
     chunked: ChunkedTrajectory
     digest: str
+
+
+class Competitor(NamedTuple):
+    """A policy of a sweep.
+
+    Attributes:
+        entrant: the policy and its label.
+        typed: its spec as the user wrote it; processes make their own policy of it.
+        spec: the same as worldkv writes it.
+        code: `code_digest` of it.
+        takes_budgets: whether its size can be set.
+    """
+
+    entrant: Entrant
+    typed: str
+    spec: str
+    code: str
+    takes_budgets: bool
 
 
 @dataclass(frozen=True)
@@ -66,21 +83,21 @@ def plan_sweep(request: SweepRequest, done: Mapping[str, SweepRow]) -> SweepPlan
     Raises:
         WorldKVError: anything the user can mend.
     """
-    from worldkv.config import CacheConfig
     from worldkv.sim import load_machine
     from worldkv.sim.budgets import parse_budgets
+    from worldkv.sim.machine import machine_text
+    from worldkv.sim.report import OWN_SIZE
     from worldkv.sim.sweep import FAILED, Scenery, SweepTask
+    from worldkv.sim.sweep_key import row_key
     from worldkv.spec import parse_geometry
 
     geometry, machine = parse_geometry(request.geometry), load_machine(request.machine)
     budgets, seeds = parse_budgets(request.budgets), parse_seeds(request.seeds)
-    specs = tuple(dict.fromkeys(request.policies))
-    specs = with_floor(specs, geometry) if request.floor else specs
-    entrants = parse_entrants(specs, geometry, CacheConfig(), recall=True)
+    field = _competitors(request, geometry)
     paths = _paths(request, geometry)
-    for entrant in entrants:
-        _check_signals(entrant, paths)
-    parts = [_code(entrant) for entrant in entrants]
+    for competitor in field:
+        _check_signals(competitor.entrant, paths)
+    model = row_key(dataclasses.asdict(geometry), machine_text(machine))
     rows: dict[str, SweepRow] = {}
     tasks: list[SweepTask] = []
     num_done = 0
@@ -99,19 +116,21 @@ def plan_sweep(request: SweepRequest, done: Mapping[str, SweepRow]) -> SweepPlan
             )
             for budget in (None, *budgets):
                 missing: list[tuple[str, SweepRow]] = []
-                for spec, entrant, code in zip(specs, entrants, parts, strict=True):
-                    if entrant.takes_budgets(geometry) == (budget is None):
+                for competitor in field:
+                    if competitor.takes_budgets == (budget is None):
                         continue
-                    row = _known(request, path, entrant, code, budget, seed, geometry, machine)
+                    tokens = None if budget is None else budget.tokens(geometry, path.chunked.num_chunks)
+                    row = _known(path, competitor, OWN_SIZE if budget is None else budget.word, tokens, seed, model)
+                    row |= {"geometry": request.geometry, "machine": machine.name}
                     rows[row["key"]] = row
                     found = done.get(row["key"])
                     if found is None or found["status"].startswith(FAILED):
-                        missing.append((spec, row))
+                        missing.append((competitor.typed, row))
                     else:
                         num_done += 1
                 if missing:
                     tasks.append(SweepTask(scenery, budget, tuple(missing)))
-    return SweepPlan(paths, tuple(entrants), rows, tuple(tasks), num_done)
+    return SweepPlan(paths, tuple(competitor.entrant for competitor in field), rows, tuple(tasks), num_done)
 
 
 def _paths(request: SweepRequest, geometry: CacheGeometry) -> tuple[SweptPath, ...]:
@@ -133,58 +152,47 @@ def _paths(request: SweepRequest, geometry: CacheGeometry) -> tuple[SweptPath, .
     )
 
 
-def _known(
-    request: SweepRequest,
-    path: SweptPath,
-    entrant: Entrant,
-    code: str,
-    budget: Budget | None,
-    seed: int,
-    geometry: CacheGeometry,
-    machine: Machine,
-) -> SweepRow:
-    """The columns of a row that are known before it runs; its key is made of all that its figures depend on."""
-    from worldkv import __version__
-    from worldkv.sim.machine import machine_text
-    from worldkv.sim.report import OWN_SIZE
-    from worldkv.sim.sweep_key import row_key
-    from worldkv.spec import spec_of
+def _known(path: SweptPath, competitor: Competitor, budget: str, tokens: int | None, seed: int, model: str) -> SweepRow:
+    """The columns of a row that are known before it runs; its key is made of all that its figures depend on.
 
-    spec, view_distance = spec_of(entrant.policy), path.chunked.view_distance
-    word = OWN_SIZE if budget is None else budget.word
-    tokens = None if budget is None else budget.tokens(geometry, path.chunked.num_chunks)
-    key = row_key(
-        __version__,
-        path.digest,
-        spec,
-        sorted(entrant.fixed),
-        code,
-        word,
-        tokens,
-        seed,
-        dataclasses.asdict(geometry),
-        machine_text(machine),
-        view_distance,
-    )
+    The cache's shape and the machine come as a digest, `model`.
+    """
+    from worldkv import __version__
+    from worldkv.sim.sweep_key import row_key
+
+    view_distance, fixed = path.chunked.view_distance, sorted(competitor.entrant.fixed)
+    who = (competitor.spec, fixed, competitor.code)
     return {
         "trajectory": path.name,
-        "policy": entrant.label,
-        "spec": spec,
-        "budget": word,
+        "policy": competitor.entrant.label,
+        "spec": competitor.spec,
+        "budget": budget,
         "budget_tokens": tokens,
         "seed": seed,
-        "geometry": request.geometry,
-        "machine": machine.name,
         "view_distance": view_distance,
         "version": __version__,
-        "key": key,
+        "key": row_key(__version__, path.digest, view_distance, *who, budget, tokens, seed, model),
     }
 
 
-def _code(entrant: Entrant) -> str:
-    from worldkv.sim.sweep_key import code_digest
+def _competitors(request: SweepRequest, geometry: CacheGeometry) -> list[Competitor]:
+    """The policies, the floor first; those that two specs name are there once.
 
-    return code_digest(entrant.policy)
+    Raises:
+        SpecError, BudgetError: an unknown or unfit policy.
+    """
+    from worldkv.config import CacheConfig
+    from worldkv.sim.sweep_key import code_digest
+    from worldkv.spec import spec_of
+
+    asked = tuple(dict.fromkeys(request.policies))
+    specs = with_floor(asked, geometry) if request.floor else asked
+    found: dict[tuple[str, frozenset[str]], Competitor] = {}
+    for typed, entrant in zip(specs, parse_entrants(specs, geometry, CacheConfig(), recall=True), strict=True):
+        spec, code = spec_of(entrant.policy), code_digest(entrant.policy)
+        competitor = Competitor(entrant, typed, spec, code, entrant.takes_budgets(geometry))
+        found.setdefault((spec, entrant.fixed), competitor)
+    return list(found.values())
 
 
 def _check_signals(entrant: Entrant, paths: Sequence[SweptPath]) -> None:
