@@ -56,6 +56,7 @@ class Asking:
         """
         scene, needs, landmarks, step = self._scene, self._needs, self._landmarks, len(table)
         bank = BankView(table, state.bank_rows(table), needs, landmarks)
+        ahead = scene.attention_ahead if Signal.ATTENTION_AHEAD in needs else None
         query = Query(
             step,
             self._geometry,
@@ -70,6 +71,8 @@ class Asking:
             viewpoint.action if Signal.ACTION in needs else None,
             state.summary if Signal.QUERY_SUMMARY in needs else None,
             None if landmarks is None else landmarks.counted[step],
+            None if landmarks is None else landmarks.counted[step:],
+            None if ahead is None else ahead[step:],
         )
         try:
             answer = self._policy.retrieve(query, bank)
@@ -93,7 +96,7 @@ class Asking:
         Raises:
             PolicyError: it names a chunk that is not at home in the window, or one twice, or shrinks one wrongly.
         """
-        open_chunk = partial(self._chunk_view, table)
+        open_chunk = partial(self._chunk_view, table, state)
         window = WindowView(table, state.window_rows(), self._needs, open_chunk)
         try:
             answer = self._policy.evict(window)
@@ -121,7 +124,7 @@ class Asking:
         first, second = len(bank), len(bank) + len(discard)
         return Eviction(named[:first], named[first:second], shrink)
 
-    def keep(self, table: ChunkTable, chunk: int) -> Keep | RaggedKeep:
+    def keep(self, table: ChunkTable, state: EngineState, chunk: int) -> Keep | RaggedKeep:
         """What the policy stores of `chunk`.
 
         Raises:
@@ -129,7 +132,7 @@ class Asking:
         """
         try:
             with self._stopwatch.span("compression"):
-                keep = self._policy.compress(self._chunk_view(table, chunk))
+                keep = self._policy.compress(self._chunk_view(table, state, chunk))
         except WorldKVError:
             raise
         except (Exception, SystemExit) as error:
@@ -173,17 +176,29 @@ class Asking:
         room = budget - state.home_bytes - self._geometry.chunk_bytes
         return max(0, room // self._geometry.token_bytes)
 
-    def _chunk_view(self, table: ChunkTable, chunk: int) -> ChunkView:
+    def _chunk_view(self, table: ChunkTable, state: EngineState, chunk: int) -> ChunkView:
         frame_tokens = tuple(table.columns["frame_tokens"][chunk].tolist())
-        step, recorded = len(table), self._scene.recorded_tokens
-        count = None if recorded is None else int(recorded[chunk])
+        step, recorded, entries = len(table), self._scene.recorded_tokens, self._scene.recorded_entries
+        count = None if recorded is None else int(recorded[chunk] if recorded.ndim == 1 else recorded[step - 1, chunk])
+        total = None if entries is None else int(entries[chunk])
+        summary = state.summary if Signal.QUERY_SUMMARY in self._needs else None
         tensors = self._backend.tensors(chunk)
         if tensors is None:
-            return ChunkView(chunk, step, self._geometry, frame_tokens, recorded_tokens=count)
+            return ChunkView(
+                chunk,
+                step,
+                self._geometry,
+                frame_tokens,
+                recorded_tokens=count,
+                recorded_entries=total,
+                query_summary=summary,
+            )
         mass = tensors.attention_mass if Signal.ATTENTION_MASS in self._needs else None
         hidden = tensors.hidden if Signal.HIDDEN_STATE in self._needs else None
         keys, values, reduce = tensors.keys, tensors.read_values, tensors.reduce
-        return ChunkView(chunk, step, self._geometry, frame_tokens, keys, values, mass, hidden, count, reduce)
+        return ChunkView(
+            chunk, step, self._geometry, frame_tokens, keys, values, mass, hidden, count, reduce, total, summary
+        )
 
     def _checked_ids(
         self, table: ChunkTable, ids: Iterable[int], tiers: frozenset[int], question: str, where: str

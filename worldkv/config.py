@@ -23,8 +23,11 @@ class Scene:
         view_distance: how far the camera is taken to see, in the path's unit.
         signals: signals the path carries with every chunk.
         landmarks: the metric's landmarks, for oracles; None where nobody judges.
-        recorded_tokens: tokens a recorded run kept of each chunk `(chunks,)`, for compressions whose count depends on
-            the keys; None without a recording.
+        recorded_tokens: tokens a recorded run kept of each chunk `(chunks,)`, or that each chunk held after each of its
+            steps `(steps, chunks)`, for rules whose count depends on the keys; None without a recording.
+        recorded_entries: tokens it kept of each chunk, summed over layers and heads `(chunks,)`; None likewise.
+        attention_ahead: attention that each chunk receives at each step of a recorded run of full KV
+            `(steps, chunks)`, for oracles; None where nobody knows.
     """
 
     field_of_view: tuple[float, float] = DEFAULT_FIELD_OF_VIEW
@@ -32,6 +35,8 @@ class Scene:
     signals: frozenset[Signal] = frozenset({Signal.POSE})
     landmarks: Landmarks | None = None
     recorded_tokens: NDArray[np.int64] | None = None
+    recorded_entries: NDArray[np.int64] | None = None
+    attention_ahead: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

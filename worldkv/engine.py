@@ -163,16 +163,21 @@ class CacheEngine:
             self._remember(measured, plan)
         eviction = self._asking.eviction(self.table, state)
         kept: tuple[int, ...] = ()
+        sizes: tuple[int, ...] = ()
+        left: tuple[int, ...] = ()
+        left_bytes: tuple[int, ...] = ()
         forgotten: list[int] = []
         if eviction is not NOTHING_LEAVES:
-            kept, forgotten = self._evict(eviction)
+            kept, sizes, forgotten = self._evict(eviction)
+            left = tuple(keep.count for keep in eviction.shrink.values())
+            left_bytes = tuple(keep.window_bytes(geometry) for keep in eviction.shrink.values())
         traffic = self.backend.traffic()
         moved = _NO_TRAFFIC if traffic is self._traffic else traffic.since(self._traffic)
         self._traffic = traffic
         self._open, self._is_torn = None, False
         discarded = (*eviction.discard, *forgotten, *state.lost)
         state.lost = ()
-        return StepRecord(plan, eviction.bank, kept, discarded, tuple(eviction.shrink), moved)
+        return StepRecord(plan, eviction.bank, kept, discarded, tuple(eviction.shrink), moved, sizes, left, left_bytes)
 
     # ------------------------------------------------------------------ going back
 
@@ -350,29 +355,31 @@ class CacheEngine:
             for row, chunk in enumerate(plan.attended):
                 self.table.write("attention_mass", chunk, mass[chunk] + received[row])
 
-    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], list[int]]:
-        """Carry out an eviction; the tokens kept of each banked chunk, and the ids forgotten for them."""
+    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
+        """Carry out an eviction; the tokens and bytes kept of each banked chunk, and the ids forgotten for them."""
         state, table = self.state, self.table
         gone = (*eviction.bank, *eviction.discard)
         moves: list[Move] = []
         kept: list[int] = []
+        sizes: list[int] = []
         forgotten: list[int] = []
         for chunk, keep in eviction.shrink.items():
             moves.append(shrink_chunk(state, table, chunk, keep))
         for chunk in eviction.discard:
             discard_chunk(state, table, chunk)
         for chunk in eviction.bank:
-            keep = self._asking.keep(table, chunk)
+            keep = self._asking.keep(table, state, chunk)
             more, lost = bank_chunk(state, table, chunk, keep)
             moves += more
             forgotten += lost
             kept.append(keep.count)
+            sizes.append(keep.bytes(table.geometry))
         state.shrunk = tuple(eviction.shrink)
         if gone:
             state.release(gone)
         if moves:
             self.backend.apply(moves)
-        return tuple(kept), forgotten
+        return tuple(kept), tuple(sizes), forgotten
 
 
 _NO_TRAFFIC = Traffic()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,15 @@ class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is wha
     Attributes:
         spec_names: what a spec string calls it, the first of them in listings; empty for what is named by its class.
         needs: signals it reads; reading another raises `SignalError`.
+        data_dependent: whether *how many* tokens it keeps depends on keys or attention, so that the simulator has to
+            replay a recording.
         invariant_under: changes of the world that leave its answers alone; a rule with directions or lengths of its
             own (which way is up, so many metres) takes them out. The conformance kit holds it to the rest.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[frozenset[Signal]] = frozenset()
+    data_dependent: ClassVar[bool] = False
     invariant_under: ClassVar[frozenset[Change]] = frozenset({"rigid motion", "unit"})
 
     def parts(self) -> tuple[Part, ...]:
@@ -243,15 +246,21 @@ Wrapper = ScoreWrapper | RetrievalWrapper
 """What may stand round an index and its selector."""
 
 
+class TokenScorer(Part):
+    """Says how much each token of a chunk is worth keeping."""
+
+    @abstractmethod
+    def token_scores(self, chunk: ChunkView) -> Any:
+        """`(layers, kv_heads, tokens)`, higher = keep, in the namespace of `chunk.keys`, which are there."""
+
+
 class Compression(Part):
     """Which tokens of a chunk the bank stores.
 
     Attributes:
-        data_dependent: whether the *count* kept depends on the keys, so that the simulator has to replay a recording.
         keeps_anchor: whether it promises to keep a chunk's first latent frame whole.
     """
 
-    data_dependent: ClassVar[bool] = False
     keeps_anchor: ClassVar[bool] = False
 
     @abstractmethod
@@ -273,9 +282,18 @@ def compressed(rule: Compression, chunk: ChunkView) -> Keep | RaggedKeep:
         return rule.keep(chunk)
     if not rule.data_dependent:
         return rule.kept_tokens(chunk)
+    return replayed(chunk, type(rule).__name__)
+
+
+def replayed(chunk: ChunkView, who: str) -> Keep:
+    """What a recorded run kept of `chunk`, spread evenly over its latent frames; at least one token.
+
+    Raises:
+        SignalError: there is no recording; `who` is named.
+    """
     if chunk.recorded_tokens is None:
         raise SignalError(
-            f"{type(rule).__name__} keeps a number of tokens that depends on real keys; "
+            f"{who} keeps a number of tokens that depends on real keys; "
             "give the simulator a recorded run, or use the torch backend"
         )
     share = chunk.recorded_tokens / chunk.tokens

@@ -27,6 +27,8 @@ class Signal(enum.Enum):
     """Hidden states of a chunk's tokens."""
     LANDMARKS = "landmarks"
     """What the recall metric itself counts: for oracles only, no model has it."""
+    ATTENTION_AHEAD = "attention ahead"
+    """Attention that a recorded run of full KV paid at this step and later ones: for oracles only."""
 
 
 @dataclass(frozen=True, slots=True)

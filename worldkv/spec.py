@@ -66,7 +66,7 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
     if not dataclasses.is_dataclass(cls):
         raise SpecError(f"{cls.__name__} must be a dataclass of its parameters; put @dataclass(frozen=True) above it")
     if geometry is not None:
-        pairs = _chunks_as_frames(spec, pairs, geometry)
+        pairs = _chunks_as_frames(spec, cls, pairs, geometry)
     return _build(cls, pairs, spec)
 
 
@@ -151,11 +151,11 @@ def _shown(value: object) -> str:
     return spec_of(value) if isinstance(value, Part) else str(value)
 
 
-def _chunks_as_frames(spec: str, pairs: dict[str, str], geometry: CacheGeometry) -> dict[str, str]:
-    """Pairs with `x_chunks=n` as `x_frames`, where no part has a parameter of that name itself."""
+def _chunks_as_frames(spec: str, cls: type[Part], pairs: dict[str, str], geometry: CacheGeometry) -> dict[str, str]:
+    """Pairs with `x_chunks=n` as `x_frames`, where neither the policy nor any part has a parameter of that name."""
     from worldkv.parts import PARTS
 
-    own = {field.name for cls in PARTS.values() for field in dataclasses.fields(typing.cast(Any, cls))}
+    own = {field.name for known in (cls, *PARTS.values()) for field in dataclasses.fields(typing.cast(Any, known))}
     changed: dict[str, str] = {}
     for key, value in pairs.items():
         if key.endswith("_chunks") and key not in own:

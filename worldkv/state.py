@@ -177,6 +177,9 @@ class StepRecord(NamedTuple):
         discarded: ids gone for good, forgotten ones included.
         shrunk: ids shrunk in place.
         traffic: bytes copied over each edge.
+        kept_bytes: bytes in the bank of each evicted chunk.
+        shrunk_tokens: tokens left of each chunk shrunk in place.
+        shrunk_bytes: bytes in the window of each of them.
     """
 
     plan: StepPlan
@@ -185,3 +188,6 @@ class StepRecord(NamedTuple):
     discarded: tuple[int, ...]
     shrunk: tuple[int, ...]
     traffic: Traffic
+    kept_bytes: tuple[int, ...] = ()
+    shrunk_tokens: tuple[int, ...] = ()
+    shrunk_bytes: tuple[int, ...] = ()

@@ -195,7 +195,11 @@ class ChunkView:
         attention_mass: attention each token received, summed over steps `(layers, kv_heads, tokens)`; None unless
             declared and measured.
         hidden: hidden states `(layers, tokens, channels)`; None unless declared and measured.
-        recorded_tokens: tokens that a recorded run kept of this chunk; None without a recording.
+        recorded_tokens: tokens that a recorded run kept of this chunk, or held of it after this step; None without a
+            recording.
+        recorded_entries: tokens that it kept of this chunk, summed over layers and heads; None likewise.
+        query_summary: mean query of the step just generated `(layers, kv_heads, head_dim)`; None unless declared and
+            measured.
         reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
     """
 
@@ -209,6 +213,8 @@ class ChunkView:
     hidden: Any = None
     recorded_tokens: int | None = None
     reduce: Callable[[Any], Any] | None = None
+    recorded_entries: int | None = None
+    query_summary: Any = None
 
     @property
     def tokens(self) -> int:
@@ -261,6 +267,9 @@ class Query:
         summary: mean query `(layers, kv_heads, head_dim)`: of the previous step when asked at "begin", of this
             step's first pass when asked there; None unless declared, and before the first.
         landmarks: landmarks that count at this step, packed bits `(bytes,)`; None unless declared (oracles only).
+        landmarks_ahead: landmarks that count at this step and each later one `(steps left, bytes)`; None likewise.
+        attention_ahead: attention that every chunk of the path, by id, receives at this step and each later one of a
+            recorded run of full KV `(steps left, chunks)`; None unless declared (oracles only).
     """
 
     step: int
@@ -276,3 +285,5 @@ class Query:
     action_pose: ChunkPose | None = None
     summary: Any = None
     landmarks: NDArray[np.uint8] | None = None
+    landmarks_ahead: NDArray[np.uint8] | None = None
+    attention_ahead: NDArray[np.float32] | None = None

@@ -23,14 +23,34 @@ class Recorder:
         """Nothing recorded yet; `geometry` is the one of the rollout."""
         self._geometry = geometry
         self._kept: list[int] = []
+        self._entries: list[int] = []
+        self._changes: list[tuple[int, int, int]] = []  # step, chunk, tokens it holds from there on
+        self._banked: set[int] = set()
+        self._has_shrunk = False
         self._rows: dict[str, list[Any]] = {name: [] for name in _OF_A_CHUNK}
         self._mass: list[tuple[Any, Any]] = []
 
     def note(self, record: StepRecord, measured: Measured | None) -> None:
         """A step is committed."""
         self._kept.append(self._geometry.chunk_tokens)
-        for chunk, tokens in zip(record.evicted, record.kept_tokens, strict=True):
-            self._kept[chunk] = tokens
+        geometry = self._geometry
+        entry_bytes = 2 * geometry.branches * geometry.head_dim * geometry.itemsize
+        self._entries.append(geometry.chunk_tokens * geometry.layers * geometry.kv_heads)
+        step = len(self._kept) - 1
+        self._changes.append((step, step, geometry.chunk_tokens))
+        cut = record.evicted + record.shrunk
+        sizes = zip(
+            cut, record.kept_tokens + record.shrunk_tokens, record.kept_bytes + record.shrunk_bytes, strict=True
+        )
+        for chunk, tokens, size in sizes:
+            self._kept[chunk], self._entries[chunk] = tokens, size // entry_bytes
+            self._changes.append((step, chunk, tokens))
+        self._banked.update(record.evicted)
+        for chunk in record.discarded:
+            self._changes.append((step, chunk, 0))
+            if chunk not in self._banked:
+                self._kept[chunk] = self._entries[chunk] = 0
+        self._has_shrunk |= bool(record.shrunk)
         if measured is None:
             return
         for name, rows in self._rows.items():
@@ -54,7 +74,13 @@ class Recorder:
             mass = np.zeros((steps, steps), np.float32)
             for step, (attended, received) in enumerate(self._mass):
                 mass[step, attended] = received
-        return RecordedSignals(np.array(self._kept, np.int64), mass, **found, geometry=self._geometry.name)
+        held = None
+        if self._has_shrunk:
+            held = np.zeros((steps, steps), np.int32)
+            for step, chunk, tokens in self._changes:
+                held[step:, chunk] = tokens
+        kept, entries = np.array(self._kept, np.int64), np.array(self._entries, np.int64)
+        return RecordedSignals(kept, entries, held, mass, **found, geometry=self._geometry.name)
 
 
 def needs_model(policy: CachePolicy) -> bool:
@@ -67,7 +93,4 @@ def needs_model(policy: CachePolicy) -> bool:
 
 
 def _counts_by_keys(part: Part) -> bool:
-    from worldkv.policy import Compression
-
-    own = isinstance(part, Compression) and part.data_dependent
-    return own or any(_counts_by_keys(inner) for inner in part.parts())
+    return part.data_dependent or any(_counts_by_keys(inner) for inner in part.parts())

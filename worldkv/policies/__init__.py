@@ -1,11 +1,31 @@
 """Cache policies, one a file; a new one is exported here and nowhere else."""
 
+from worldkv.policies.arkvale import ArkVale as ArkVale
+from worldkv.policies.attention_oracle import AttentionOracle as AttentionOracle
+from worldkv.policies.belady import Belady as Belady
 from worldkv.policies.composed import Composed as Composed
+from worldkv.policies.context_as_memory import ContextAsMemory as ContextAsMemory
+from worldkv.policies.deep_forcing import DeepForcing as DeepForcing
 from worldkv.policies.drop_oldest import DropOldest as DropOldest
+from worldkv.policies.flash_memory import FlashMemory as FlashMemory
 from worldkv.policies.frugal_coverage import FrugalCoverage as FrugalCoverage
 from worldkv.policies.frustum_coverage import FrustumCoverage as FrustumCoverage
 from worldkv.policies.full_kv import FullKV as FullKV
+from worldkv.policies.h2o import H2O as H2O
+from worldkv.policies.keydiff import KeyDiffKV as KeyDiffKV
+from worldkv.policies.mean_key import MeanKeyRetrieval as MeanKeyRetrieval
+from worldkv.policies.memflow_prototypes import MemFlowPrototypes as MemFlowPrototypes
+from worldkv.policies.novelty_admission import NoveltyAdmission as NoveltyAdmission
 from worldkv.policies.oracle import Oracle as Oracle
+from worldkv.policies.pose_nms import PoseNms as PoseNms
+from worldkv.policies.quest_bounds import QuestBounds as QuestBounds
+from worldkv.policies.r_swa import ReferenceWindow as ReferenceWindow
 from worldkv.policies.random import RandomRetrieval as RandomRetrieval
+from worldkv.policies.relic_subsample import RelicSubsample as RelicSubsample
 from worldkv.policies.sliding_window import SlidingWindow as SlidingWindow
+from worldkv.policies.snapkv import SnapKV as SnapKV
+from worldkv.policies.sp_kv import SelfPrunedKV as SelfPrunedKV
+from worldkv.policies.streaming_llm import StreamingLLM as StreamingLLM
 from worldkv.policies.worldkv import WorldKV as WorldKV
+from worldkv.policies.worldmem import WorldMem as WorldMem
+from worldkv.policies.worldplay import WorldPlay as WorldPlay

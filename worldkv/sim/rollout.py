@@ -172,6 +172,7 @@ def recorded_supplies(recorded: RecordedSignals | None) -> frozenset[Signal]:
         Signal.ATTENTION_MASS: recorded.attention_mass,
         Signal.QUERY_SUMMARY: recorded.query_summary,
         Signal.KEY_SUMMARY: recorded.key_mean,
+        Signal.HIDDEN_STATE: recorded.kept_tokens,  # read in compress alone, whose outcome this is
     }
     return frozenset(signal for signal, values in found.items() if values is not None)
 

@@ -31,6 +31,7 @@ def copied(view: Any, tables: dict[int, ChunkTable]) -> Any:
             read_values=None if values is None else lambda: values,
             attention_mass=_array(view.attention_mass),
             hidden=_array(view.hidden),
+            query_summary=_array(view.query_summary),
         )
     table = tables.setdefault(id(view._table), view._table.copy())
     rows = np.array(view.ids)

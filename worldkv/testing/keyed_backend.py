@@ -14,7 +14,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.signals import Signal
 from worldkv.sim.backend import SimBackend
 
-MEASURABLE = frozenset({Signal.ATTENTION_MASS, Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY})
+MEASURABLE = frozenset({Signal.ATTENTION_MASS, Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.HIDDEN_STATE})
 """What a model measures while it runs; the kit draws it from a seed."""
 
 
@@ -49,7 +49,8 @@ class KeyedBackend(SimBackend):
         keys, values, mass = chunk_tensors(self._geometry, chunk, self._seed)
         places = self._places(chunk)
         keys, values = (np.take_along_axis(part, places[..., None], axis=2) for part in (keys, values))
-        return ChunkTensors(keys, lambda: values, np.take_along_axis(mass, places, axis=2))
+        mass = np.take_along_axis(mass, places, axis=2)
+        return ChunkTensors(keys, lambda: values, mass, hidden_states(self._geometry, chunk, self._seed, places))
 
     def snapshot(self) -> Any:
         """See `CacheBackend.snapshot`."""
@@ -80,6 +81,17 @@ def chunk_tensors(geometry: CacheGeometry, chunk: int, seed: int) -> tuple[NDArr
     shape = (geometry.layers, geometry.kv_heads, geometry.chunk_tokens, geometry.head_dim)
     keys, values = (draw.standard_normal(shape, np.float32) for _ in range(2))
     return keys, values, draw.random(shape[:-1], np.float32)
+
+
+def hidden_states(
+    geometry: CacheGeometry, chunk: int, seed: int, places: NDArray[np.int64]
+) -> NDArray[np.float32] | None:
+    """Hidden states `(layers, tokens, channels)` of a chunk's current tokens; None where its heads hold others."""
+    if (places != places[:, :1]).any():
+        return None
+    draw = np.random.default_rng((seed, chunk, 4))
+    whole = draw.standard_normal((geometry.layers, geometry.chunk_tokens, 6), np.float32)
+    return np.take_along_axis(whole, places[:, 0, :, None], axis=1)
 
 
 def _chosen(places: NDArray[np.int64], keep: Keep | RaggedKeep) -> NDArray[np.int64]:

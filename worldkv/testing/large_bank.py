@@ -62,10 +62,14 @@ def large_bank(
         here.camera if Signal.POSE in needs else None,
         here.action if Signal.ACTION in needs else None,
         draw.standard_normal(shape).astype(np.float32) if Signal.QUERY_SUMMARY in needs else None,
+        attention_ahead=draw.random((9, chunks + 9), np.float32) if Signal.ATTENTION_AHEAD in needs else None,
     )
+    kept = geometry.chunk_tokens // 2 if subject.is_data_dependent else None
+    entries = None if kept is None else kept * geometry.layers * geometry.kv_heads
 
     def open_chunk(chunk: int) -> ChunkView:
-        return ChunkView(chunk, chunks, geometry, (float(geometry.tokens_per_frame),) * geometry.frames_per_chunk)
+        whole = (float(geometry.tokens_per_frame),) * geometry.frames_per_chunk
+        return ChunkView(chunk, chunks, geometry, whole, recorded_tokens=kept, recorded_entries=entries)
 
     return (query, BankView(table, _rows(banked), needs)), (WindowView(table, _rows(window), needs, open_chunk),)
 

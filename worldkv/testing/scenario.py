@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from worldkv.config import CacheConfig, Scene
 from worldkv.geometry import PRESETS, CacheGeometry
@@ -56,9 +58,14 @@ class Scenario:
         return CacheConfig(None, "error", limits, self.staging_chunks, self.rewind_chunks)
 
     def scene(self, policy: CachePolicy) -> Scene:
-        """The rollout's scene; landmarks are placed only for a policy that reads them."""
-        path = self.path()
-        return scene_of(path, place_landmarks(path) if Signal.LANDMARKS in needs_of(policy) else None)
+        """The rollout's scene; landmarks and attention to come are made up only for a policy that reads them."""
+        path, needs = self.path(), needs_of(policy)
+        scene = scene_of(path, place_landmarks(path) if Signal.LANDMARKS in needs else None)
+        if Signal.ATTENTION_AHEAD not in needs:
+            return scene
+        steps = path.num_chunks
+        ahead = np.tril(np.random.default_rng((self.seed, 3)).random((steps, steps), np.float32), -1)
+        return replace(scene, signals=scene.signals | {Signal.ATTENTION_AHEAD}, attention_ahead=ahead)
 
     def __str__(self) -> str:
         """The rollout in words."""

@@ -16,6 +16,8 @@ QUERY_SIGNALS = {
     "action_pose": Signal.ACTION,
     "summary": Signal.QUERY_SUMMARY,
     "landmarks": Signal.LANDMARKS,
+    "landmarks_ahead": Signal.LANDMARKS,
+    "attention_ahead": Signal.ATTENTION_AHEAD,
 }
 COLUMN_SIGNALS = {
     "pose": {Signal.POSE},
@@ -24,7 +26,11 @@ COLUMN_SIGNALS = {
     **dict.fromkeys(("key_mean", "key_min", "key_max"), {Signal.KEY_SUMMARY}),
 }
 """Signals behind the table's columns, by the first word of a column's name."""
-CHUNK_SIGNALS = {"attention_mass": Signal.ATTENTION_MASS, "hidden": Signal.HIDDEN_STATE}
+CHUNK_SIGNALS = {
+    "attention_mass": Signal.ATTENTION_MASS,
+    "hidden": Signal.HIDDEN_STATE,
+    "query_summary": Signal.QUERY_SUMMARY,
+}
 
 
 class Spy:

@@ -90,7 +90,7 @@ class Subject:
     @property
     def is_data_dependent(self) -> bool:
         """Whether how many tokens it keeps depends on keys, so that it has to be shown some."""
-        return any(isinstance(part, Compression) and part.data_dependent for part in self.parts)
+        return any(part.data_dependent for part in self.parts)
 
     def _starts(self, geometry: CacheGeometry) -> WorldKVError | None:
         try:

@@ -12,6 +12,8 @@ from worldkv.errors import TrajectoryError
 
 SIGNAL_AXES = {
     "kept_tokens": ("chunks",),
+    "kept_entries": ("chunks",),
+    "held_tokens": ("steps", "chunks"),
     "attention_mass": ("steps", "chunks"),
     "query_summary": ("steps", "layers", "kv_heads", "head_dim"),
     "key_mean": ("chunks", "layers", "kv_heads", "head_dim"),
@@ -28,7 +30,11 @@ class RecordedSignals:
     Source: this project.
 
     Attributes:
-        kept_tokens: tokens kept of each chunk when it was stored `(chunks,)`, whole numbers.
+        kept_tokens: tokens kept of each chunk when it was stored `(chunks,)`, whole numbers, 0 where it was
+            discarded instead.
+        kept_entries: the same summed over layers and heads, for policies whose counts differ between them.
+        held_tokens: tokens each chunk held after each step, wherever its home `(steps, chunks)`, 0 where it was
+            nowhere; recorded where chunks were shrunk in place.
         attention_mass: attention each chunk received at each step `(steps, chunks)`.
         query_summary: mean query of each step `(steps, layers, kv_heads, head_dim)`.
         key_mean: mean key of each chunk `(chunks, layers, kv_heads, head_dim)`.
@@ -38,6 +44,8 @@ class RecordedSignals:
     """
 
     kept_tokens: NDArray[Any] | None = None
+    kept_entries: NDArray[Any] | None = None
+    held_tokens: NDArray[Any] | None = None
     attention_mass: NDArray[Any] | None = None
     query_summary: NDArray[Any] | None = None
     key_mean: NDArray[Any] | None = None
@@ -51,10 +59,10 @@ class RecordedSignals:
             values = getattr(self, name)
             if values is not None:
                 check_array(name, values, axes, sizes, "the recorded signals")
-        if self.kept_tokens is not None and (
-            (self.kept_tokens < 0).any() or (self.kept_tokens != np.floor(self.kept_tokens)).any()
-        ):
-            raise TrajectoryError("the recorded signals, kept_tokens: counts must be whole numbers from 0")
+        for name in ("kept_tokens", "kept_entries", "held_tokens"):
+            counts = getattr(self, name)
+            if counts is not None and ((counts < 0).any() or (counts != np.floor(counts)).any()):
+                raise TrajectoryError(f"the recorded signals, {name}: counts must be whole numbers from 0")
 
     @property
     def num_chunks(self) -> int | None:

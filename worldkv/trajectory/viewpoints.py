@@ -8,6 +8,7 @@ from worldkv.config import Scene
 from worldkv.landmarks import Landmarks
 from worldkv.signals import ChunkPose, Signal, Viewpoint
 from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.trajectory.recorded_signals import RecordedSignals
 
 
 def viewpoints(chunked: ChunkedTrajectory) -> Iterator[Viewpoint]:
@@ -30,13 +31,21 @@ def scene_of(chunked: ChunkedTrajectory, landmarks: Landmarks | None = None) -> 
         chunked: the path as the policy sees it.
         landmarks: the metric's landmarks of the true path; None without, and then oracles are refused.
     """
-    recorded = chunked.trajectory.signals
+    recorded = chunked.trajectory.signals or RecordedSignals()
+    known = set(path_signals(chunked))
+    if landmarks is not None:
+        known.add(Signal.LANDMARKS)
+    if recorded.attention_mass is not None:
+        known.add(Signal.ATTENTION_AHEAD)
+    counts = recorded.kept_tokens if recorded.held_tokens is None else recorded.held_tokens
     return Scene(
         chunked.trajectory.field_of_view,
         chunked.view_distance,
-        path_signals(chunked) | (frozenset() if landmarks is None else {Signal.LANDMARKS}),
+        frozenset(known),
         landmarks,
-        None if recorded is None else recorded.kept_tokens,
+        counts,
+        recorded.kept_entries,
+        recorded.attention_mass,
     )
 
 

@@ -19,6 +19,8 @@ from worldkv.testing.trial import Trial
 def everything_kept_is_full_kv(subject: Subject, scenario: Scenario) -> None:
     """With room for all in retrieved_frames and keep_ratio 1, or an unbounded window, every token is attended."""
     geometry, policy = scenario.geometry, subject.policy
+    if subject.is_data_dependent:
+        raise NotApplicable("how much it keeps depends on keys, and it says so")
     if policy.is_bounded:
         frames = len(scenario.course) * geometry.frames_per_chunk
         try:
@@ -38,6 +40,8 @@ def everything_kept_is_full_kv(subject: Subject, scenario: Scenario) -> None:
                 f"it says that its window is not bounded, and attends {plan.attended.tolist()} at step {step} of all "
                 f"{step} chunks; say is_bounded = True"
             )
+        if policy is subject.policy and record.shrunk:
+            raise NotApplicable("it thins what it keeps, by choice")
         whole = (step + 1) * geometry.chunk_tokens
         if plan.attended_tokens != whole:
             raise CheckFailed(

@@ -1,0 +1,30 @@
+"""Anchor only: a chunk is remembered by its first latent frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from worldkv.answers import Keep
+from worldkv.policy import Compression
+from worldkv.views import ChunkView
+
+
+@dataclass(frozen=True)
+class AnchorOnly(Compression):
+    """The anchor frame is kept whole, every other token is dropped. Source: the prototypes of arXiv 2512.14699."""
+
+    spec_names: ClassVar[tuple[str, ...]] = ("anchor-only",)
+    keeps_anchor: ClassVar[bool] = True
+
+    def kept_tokens(self, chunk: ChunkView) -> Keep:
+        """The first frame's tokens."""
+        anchor, *later = chunk.frame_tokens
+        return Keep(round(anchor), (anchor, *(0.0 for _ in later)))
+
+    def keep(self, chunk: ChunkView) -> Keep:
+        """The same, by position."""
+        counted = self.kept_tokens(chunk)
+        return Keep(counted.count, counted.frame_tokens, np.arange(counted.count))

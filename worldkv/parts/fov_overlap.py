@@ -1,0 +1,148 @@
+"""Field-of-view overlap by Monte-Carlo points: how much of this view a banked chunk saw too."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.errors import SpecError
+from worldkv.policy import CoverageIndex, Index
+from worldkv.pose import Array, frustum_tangents
+from worldkv.signals import Signal
+from worldkv.views import BankView, Query
+
+_FLAGS_AT_A_TIME = 1 << 18
+"""Rows are judged in pieces of this many flags, so that what is computed on the way stays in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class FovOverlap(CoverageIndex):
+    """Random points in a ball round the camera; of those in view, the ones that each chunk's mean camera had in view.
+
+    The points are drawn once from the seed and carried along with the camera, so those in view are known beforehand
+    and only they are looked at. Published: 10,000 points in a ball of 30 units, and a candidate sees as far as it
+    likes; ours sees no farther than the ball is wide, since on a long drive a camera a mile off would count. Source:
+    arXiv 2504.12369.
+
+    Attributes:
+        points: points drawn in the ball; about a tenth of them is in view.
+        radius: the ball's radius, in view distances.
+        horizontal_degrees: full horizontal angle of view; None for the path's own.
+        vertical_degrees: full vertical angle, likewise.
+        seed: seed of the points.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("fov",)
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.POSE})
+
+    points: int = 10_000
+    radius: float = 1.0
+    horizontal_degrees: float | None = None
+    vertical_degrees: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.points < 1:
+            raise SpecError(f"points must be at least 1, got {self.points}")
+        if not 0 < self.radius < np.inf:
+            raise SpecError(f"radius must be a positive number of view distances, got {self.radius}")
+        for name in ("horizontal_degrees", "vertical_degrees"):
+            angle = getattr(self, name)
+            if angle is not None and not 0 < angle < 180:
+                raise SpecError(f"{name} must be between 0 and 180, got {angle}; leave it out for the path's own")
+        if self.seed < 0:
+            raise SpecError(f"seed must be at least 0, got {self.seed}")
+
+    def coverage(self, query: Query, bank: BankView) -> NDArray[np.bool_]:
+        """See `CoverageIndex.coverage`: the points are those in view, the same number at every step."""
+        assert query.pose is not None
+        own = query.field_of_view
+        angles = self.horizontal_degrees or own[0], self.vertical_degrees or own[1]
+        return visible(
+            points_in_view(self.points, angles, self.seed),
+            np.swapaxes(bank.poses.rotations, 1, 2) @ query.pose.rotation,
+            (bank.poses.rotations.swapaxes(1, 2) @ (query.pose.position - bank.poses.positions)[..., None])[..., 0]
+            / (self.radius * query.view_distance),
+            angles,
+        )
+
+
+@dataclass(frozen=True)
+class FovScore(Index):
+    """The share of the points in view that each chunk had in view too; 1 - it is the published dissimilarity.
+
+    Source: arXiv 2512.14614 (50,000 points in a ball of 8 units, 60 x 35 degrees).
+
+    Attributes:
+        overlap: how points are drawn and judged.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("fov-score",)
+
+    overlap: FovOverlap = FovOverlap()
+
+    def scores(self, query: Query, bank: BankView) -> Array:
+        """See `Index.scores`: between 0 and 1."""
+        flags = self.overlap.coverage(query, bank)
+        share: Array = flags.sum(axis=1) / max(1, flags.shape[1])
+        return share
+
+
+@functools.lru_cache(maxsize=8)
+def points_in_view(points: int, angles: tuple[float, float], seed: int) -> Array:
+    """Those of `points` drawn evenly in the unit ball that a camera in its middle sees `(3, visible)`."""
+    draw = np.random.default_rng(seed)
+    directions = draw.normal(size=(points, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    drawn = directions * np.cbrt(draw.random((points, 1)))
+    tangent_x, tangent_y = frustum_tangents(angles)
+    depth = drawn[:, 2]
+    seen = (np.abs(drawn[:, 0]) <= tangent_x * depth) & (np.abs(drawn[:, 1]) <= tangent_y * depth)
+    found: Array = np.ascontiguousarray(drawn[seen].T)
+    found.flags.writeable = False
+    return found
+
+
+def visible(points: Array, turns: Array, shifts: Array, angles: tuple[float, float]) -> NDArray[np.bool_]:
+    """Which points each camera has in its frustum and within a distance of 1: `(cameras, points)`.
+
+    Args:
+        points: in the query's camera frame `(3, points)`.
+        turns: from the query's camera frame to each camera's `(cameras, 3, 3)`.
+        shifts: the query's position in each camera's frame `(cameras, 3)`.
+        angles: full horizontal and vertical angle of view in degrees.
+    """
+    flags = np.zeros((len(turns), points.shape[1]), np.bool_)
+    if flags.size == 0:
+        return flags
+    tangent_x, tangent_y = frustum_tangents(angles)
+    sides = np.array([[1, 0, tangent_x], [-1, 0, tangent_x], [0, 1, tangent_y], [0, -1, tangent_y]])
+    # Each of five conditions is a form linear in (x, y, z, 1, x^2 + y^2 + z^2) that must not be negative.
+    forms = np.zeros((len(turns), 5, 5))
+    forms[:, :4, :3], forms[:, :4, 3] = sides @ turns, shifts @ sides.T
+    forms[:, 4, :3] = -2 * np.einsum("ci,cij->cj", shifts, turns)
+    forms[:, 4, 3] = 1 - np.einsum("ci,ci->c", shifts, shifts)
+    forms[:, 4, 4] = -1
+    lifted = np.vstack([points, np.ones(points.shape[1]), np.einsum("ip,ip->p", points, points)])
+    rows = _near(forms, lifted)
+    step = max(1, _FLAGS_AT_A_TIME // points.shape[1])
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        values = (forms[some].reshape(-1, 5) @ lifted).reshape(len(some), 5, -1)
+        flags[some] = (values >= 0).all(axis=1)
+    return flags
+
+
+def _near(forms: Array, lifted: Array) -> NDArray[np.intp]:
+    """Cameras for which no condition fails at all points at once, by the ball that holds them."""
+    centre = lifted[:3].mean(axis=1)
+    radius = np.sqrt(((lifted[:3] - centre[:, None]) ** 2).sum(axis=0).max())
+    linear = forms[:, :, :3] @ centre + forms[:, :, 3]
+    reach = linear + radius * np.linalg.norm(forms[:, :, :3], axis=2)
+    reach[:, 4] += forms[:, 4, 4] * max(0.0, float(np.linalg.norm(centre)) - radius) ** 2
+    found: NDArray[np.intp] = np.flatnonzero((reach >= -1e-12).all(axis=1))
+    return found

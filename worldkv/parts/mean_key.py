@@ -1,0 +1,35 @@
+"""Mean key: chunks whose mean key the query points at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from worldkv.policy import Index
+from worldkv.pose import Array
+from worldkv.signals import Signal
+from worldkv.views import BankView, Query
+
+
+@dataclass(frozen=True)
+class MeanKey(Index):
+    """Score = mean query . mean key, averaged over layers and heads; 0 before the first query was measured.
+
+    ReKV scores a frame this way; InfLLM takes the sum over a few representative keys of a piece of context, of which
+    the mean key is the one-representative case. Both choose per layer; ours averages, since a chunk comes back whole.
+    Source: ReKV and InfLLM (arXiv 2402.04617).
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("mean-key",)
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY})
+
+    def scores(self, query: Query, bank: BankView) -> Array:
+        """See `Index.scores`."""
+        if query.summary is None:
+            return np.zeros(len(bank))
+        asked = np.asarray(query.summary, np.float32)
+        products = bank.key_mean.reshape(len(bank), -1) @ asked.ravel()
+        scores: Array = products.astype(np.float64) / (asked.shape[0] * asked.shape[1])
+        return scores

@@ -1,0 +1,34 @@
+"""Participation: tokens that the step's queries point at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from worldkv.policy import TokenScorer
+from worldkv.signals import Signal
+from worldkv.views import ChunkView
+
+
+@dataclass(frozen=True)
+class Participation(TokenScorer):
+    """Score = mean query . key, raw: the sum of q . k over the queries of the last step's first pass, per query.
+
+    Published over the recent frames' queries; the last step's are those of the newest chunk. Source: arXiv 2512.05081.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("participation",)
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.QUERY_SUMMARY})
+
+    def token_scores(self, chunk: ChunkView) -> Any:
+        """See `TokenScorer.token_scores`; 0 for all before a query was measured."""
+        from array_api_compat import array_namespace, device
+
+        keys, asked = chunk.keys, chunk.query_summary
+        xp = array_namespace(keys)
+        if asked is None:
+            return xp.zeros(keys.shape[:3], dtype=keys.dtype)
+        queries = xp.asarray(np.asarray(asked, np.float32), device=device(keys))
+        return xp.sum(keys * queries[:, :, None, :], axis=3)

@@ -1,0 +1,42 @@
+"""Context as Memory: overlapping view cones, one chunk of every run of neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from worldkv.parts.assembled import Assembled, Roles
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.parts.one_per_run import OnePerRun
+from worldkv.parts.planar_cones import PlanarCones
+from worldkv.parts.sink_recent import SinkRecent
+
+
+@dataclass(frozen=True)
+class ContextAsMemory(Assembled):
+    """The chunks whose fan, seen from above, overlaps the view's; of neighbours in time only the best.
+
+    Published over single frames, 20 of them; chunks, and who of a run stays, are ours. Source: arXiv 2506.03141.
+
+    Attributes:
+        sink_frames: first latent frames that never leave the window.
+        retrieved_frames: latent frames fetched at most.
+        recent_frames: newest latent frames kept beside the chunk being generated.
+        least_overlap: share of the fan that a chunk has to cover more than.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("context-as-memory",)
+
+    sink_frames: int = 3
+    retrieved_frames: int = 18
+    recent_frames: int = 6
+    least_overlap: float = 0.1
+
+    def assembled(self) -> Roles:
+        """See `Assembled.assembled`."""
+        return Roles(
+            SinkRecent(self.sink_frames, self.recent_frames),
+            PlanarCones(),
+            OnePerRun(self.least_overlap),
+            WholeChunk(),
+        )

@@ -1,0 +1,79 @@
+"""Deep Forcing: a deep sink moved next to the newest frames, and the tokens between that the queries point at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from worldkv.answers import Eviction, Ids, Keep, Retrieval
+from worldkv.errors import SpecError
+from worldkv.geometry import CacheGeometry
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.parts.participation import Participation
+from worldkv.parts.token_pool import TokenPool
+from worldkv.policy import CachePolicy, Part
+from worldkv.views import BankView, ChunkView, Query, WindowView
+
+
+@dataclass(frozen=True)
+class DeepForcing(CachePolicy):
+    """A sink that is more than half the window, at rebased positions, and participative compression of the middle.
+
+    When the middle holds more than `middle_frames` frames' worth of tokens, those with the largest raw product with the
+    step's queries stay. The sink's home is the bank, from where it is always attended, so that its keys can be rotated
+    next to the recent window at every step; nothing comes back over the bus. Published: sink 10, recent 4, window 16
+    latent frames, each head choosing its own tokens at the first pass; here the nearest whole chunks, and all heads
+    keep the same. Source: arXiv 2512.05081.
+
+    Attributes:
+        sink_frames: first latent frames, attended for ever.
+        middle_frames: places for tokens between sink and recent window, in latent frames' worth.
+        recent_frames: newest latent frames left whole beside the chunk being generated.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("deep-forcing",)
+
+    sink_frames: int = 9
+    middle_frames: int = 3
+    recent_frames: int = 3
+
+    def __post_init__(self) -> None:
+        if self.sink_frames < 0:
+            raise SpecError(f"sink_frames must be at least 0 latent frames, got {self.sink_frames}")
+        self._pool  # noqa: B018  (its own check of both numbers)
+
+    @cached_property
+    def _pool(self) -> TokenPool:
+        return TokenPool(self.recent_frames, self.middle_frames, Participation())
+
+    def parts(self) -> tuple[Part, ...]:
+        """The pool."""
+        return (self._pool,)
+
+    def evict(self, window: WindowView) -> Eviction:
+        """See `CachePolicy.evict`: the sink goes to the bank, the middle competes for its places."""
+        frames = window.geometry.frames_per_chunk
+        old = window.ids[window.ids < window.step - self.recent_frames // frames]
+        sink = tuple(old[old < self.sink_frames // frames].tolist())
+        return Eviction(bank=sink) if sink else self._pool.evict(window)
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        """See `CachePolicy.retrieve`: the bank is the sink."""
+        return Retrieval(tuple(bank.ids.tolist()))
+
+    def compress(self, chunk: ChunkView) -> Keep:
+        """See `CachePolicy.compress`: the sink is whole."""
+        return WholeChunk().keep(chunk)
+
+    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
+        """See `CachePolicy.pinned`: the recent window; the sink is attended from the bank."""
+        geometry.chunks_of(self.sink_frames, "sink_frames")
+        return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
+
+    @property
+    def positions(self) -> Literal["absolute", "rebased"]:
+        """See `CachePolicy.positions`."""
+        return "rebased"

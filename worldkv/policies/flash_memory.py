@@ -1,0 +1,54 @@
+"""FlashMemory: every few steps what scores enough is fetched, one interval late and all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from worldkv.parts.assembled import Assembled, Roles
+from worldkv.parts.fov_overlap import FovOverlap, FovScore
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.parts.refresh_interval import RefreshInterval
+from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.threshold_pages import ThresholdPages
+from worldkv.policy import Index
+
+
+@dataclass(frozen=True)
+class FlashMemory(Assembled):
+    """Threshold instead of top-k, a look every `refresh_steps`, and transfers that wait in staging for the boundary.
+
+    Beside a small sink and the recent tail. A look chooses for the next interval, so what it finds travels while the
+    model computes. Published: a trained retriever over tokens (see `Lookahead` for its rule), 64 tokens an interval;
+    here the index is any, field-of-view overlap by default, since a threshold means something there. Source: arXiv
+    2606.09079.
+
+    Attributes:
+        sink_frames: first latent frames that never leave the window.
+        retrieved_frames: latent frames fetched at most.
+        recent_frames: newest latent frames kept beside the chunk being generated.
+        refresh_steps: steps from one look to the next.
+        least_score: lowest score fetched, in the index's own unit.
+        most_pages: pages of two chunks fetched from at most.
+        index: scores the banked chunks.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("flash-memory",)
+
+    sink_frames: int = 3
+    retrieved_frames: int = 18
+    recent_frames: int = 6
+    refresh_steps: int = 4
+    least_score: float = 0.25
+    most_pages: int = 4
+    index: Index = FovScore(FovOverlap(4_000))
+
+    def assembled(self) -> Roles:
+        """See `Assembled.assembled`."""
+        return Roles(
+            SinkRecent(self.sink_frames, self.recent_frames),
+            self.index,
+            ThresholdPages(self.least_score, 2, self.most_pages),
+            WholeChunk(),
+            (RefreshInterval(self.refresh_steps, is_stale=True),),
+        )

@@ -1,0 +1,50 @@
+"""Mean-key retrieval: chunks whose mean key this step's queries point at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from worldkv.parts.assembled import Assembled, Roles
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.parts.mean_key import MeanKey
+from worldkv.parts.select import TopK
+from worldkv.parts.sink_recent import SinkRecent
+
+
+@dataclass(frozen=True)
+class MeanKeyRetrieval(Assembled):
+    """What ReKV and InfLLM fetch by, asked with the step's own queries.
+
+    Asked after the first denoise pass. Published per layer; scores here are averaged over layers and heads, since a
+    chunk comes back whole. ReKV gives what it fetches contiguous positions: `rebase`. Source: ReKV and InfLLM (arXiv
+    2402.04617).
+
+    Attributes:
+        sink_frames: first latent frames that never leave the window.
+        retrieved_frames: latent frames fetched at most.
+        recent_frames: newest latent frames kept beside the chunk being generated.
+        rebase: move retrieved keys to the positions just before the recent window, as ReKV does.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("mean-key",)
+    asked_at: ClassVar[Literal["begin", "first_pass"]] = "first_pass"
+
+    sink_frames: int = 3
+    retrieved_frames: int = 18
+    recent_frames: int = 6
+    rebase: bool = False
+
+    def assembled(self) -> Roles:
+        """See `Assembled.assembled`."""
+        return Roles(
+            SinkRecent(self.sink_frames, self.recent_frames),
+            MeanKey(),
+            TopK(),
+            WholeChunk(),
+        )
+
+    @property
+    def positions(self) -> Literal["absolute", "rebased"]:
+        """See `CachePolicy.positions`."""
+        return "rebased" if self.rebase else "absolute"

@@ -1,0 +1,42 @@
+"""Quest's bounds: chunks whose least and greatest keys allow the largest product with the query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from worldkv.parts.assembled import Assembled, Roles
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.parts.key_bounds import KeyBounds
+from worldkv.parts.select import TopK
+from worldkv.parts.sink_recent import SinkRecent
+
+
+@dataclass(frozen=True)
+class QuestBounds(Assembled):
+    """Pages ranked by an upper bound of their attention, with chunks for pages.
+
+    Published over pages of 16 tokens, per head and layer, with nothing evicted; ours ranks banked chunks by the bound
+    averaged over layers and heads, after the first denoise pass. Source: Quest (arXiv 2406.10774).
+
+    Attributes:
+        sink_frames: first latent frames that never leave the window.
+        retrieved_frames: latent frames fetched at most.
+        recent_frames: newest latent frames kept beside the chunk being generated.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("quest-bounds",)
+    asked_at: ClassVar[Literal["begin", "first_pass"]] = "first_pass"
+
+    sink_frames: int = 3
+    retrieved_frames: int = 18
+    recent_frames: int = 6
+
+    def assembled(self) -> Roles:
+        """See `Assembled.assembled`."""
+        return Roles(
+            SinkRecent(self.sink_frames, self.recent_frames),
+            KeyBounds("box"),
+            TopK(),
+            WholeChunk(),
+        )

@@ -1,0 +1,102 @@
+"""R-SWA: a declared reference set stays for ever, the rest is first in, first out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar, Self
+
+import numpy as np
+
+from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
+from worldkv.errors import SpecError
+from worldkv.geometry import CacheGeometry
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.policy import LATE_STEP, CachePolicy
+from worldkv.views import BankView, ChunkView, Query, WindowView
+
+_RANGE = re.compile(r"(?P<first>\d+)(-(?P<last>\d+))?")
+
+
+@dataclass(frozen=True)
+class ReferenceWindow(CachePolicy):
+    """The frames the user declares as references are attended at every step, beside the newest ones.
+
+    Unlike a sink the set may lie anywhere and be of any length; what is neither in it nor recent is discarded. The
+    model is trained for it. Published in tokens (the newest 128); in video the references are the first image and
+    prompt frames, and frames count. Source: arXiv 2606.23050.
+
+    Attributes:
+        references: latent frames of the reference set, counted from 0: ranges joined by +, as in 0-2+30-35; none for
+            none. A chunk counts as a whole, so ranges are whole chunks.
+        recent_frames: newest latent frames kept beside the chunk being generated.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("r-swa",)
+
+    references: str = "0-2"
+    recent_frames: int = 18
+
+    def __post_init__(self) -> None:
+        if self.recent_frames < 0:
+            raise SpecError(f"recent_frames must be at least 0 latent frames, got {self.recent_frames}")
+        self._ranges  # noqa: B018  (its own check)
+
+    @cached_property
+    def _ranges(self) -> tuple[tuple[int, int], ...]:
+        """First frame and the one behind the last of every range."""
+        found = []
+        for text in filter(None, self.references.split("+")):
+            match = _RANGE.fullmatch(text.strip())
+            if text.strip() == "none":
+                continue
+            first = int(match["first"]) if match else 1
+            last = int(match["last"] or match["first"]) if match else 0
+            if last < first:
+                raise SpecError(f"references must be ranges of latent frames such as 0-2+30-35, got {text!r}")
+            found.append((first, last + 1))
+        return tuple(found)
+
+    def _references(self, geometry: CacheGeometry) -> Ids:
+        """Ids of the reference chunks, ascending."""
+        frames = geometry.frames_per_chunk
+        ids: set[int] = set()
+        for first, end in self._ranges:
+            if first % frames or end % frames:
+                raise SpecError(
+                    f"r-swa's references must be whole chunks of {frames} latent frames, got {first}-{end - 1}; "
+                    f"nearest: {first // frames * frames}-{-(-end // frames) * frames - 1}"
+                )
+            ids.update(range(first // frames, end // frames))
+        return np.array(sorted(ids), np.int64)
+
+    def evict(self, window: WindowView) -> Eviction:
+        """See `CachePolicy.evict`: what is neither a reference nor recent is discarded."""
+        stays = self.pinned(window.step, window.geometry)
+        gone = window.ids[~np.isin(window.ids, stays)]
+        return Eviction(discard=tuple(gone.tolist())) if len(gone) else NOTHING_LEAVES
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        """See `CachePolicy.retrieve`."""
+        return NOTHING_RETRIEVED
+
+    def compress(self, chunk: ChunkView) -> Keep:
+        """See `CachePolicy.compress`; never asked, since nothing is banked."""
+        return WholeChunk().keep(chunk)
+
+    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
+        """See `CachePolicy.pinned`.
+
+        Raises:
+            SpecError: a range of references is not whole chunks of `geometry`.
+        """
+        references = self._references(geometry)
+        recent = geometry.chunks_of(self.recent_frames, "recent_frames")
+        return np.union1d(references[references < step], np.arange(max(0, step - recent), step))
+
+    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
+        """See `CachePolicy.resized`: the recent frames take what the references leave."""
+        taken = len(replace(self, recent_frames=0).pinned(LATE_STEP, geometry)) + 1
+        chunks = window_tokens // geometry.chunk_tokens - taken
+        return replace(self, recent_frames=chunks * geometry.frames_per_chunk) if chunks >= 0 else None

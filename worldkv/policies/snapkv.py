@@ -1,0 +1,46 @@
+"""SnapKV: when a chunk is stored, the tokens that the recent chunks looked at are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from worldkv.parts.assembled import Assembled, Roles
+from worldkv.parts.attention_received import AttentionReceived
+from worldkv.parts.pose_index import PoseIndex
+from worldkv.parts.scored_tokens import ScoredTokens
+from worldkv.parts.select import TopK
+from worldkv.parts.sink_recent import SinkRecent
+
+
+@dataclass(frozen=True)
+class SnapKV(Assembled):
+    """WorldKV's window and index; a stored chunk keeps the tokens that the chunks after it attended to.
+
+    The chunks of the recent window are the observation window; of each token's neighbours the greatest attention
+    counts. Published for a prompt, per layer and head. Source: SnapKV (arXiv 2404.14469).
+
+    Attributes:
+        sink_frames: first latent frames that never leave the window.
+        retrieved_frames: latent frames fetched at most.
+        recent_frames: newest latent frames kept beside the chunk being generated.
+        keep_ratio: kept share of a stored chunk's tokens, in (0, 1].
+        pooled_tokens: neighbours, the token itself included, whose greatest attention counts.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("snapkv",)
+
+    sink_frames: int = 3
+    retrieved_frames: int = 18
+    recent_frames: int = 6
+    keep_ratio: float = 0.5
+    pooled_tokens: int = 7
+
+    def assembled(self) -> Roles:
+        """See `Assembled.assembled`."""
+        return Roles(
+            SinkRecent(self.sink_frames, self.recent_frames),
+            PoseIndex(),
+            TopK(),
+            ScoredTokens(AttentionReceived(self.pooled_tokens), self.keep_ratio),
+        )

@@ -1,0 +1,50 @@
+"""WorldMem's memory: greedy field-of-view overlap, older memories at a discount."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from worldkv.parts.age_penalty import AgePenalty
+from worldkv.parts.assembled import Assembled, Roles
+from worldkv.parts.fov_overlap import FovOverlap
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.parts.select import GreedyCoverage
+from worldkv.parts.sink_recent import SinkRecent
+
+
+@dataclass(frozen=True)
+class WorldMem(Assembled):
+    """The chunks that together saw most of the points in view; each pick counts only what it adds.
+
+    Points in a ball round the camera, greedy coverage, 0.2 x age / now off what a chunk adds. Published over single
+    frames in a game's units; window sizes, chunks and a ball as wide as the view distance are ours. Source: arXiv
+    2504.12369.
+
+    Attributes:
+        sink_frames: first latent frames that never leave the window.
+        retrieved_frames: latent frames fetched at most.
+        recent_frames: newest latent frames kept beside the chunk being generated.
+        age_penalty: what the oldest chunk loses, as a share of all points.
+        points: points drawn round the camera.
+        seed: seed of the points.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("worldmem",)
+
+    sink_frames: int = 3
+    retrieved_frames: int = 18
+    recent_frames: int = 6
+    age_penalty: float = 0.2
+    points: int = 10_000
+    seed: int = 0
+
+    def assembled(self) -> Roles:
+        """See `Assembled.assembled`."""
+        return Roles(
+            SinkRecent(self.sink_frames, self.recent_frames),
+            FovOverlap(self.points, seed=self.seed),
+            GreedyCoverage(),
+            WholeChunk(),
+            (AgePenalty(self.age_penalty),),
+        )

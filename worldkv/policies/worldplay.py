@@ -1,0 +1,52 @@
+"""WorldPlay's memory: the clips whose view overlaps most, moved next to the recent ones in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from worldkv.parts.assembled import Assembled, Roles
+from worldkv.parts.fov_overlap import FovOverlap, FovScore
+from worldkv.parts.keep_all import WholeChunk
+from worldkv.parts.select import TopK
+from worldkv.parts.sink_recent import SinkRecent
+
+
+@dataclass(frozen=True)
+class WorldPlay(Assembled):
+    """The chunks whose field of view overlaps the step's most, one by one, at rebased positions.
+
+    The first chunk stays for ever beside the last 12 latent frames; what is retrieved is given the time positions just
+    before them. Published over clips of 4 latent frames with 50,000 points and 60 x 35 degrees, and the context is
+    encoded again; ours reuses keys and values, in chunks, with the path's own field of view. Source: arXiv
+    2512.14614.
+
+    Attributes:
+        sink_frames: first latent frames that never leave the window.
+        retrieved_frames: latent frames fetched at most.
+        recent_frames: newest latent frames kept beside the chunk being generated.
+        points: points drawn round the camera.
+        seed: seed of the points.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("worldplay",)
+
+    sink_frames: int = 3
+    retrieved_frames: int = 12
+    recent_frames: int = 12
+    points: int = 50_000
+    seed: int = 0
+
+    def assembled(self) -> Roles:
+        """See `Assembled.assembled`."""
+        return Roles(
+            SinkRecent(self.sink_frames, self.recent_frames),
+            FovScore(FovOverlap(self.points, seed=self.seed)),
+            TopK(),
+            WholeChunk(),
+        )
+
+    @property
+    def positions(self) -> Literal["absolute", "rebased"]:
+        """See `CachePolicy.positions`."""
+        return "rebased"
