@@ -122,6 +122,36 @@ def test_what_differs_is_computed(worldkv: Worldkv, tmp_path: Path, ran: list[An
     assert len(read(out)) == 12 + sum(len(specs) for _, _, specs in ran)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("generate:loop:chunks=24", "-p", "oracle"), ("generate:tour:chunks=24", "-p", "oracle")),
+        ((LOOP, "-p", "random"), (LOOP, "-p", "random:seed=0")),  # the second has one seed, whatever the landmarks'
+        ((LOOP, "-p", "oracle:retrieved_chunks=2"), (LOOP, "-p", "oracle:retrieved_chunks=3")),
+    ],
+)
+def test_a_key_is_of_content_and_what_was_given(
+    worldkv: Worldkv, tmp_path: Path, first: tuple[str, ...], second: tuple[str, ...]
+) -> None:
+    rest = (*BASE, "--view-distance", "3", "--no-floor", "--out", tmp_path / "r.csv")
+    worldkv("sweep", *first, *rest)
+    there = read(tmp_path / "r.csv")
+    assert "0 found there" in worldkv("sweep", *second, *rest).out
+    assert read(tmp_path / "r.csv") == there + read(tmp_path / "r.csv")[len(there) :]
+    assert len(read(tmp_path / "r.csv")) == 2 * len(there)
+
+
+def test_rows_are_called_as_the_sweep_at_hand_calls_them(worldkv: Worldkv, tmp_path: Path) -> None:
+    words = ("sweep", LOOP, "-p", "worldkv:keep_ratio=0.5", *BASE, "--out", tmp_path / "r.csv")
+    worldkv(*words)
+    assert {row["policy"] for row in read(tmp_path / "r.csv")} == {"sliding-window", "random", "worldkv"}
+    assert "16 rows: 4 now, 12 found there" in worldkv(*words, "-p", "worldkv").out
+    rows = read(tmp_path / "r.csv")
+    assert {row["policy"] for row in rows} == {"sliding-window", "random", "worldkv", "worldkv:keep_ratio=0.5"}
+    for row in rows:
+        assert ("keep_ratio=0.5" in row["spec"]) == (row["policy"] == "worldkv:keep_ratio=0.5")
+
+
 def test_a_policy_whose_source_changes_is_computed_again(worldkv: Worldkv, tmp_path: Path, ran: list[Any]) -> None:
     mine = tmp_path / "mine.py"
     source = (

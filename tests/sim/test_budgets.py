@@ -86,6 +86,7 @@ def test_a_row_is_that_of_the_policy_sized_by_hand(spec: str, by_hand: str) -> N
     (row,) = compare_at_budgets(shared, [entrant(spec)], parse_budgets("7chunks")).rows
     policy = parse_policy(by_hand)
     assert row.entrant.policy == policy
+    assert row.is_matched
     alone = simulate(shared.chunked, policy, TINY, shared.machine, landmarks=shared.landmarks)
     assert row.rollout.recall == alone.recall
     assert row.rollout.engine.backend.traffic() == alone.engine.backend.traffic()
