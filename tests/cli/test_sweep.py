@@ -16,6 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.cli.conftest import Worldkv
+from tests.cli.test_terminal import ESCAPE, LONG, on_a_terminal
 from worldkv.cli.sweep_file import SweepFile, csv_bytes, parquet_bytes
 from worldkv.cli.sweep_request import parse_seeds
 from worldkv.errors import SpecError
@@ -313,6 +314,14 @@ def test_what_it_says_is_plain_and_whole(worldkv: Worldkv, tmp_path: Path) -> No
     assert "too-small" in ran.out and "random cannot be made as small as 2chunks" in ran.out
     assert f"Written: {out}, {plot} (10 rows: 10 now, 0 found there)" in ran.out
     assert plot.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") and plot.stat().st_size > 20_000
+
+
+def test_a_terminal_sees_progress_and_then_a_table_that_fits(tmp_path: Path) -> None:
+    text = on_a_terminal(80, "sweep", LOOP, "-p", LONG, *BASE, "--out", str(tmp_path / "r.csv"))
+    shown = ESCAPE.sub("", text.split("\x1b[?25h")[-1])
+    assert "sweeping 12 of 12 rows" in text and "sweeping" not in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines() if "Written" not in line) <= 80
+    assert "\u2026" not in shown and "\u00b1" in shown
 
 
 def test_seeds_are_numbers_and_spans() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.table import Table
+
 from worldkv.cli.tables import console, new_table, print_notes, print_table
-from worldkv.cli.words import listed
+from worldkv.cli.words import folded, listed
 
 if TYPE_CHECKING:
     from worldkv.cli.sweep_plan import SweepPlan
@@ -18,28 +20,33 @@ _MEASURES = {"revisit_recall": "Revisit recall", "attention_recall": "Attention 
 
 
 def print_sweep(plan: SweepPlan, rows: Sequence[SweepRow], notes: Sequence[str]) -> None:
-    """The rows of a sweep in a table for each measure, and the notes."""
+    """The rows of a sweep, a table for each measure and path, and the notes."""
     out = console()
     seeds = len({row["seed"] for row in rows})
     over = f"mean over {seeds} seeds, and how far the farthest lies from it" if seeds > 1 else "one seed"
-    budgets = list(dict.fromkeys(row["budget"] for row in rows))
-    blank = ""
-    for column, name in _MEASURES.items():
-        if column != "revisit_recall" and all(row[column] is None for row in rows):
-            continue
-        out.print(f"{blank}{name} by policy and budget ({over})\n", style="bold")
-        table = new_table(["trajectory", "policy", *budgets], left=(0, 1))
-        for place, path in enumerate(plan.paths):
-            if place:
-                table.add_section()
-            for entrant in plan.entrants:
-                own = [row for row in rows if (row["trajectory"], row["policy"]) == (path.name, entrant.label)]
-                at = ([row for row in own if row["budget"] == word] for word in budgets)
-                cells = (_cell(some, column, "\u00b1" if out.is_terminal else "+-") for some in at)
-                table.add_row(path.name, entrant.label, *cells)
-        print_table(out, table)
-        blank = "\n"
+    told = [column for column in _MEASURES if any(row[column] is not None for row in rows)] or ["revisit_recall"]
+    for place, column in enumerate(told):
+        blank = "\n" if place else ""
+        out.print(
+            f"{blank}{_MEASURES[column]} by policy and budget ({over})", style="bold", soft_wrap=not out.is_terminal
+        )
+        for path in plan.paths:
+            out.print(f"\n{path.name}, {path.chunked.num_chunks:,} chunks", soft_wrap=not out.is_terminal)
+            own = [row for row in rows if row["trajectory"] == path.name]
+            print_table(out, _table(plan, own, column, is_terminal=out.is_terminal))
     print_notes(out, notes)
+
+
+def _table(plan: SweepPlan, rows: Sequence[SweepRow], column: str, *, is_terminal: bool) -> Table:
+    """Policies by budgets on one path."""
+    sign = "\u00b1" if is_terminal else "+-"
+    budgets = list(dict.fromkeys(row["budget"] for row in rows))
+    table = new_table(["policy", *budgets])
+    for entrant in plan.entrants:
+        own = [row for row in rows if row["policy"] == entrant.label]
+        cells = (_cell([row for row in own if row["budget"] == word], column, sign) for word in budgets)
+        table.add_row(folded(entrant.label) if is_terminal else entrant.label, *cells)
+    return table
 
 
 def _cell(rows: Sequence[SweepRow], column: str, sign: str) -> str:
