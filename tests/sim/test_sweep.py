@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from worldkv.errors import TrajectoryError
-from worldkv.landmarks import place_landmarks
+from worldkv.landmarks import Landmarks, place_landmarks
 from worldkv.policies import Composed, FrustumCoverage, RandomRetrieval
 from worldkv.policy import CachePolicy
 from worldkv.sim import Entrant, load_machine, simulate
@@ -17,7 +17,7 @@ from worldkv.sim.budgets import parse_budget
 from worldkv.sim.sweep import COLUMNS, Scenery, SweepTask, reseeded, run_task, run_tasks
 from worldkv.sim.sweep_key import code_digest, trajectory_digest
 from worldkv.spec import parse_geometry, parse_policy
-from worldkv.trajectory import cut, load_trajectory
+from worldkv.trajectory import ChunkedTrajectory, cut, load_trajectory
 from worldkv.trajectory.recorded import write
 from worldkv.trajectory.recorded_signals import RecordedSignals
 from worldkv.trajectory.trajectory import Trajectory
@@ -157,6 +157,19 @@ def test_attention_recall_is_the_mass_that_a_window_holds(tmp_path: Path) -> Non
     write(Trajectory("loop", loop.positions, loop.rotations, signals=RecordedSignals(attention_mass=mass)), recording)
     (partial,) = run_task(task("sliding-window", source=str(recording)))
     assert partial["attention_recall"] is None
+
+
+def test_landmarks_are_placed_once_a_path_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[int] = []
+
+    def counted(chunked: ChunkedTrajectory, *, seed: int) -> Landmarks:
+        placed.append(seed)
+        return place_landmarks(chunked, seed=seed)
+
+    monkeypatch.setattr("worldkv.sim.sweep.place_landmarks", counted)
+    tasks = [task("random", "oracle", budget=budget, seed=seed) for seed in (71, 72) for budget in ("20%", "40%")]
+    assert len(list(run_tasks(tasks, 1))) == 4
+    assert placed == [71, 72]
 
 
 def test_processes_change_nothing() -> None:
