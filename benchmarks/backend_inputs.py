@@ -25,7 +25,15 @@ class SteppedCache(Protocol):
     def begin(self, viewpoint: Viewpoint) -> StepPlan:
         """The step's window is there."""
 
-    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, clean: bool = False) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        clean: bool = False,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
         """Attention of one layer in one pass."""
 
     def commit(self) -> StepRecord:

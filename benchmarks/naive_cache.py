@@ -62,7 +62,15 @@ class NaiveCache:
         self._plan = plan
         return plan
 
-    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, clean: bool = False) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        clean: bool = False,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
         """Attention over everything concatenated anew; `[B, S, H, D]` each, as in `WorldCache.attend`."""
         own = keys.transpose(1, 2), values.transpose(1, 2)
         every = [*(chunk[layer] for chunk in self._attended), own]

@@ -6,7 +6,9 @@ import cmath
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -60,6 +62,16 @@ class NaiveCache:
         """Only these tokens of a chunk are left."""
         self.chunks[chunk] = [
             (k[:, :, kept], v[:, :, kept]) for (k, v), kept in zip(self.chunks[chunk], rows, strict=True)
+        ]
+
+    def keep_named(self, chunk: int, tokens: NDArray[np.int64]) -> None:
+        """Only the tokens are left that a keep names: `(n,)`, `(layers, n)` or `(layers, kv_heads, n)`."""
+        shape = (self.geometry.layers, self.geometry.kv_heads, tokens.shape[-1])
+        rows = tokens[:, None] if tokens.ndim == 2 else tokens
+        of_heads = np.broadcast_to(rows, shape).tolist()
+        self.chunks[chunk] = [
+            tuple(torch.stack([part[:, head, kept] for head, kept in enumerate(heads)], dim=1) for part in layer)  # type: ignore[misc]
+            for layer, heads in zip(self.chunks[chunk], of_heads, strict=True)
         ]
 
     def least_like_anchor(self, chunk: int, ratio: float, pooled: bool) -> Rows:

@@ -27,7 +27,9 @@ class PlainCache:
     def start_frame(self) -> int:
         return len(self.kept[0]) * self.geometry.frames_per_chunk
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clean: bool = False) -> Tensor:
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clean: bool = False, hidden: Tensor | None = None
+    ) -> Tensor:
         self.calls.append((layer, tuple(q.shape), tuple(k.shape), clean))
         if clean:
             self.clean[layer] = k.clone(), v.clone()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.backends.naive_cache import NaiveCache, Rows
@@ -35,8 +38,6 @@ class Path(NamedTuple):
 
 
 def loop(geometry: CacheGeometry, chunks: int = 20) -> Path:
-    import dataclasses
-
     chunked = cut(load_trajectory(f"generate:loop:chunks={chunks},laps=3"), geometry)
     chunked = dataclasses.replace(chunked, actions=chunked.camera)
     return Path(chunked, list(viewpoints(chunked)))
@@ -57,13 +58,18 @@ def open_cache(
     from worldkv.landmarks import place_landmarks
 
     landmarks = place_landmarks(path.chunked) if Signal.LANDMARKS in needs_of(policy) else None
+    scene = scene_of(path.chunked, landmarks)
+    if Signal.ATTENTION_AHEAD in needs_of(policy):
+        steps = path.chunked.num_chunks
+        ahead = np.tril(np.random.default_rng(0).random((steps, steps), np.float32), -1)
+        scene = dataclasses.replace(scene, signals=scene.signals | {Signal.ATTENTION_AHEAD}, attention_ahead=ahead)
     with pytest.MonkeyPatch.context() as patch:
         if ops is not None:
             patch.setattr(cache_module, "device_ops", lambda device: ops)
         return WorldCache(
             policy,
             geometry,
-            scene=scene_of(path.chunked, landmarks),
+            scene=scene,
             config=config,
             dtype=dtype,
             capacity_tokens=capacity_tokens,
@@ -85,11 +91,11 @@ def inputs(geometry: CacheGeometry, dtype: torch.dtype, *seed: int) -> tuple[Ten
 def generate(cache: WorldCache, path: Path, step: int) -> tuple[Tensor, StepRecord]:
     """One chunk of random inputs, the same for the same step: what attention gave, all layers of all passes."""
     cache.begin(path.views[step])
-    outs = [
-        cache.attend(layer, *inputs(cache.geometry, cache.dtype, step, number, layer), clean=number == PASSES - 1)
-        for number in range(PASSES)
-        for layer in range(cache.geometry.layers)
-    ]
+    outs = []
+    for number in range(PASSES):
+        for layer in range(cache.geometry.layers):
+            q, k, v = inputs(cache.geometry, cache.dtype, step, number, layer)
+            outs.append(cache.attend(layer, q, k, v, clean=number == PASSES - 1, hidden=q.flatten(2)))
     return torch.stack(outs), cache.commit()
 
 
@@ -99,8 +105,18 @@ def compressions(part: Part) -> list[WorldCompression]:
     return own + [rule for inner in part.parts() for rule in compressions(inner)]
 
 
-def follow(naive: NaiveCache, policy: CachePolicy, dtype: torch.dtype, record: StepRecord, out: Tensor) -> None:
-    """Check one step against the naive cache, then let that do what was decided."""
+def follow(
+    naive: NaiveCache,
+    policy: CachePolicy,
+    dtype: torch.dtype,
+    record: StepRecord,
+    out: Tensor,
+    named: dict[int, NDArray[np.int64]] | None = None,
+) -> None:
+    """Check one step against the naive cache, then let that do what was decided.
+
+    World Compression is done again by its text; of any other rule `named` holds the tokens it kept of each chunk.
+    """
     geometry, step, plan = naive.geometry, record.plan.step, record.plan
     shifts = {}
     if policy.positions == "rebased":
@@ -121,6 +137,10 @@ def follow(naive: NaiveCache, policy: CachePolicy, dtype: torch.dtype, record: S
     for chunk, kept in zip(record.evicted, record.kept_tokens, strict=True):
         rows: Rows = [list(range(kept))] * geometry.layers
         if kept < naive.chunks[chunk][0][0].shape[2]:
+            if not compressions(policy):
+                assert named is not None and named[chunk].shape[-1] == kept
+                naive.keep_named(chunk, named[chunk])
+                continue
             (rule,) = compressions(policy)
             rows = naive.least_like_anchor(chunk, rule.keep_ratio, rule.pooled)
         assert {len(row) for row in rows} == {kept}

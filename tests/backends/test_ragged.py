@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from worldkv.backends.witness import Witness
 from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
 from worldkv.parts import SinkRecent
+from worldkv.policies import NoveltyAdmission
 from worldkv.policy import CachePolicy
 from worldkv.tiers import TierLimits
 from worldkv.views import BankView, ChunkView, Query, WindowView
@@ -50,6 +52,42 @@ class Ragged(CachePolicy):
         tokens = tuple(tuple(np.array(head, np.int64) for head in layer) for layer in kept_of(chunk.id))
         counts = np.array([[len(head) for head in layer] for layer in tokens])
         return RaggedKeep(counts, tuple(counts.mean() / 3 for _ in range(3)), tokens)
+
+
+@dataclass(frozen=True)
+class Admits(NoveltyAdmission):
+    """Shrinks in place what the drawn tokens above would be stored of."""
+
+    def evict(self, window: WindowView) -> Eviction:
+        newest_old = window.step - 3
+        if newest_old < 0:
+            return Eviction()
+        return Eviction(shrink={newest_old: Ragged().compress(window.chunk(newest_old))})
+
+
+def test_heads_shrunk_in_place_attend_their_own_tokens() -> None:
+    path, naive = loop(GEOMETRY), NaiveCache(GEOMETRY)
+    with open_cache(Admits(), GEOMETRY, path) as cache:
+        for step in range(len(path.views)):
+            out, _ = generate(cache, path, step)
+            for row, (number, layer) in enumerate(itertools.product(range(2), range(GEOMETRY.layers))):
+                q, k, v = inputs(GEOMETRY, cache.dtype, step, number, layer)
+                for head in range(GEOMETRY.kv_heads):
+                    parts = [
+                        (held[layer][0][0, head, kept], held[layer][1][0, head, kept])
+                        for chunk, held in enumerate(naive.chunks)
+                        for kept in [slice(None) if chunk >= step - 2 else kept_of(chunk)[layer][head]]
+                    ]
+                    every_key, every_value = (
+                        torch.cat([*(part[plane] for part in parts), own[0, :, head]]).double()
+                        for plane, own in enumerate((k, v))
+                    )
+                    of_head = q[0, :, head * 2 : head * 2 + 2].double()
+                    weights = torch.softmax(torch.einsum("thd,sd->hts", of_head, every_key) / 8**0.5, dim=-1)
+                    expected = torch.einsum("hts,sd->thd", weights, every_value)
+                    assert_close(out[row][0, :, head * 2 : head * 2 + 2], expected, torch.float32)
+            clean = [inputs(GEOMETRY, cache.dtype, step, 1, layer)[1:] for layer in range(GEOMETRY.layers)]
+            naive.commit([(k, v) for k, v in clean])
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["cpu", "late copies"])

@@ -185,8 +185,12 @@ class Arena:
             shorter = {chunk: self.lanes[number].count(keep) for chunk, keep in cut.items()}
             coming = {chunk: counts[number] for chunk, counts in arriving.items()}
             self._carry_out(number, lane.layout.turn(gone, shorter, coming))
-            for chunk in lane.layout.scattered():
-                self._gather_up(number, chunk)
+            for _ in range(len(lane.layout.extents)):  # putting one together may scatter another
+                movable = [chunk for chunk in lane.layout.scattered() if self._has_room_behind(lane, chunk)]
+                if not movable:
+                    break
+                for copies in lane.layout.gather(movable[0]):
+                    self._carry_out(number, copies)
             for chunk in coming:
                 for start, tokens in lane.layout.extents[chunk]:
                     self._pages.will_write(number, start, tokens)
@@ -324,12 +328,9 @@ class Arena:
             for tensor in self.lanes[number].moved:
                 copy(tensor[..., target : target + tokens, :], tensor[..., source : source + tokens, :])
 
-    def _gather_up(self, number: int, chunk: int) -> None:
-        lane = self.lanes[number]
-        if lane.layout.length + lane.layout.tokens(chunk) > self.capacity:
-            return  # no room behind the run; another step will have it
-        for copies in lane.layout.gather(chunk):
-            self._carry_out(number, copies)
+    def _has_room_behind(self, lane: Lane, chunk: int) -> bool:
+        """Whether a chunk fits behind the run, where it is put together; if not, another step will have the room."""
+        return lane.layout.length + lane.layout.tokens(chunk) <= self.capacity
 
     def _cut(self, chunk: int, keep: Keep | RaggedKeep, parcel: Tensor) -> None:
         """Write what is kept to the chunk's first places; which these are the layout knows."""

@@ -28,6 +28,7 @@ from worldkv.backends.arena import KEYS, VALUES, Arena, ArenaForm
 from worldkv.backends.bank import Bank
 from worldkv.backends.copies import Copies
 from worldkv.backends.device_ops import DeviceOps, Event
+from worldkv.backends.hidden import HiddenStates
 from worldkv.backends.incoming import Incoming
 from worldkv.backends.measuring import MEASURED
 from worldkv.backends.pages import ArenaState
@@ -35,6 +36,7 @@ from worldkv.backends.parcel import HostBuffer, Parcel
 from worldkv.backends.staging import Staging
 from worldkv.chunks import Tier
 from worldkv.errors import PolicyError, TransferError
+from worldkv.signals import Signal
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 
 
@@ -45,6 +47,7 @@ class TorchState(NamedTuple):
     parcels: dict[int, Parcel]
     staged: tuple[int, ...]
     traffic: Traffic
+    hidden: dict[int, Tensor]
 
 
 class TorchBackend(CacheBackend):
@@ -56,6 +59,7 @@ class TorchBackend(CacheBackend):
         arena: the window.
         staging: prefetched parcels, and those in passing.
         bank: stored parcels.
+        hidden: hidden states of the chunks in the window, where the model hands them over.
         reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
     """
 
@@ -82,11 +86,12 @@ class TorchBackend(CacheBackend):
             stopwatch: told how long copies take.
         """
         geometry = form.geometry
-        self.supplies = MEASURED
+        self.supplies = MEASURED | {Signal.HIDDEN_STATE}
         self.form, self.ops, self.reduce, self._stopwatch = form, ops, reduce, stopwatch
         self.arena = Arena(ops, form, capacity_tokens)
         whole = geometry.chunk_bytes // geometry.itemsize // geometry.head_dim * form.channels
         self.staging = Staging(ops, form.dtype, whole, staging_chunks)
+        self.hidden = HiddenStates()
         self._copies = Copies(ops, form)
         self.bank = Bank(ops, self._copies, form.dtype, folder)
         self._settings = (staging_chunks, whole)
@@ -105,6 +110,7 @@ class TorchBackend(CacheBackend):
         """
         with self._stopwatch.span("transfer"):
             self.settle()
+            self.hidden.apply(moves)
             self.bank.finish_writing(left=len(moves) + 1)
             contents = self._secure(moves)
             window: list[Move] = []
@@ -124,6 +130,7 @@ class TorchBackend(CacheBackend):
             self.bank.finish_storing()  # of the last commit; they had the whole step
             self.advance(wait=True)
             self.arena.append(chunk, num_bytes // self.form.geometry.token_bytes)
+            self.hidden.commit(chunk)
 
     def traffic(self) -> Traffic:
         """See `CacheBackend.traffic`: the sum of the copies issued, debug channels left out."""
@@ -134,21 +141,22 @@ class TorchBackend(CacheBackend):
         self.settle()
         channels = self.form.geometry.head_dim
         keys = self.arena.read(chunk, KEYS)[..., :channels].float()
-        return ChunkTensors(
-            keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], self.arena.read_mass(chunk), None, self.reduce
-        )
+        mass, hidden = self.arena.read_mass(chunk), self.hidden.of(chunk)
+        return ChunkTensors(keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce)
 
     def snapshot(self) -> TorchState:
         """See `CacheBackend.snapshot`; what the window overwrites from now on is saved first."""
         self.settle()
         self.bank.finish_storing()
-        return TorchState(self.arena.snapshot(), dict(self.bank.parcels), self._incoming.staged, self.traffic())
+        staged, hidden = self._incoming.staged, self.hidden.table()
+        return TorchState(self.arena.snapshot(), dict(self.bank.parcels), staged, self.traffic(), hidden)
 
     def restore(self, state: TorchState) -> None:
         """See `CacheBackend.restore`."""
         self._abandon()
         self.arena.restore(state.arena)
         self.bank.adopt(state.parcels)
+        self.hidden = HiddenStates(state.hidden)
         for chunk in state.staged:
             self._incoming.prefetch(chunk)
         self._incoming.advance(wait=True)  # bringing back what waited is no traffic of the rollout
@@ -160,7 +168,7 @@ class TorchBackend(CacheBackend):
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         chunks, whole = self._settings
-        twin._copies = Copies(self.ops, self.form)
+        twin.hidden, twin._copies = HiddenStates(self.hidden.table()), Copies(self.ops, self.form)
         twin.arena, twin.bank = self.arena.fork(), self.bank.twin(twin._copies)
         twin.staging = Staging(self.ops, self.form.dtype, whole, chunks)
         twin._incoming, twin._gathered = Incoming(self.ops, twin._copies, twin.arena, twin.staging, twin.bank), {}
@@ -174,6 +182,7 @@ class TorchBackend(CacheBackend):
         """See `CacheBackend.reset`."""
         self._abandon()
         self.arena.clear()
+        self.hidden = HiddenStates()
         self.bank.parcels.clear()
         self._copies.traffic = Traffic()
 

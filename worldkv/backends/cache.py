@@ -162,7 +162,15 @@ class WorldCache:
         self._plan = plan
         return plan
 
-    def attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, clean: bool = False) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        queries: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        clean: bool = False,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
         """Attend over the window and the chunk itself, whose keys and values replace those of the last pass.
 
         Args:
@@ -171,6 +179,8 @@ class WorldCache:
             keys: `(branches, tokens, kv_heads, head_dim)`, likewise.
             values: likewise, not rotated.
             clean: whether this is the clean pass, whose keys and values are kept.
+            hidden: what the keys were projected from `(branches, tokens, channels)`; read in the clean pass, where the
+                policy judges tokens by hidden states.
 
         Returns:
             `(branches, tokens, heads, head_dim)`.
@@ -192,6 +202,8 @@ class WorldCache:
             with self.stopwatch.span("attention"):
                 self.backend.arena.write_tail(layer, keys, values)
                 attended = self._attend(layer, queries)
+            if clean and Signal.HIDDEN_STATE in self.engine.needs:
+                self._note_hidden(hidden)
             if clean:
                 with self.stopwatch.span("attention mass"):
                     self._meter.note_mass(layer, queries, self.backend.arena, plan)
@@ -284,6 +296,7 @@ class WorldCache:
         self._plan = None
         self._passes, self._layers_done, self._is_clean, self._is_settled = 0, 0, False, False
         self._meter.start_step()
+        self.backend.hidden.forget_pass()
 
     def _open_pass(self, layer: int, clean: bool) -> StepPlan:
         """The step's plan, if this call of `attend` is in order; layer 0 starts a pass."""
@@ -296,6 +309,7 @@ class WorldCache:
                 self._is_settled = False
             self._passes += 1
             self._layers_done, self._is_clean = 0, clean
+            self.backend.hidden.forget_pass()
         if layer != self._layers_done or clean != self._is_clean:
             raise PolicyError(
                 f"attend got layer {layer} of a {_kind(clean)} pass after {self._layers_done} of "
@@ -328,6 +342,16 @@ class WorldCache:
                 attend(queries[:, head * group : (head + 1) * group], keys[..., :channels], values[..., :channels])
             )
         return torch.cat(parts, dim=1)
+
+    def _note_hidden(self, hidden: Tensor | None) -> None:
+        geometry = self.geometry
+        if hidden is None or hidden.ndim != 3 or hidden.shape[:2] != (geometry.branches, geometry.chunk_tokens):
+            raise PolicyError(
+                f"{type(self.policy).__name__} reads hidden states: hand attend(..., hidden=...) what the keys were "
+                f"projected from, (branches, tokens, channels) = ({geometry.branches}, {geometry.chunk_tokens}, ...), "
+                f"got {None if hidden is None else tuple(hidden.shape)}"
+            )
+        self.backend.hidden.note(hidden)
 
     def _check_shapes(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
         geometry = self.geometry

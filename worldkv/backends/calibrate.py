@@ -23,7 +23,9 @@ class Alone:
 
     start_frame = 0
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /, clean: bool = False) -> Tensor:
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, /, clean: bool = False, hidden: Tensor | None = None
+    ) -> Tensor:
         """Attention of the chunk over itself; `[B, S, H, D]` each."""
         return attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -20,8 +21,8 @@ class Seen(NamedTuple):
 
     Attributes:
         attended: chunks whose tokens were attended, ascending.
-        attended_tokens: tokens attended, the chunk's own included (the mean over layers and heads, rounded up, where
-            these differ).
+        attended_tokens: tokens attended, the chunk's own included (where layers and heads differ, each chunk's mean
+            over them, rounded up).
         retrieved: of them, those the bank held, ascending.
         evicted: chunks the bank holds since this commit, ascending.
         kept_tokens: tokens stored of each.
@@ -67,10 +68,9 @@ class Witness:
         for chunk in evicted:
             self._check_parcel(chunk)
         traffic = backend.traffic()
-        lanes = np.array(self._tokens)
         seen = Seen(
             tuple(sorted(self._attended)),
-            int(np.ceil(lanes.mean())) if len(lanes) else 0,
+            sum(-(-tokens // self._views) for tokens in self._tokens.values()),
             tuple(sorted(self._attended & self._held)),
             tuple(evicted),
             kept,
@@ -109,7 +109,7 @@ class Witness:
         self._attended: set[int] = set()
         self._held: set[int] = set()
         self._tiers: tuple[Tier, ...] = ()
-        self._tokens: list[int] = []
+        self._tokens: collections.Counter[int] = collections.Counter()  # of each chunk, over all views
         self._faults: list[str] = []
         self._views = 0
         self._layer, self._head = -1, 0
@@ -139,9 +139,10 @@ class Witness:
         of_keys, of_values = read_tags(keys), read_tags(values)
         if (of_keys[..., :2] != of_values[..., :2]).any():
             self._faults.append(f"layer {layer}: keys and values that stand side by side are of different tokens")
-        for plane, (tensor, tags) in enumerate(((keys, of_keys), (values, of_values))):
+        for plane, tags in enumerate((of_keys, of_values)):
             self._attended |= set(np.unique(tags[..., 0]).tolist()) - {step}
-            self._tokens += [tensor.shape[2]] * (plane == 0)
+            if plane == 0:
+                self._tokens.update(tags[0, 0, :, 0].tolist())
             self._check(tags, expected, layer, plane, layout.extents)
 
     def _check(

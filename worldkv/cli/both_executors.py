@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from worldkv.cli.parity_record import Difference, Expected, Simulated, first_difference
 from worldkv.cli.recorder import Recorder
+from worldkv.policy import needs_of
+from worldkv.signals import Signal
 from worldkv.trajectory.chunked import PoseTrack
 
 if TYPE_CHECKING:
@@ -96,13 +101,17 @@ def run_both(
     wanted = range(chunked.num_chunks) if steps is None else frozenset(steps)
     bare = dataclasses.replace(chunked, trajectory=dataclasses.replace(chunked.trajectory, signals=None))
     bare = first_chunks(bare, max(wanted) + 1)
+    scene = scene_of(bare, landmarks)
+    if Signal.ATTENTION_AHEAD in needs_of(policy):
+        ahead = attention_of_full_kv(bare, geometry, denoise_passes, device, seed)
+        scene = dataclasses.replace(scene, signals=scene.signals | {Signal.ATTENTION_AHEAD}, attention_ahead=ahead)
     recorder = Recorder(geometry)
     seen: list[Seen | None] = []
     with WorldCache(
         policy,
         geometry,
         device=device,
-        scene=scene_of(bare, landmarks),
+        scene=scene,
         config=config,
         folder=folder,
         is_tagged=True,
@@ -121,12 +130,35 @@ def run_both(
             if on_step is not None:
                 on_step(step)
     signals = recorder.signals()
+    if scene.attention_ahead is not None:
+        signals = dataclasses.replace(signals, attention_mass=scene.attention_ahead)
     replayed = dataclasses.replace(bare, trajectory=dataclasses.replace(bare.trajectory, signals=signals))
     simulated = Simulated([])
     # The machine only turns counts into seconds, which nobody reads here.
     machine = load_machine("worldkv-project-page")
     simulate(replayed, policy, geometry, machine, config=config, landmarks=landmarks, on_step=simulated.note)
     return Parity(simulated.steps, seen, signals, first_difference(simulated.steps, seen))
+
+
+def attention_of_full_kv(
+    chunked: ChunkedTrajectory, geometry: CacheGeometry, denoise_passes: int, device: str, seed: int
+) -> NDArray[np.float32]:
+    """Attention that each chunk receives at each step of a rollout that keeps everything `(steps, chunks)`."""
+    from worldkv.backends.cache import WorldCache
+    from worldkv.backends.models import CausalVideoDiT
+    from worldkv.backends.rollout import generate
+    from worldkv.spec import parse_policy
+    from worldkv.trajectory.viewpoints import scene_of, viewpoints
+
+    recorder, measured = Recorder(geometry), frozenset({Signal.ATTENTION_MASS})
+    full = parse_policy("full-kv")
+    with WorldCache(full, geometry, device=device, scene=scene_of(chunked), measured=measured) as cache:
+        model = CausalVideoDiT(geometry, seed=seed, dtype=cache.dtype, device=device)
+        for step in generate(model, cache, viewpoints(chunked), denoise_passes=denoise_passes, seed=seed):
+            recorder.note(step.record, cache.measured)
+    mass = recorder.signals().attention_mass
+    assert mass is not None  # noqa: S101 - it was asked for
+    return mass
 
 
 def first_chunks(chunked: ChunkedTrajectory, chunks: int) -> ChunkedTrajectory:

@@ -152,7 +152,7 @@ def _entrants(specs: list[str] | None, path: LoadedPath) -> tuple[list[tuple[str
     from worldkv.spec import parse_policy
     from worldkv.trajectory.viewpoints import path_signals
 
-    supplied = frozenset(Signal) - {Signal.POSE, Signal.ACTION, Signal.HIDDEN_STATE} | path_signals(path.chunked)
+    supplied = frozenset(Signal) - {Signal.POSE, Signal.ACTION} | path_signals(path.chunked)
     chosen: list[tuple[str, CachePolicy]] = []
     left_out: dict[str, str] = {}
     for spec in specs or policy_homes():

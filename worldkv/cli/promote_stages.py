@@ -78,7 +78,7 @@ def read(request: PromoteRequest, progress: SlowProgress) -> tuple[LoadedPath, C
     path = load_path(
         request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
     )
-    return without_signals(shortened(path, request.chunks, request.view_distance)), policy
+    return without_signals(shortened(path, request.chunks, request.view_distance), policy), policy
 
 
 def check(request: PromoteRequest, progress: SlowProgress) -> dict[str, Any]:

@@ -18,12 +18,16 @@ from worldkv.cli.recorder import Recorder, needs_model
 from worldkv.cli.run_document import Measurements, run_document
 from worldkv.cli.shortened import shortened
 from worldkv.cli.slow_progress import SlowProgress
+from worldkv.policy import needs_of
+from worldkv.signals import Signal
+from worldkv.trajectory.recorded_signals import RecordedSignals
 
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT
     from worldkv.cli.run_request import RunRequest
     from worldkv.geometry import CacheGeometry
+    from worldkv.policy import CachePolicy
     from worldkv.sim import Contest, Entrant
     from worldkv.sim.compare import Row
     from worldkv.sim.rollout import Rollout
@@ -70,7 +74,7 @@ def prepare(request: RunRequest, progress: SlowProgress) -> RealRun:
     progress.begin("placing landmarks")
     landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
     oracle = parse_policy("oracle") if request.recall else None
-    contest = Contest(without_signals(path).chunked, geometry, machine, config, landmarks, oracle)
+    contest = Contest(without_signals(path, entrant.policy).chunked, geometry, machine, config, landmarks, oracle)
     progress.begin("simulating")
     return RealRun(request, path, contest, entrant, foresee(contest, entrant))
 
@@ -87,9 +91,13 @@ def sized_geometry(spec: str, itemsize: int | None) -> CacheGeometry:
     return parse_geometry(f"{name}:" + ",".join(f"{key}={value}" for key, value in changed.items()))
 
 
-def without_signals(path: LoadedPath) -> LoadedPath:
-    """The path without what was recorded on it: here the model measures for itself."""
-    trajectory = dataclasses.replace(path.chunked.trajectory, signals=None)
+def without_signals(path: LoadedPath, policy: CachePolicy) -> LoadedPath:
+    """The path without what was recorded on it: here the model measures for itself; an oracle is told what comes."""
+    recorded = path.chunked.trajectory.signals
+    ahead = None
+    if recorded is not None and Signal.ATTENTION_AHEAD in needs_of(policy):
+        ahead = RecordedSignals(attention_mass=recorded.attention_mass)
+    trajectory = dataclasses.replace(path.chunked.trajectory, signals=ahead)
     return dataclasses.replace(path, chunked=dataclasses.replace(path.chunked, trajectory=trajectory))
 
 

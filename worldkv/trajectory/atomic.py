@@ -23,9 +23,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
-    except (OSError, ValueError) as error:
+    except BaseException as error:
         with contextlib.suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError | ValueError):
+            raise  # interrupted
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise OutputError(
             f"{path} cannot be written ({reason}); check that its folder exists and is writable"

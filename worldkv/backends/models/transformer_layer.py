@@ -24,8 +24,13 @@ class AttendingCache(Protocol):
     def start_frame(self) -> int:
         """Latent frame at which the chunk being generated starts."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, /, clean: bool = False) -> Tensor:
-        """Attention of the chunk over the window and itself; `[B, S, H, D]` each, keys rotated already."""
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, /, clean: bool = False, hidden: Tensor | None = None
+    ) -> Tensor:
+        """Attention of the chunk over the window and itself; `[B, S, H, D]` each, keys rotated already.
+
+        `hidden` `[B, S, channels]` is what the keys were projected from.
+        """
 
 
 class TransformerLayer(nn.Module):
@@ -84,7 +89,7 @@ class TransformerLayer(nn.Module):
         v = self._heads(self.value(x))
         start = cache.start_frame
         attended = cache.attend(
-            self.index, self._rotary.rotate(q, start), self._rotary.rotate(k, start), v, clean=clean
+            self.index, self._rotary.rotate(q, start), self._rotary.rotate(k, start), v, clean=clean, hidden=x
         )
         out: Tensor = self.attention_out(attended.flatten(2))
         return out
