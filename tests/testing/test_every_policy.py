@@ -10,7 +10,11 @@ from worldkv.policy import Compression, CoverageIndex, EvictionRule, Index, Part
 from worldkv.testing import parametrize_with_checks
 from worldkv.testing.subject import Subject
 
-ALONE = [cls() for cls in PARTS.values() if issubclass(cls, Index | CoverageIndex | Compression | EvictionRule)]
+ALONE = [
+    cls()
+    for cls in dict.fromkeys(PARTS.values())
+    if issubclass(cls, Index | CoverageIndex | Compression | EvictionRule)
+]
 """Parts at their defaults; inside policies they are checked at many settings."""
 
 

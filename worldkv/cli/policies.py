@@ -23,25 +23,47 @@ _FIRST = re.compile(r"(?P<claim>.+?)(?:\.\s|\.?$)", re.DOTALL)
 def policies() -> None:
     """See `HELP`."""
     from worldkv.cli.tables import console
-    from worldkv.parts import PARTS
-    from worldkv.policy import Compression, CoverageIndex, CoverageSelector, EvictionRule, Index, Selector
     from worldkv.policy_names import policy_classes
 
     out = console()
     for name, cls in policy_classes().items():
         _print(name, cls)
+    out.print("Parts of composed, and parts of parts", style="bold")
+    for kind, parts in parts_by_kind().items():
+        print()
+        for name, cls in parts.items():
+            _print(f"{kind}={name}", cls, is_part=True)
+
+
+def parts_by_kind() -> dict[str, dict[str, type[Part]]]:
+    """The parts of this package by the field that takes them, each under the first of its names."""
+    from worldkv.parts import PARTS
+    from worldkv.parts.need import Need
+    from worldkv.policy import (
+        Compression,
+        CoverageIndex,
+        CoverageSelector,
+        EvictionRule,
+        Index,
+        RetrievalWrapper,
+        ScoreWrapper,
+        Selector,
+        TokenScorer,
+    )
+
     kinds: dict[str, tuple[type[Part], ...]] = {
         "index": (Index, CoverageIndex),
         "selector": (Selector, CoverageSelector),
+        "wrappers": (ScoreWrapper, RetrievalWrapper),
         "eviction": (EvictionRule,),
         "compression": (Compression,),
+        "scorer": (TokenScorer,),
+        "need": (Need,),
     }
-    out.print("Parts of composed", style="bold")
-    for field, kind in kinds.items():
-        print()
-        for name, cls in PARTS.items():
-            if issubclass(cls, kind):
-                _print(f"{field}={name}", cls, is_part=True)
+    return {
+        field: {name: cls for name, cls in PARTS.items() if issubclass(cls, kind) and name == cls.spec_names[0]}
+        for field, kind in kinds.items()
+    }
 
 
 def source_of(cls: type) -> str:

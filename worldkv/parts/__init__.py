@@ -1,6 +1,6 @@
 """Shared parts of policies: eviction rules, indices, selectors, compressions. A spec string names them as here."""
 
-from worldkv.parts.admission import Admission as Admission
+from worldkv.parts.admission import Admission as Admission  # not in PARTS: its policy has to declare `ragged`
 from worldkv.parts.age_penalty import AgePenalty as AgePenalty
 from worldkv.parts.anchor_only import AnchorOnly as AnchorOnly
 from worldkv.parts.anchor_penalty import AnchorPenalty as AnchorPenalty

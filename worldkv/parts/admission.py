@@ -31,7 +31,6 @@ class Admission(EvictionRule):
         utility: utility of each token, between 0 and 1.
     """
 
-    spec_names: ClassVar[tuple[str, ...]] = ("admission",)
     data_dependent: ClassVar[bool] = True
     is_bounded: ClassVar[bool] = False
 

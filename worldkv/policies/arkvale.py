@@ -1,4 +1,4 @@
-"""ArkVale's recall: evicted pages come back when the volume of their keys says they matter."""
+"""ArkVale: evicted chunks return by bounds of their keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention oracle: the chunks that full KV would look at most; an upper mark, not a method."""
+"""Attention oracle: the chunks full KV would look at most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Belady: fetch only what is needed now, and let go of what is needed again last; an upper mark, not a method."""
+"""Belady: demand fetches, farthest next need leaves first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Composed: any index with any selector, eviction, compression and wrappers."""
+"""Composed: any index, selector, eviction, compression and wrappers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Context as Memory: overlapping view cones, one chunk of every run of neighbours."""
+"""Context as Memory: overlapping view cones, one chunk a run."""
 
 from __future__ import annotations
 

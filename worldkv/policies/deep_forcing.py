@@ -1,4 +1,4 @@
-"""Deep Forcing: a deep sink moved next to the newest frames, and the tokens between that the queries point at."""
+"""Deep Forcing: deep moved sink, middle tokens by queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drop oldest: a token budget, and the oldest tokens go first."""
+"""Drop oldest: a token budget; the oldest go first."""
 
 from __future__ import annotations
 

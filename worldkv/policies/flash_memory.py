@@ -1,4 +1,4 @@
-"""FlashMemory: every few steps what scores enough is fetched, one interval late and all at once."""
+"""FlashMemory: by threshold, every few steps, one interval late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frugal coverage: WorldKV's window and compression, coverage for an index, and every fetch has to earn its bytes."""
+"""Frugal coverage: complementary chunks that pay for their bytes."""
 
 from __future__ import annotations
 

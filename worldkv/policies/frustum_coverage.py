@@ -1,4 +1,4 @@
-"""Frustum coverage: fetch the chunks that together show what this view sees and the window does not."""
+"""Frustum coverage: chunks that together show the view."""
 
 from __future__ import annotations
 

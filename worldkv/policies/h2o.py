@@ -1,4 +1,4 @@
-"""H2O: the newest frames, and the older tokens that received most attention so far."""
+"""H2O: recent frames and the most-attended older tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KeyDiff: when a chunk is stored, the tokens whose keys are unlike the rest are kept."""
+"""KeyDiff: stored chunks keep their most unlike tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mean-key retrieval: chunks whose mean key this step's queries point at."""
+"""Mean key: chunks whose mean key queries point at."""
 
 from __future__ import annotations
 

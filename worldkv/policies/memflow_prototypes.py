@@ -1,4 +1,4 @@
-"""MemFlow's prototypes: of every few chunks one latent frame is kept for good, and the best of them are attended."""
+"""MemFlow prototypes: one frame of every few chunks."""
 
 from __future__ import annotations
 

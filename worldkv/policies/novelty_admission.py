@@ -1,4 +1,4 @@
-"""Novelty admission: SP-KV's rule without training; tokens unlike the rest of their chunk stay for ever."""
+"""Novelty admission: tokens unlike their chunk stay for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Oracle: greedy coverage of the very landmarks the metric counts; an upper mark, not a method."""
+"""Oracle: greedy coverage of the metric's own landmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pose retrieval with non-maximum suppression: near poses, but no two of the same."""
+"""Pose NMS: near poses, no two the same."""
 
 from __future__ import annotations
 

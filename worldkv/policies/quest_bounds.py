@@ -1,4 +1,4 @@
-"""Quest's bounds: chunks whose least and greatest keys allow the largest product with the query."""
+"""Quest bounds: chunks by greatest possible query-key product."""
 
 from __future__ import annotations
 

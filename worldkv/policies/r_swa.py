@@ -1,4 +1,4 @@
-"""R-SWA: a declared reference set stays for ever, the rest is first in, first out."""
+"""R-SWA: declared reference frames and the newest ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random retrieval: the honest floor under every index."""
+"""Random: chunks drawn afresh each step; the floor."""
 
 from __future__ import annotations
 

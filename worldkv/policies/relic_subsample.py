@@ -1,4 +1,4 @@
-"""RELIC's schedule as a subset: older frames stay, thinned by factors that cycle."""
+"""RELIC subsample: everything stays, older frames thinned."""
 
 from __future__ import annotations
 

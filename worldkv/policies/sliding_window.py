@@ -1,4 +1,4 @@
-"""Sliding window: the newest frames, optionally behind a sink; the rest is forgotten."""
+"""Sliding window: the newest frames, optionally a sink."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SnapKV: when a chunk is stored, the tokens that the recent chunks looked at are kept."""
+"""SnapKV: stored chunks keep their most-attended tokens."""
 
 from __future__ import annotations
 

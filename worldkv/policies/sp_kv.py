@@ -1,4 +1,4 @@
-"""SP-KV: a trained utility decides, once, which tokens are worth keeping for ever."""
+"""SP-KV: a trained utility admits tokens, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StreamingLLM: attention sinks beside the newest frames, at positions as if nothing had been between them."""
+"""StreamingLLM: sink and newest frames, positions closed up."""
 
 from __future__ import annotations
 

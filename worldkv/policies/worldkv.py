@@ -1,4 +1,4 @@
-"""WorldKV: evicted chunks are stored by viewpoint, half their tokens pruned, and come back when the view does."""
+"""WorldKV: nearest poses, half of each chunk's tokens."""
 
 from __future__ import annotations
 

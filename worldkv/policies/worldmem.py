@@ -1,4 +1,4 @@
-"""WorldMem's memory: greedy field-of-view overlap, older memories at a discount."""
+"""WorldMem: greedy view overlap, older memories discounted."""
 
 from __future__ import annotations
 

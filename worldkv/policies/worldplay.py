@@ -1,4 +1,4 @@
-"""WorldPlay's memory: the clips whose view overlaps most, moved next to the recent ones in time."""
+"""WorldPlay: most overlapping clips at moved-up times."""
 
 from __future__ import annotations
 

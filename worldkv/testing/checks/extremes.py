@@ -44,6 +44,8 @@ def everything_kept_is_full_kv(subject: Subject, scenario: Scenario) -> None:
             raise NotApplicable("it thins what it keeps, by choice")
         whole = (step + 1) * geometry.chunk_tokens
         if plan.attended_tokens != whole:
+            if with_fields(subject.policy, keep_ratio=1.0) is None:
+                raise NotApplicable("it prunes what it stores and has no keep_ratio to open up")
             raise CheckFailed(
                 f"with room for everything it attends all {step} chunks at step {step}, but {plan.attended_tokens} of "
                 f"their {whole} tokens; keep_ratio 1 must keep every token"
