@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test parity check format bench mutants clean
+.PHONY: help install demo test parity check format bench mutants policies-page clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,7 +16,7 @@ SOURCES := $(wildcard worldkv tests benchmarks examples)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.installed ## make .venv with worldkv and its tools (a minute or two, 1.5 GB; once)
 
@@ -75,6 +75,9 @@ mutants: $(VENV)/.mutation ## change the engine and its policies in small ways a
 $(VENV)/.mutation: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[mutation]'
 	@touch $@
+
+policies-page: install ## write docs/policies.md anew: the lists, and every policy measured on the recorded paths
+	@$(BIN)/python -m benchmarks.policies_page docs/policies.md --data "$(WORLDKV_SHARED_DATA)"
 
 clean: ## remove caches and build output; .venv stays
 	rm -rf build dist worldkv.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

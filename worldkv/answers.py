@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
+from worldkv.quantised import StoredAs, stored_bytes
 
 Ids = NDArray[np.int64]
 """Chunk ids `(n,)`."""
@@ -28,12 +29,14 @@ class Keep:
         tokens: kept positions among the chunk's current tokens, ascending in the last axis: `(count,)`,
             `(layers, count)` or `(layers, kv_heads, count)`; None in the simulator, which has no keys to choose by.
         stored_bytes: bytes in the bank where storage is quantised; None for `count` tokens at the geometry's size.
+        stored_as: the kind of number they are quantised to; None for the cache's own.
     """
 
     count: int
     frame_tokens: tuple[float, ...]
     tokens: NDArray[np.int64] | None = None
     stored_bytes: int | None = None
+    stored_as: StoredAs | None = None
 
     @classmethod
     def counted(cls, frame_tokens: tuple[float, ...], stored_bytes: int | None = None) -> Keep:
@@ -71,6 +74,11 @@ class Keep:
         if min(self.frame_tokens) < 0 or max(self.frame_tokens) > geometry.tokens_per_frame:
             raise PolicyError(
                 f"a keep's frame_tokens must each be 0 to {geometry.tokens_per_frame}, got {self.frame_tokens}"
+            )
+        if self.stored_as is not None and self.stored_bytes != stored_bytes(geometry, self.count):
+            raise PolicyError(
+                f"a keep stored as {self.stored_as} takes {stored_bytes(geometry, self.count)} bytes (numbers and "
+                f"scales), got stored_bytes={self.stored_bytes}; take worldkv.quantised.stored_bytes"
             )
         if self.stored_bytes is not None and self.stored_bytes < 1:
             raise PolicyError(f"a keep's stored_bytes must be positive, got {self.stored_bytes}")

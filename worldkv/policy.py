@@ -272,6 +272,11 @@ class Compression(Part):
         """The real choice, by `chunk.keys`; its count equals `kept_tokens`' unless `data_dependent`."""
 
 
+def is_data_dependent(part: Part) -> bool:
+    """Whether how many tokens `part`, or a part inside it, keeps depends on keys or attention."""
+    return part.data_dependent or any(is_data_dependent(inner) for inner in part.parts())
+
+
 def compressed(rule: Compression, chunk: ChunkView) -> Keep | RaggedKeep:
     """What `rule` keeps of `chunk`: the real choice where there are keys, else the closed form or the recording.
 

@@ -98,7 +98,7 @@ class ForgetsToSpill(TorchBackend):
 
     def _move_bank(self, move: Move) -> None:
         if isinstance(move, Spill):
-            self._copies.wrote(self.bank.parcels[move.chunk].elements)
+            self._copies.wrote(self.bank.parcels[move.chunk])
         else:
             super()._move_bank(move)
 

@@ -31,6 +31,7 @@ from worldkv.backends.device_ops import DeviceOps, Event
 from worldkv.backends.hidden import HiddenStates
 from worldkv.backends.incoming import Incoming
 from worldkv.backends.measuring import MEASURED
+from worldkv.backends.packing import Packing
 from worldkv.backends.pages import ArenaState
 from worldkv.backends.parcel import HostBuffer, Parcel
 from worldkv.backends.staging import Staging
@@ -278,21 +279,35 @@ class TorchBackend(CacheBackend):
     def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
         self._check_named(chunk, keep)
         counts = self.arena.counts_of(keep)
-        buffer = self.bank.pool.take(self.arena.parcel_elements(counts))
-        elements = buffer.tensor.numel()
+        elements, packing = self.arena.parcel_elements(counts), None
+        if isinstance(keep, Keep) and keep.stored_as is not None:
+            packing = Packing(self.form, keep.count, keep.stored_as)
+            if packing.elements > self.staging.transit.numel():
+                raise PolicyError(
+                    f"chunk {chunk} is larger as {keep.stored_as} than a whole chunk is as {self.form.dtype}, scales "
+                    "included; store so few tokens as they are"
+                )
+        buffer = self.bank.pool.take(elements if packing is None else packing.elements)
         issued: list[Event] = []
 
-        def release() -> None:
-            self._gathered.pop(chunk, None)
+        def wait() -> None:
             for event in issued:
                 self.ops.wait(event)
 
+        def release() -> None:
+            self._gathered.pop(chunk, None)
+            wait()
+
         passing = self.staging.pass_through(elements, release)
         self.arena.gather(chunk, keep, passing)
-        issued.append(self._copies.to_host(buffer.tensor, passing))
+        leaving = passing
+        if packing is not None:
+            leaving = self.staging.bench(packing.elements, wait)
+            packing.pack(passing, leaving)
+        issued.append(self._copies.to_host(buffer.tensor, leaving, packing))
         buffer.busy[:] = issued
         self._gathered[chunk] = passing
-        self.bank.put(chunk, counts, buffer, issued[0])
+        self.bank.put(chunk, counts, packing, buffer, issued[0])
         if target is Tier.DISK:
             self.bank.spill(chunk)
 
@@ -309,8 +324,12 @@ class TorchBackend(CacheBackend):
                 f"chunk {chunk} is pruned to {keep.count} tokens without saying which; with real keys a policy's "
                 "compress must name them (Keep.tokens)"
             )
-        if isinstance(keep, Keep) and keep.bytes(self.form.geometry) != keep.window_bytes(self.form.geometry):
+        if (
+            isinstance(keep, Keep)
+            and keep.stored_as is None
+            and keep.bytes(self.form.geometry) != (keep.window_bytes(self.form.geometry))
+        ):
             raise PolicyError(
-                f"chunk {chunk} asks for {keep.stored_bytes} stored bytes; the torch backend stores {self.form.dtype} "
-                "and quantises nothing yet, leave stored_bytes out"
+                f"chunk {chunk} asks for {keep.stored_bytes} stored bytes and does not say how; give stored_as (int8 "
+                "or fp8), or leave stored_bytes out"
             )

@@ -14,6 +14,7 @@ from torch import Tensor
 from worldkv.backends.copies import Copies
 from worldkv.backends.device_ops import DeviceOps, Event
 from worldkv.backends.disk import DiskChunk, DiskStore
+from worldkv.backends.packing import Packing
 from worldkv.backends.parcel import HostBuffer, HostPool, Parcel
 from worldkv.backends.retry import twice
 from worldkv.errors import LostChunkError, TransferError
@@ -66,9 +67,11 @@ class Bank:
                 else:
                     self._writing.append((chunk, parcel.writing))
 
-    def put(self, chunk: int, counts: tuple[int, ...], buffer: HostBuffer, filled: Event) -> None:
+    def put(
+        self, chunk: int, counts: tuple[int, ...], packing: Packing | None, buffer: HostBuffer, filled: Event
+    ) -> None:
         """A parcel is on the host from `filled` on."""
-        self.parcels[chunk] = Parcel(chunk, counts, buffer.tensor.numel(), buffer, filled)
+        self.parcels[chunk] = Parcel(chunk, counts, buffer.tensor.numel(), packing, buffer, filled)
         self.spoiled.discard(chunk)
         self._storing.append((chunk, filled))
 
@@ -101,7 +104,7 @@ class Bank:
             )
         if parcel.filled is not None:
             self._ops.synchronize(parcel.filled)
-        self._copies.wrote(parcel.elements)
+        self._copies.wrote(parcel)
         writing = self._worker().submit(_write, self._disk(), chunk, buffer)
         self._writing.append((chunk, writing))
         self.parcels[chunk] = dataclasses.replace(parcel, writing=writing)
@@ -126,12 +129,20 @@ class Bank:
             return parcel.host
         if parcel.writing is None:
             raise LostChunkError(chunk, "it is neither on the host nor on disk")
-        self._copies.read(parcel.elements)
+        self._copies.read(parcel)
         return self._read(parcel.writing.result(), parcel.elements)
 
     def look(self, chunk: int) -> Tensor:
-        """A parcel's numbers for whoever only looks; not counted as a copy."""
+        """A parcel's numbers at full size for whoever only looks; not counted as a copy."""
         parcel = self.parcels[chunk]
+        held = self._held(parcel)
+        if parcel.packing is None:
+            return held
+        whole = held.new_empty(parcel.packing.whole_elements)
+        parcel.packing.unpack(held, whole)
+        return whole
+
+    def _held(self, parcel: Parcel) -> Tensor:
         if parcel.host is not None:
             if parcel.filled is not None:
                 self._ops.synchronize(parcel.filled)
@@ -147,7 +158,7 @@ class Bank:
             raise TransferError(
                 f"chunk {chunk} is to be read from disk but is on the host; a backend was handed wrong moves"
             )
-        self._copies.read(parcel.elements)
+        self._copies.read(parcel)
         return self._worker().submit(lambda: self._read(writing.result(), parcel.elements))
 
     def finish_writing(self, left: int = 0) -> None:

@@ -7,6 +7,8 @@ from torch import Tensor
 from worldkv.backend import Traffic
 from worldkv.backends.arena import ArenaForm
 from worldkv.backends.device_ops import DeviceOps, Event
+from worldkv.backends.packing import Packing
+from worldkv.backends.parcel import Parcel
 
 
 class Copies:
@@ -23,27 +25,31 @@ class Copies:
         self._ops, self._form = ops, form
         self.traffic = Traffic()
 
-    def to_host(self, target: Tensor, source: Tensor) -> Event:
+    def to_host(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
         """Copy a parcel off the device; the event after it."""
         self._ops.copy_async(target, source)
-        self._count(Traffic(device_to_host=self._bytes(source.numel())))
+        self._count(Traffic(device_to_host=self._bytes(source.numel(), packing)))
         return self._ops.record()
 
-    def to_device(self, target: Tensor, source: Tensor) -> Event:
+    def to_device(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
         """Copy a parcel onto the device; the event after it."""
         self._ops.copy_async(target, source)
-        self._count(Traffic(host_to_device=self._bytes(source.numel())))
+        self._count(Traffic(host_to_device=self._bytes(source.numel(), packing)))
         return self._ops.record()
 
-    def wrote(self, elements: int) -> None:
+    def wrote(self, parcel: Parcel) -> None:
         """A parcel goes to disk."""
-        self._count(Traffic(host_to_disk=self._bytes(elements)))
+        self._count(Traffic(host_to_disk=self._bytes(parcel.elements, parcel.packing)))
 
-    def read(self, elements: int) -> None:
+    def read(self, parcel: Parcel) -> None:
         """A parcel comes from disk."""
-        self._count(Traffic(disk_to_host=self._bytes(elements)))
+        self._count(Traffic(disk_to_host=self._bytes(parcel.elements, parcel.packing)))
 
-    def _bytes(self, elements: int) -> int:
+    def _bytes(self, elements: int, packing: Packing | None) -> int:
+        """Bytes of a parcel of that many numbers of the cache's dtype."""
+        if packing is not None:
+            missing = (packing.elements - elements) * self._form.dtype.itemsize  # 0 unless less was handed over
+            return packing.num_bytes - missing
         geometry = self._form.geometry
         return elements // self._form.channels * geometry.head_dim * geometry.itemsize
 

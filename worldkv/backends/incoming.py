@@ -12,6 +12,7 @@ from worldkv.backends.arena import Arena
 from worldkv.backends.bank import Bank
 from worldkv.backends.copies import Copies
 from worldkv.backends.device_ops import DeviceOps, Event
+from worldkv.backends.packing import Packing
 from worldkv.backends.parcel import HostBuffer
 from worldkv.backends.staging import Staging
 from worldkv.errors import TransferError
@@ -25,11 +26,13 @@ class Arrival:
         host: the host memory it comes from; None while a thread reads it from disk.
         reading: that thread's work; None where it was on the host.
         event: when the copy is there; None while it is not under way.
+        packing: how the parcel lies in memory where it is quantised.
     """
 
     host: HostBuffer | None = None
     reading: Future[HostBuffer] | None = None
     event: Event | None = None
+    packing: Packing | None = None
 
 
 class Incoming:
@@ -62,7 +65,7 @@ class Incoming:
     def fetch(self, chunk: int, host: HostBuffer) -> None:
         """Copy a parcel from host memory; its places in the window are there already."""
         passing = self._staging.pass_through(host.tensor.numel(), lambda: self._land(chunk))
-        arrival = Arrival()
+        arrival = Arrival(packing=self._bank.parcels[chunk].packing)
         self._send(arrival, passing, host)
         self._fetched[chunk] = arrival, passing
 
@@ -70,7 +73,7 @@ class Incoming:
         """Copy a parcel from wherever it is to where prefetched ones wait."""
         parcel = self._bank.parcels[chunk]
         waiting = self._staging.add(chunk, parcel.elements)
-        arrival = self._staged[chunk] = Arrival()
+        arrival = self._staged[chunk] = Arrival(packing=parcel.packing)
         if parcel.is_on_disk:
             arrival.reading = self._bank.content_later(chunk)
         else:
@@ -119,7 +122,7 @@ class Incoming:
         self._staging.clear()
 
     def _send(self, arrival: Arrival, target: Tensor, host: HostBuffer) -> None:
-        arrival.host, arrival.event = host, self._copies.to_device(target, host.tensor)
+        arrival.host, arrival.event = host, self._copies.to_device(target, host.tensor, arrival.packing)
         host.busy[:] = [arrival.event]
 
     def _land(self, chunk: int) -> None:
@@ -127,4 +130,12 @@ class Incoming:
             arrival, parcel = self._fetched.pop(chunk)
             if arrival.event is not None:
                 self._ops.wait(arrival.event)
+            if arrival.packing is not None:
+                whole = self._staging.bench(arrival.packing.whole_elements, _nothing)
+                arrival.packing.unpack(parcel, whole)
+                parcel = whole
             self._arena.scatter(chunk, parcel)
+
+
+def _nothing() -> None:
+    """Unpacking is done in the order of everything else on the device; nobody has to be waited for."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worldkv.backends.device_ops import DeviceOps, Event
 from worldkv.backends.disk import DiskChunk
+from worldkv.backends.packing import Packing
 
 
 class HostBuffer:
@@ -82,7 +83,8 @@ class Parcel:
     Attributes:
         chunk: its id.
         counts: its tokens in every lane.
-        elements: numbers it holds.
+        elements: numbers of the cache's dtype that it takes the room of.
+        packing: how it lies there where it is quantised; None for the numbers themselves.
         host: the buffer it lies in; None once it is on disk and nowhere else.
         filled: when the host buffer is filled; None if it always was.
         writing: the file it is being written to; None while it is at home on the host.
@@ -91,6 +93,7 @@ class Parcel:
     chunk: int
     counts: tuple[int, ...]
     elements: int
+    packing: Packing | None
     host: HostBuffer | None
     filled: Event | None = None
     writing: Future[DiskChunk] | None = None

@@ -26,7 +26,9 @@ class Slot(NamedTuple):
 
 
 class Staging:
-    """Two flat buffers allocated once: prefetched parcels by chunk, and a ring for parcels in passing.
+    """Flat buffers allocated once: prefetched parcels by chunk, a ring for parcels in passing, a bench for packing.
+
+    The bench is there from the first quantised parcel on.
 
     Source: this project.
     """
@@ -40,7 +42,9 @@ class Staging:
             chunk_elements: numbers of a whole chunk's parcel.
             staging_chunks: whole chunks that may wait.
         """
-        self._ops = ops
+        self._ops, self._dtype = ops, dtype
+        self._bench: Tensor | None = None
+        self._bench_free: Callable[[], None] = _nothing
         self.waiting = ops.empty((staging_chunks * chunk_elements,), dtype)
         self.transit = ops.empty((chunk_elements,), dtype)
         self._places: dict[int, tuple[int, int]] = {}
@@ -97,6 +101,15 @@ class Staging:
         self.drain()
         return self.transit
 
+    def bench(self, elements: int, release: Callable[[], None]) -> Tensor:
+        """Room for one parcel being packed or unpacked; whoever had it last is asked to release it first."""
+        self._bench_free()
+        self._bench_free = release
+        if self._bench is None:
+            self._bench = self._ops.empty((self.transit.numel(),), self._dtype)
+        room: Tensor = self._bench[:elements]
+        return room
+
     def drain(self) -> None:
         """Nothing passes any more."""
         while self._slots:
@@ -128,3 +141,7 @@ class Staging:
                 self.waiting[behind : behind + size].copy_(self.waiting[start : start + size].clone())
             self._places[chunk] = behind, size
             behind += size
+
+
+def _nothing() -> None:
+    """Nobody has to be waited for."""

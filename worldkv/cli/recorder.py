@@ -8,7 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from worldkv.geometry import CacheGeometry
-    from worldkv.policy import CachePolicy, Part
+    from worldkv.policy import CachePolicy
     from worldkv.signals import Measured
     from worldkv.state import StepRecord
     from worldkv.trajectory.recorded_signals import RecordedSignals
@@ -85,12 +85,8 @@ class Recorder:
 
 def needs_model(policy: CachePolicy) -> bool:
     """Whether only a real model, or a recording of one, can tell what `policy` decides."""
-    from worldkv.policy import needs_of
+    from worldkv.policy import is_data_dependent, needs_of
     from worldkv.signals import Signal
 
     of_model = {Signal.ATTENTION_MASS, Signal.QUERY_SUMMARY, Signal.KEY_SUMMARY, Signal.HIDDEN_STATE}
-    return bool(needs_of(policy) & of_model) or _counts_by_keys(policy)
-
-
-def _counts_by_keys(part: Part) -> bool:
-    return part.data_dependent or any(_counts_by_keys(inner) for inner in part.parts())
+    return bool(needs_of(policy) & of_model) or is_data_dependent(policy)

@@ -27,6 +27,7 @@ from worldkv.parts.planar_cones import PlanarCones as PlanarCones
 from worldkv.parts.pose_index import ActionIndex as ActionIndex
 from worldkv.parts.pose_index import PoseIndex as PoseIndex
 from worldkv.parts.predicted_pose import PredictedPose as PredictedPose
+from worldkv.parts.quantised_bank import QuantisedBank as QuantisedBank
 from worldkv.parts.refresh_interval import RefreshInterval as RefreshInterval
 from worldkv.parts.scored_tokens import ScoredTokens as ScoredTokens
 from worldkv.parts.select import GreedyCoverage as GreedyCoverage

@@ -23,6 +23,7 @@ from worldkv.policy import (
     Selector,
     Wrapper,
     compressed,
+    is_data_dependent,
 )
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
@@ -102,7 +103,7 @@ class Assembled(CachePolicy):
         None where how much a stored chunk takes, or how many chunks stay, is not known beforehand.
         """
         eviction, compression = self.roles.eviction, self.roles.compression
-        if compression.data_dependent or not eviction.is_bounded or not eviction.keeps_only_pinned:
+        if is_data_dependent(compression) or not eviction.is_bounded or not eviction.keeps_only_pinned:
             return None
         whole = (float(geometry.tokens_per_frame),) * geometry.frames_per_chunk
         stored = compression.kept_tokens(ChunkView(0, 0, geometry, whole)).count

@@ -8,7 +8,16 @@ from functools import cached_property
 
 from worldkv.errors import SpecError, WorldKVError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule, Index, Part, needs_of
+from worldkv.policy import (
+    CachePolicy,
+    Compression,
+    CoverageIndex,
+    EvictionRule,
+    Index,
+    Part,
+    is_data_dependent,
+    needs_of,
+)
 from worldkv.signals import Signal
 from worldkv.testing.course import Back, Course, Move
 from worldkv.testing.patience import Hung, patience
@@ -90,7 +99,7 @@ class Subject:
     @property
     def is_data_dependent(self) -> bool:
         """Whether how many tokens it keeps depends on keys, so that it has to be shown some."""
-        return any(part.data_dependent for part in self.parts)
+        return is_data_dependent(self.policy)
 
     def _starts(self, geometry: CacheGeometry) -> WorldKVError | None:
         try:

@@ -1,0 +1,154 @@
+"""Recall and traffic of every policy on the recorded paths: in the simulator, or on tensors where a model must tell."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldkv.cli.both_executors import attention_of_full_kv
+from worldkv.cli.paths import load_path
+from worldkv.cli.recorder import needs_model
+from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.landmarks import place_landmarks
+from worldkv.policy import CachePolicy, needs_of
+from worldkv.policy_names import policy_classes
+from worldkv.signals import Signal
+from worldkv.sim import load_machine, simulate
+from worldkv.sim.rollout import Rollout, RolloutBook
+from worldkv.spec import parse_policy
+from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv.trajectory.viewpoints import scene_of, viewpoints
+
+PATHS = {
+    "KITTI 00": "kitti/KITTI_00_gt.txt",
+    "TartanAir": "tartanair/pose_gt.txt",
+    "fr2_desk": "tum/fr2_desk_groundtruth.txt",
+}
+BUDGETS = (5, 7, 10)
+"""Window sizes in chunks, the chunk being generated included."""
+SINK = "sliding-window:sink_frames=3"
+RANDOM_SEEDS = 5
+DUEL_SEEDS = 5
+LINGBOT, TINY = PRESETS["lingbot-world-fast-480p"], PRESETS["tiny"]
+MACHINE = "worldkv-project-page"
+
+
+@dataclass
+class Figures:
+    """One policy on one path.
+
+    Attributes:
+        at: the table's cell by budget in chunks; None is its own size.
+        recall: recall by the same.
+    """
+
+    at: dict[int | None, str] = field(default_factory=dict)
+    recall: dict[int | None, float] = field(default_factory=dict)
+
+
+def measured(data: Path, jobs: int) -> dict[str, dict[str, Figures]]:
+    """Figures of every installed policy on every path."""
+    from joblib import Parallel, delayed
+
+    names = [name for name in policy_classes() if name not in ("composed",)]
+    tasks = [(path, name) for path in PATHS for name in names]
+    found = Parallel(n_jobs=jobs)(delayed(of_policy)(str(data / PATHS[path]), name) for path, name in tasks)
+    figures: dict[str, dict[str, Figures]] = {path: {} for path in PATHS}
+    for (path, name), one in zip(tasks, found, strict=True):
+        figures[path][name] = one
+    return figures
+
+
+def of_policy(source: str, name: str) -> Figures:
+    """A policy at every budget it can be made; at its own size where it cannot."""
+    policy = parse_policy(SINK if name == "sliding-window" else name)
+    geometry = TINY if needs_model(policy) or Signal.ATTENTION_AHEAD in needs_of(policy) else LINGBOT
+    chunked = load_path(source, geometry, format=None, fps=None, view_distance=None).chunked
+    figures = Figures()
+    for chunks in (*BUDGETS, None):
+        sized = policy if chunks is None else policy.resized(chunks * geometry.chunk_tokens, geometry)
+        if sized is None or (chunks is None and figures.at):
+            continue
+        many = [dataclasses.replace(sized, seed=seed) for seed in range(RANDOM_SEEDS)] if name == "random" else [sized]  # type: ignore[type-var]
+        rollouts = [rollout(one, chunked, geometry) for one in many]
+        recall = float(np.mean([one.recall or 0.0 for one in rollouts]))
+        moved = float(np.mean([chunks_moved(one, geometry) for one in rollouts]))
+        figures.recall[chunks] = recall
+        figures.at[chunks] = f"{recall:.2f} / {moved:.2f}"
+        if chunks is None:
+            peak = int(rollouts[0].attended_tokens.max()) / geometry.chunk_tokens
+            figures.at[chunks] += f" at {peak:.0f} chunks"
+    return figures
+
+
+def rollout(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, seed: int = 0) -> Rollout:
+    """One rollout, by whoever can tell how it goes."""
+    landmarks = place_landmarks(chunked, seed=seed)
+    if geometry is LINGBOT:
+        return simulate(chunked, policy, geometry, load_machine(MACHINE), landmarks=landmarks)
+    return on_tensors(policy, chunked, geometry, landmarks)
+
+
+def on_tensors(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, landmarks: Any) -> Rollout:
+    """The same with a transformer of random weights."""
+    import torch
+
+    from worldkv.backends.cache import WorldCache
+    from worldkv.backends.models import CausalVideoDiT
+    from worldkv.backends.rollout import generate
+
+    torch.set_num_threads(1)
+    scene = scene_of(chunked, landmarks)
+    if Signal.ATTENTION_AHEAD in needs_of(policy):
+        ahead = attention_of_full_kv(chunked, geometry, 1, "cpu", 0)
+        scene = dataclasses.replace(scene, signals=scene.signals | {Signal.ATTENTION_AHEAD}, attention_ahead=ahead)
+    with WorldCache(policy, geometry, scene=scene) as cache:
+        book = RolloutBook(chunked, cache.engine, load_machine(MACHINE), landmarks)
+        model = CausalVideoDiT(geometry)
+        for step in generate(model, cache, viewpoints(chunked), denoise_passes=1, on_plan=book.begin):
+            book.commit(step.record)
+        return book.close()
+
+
+def bytes_moved(one: Rollout) -> int:
+    """Bytes over the bus, both ways."""
+    traffic = one.engine.backend.traffic()
+    return traffic.device_to_host + traffic.host_to_device
+
+
+def chunks_moved(one: Rollout, geometry: CacheGeometry) -> float:
+    """The same in chunks' worth a step."""
+    return bytes_moved(one) / geometry.chunk_bytes / len(one.seconds)
+
+
+def duel(data: Path, jobs: int) -> str:
+    """frugal-coverage against WorldKV's own rule: same window, landmarks drawn anew five times."""
+    from joblib import Parallel, delayed
+
+    tasks = [(path, chunks) for path in PATHS for chunks in BUDGETS]
+    rows = Parallel(n_jobs=jobs)(delayed(_duel)(str(data / PATHS[path]), chunks) for path, chunks in tasks)
+    lines = [
+        "| path | window | worldkv | frugal-coverage | least lead | worldkv moves | frugal-coverage moves |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (path, chunks), row in zip(tasks, rows, strict=True):
+        lines.append(f"| {path} | {chunks} chunks | {row} |")
+    return "\n".join(lines)
+
+
+def _duel(source: str, chunks: int) -> str:
+    chunked = load_path(source, LINGBOT, format=None, fps=None, view_distance=None).chunked
+    recalls, moved = [], []
+    for name in ("worldkv", "frugal-coverage"):
+        policy = parse_policy(name).resized(chunks * LINGBOT.chunk_tokens, LINGBOT)
+        assert policy is not None
+        rollouts = [rollout(policy, chunked, LINGBOT, seed) for seed in range(DUEL_SEEDS)]
+        recalls.append(np.array([one.recall for one in rollouts], float))
+        moved.append(bytes_moved(rollouts[0]) / 1e9)
+    lead = float((recalls[1] - recalls[0]).min())
+    means = [f"{float(recall.mean()):.3f}" for recall in recalls]
+    return f"{means[0]} | {means[1]} | {lead:+.3f} | {moved[0]:,.0f} GB | {moved[1]:,.0f} GB"
