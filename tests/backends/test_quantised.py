@@ -68,7 +68,8 @@ def test_what_comes_back_is_what_eight_bits_leave(stored_as: StoredAs, spills: b
     config = CacheConfig(limits=TierLimits(2 * size if spills else None), rewind_chunks=2)
     whole: dict[int, np.ndarray[Any, Any]] = {}
     seen = 0
-    with open_cache(wanders(stored_as, WholeChunk()), GEOMETRY, path, LateOps() if late else None, config=config) as cache:
+    policy, ops = wanders(stored_as, WholeChunk()), LateOps() if late else None
+    with open_cache(policy, GEOMETRY, path, ops, config=config) as cache:
         for step in range(len(path.views)):
             if step % 6 == 5:
                 cache.rewind(2)

@@ -8,7 +8,7 @@ import numpy as np
 
 from worldkv.chunks import ChunkTable
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.signals import ChunkPose, Signal, Viewpoint
+from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
 from worldkv.trajectory.chunked import PoseTrack
 from worldkv.views import BankView, ChunkRows, Query
 
@@ -53,3 +53,24 @@ def bank_of(
     camera, action = (poses[-1], None) if track == "pose" else (None, poses[-1])
     query = Query(step, geometry, window, (), (), None, None, (90.0, 60.0), view_distance, camera, action)
     return query, BankView(table, slice(0, step), signals)
+
+
+def bank_of_keys(
+    means: Array, spread: Array, query: Array | None, geometry: CacheGeometry = PRESETS["tiny"]
+) -> tuple[Query, BankView]:
+    """A bank of chunks with these mean keys, whose keys lie within `spread` of them, and the query's summary.
+
+    Args:
+        means: `(chunks, layers, kv_heads, head_dim)`.
+        spread: likewise, not negative.
+        query: `(layers, kv_heads, head_dim)`; None before the first.
+        geometry: its layers, heads and channels must be those given.
+    """
+    signals = frozenset({Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY})
+    table = ChunkTable(geometry, signals)
+    for mean, wide in zip(means, spread, strict=True):
+        table.append(Viewpoint(), Measured(mean, mean - wide, mean + wide))
+    window = ChunkRows(table, slice(0, 0), signals)
+    step = len(table)
+    asked = Query(step, geometry, window, (), (), None, None, (90.0, 60.0), 1.0, summary=query)
+    return asked, BankView(table, slice(0, step), signals)

@@ -1,0 +1,129 @@
+"""Field-of-view overlap and planar cones against trigonometry, point by point and camera by camera."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from tests.parts.bank import Array, bank_of
+from worldkv.errors import SpecError
+from worldkv.metrics import greedy_cover
+from worldkv.parts import AgePenalty, FovOverlap, FovScore, GreedyCoverage, PlanarCones
+from worldkv.parts.fov_overlap import points_in_view
+from worldkv.parts.select import packed
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def wander(seed: int, chunks: int, spread: float = 0.4) -> tuple[Array, Array]:
+    """Standing cameras about one place, looking anywhere: positions and rotations of three frames each."""
+    draw = np.random.default_rng(seed)
+    places = draw.normal(scale=spread, size=(chunks, 1, 3))
+    turns = Rotation.random(chunks, rng=draw).as_matrix()[:, None]
+    return np.tile(places, (1, 3, 1)), np.tile(turns, (1, 3, 1, 1))
+
+
+def sees(point: Array, place: Array, turn: Array, reach: float, wide: float, high: float) -> bool:
+    """By angles: the horizontal and vertical angle to the point, and its distance."""
+    x, y, z = turn.T @ (point - place)
+    near = math.dist(point, place) <= reach
+    return near and z > 0 and abs(math.atan2(x, z)) <= wide / 2 and abs(math.atan2(y, z)) <= high / 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, radius=st.sampled_from((0.5, 1.0, 3.0)), angles=st.sampled_from(((90.0, 60.0), (105.0, 75.0))))
+def test_overlap_is_counted_point_by_point(seed: int, radius: float, angles: tuple[float, float]) -> None:
+    places, turns = wander(seed, 9)
+    query, bank = bank_of(places, turns, view_distance=1.3)
+    index = FovOverlap(300, radius, *angles, seed=seed % 7)
+    flags = index.coverage(query, bank)
+    drawn = points_in_view(300, angles, seed % 7).T * radius * 1.3
+    wide, high = np.deg2rad(angles)
+    expected = [
+        [sees(turns[-1, 0] @ p + places[-1, 0], places[c, 0], turns[c, 0], radius * 1.3, wide, high) for p in drawn]
+        for c in range(len(bank))
+    ]
+    assert flags.tolist() == expected
+    assert np.allclose(FovScore(index).scores(query, bank), np.mean(expected, axis=1))
+
+
+def test_points_in_view_are_those_of_the_ball_that_the_camera_sees() -> None:
+    drawn = np.hstack([points_in_view(20_000, (90.0, 60.0), seed) for seed in range(8)])
+    share = 4 * math.asin(math.sin(math.pi / 4) * math.sin(math.pi / 6)) / (4 * math.pi)
+    assert drawn.shape[1] / 160_000 == pytest.approx(share, rel=0.03), "the solid angle of a 90 x 60 degree view"
+    radii = np.linalg.norm(drawn, axis=0)
+    assert (radii <= 1).all() and (radii**3).mean() == pytest.approx(0.5, abs=0.02), "even in volume"
+
+
+def test_many_cameras_are_judged_as_each_alone() -> None:
+    places, turns = wander(5, 1501, spread=1.5)
+    query, bank = bank_of(places, turns, view_distance=1.0)
+    index = FovOverlap(2_000)
+    together = index.coverage(query, bank)
+    for row in range(0, 1500, 83):
+        alone_query, alone = bank_of(places[[row, -1]], turns[[row, -1]], view_distance=1.0)
+        assert (together[row] == index.coverage(alone_query, alone)[0]).all()
+    assert 10 < together.any(axis=1).sum() < 1400, "some are out of reach, some are not"
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS, penalty=st.sampled_from((0.0, 0.2, 1.0)))
+def test_worldmems_greedy_choice_by_sets(seed: int, penalty: float) -> None:
+    """Take the best, remove its points from the query's, repeat; 0.2 x age / now off every candidate."""
+    query, bank = bank_of(*wander(seed, 12, 0.2), view_distance=1.0)
+    flags = FovOverlap(400).coverage(query, bank)
+    added = AgePenalty(penalty).added(query, bank)
+    left = {p for row in flags for p in np.flatnonzero(row)}
+    taken: list[int] = []
+    while len(taken) < 4:
+        gains = [len(left & set(np.flatnonzero(row))) for row in flags]
+        worth = [gain - penalty * (11 - row) / 11 * flags.shape[1] for row, gain in enumerate(gains)]
+        able = [row for row, gain in enumerate(gains) if gain]
+        if not able:
+            break
+        best = max(able, key=lambda row: (round(worth[row], 6), -row))
+        taken.append(best)
+        left -= set(np.flatnonzero(flags[best]))
+    assert GreedyCoverage().select(flags, query, bank, 4, added).tolist() == taken
+    bits = packed(flags)
+    if penalty == 0:
+        assert greedy_cover(bits, np.bitwise_or.reduce(bits, axis=0), 4).tolist() == taken
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_planar_cones_by_angles(seed: int) -> None:
+    places, turns = wander(seed, 8)
+    query, bank = bank_of(places, turns, view_distance=1.1)
+    scores = PlanarCones(6, 5).scores(query, bank)
+    right, forward = turns[-1, 0][:, 0], turns[-1, 0][:, 2]
+
+    def flat(vector: Array) -> Array:
+        return np.array([vector @ right, vector @ forward])
+
+    for row in range(len(bank)):
+        at, ahead = flat(places[row, 0] - places[-1, 0]), flat(turns[row, 0][:, 2])
+        covered = []
+        for i in range(6):
+            for j in range(5):
+                angle = ((i + 0.5) / 6 * 2 - 1) * math.pi / 4
+                depth = math.sqrt((j + 0.5) / 5) * 1.1
+                away = np.array([math.sin(angle) * depth, math.cos(angle) * depth]) - at
+                cosine = away @ ahead / np.linalg.norm(away) / np.linalg.norm(ahead)
+                covered.append(np.linalg.norm(away) <= 1.1 and cosine >= math.cos(math.pi / 4))
+        assert scores[row] == pytest.approx(np.mean(covered))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"points": 0}, {"radius": 0.0}, {"horizontal_degrees": 180.0}, {"vertical_degrees": -1.0}, {"seed": -1}]
+)
+def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(SpecError):
+        FovOverlap(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(SpecError):
+        PlanarCones(rays=0)
