@@ -31,6 +31,7 @@ PATHS = {
 BUDGETS = (5, 7, 10)
 """Window sizes in chunks, the chunk being generated included."""
 SINK = "sliding-window:sink_frames=3"
+DUEL_WINDOWS = (5, 6, 7, 8, 9, 10)
 RANDOM_SEEDS = 5
 DUEL_SEEDS = 5
 LINGBOT, TINY = PRESETS["lingbot-world-fast-480p"], PRESETS["tiny"]
@@ -129,7 +130,7 @@ def duel(data: Path, jobs: int) -> str:
     """frugal-coverage against WorldKV's own rule: same window, landmarks drawn anew five times."""
     from joblib import Parallel, delayed
 
-    tasks = [(path, chunks) for path in PATHS for chunks in BUDGETS]
+    tasks = [(path, chunks) for path in PATHS for chunks in DUEL_WINDOWS]
     rows = Parallel(n_jobs=jobs)(delayed(_duel)(str(data / PATHS[path]), chunks) for path, chunks in tasks)
     lines = [
         "| path | window | worldkv | frugal-coverage | least lead | worldkv moves | frugal-coverage moves |",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
@@ -72,6 +72,12 @@ class DeepForcing(CachePolicy):
         """See `CachePolicy.pinned`: the recent window; the sink is attended from the bank."""
         geometry.chunks_of(self.sink_frames, "sink_frames")
         return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
+
+    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
+        """See `CachePolicy.resized`: the sink takes what middle and recent frames leave."""
+        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
+        left = frames - self.middle_frames - self.recent_frames
+        return replace(self, sink_frames=left) if left >= 0 else None
 
     @property
     def positions(self) -> Literal["absolute", "rebased"]:

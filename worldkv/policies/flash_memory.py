@@ -19,8 +19,9 @@ class FlashMemory(Assembled):
     """Threshold instead of top-k, a look every `refresh_steps`, and transfers that wait in staging for the boundary.
 
     Beside a small sink and the recent tail. A look chooses for the next interval, so what it finds travels while the
-    model computes. Published: a trained retriever over tokens (see `Lookahead` for its rule), 64 tokens an interval;
-    here the index is any, field-of-view overlap by default, since a threshold means something there. Source: arXiv
+    model computes. Published: a trained retriever over tokens (see `Lookahead` for its rule), 64 tokens an interval,
+    which is far less than a chunk: the shortest interval here, one step, is the nearest. The index is any,
+    field-of-view overlap by default, since a threshold means something there. Source: arXiv
     2606.09079.
 
     Attributes:
@@ -38,8 +39,8 @@ class FlashMemory(Assembled):
     sink_frames: int = 3
     retrieved_frames: int = 18
     recent_frames: int = 6
-    refresh_steps: int = 4
-    least_score: float = 0.25
+    refresh_steps: int = 1
+    least_score: float = 0.1
     most_pages: int = 4
     index: Index = FovScore(FovOverlap(4_000))
 

@@ -1,0 +1,96 @@
+"""Policies made of parts: which parts, and that every parameter reaches the one it is for."""
+
+from __future__ import annotations
+
+import pytest
+
+from worldkv.errors import SpecError
+from worldkv.parts import (
+    AgePenalty,
+    AttentionReceived,
+    DistinctPoses,
+    FovOverlap,
+    FovScore,
+    Frugal,
+    FrustumIndex,
+    GreedyCoverage,
+    KeyBounds,
+    KeyDiff,
+    MeanKey,
+    OnePerRun,
+    PlanarCones,
+    PoseIndex,
+    RefreshInterval,
+    ScoredTokens,
+    SinkRecent,
+    ThresholdPages,
+    TopK,
+    WholeChunk,
+    WorldCompression,
+)
+from worldkv.parts.assembled import Assembled, Roles
+from worldkv.policies import (
+    ArkVale,
+    Composed,
+    ContextAsMemory,
+    FlashMemory,
+    FrugalCoverage,
+    FrustumCoverage,
+    KeyDiffKV,
+    MeanKeyRetrieval,
+    PoseNms,
+    QuestBounds,
+    SnapKV,
+    WorldMem,
+    WorldPlay,
+)
+
+SIZES = SinkRecent(6, 9)
+MADE: list[tuple[Assembled, Roles]] = [
+    (
+        WorldMem(6, 3, 9, 0.3, 50, 2),
+        Roles(SIZES, FovOverlap(50, seed=2), GreedyCoverage(), WholeChunk(), (AgePenalty(0.3),)),
+    ),
+    (WorldPlay(6, 3, 9, 70, 4), Roles(SIZES, FovScore(FovOverlap(70, seed=4)), TopK(), WholeChunk())),
+    (ContextAsMemory(6, 3, 9, 0.4), Roles(SIZES, PlanarCones(), OnePerRun(0.4), WholeChunk())),
+    (PoseNms(6, 3, 9, 0.7), Roles(SIZES, PoseIndex(), DistinctPoses(0.7), WholeChunk())),
+    (MeanKeyRetrieval(6, 3, 9), Roles(SIZES, MeanKey(), TopK(), WholeChunk())),
+    (QuestBounds(6, 3, 9), Roles(SIZES, KeyBounds("box"), TopK(), WholeChunk())),
+    (ArkVale(6, 3, 9), Roles(SIZES, KeyBounds("ball"), TopK(), WholeChunk())),
+    (SnapKV(6, 3, 9, 0.2, 5), Roles(SIZES, PoseIndex(), TopK(), ScoredTokens(AttentionReceived(5), 0.2))),
+    (KeyDiffKV(6, 3, 9, 0.2), Roles(SIZES, PoseIndex(), TopK(), ScoredTokens(KeyDiff(), 0.2))),
+    (
+        FlashMemory(6, 3, 9, 5, 0.6, 3, PoseIndex()),
+        Roles(SIZES, PoseIndex(), ThresholdPages(0.6, 2, 3), WholeChunk(), (RefreshInterval(5, is_stale=True),)),
+    ),
+    (
+        FrustumCoverage(6, 3, 9, 0.5, 40, 7),
+        Roles(SIZES, FrustumIndex(40, keep_ratio=0.5, seed=7), GreedyCoverage(), WorldCompression(0.5)),
+    ),
+    (
+        FrugalCoverage(6, 3, 9, 0.5, 0.9, 40, 7),
+        Roles(SIZES, FrustumIndex(40, keep_ratio=0.5, seed=7), Frugal(0.9), WorldCompression(0.5)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("policy", "roles"), MADE, ids=[type(policy).__name__ for policy, _ in MADE])
+def test_every_parameter_reaches_its_part(policy: Assembled, roles: Roles) -> None:
+    assert policy.roles == roles
+    assert policy.retrieved_frames == 3
+    assert set(policy.parts()) == {roles.eviction, roles.index, roles.selector, roles.compression, *roles.wrappers}
+
+
+def test_who_is_asked_late_and_who_is_rebased() -> None:
+    late = {type(policy) for policy, _ in MADE if policy.asked_at == "first_pass"}
+    assert late == {MeanKeyRetrieval, QuestBounds, ArkVale}
+    assert WorldPlay().positions == MeanKeyRetrieval(rebase=True).positions == "rebased"
+    assert MeanKeyRetrieval().positions == WorldMem().positions == "absolute"
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    for index, selector in ((FovOverlap(), TopK()), (PoseIndex(), Frugal())):
+        with pytest.raises(SpecError, match="takes"):
+            Composed(index, selector)
+    with pytest.raises(SpecError, match="retrieved_frames must be at least 0"):
+        WorldMem(retrieved_frames=-3)

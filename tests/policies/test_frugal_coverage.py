@@ -1,0 +1,48 @@
+"""The policy that pays for its fetches, against WorldKV's own rule on the recorded paths and a tour."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.conftest import SHARED_DATA
+from worldkv.cli.paths import load_path
+from worldkv.geometry import PRESETS
+from worldkv.landmarks import place_landmarks
+from worldkv.policies import FrugalCoverage, WorldKV
+from worldkv.policy import CachePolicy
+from worldkv.sim import load_machine, simulate
+
+LINGBOT = PRESETS["lingbot-world-fast-480p"]
+
+
+def outcome(policy: CachePolicy, source: str, chunks: int) -> tuple[float, int]:
+    """Mean recall over two draws of the landmarks, and bytes over the bus both ways."""
+    path = load_path(source, LINGBOT, format=None, fps=None, view_distance=None).chunked
+    sized = policy.resized(chunks * LINGBOT.chunk_tokens, LINGBOT)
+    assert sized is not None
+    recalls = []
+    for seed in (0, 1):
+        landmarks = place_landmarks(path, seed=seed)
+        done = simulate(path, sized, LINGBOT, load_machine("worldkv-project-page"), landmarks=landmarks)
+        recalls.append(done.recall or 0.0)
+        assert done.attended_tokens.max() <= chunks * LINGBOT.chunk_tokens
+    traffic = done.engine.backend.traffic()
+    return float(np.mean(recalls)), traffic.device_to_host + traffic.host_to_device
+
+
+def beats(source: str, chunks: int) -> None:
+    (recall, moved), (other, more) = (outcome(policy, source, chunks) for policy in (FrugalCoverage(), WorldKV()))
+    assert recall > other
+    assert moved <= more
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("chunks", [6, 7, 10])
+@pytest.mark.parametrize("path", ["kitti/KITTI_00_gt.txt", "tartanair/pose_gt.txt", "tum/fr2_desk_groundtruth.txt"])
+def test_more_is_remembered_from_the_same_window_for_no_more_bytes(path: str, chunks: int) -> None:
+    beats(str(SHARED_DATA / path), chunks)
+
+
+def test_on_a_tour_too() -> None:
+    beats("generate:tour:rooms=4,seed=2,chunks=80", 7)
