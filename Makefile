@@ -61,7 +61,7 @@ format: install ## rewrite the sources as `make check` wants them
 	$(BIN)/ruff check --fix $(SOURCES)
 
 bench: $(VENV)/.bench ## run every benchmark
-	@set -e; for benchmark in commands libcachesim_window long_tour pose_query published_figures story bench_backend; do \
+	@set -e; for benchmark in commands libcachesim_window long_tour pose_query fov_query published_figures story bench_backend; do \
 	    echo "== $$benchmark"; $(BIN)/python -m benchmarks.$$benchmark; \
 	done
 

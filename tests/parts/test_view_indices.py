@@ -42,7 +42,7 @@ def test_overlap_is_counted_point_by_point(seed: int, radius: float, angles: tup
     query, bank = bank_of(places, turns, view_distance=1.3)
     index = FovOverlap(300, radius, *angles, seed=seed % 7)
     flags = index.coverage(query, bank)
-    drawn = points_in_view(300, angles, seed % 7).T * radius * 1.3
+    drawn = points_in_view(300, angles, seed % 7).places.T * radius * 1.3
     wide, high = np.deg2rad(angles)
     expected = [
         [sees(turns[-1, 0] @ p + places[-1, 0], places[c, 0], turns[c, 0], radius * 1.3, wide, high) for p in drawn]
@@ -53,7 +53,7 @@ def test_overlap_is_counted_point_by_point(seed: int, radius: float, angles: tup
 
 
 def test_points_in_view_are_those_of_the_ball_that_the_camera_sees() -> None:
-    drawn = np.hstack([points_in_view(20_000, (90.0, 60.0), seed) for seed in range(8)])
+    drawn = np.hstack([points_in_view(20_000, (90.0, 60.0), seed).places for seed in range(8)])
     share = 4 * math.asin(math.sin(math.pi / 4) * math.sin(math.pi / 6)) / (4 * math.pi)
     assert drawn.shape[1] / 160_000 == pytest.approx(share, rel=0.03), "the solid angle of a 90 x 60 degree view"
     radii = np.linalg.norm(drawn, axis=0)

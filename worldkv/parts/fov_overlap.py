@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import SpecError
+from worldkv.parts.point_tests import Cameras, Points
 from worldkv.policy import CoverageIndex, Index
 from worldkv.pose import Array, frustum_tangents
 from worldkv.signals import Signal
 from worldkv.views import BankView, Query
-
-_FLAGS_AT_A_TIME = 1 << 18
-"""Rows are judged in pieces of this many flags, so that what is computed on the way stays in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +57,20 @@ class FovOverlap(CoverageIndex):
 
     def coverage(self, query: Query, bank: BankView) -> NDArray[np.bool_]:
         """See `CoverageIndex.coverage`: the points are those in view, the same number at every step."""
+        points, cameras = self.look(query, bank)
+        return cameras.flags(points)
+
+    def look(self, query: Query, bank: BankView) -> tuple[Points, Cameras]:
+        """The points in view, and the bank's cameras as they stand to them."""
         assert query.pose is not None
         own = query.field_of_view
         angles = self.horizontal_degrees or own[0], self.vertical_degrees or own[1]
-        return visible(
-            points_in_view(self.points, angles, self.seed),
-            np.swapaxes(bank.poses.rotations, 1, 2) @ query.pose.rotation,
-            (bank.poses.rotations.swapaxes(1, 2) @ (query.pose.position - bank.poses.positions)[..., None])[..., 0]
-            / (self.radius * query.view_distance),
-            angles,
-        )
+        tangent_x, tangent_y = frustum_tangents(angles)
+        sides = np.array([[1, 0, tangent_x], [-1, 0, tangent_x], [0, 1, tangent_y], [0, -1, tangent_y]])
+        back = bank.poses.rotations.swapaxes(1, 2)
+        shifts = (back @ (query.pose.position - bank.poses.positions)[..., None])[..., 0]
+        shifts /= self.radius * query.view_distance
+        return points_in_view(self.points, angles, self.seed), Cameras(sides, back @ query.pose.rotation, shifts)
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,14 @@ class FovScore(Index):
 
     def scores(self, query: Query, bank: BankView) -> Array:
         """See `Index.scores`: between 0 and 1."""
-        flags = self.overlap.coverage(query, bank)
-        share: Array = flags.sum(axis=1) / max(1, flags.shape[1])
+        points, cameras = self.overlap.look(query, bank)
+        share: Array = cameras.counts(points) / max(1, points.places.shape[1])
         return share
 
 
 @functools.lru_cache(maxsize=8)
-def points_in_view(points: int, angles: tuple[float, float], seed: int) -> Array:
-    """Those of `points` drawn evenly in the unit ball that a camera in its middle sees `(3, visible)`."""
+def points_in_view(points: int, angles: tuple[float, float], seed: int) -> Points:
+    """Those of `points` drawn evenly in the unit ball that a camera in its middle sees."""
     draw = np.random.default_rng(seed)
     directions = draw.normal(size=(points, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -102,47 +104,4 @@ def points_in_view(points: int, angles: tuple[float, float], seed: int) -> Array
     tangent_x, tangent_y = frustum_tangents(angles)
     depth = drawn[:, 2]
     seen = (np.abs(drawn[:, 0]) <= tangent_x * depth) & (np.abs(drawn[:, 1]) <= tangent_y * depth)
-    found: Array = np.ascontiguousarray(drawn[seen].T)
-    found.flags.writeable = False
-    return found
-
-
-def visible(points: Array, turns: Array, shifts: Array, angles: tuple[float, float]) -> NDArray[np.bool_]:
-    """Which points each camera has in its frustum and within a distance of 1: `(cameras, points)`.
-
-    Args:
-        points: in the query's camera frame `(3, points)`.
-        turns: from the query's camera frame to each camera's `(cameras, 3, 3)`.
-        shifts: the query's position in each camera's frame `(cameras, 3)`.
-        angles: full horizontal and vertical angle of view in degrees.
-    """
-    flags = np.zeros((len(turns), points.shape[1]), np.bool_)
-    if flags.size == 0:
-        return flags
-    tangent_x, tangent_y = frustum_tangents(angles)
-    sides = np.array([[1, 0, tangent_x], [-1, 0, tangent_x], [0, 1, tangent_y], [0, -1, tangent_y]])
-    # Each of five conditions is a form linear in (x, y, z, 1, x^2 + y^2 + z^2) that must not be negative.
-    forms = np.zeros((len(turns), 5, 5))
-    forms[:, :4, :3], forms[:, :4, 3] = sides @ turns, shifts @ sides.T
-    forms[:, 4, :3] = -2 * np.einsum("ci,cij->cj", shifts, turns)
-    forms[:, 4, 3] = 1 - np.einsum("ci,ci->c", shifts, shifts)
-    forms[:, 4, 4] = -1
-    lifted = np.vstack([points, np.ones(points.shape[1]), np.einsum("ip,ip->p", points, points)])
-    rows = _near(forms, lifted)
-    step = max(1, _FLAGS_AT_A_TIME // points.shape[1])
-    for start in range(0, len(rows), step):
-        some = rows[start : start + step]
-        values = (forms[some].reshape(-1, 5) @ lifted).reshape(len(some), 5, -1)
-        flags[some] = (values >= 0).all(axis=1)
-    return flags
-
-
-def _near(forms: Array, lifted: Array) -> NDArray[np.intp]:
-    """Cameras for which no condition fails at all points at once, by the ball that holds them."""
-    centre = lifted[:3].mean(axis=1)
-    radius = np.sqrt(((lifted[:3] - centre[:, None]) ** 2).sum(axis=0).max())
-    linear = forms[:, :, :3] @ centre + forms[:, :, 3]
-    reach = linear + radius * np.linalg.norm(forms[:, :, :3], axis=2)
-    reach[:, 4] += forms[:, 4, 4] * max(0.0, float(np.linalg.norm(centre)) - radius) ** 2
-    found: NDArray[np.intp] = np.flatnonzero((reach >= -1e-12).all(axis=1))
-    return found
+    return Points.of(drawn[seen].T)

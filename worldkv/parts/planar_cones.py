@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from worldkv.errors import SpecError
+from worldkv.parts.point_tests import Cameras, Points
 from worldkv.policy import Index
 from worldkv.pose import Array, frustum_tangents
 from worldkv.signals import Signal
@@ -39,30 +41,26 @@ class PlanarCones(Index):
                 raise SpecError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     def scores(self, query: Query, bank: BankView) -> Array:
-        """See `Index.scores`: between 0 and 1; chunks out of reach are not looked at."""
+        """See `Index.scores`: between 0 and 1."""
         assert query.pose is not None
         poses, pose, reach = bank.poses, query.pose, query.view_distance
         axes = pose.rotation[:, [0, 2]]
-        offsets = (poses.positions - pose.position) @ axes
-        scores = np.zeros(len(bank))
-        rows = np.flatnonzero(np.einsum("ij,ij->i", offsets, offsets) <= (2 * reach) ** 2)
-        forward = poses.rotations[rows, :, 2] @ axes
-        length = np.maximum(np.linalg.norm(forward, axis=1, keepdims=True), 1e-12)
-        forward = forward / length
-        fan = self._fan(query.field_of_view) * reach
-        away = fan[None] - offsets[rows, None]
-        ahead = np.einsum("cpi,ci->cp", away, forward)
-        aside = np.abs(away[..., 0] * forward[:, None, 1] - away[..., 1] * forward[:, None, 0])
+        forward = poses.rotations[:, :, 2] @ axes
+        forward /= np.maximum(np.linalg.norm(forward, axis=1, keepdims=True), 1e-12)
+        # A candidate's own frame on the plane: its right and forward axes as rows.
+        turns = np.stack([np.stack([forward[:, 1], -forward[:, 0]], axis=1), forward], axis=1)
+        shifts = np.einsum("cij,cj->ci", turns, (pose.position - poses.positions) @ axes) / reach
         tangent, _ = frustum_tangents(query.field_of_view)
-        near = np.einsum("cpi,cpi->cp", away, away) <= reach**2
-        scores[rows] = ((aside <= tangent * ahead) & near).mean(axis=1)
+        fan = _fan(self.rays, self.depths, query.field_of_view[0])
+        cameras = Cameras(np.array([[1, tangent], [-1, tangent]]), turns, shifts)
+        scores: Array = cameras.counts(fan) / fan.places.shape[1]
         return scores
 
-    def _fan(self, field_of_view: tuple[float, float]) -> Array:
-        """Points of the query's own fan of radius 1, each for the same area `(points, 2)`: right and forward."""
-        half = np.deg2rad(field_of_view[0]) / 2
-        angles = ((np.arange(self.rays) + 0.5) / self.rays * 2 - 1) * half
-        depths = np.sqrt((np.arange(self.depths) + 0.5) / self.depths)
-        angle, depth = np.meshgrid(angles, depths)
-        fan: Array = np.stack([np.sin(angle) * depth, np.cos(angle) * depth], axis=-1).reshape(-1, 2)
-        return fan
+
+@functools.lru_cache(maxsize=8)
+def _fan(rays: int, depths: int, horizontal_degrees: float) -> Points:
+    """Points of the query's own fan of radius 1, each for the same area: right and forward."""
+    half = np.deg2rad(horizontal_degrees) / 2
+    angles = ((np.arange(rays) + 0.5) / rays * 2 - 1) * half
+    angle, depth = np.meshgrid(angles, np.sqrt((np.arange(depths) + 0.5) / depths))
+    return Points.of(np.stack([np.sin(angle) * depth, np.cos(angle) * depth]).reshape(2, -1))

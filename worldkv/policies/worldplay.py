@@ -17,7 +17,7 @@ class WorldPlay(Assembled):
     """The chunks whose field of view overlaps the step's most, one by one, at rebased positions.
 
     The first chunk stays for ever beside the last 12 latent frames; what is retrieved is given the time positions just
-    before them. Published over clips of 4 latent frames with 50,000 points and 60 x 35 degrees, and the context is
+    before them. Published over clips of 4 latent frames with 50,000 points at 60 x 35 degrees, and the context is
     encoded again; ours reuses keys and values, in chunks, with the path's own field of view. Source: arXiv
     2512.14614.
 
@@ -34,7 +34,7 @@ class WorldPlay(Assembled):
     sink_frames: int = 3
     retrieved_frames: int = 12
     recent_frames: int = 12
-    points: int = 50_000
+    points: int = 20_000
     seed: int = 0
 
     def assembled(self) -> Roles:
