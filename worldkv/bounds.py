@@ -9,6 +9,9 @@ from worldkv.geometry import CacheGeometry
 from worldkv.policy import LATE_STEP, CachePolicy, Part
 from worldkv.signals import Signal
 
+MEASURED_BY_MODELS = frozenset({Signal.ATTENTION_MASS, Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.HIDDEN_STATE})
+"""Signals that come from a running model, or a recording of one."""
+
 
 def check_policy_frames(part: Part, geometry: CacheGeometry) -> None:
     """Refuse a policy or part with a `..._frames` field that is not whole chunks of `geometry`.
@@ -33,10 +36,16 @@ def check_signals(policy: CachePolicy, needs: frozenset[Signal], supplied: froze
     """
     missing = ", ".join(sorted(signal.value for signal in needs - supplied))
     if missing:
+        cure = "choose another index, or a path or recording that carries it"
+        if needs - supplied == {Signal.ATTENTION_AHEAD}:
+            cure = (
+                "record full KV on this path (worldkv run PATH --policy full-kv --record FILE) and take the recording"
+            )
+        elif needs - supplied <= MEASURED_BY_MODELS:
+            cure = "only a model can tell: worldkv run PATH --policy ... --record FILE, and take the recording"
         has = ", ".join(sorted(signal.value for signal in supplied)) or "nothing"
         raise SignalError(
-            f"{type(policy).__name__} needs {missing}, which this run does not supply (it has {has}); "
-            "choose another index, or a path or recording that carries it"
+            f"{type(policy).__name__} needs {missing}, which this run does not supply (it has {has}); {cure}"
         )
 
 

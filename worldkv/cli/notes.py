@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 SPANS_RECALL = 0.95
 """From this recall on a sliding window is said to span the revisits by itself."""
 
+HOLDS_LITTLE = 0.25
+"""A window that holds less than this spans nothing, whoever does no better."""
+ORACLES_AND_FLOOR = ("random", "oracle", "attention-oracle", "belady")
+"""Policies whose standing says nothing of retrieval."""
 HOLDS_MOST = 0.5
 """Likewise from this recall on, if what it misses is too little of the view for a path to count as returning."""
 
@@ -91,7 +95,7 @@ def _returning(document: dict[str, Any]) -> Iterator[str]:
     rivals = [
         row
         for row in rows
-        if row["bank_chunks"] and not row["tokens_forgotten"] and kinds[row["policy"]] not in ("random", "oracle")
+        if row["bank_chunks"] and not row["tokens_forgotten"] and kinds[row["policy"]] not in ORACLES_AND_FLOOR
     ]
     for row in rows:
         if kinds[row["policy"]] != "sliding-window":
@@ -104,8 +108,10 @@ def _returning(document: dict[str, Any]) -> Iterator[str]:
         ]
         missed = path["counted_share"] * (1 - recall)
         if beaten or recall >= SPANS_RECALL or (recall >= HOLDS_MOST and missed < NEVER_RETURNS_SHARE):
+            is_small = recall < HOLDS_LITTLE
+            does = "is as good as some here" if is_small else "already spans the revisit"
             yield (
-                f"An equal-token sliding window already spans the revisit: {row['policy']} with {tokens:,} tokens "
+                f"An equal-token sliding window {does}: {row['policy']} with {tokens:,} tokens "
                 f"holds {recall:.0%} of what comes back, and the rest is {missed:.1%} of what is in view"
                 + (f"; {listed(beaten)} cannot do better" if beaten else "; retrieval has little left to add")
                 + "."

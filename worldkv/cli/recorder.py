@@ -85,8 +85,7 @@ class Recorder:
 
 def needs_model(policy: CachePolicy) -> bool:
     """Whether only a real model, or a recording of one, can tell what `policy` decides."""
+    from worldkv.bounds import MEASURED_BY_MODELS
     from worldkv.policy import is_data_dependent, needs_of
-    from worldkv.signals import Signal
 
-    of_model = {Signal.ATTENTION_MASS, Signal.QUERY_SUMMARY, Signal.KEY_SUMMARY, Signal.HIDDEN_STATE}
-    return bool(needs_of(policy) & of_model) or is_data_dependent(policy)
+    return bool(needs_of(policy) & MEASURED_BY_MODELS) or is_data_dependent(policy)
