@@ -20,6 +20,9 @@ from worldkv.geometry import CacheGeometry
 KEYS, VALUES, ROTATED = 0, 1, 2
 """Planes of the buffer; the third is there only where keys are rebased."""
 
+MOST_GATHERED = 2
+"""Scattered chunks put together in one step and lane: many short ones would scatter each other again and again."""
+
 
 class ArenaForm(NamedTuple):
     """What an arena is made for.
@@ -185,7 +188,7 @@ class Arena:
             shorter = {chunk: self.lanes[number].count(keep) for chunk, keep in cut.items()}
             coming = {chunk: counts[number] for chunk, counts in arriving.items()}
             self._carry_out(number, lane.layout.turn(gone, shorter, coming))
-            for _ in range(len(lane.layout.extents)):  # putting one together may scatter another
+            for _ in range(MOST_GATHERED):  # putting one together may scatter another, which the next step gathers
                 movable = [chunk for chunk in lane.layout.scattered() if self._has_room_behind(lane, chunk)]
                 if not movable:
                     break

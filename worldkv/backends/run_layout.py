@@ -144,7 +144,7 @@ class RunLayout:
     def _relocate(self, source: int, target: int) -> None:
         """Everything from `source` to the end stands from `target` on now."""
         for chunk, pieces in self.extents.items():
-            if any(piece.end > source for piece in pieces):
+            if any(start + tokens > source for start, tokens in pieces):
                 after: list[Extent] = []
                 for start, tokens in pieces:
                     stays = min(tokens, max(0, source - start))
