@@ -19,7 +19,7 @@ Volume = Literal["box", "ball"]
 
 @dataclass(frozen=True)
 class KeyBounds(Index):
-    """Score = the most that query . key can be inside a chunk's volume, averaged over layers and heads.
+    """Score = the greatest product of query and key inside a chunk's volume, averaged over layers and heads.
 
     Box (Quest): sum over channels of max(q m, q M). Ball (ArkVale): q . centre + |q| x radius; published is the ball of
     the keys themselves, ours the ball round their box, since least and greatest are what is measured. Published, both

@@ -16,7 +16,7 @@ from worldkv.views import BankView, Query
 
 @dataclass(frozen=True)
 class Lookahead(Index):
-    """Score = the greatest over a few layers of sigmoid(sum over heads of weight x ReLU(q . K) - bias).
+    """Score = the greatest over a few layers of sigmoid(sum over heads of weight x ReLU(qK) - bias).
 
     The published retriever is trained, a projection and a weight for every head; ours is the training-free form of its
     rule: q the mean query, K the mean key, one weight for all heads, and a bias, without which nothing scores under

@@ -14,7 +14,7 @@ from worldkv.views import ChunkView
 
 @dataclass(frozen=True)
 class Participation(TokenScorer):
-    """Score = mean query . key, raw: the sum of q . k over the queries of the last step's first pass, per query.
+    """Score = raw product of mean query and key, over the queries of the last step's first pass.
 
     Published over the recent frames' queries; the last step's are those of the newest chunk. Source: arXiv 2512.05081.
     """
