@@ -15,7 +15,7 @@ from worldkv.views import BankView, Query
 
 @dataclass(frozen=True)
 class MeanKey(Index):
-    """Score = product of mean query and mean key, averaged over layers and heads; 0 before the first query was measured.
+    """Score = mean query times mean key, averaged over layers and heads; 0 before the first query was measured.
 
     ReKV scores a frame this way; InfLLM takes the sum over a few representative keys of a piece of context, of which
     the mean key is the one-representative case. Both choose per layer; ours averages, since a chunk comes back whole.
