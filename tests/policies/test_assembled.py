@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from worldkv.errors import SpecError
 from worldkv.parts import (
     AgePenalty,
+    AnchorPenalty,
     AttentionReceived,
     DistinctPoses,
     FovOverlap,
@@ -28,6 +32,7 @@ from worldkv.parts import (
     WholeChunk,
     WorldCompression,
 )
+from worldkv.parts.anchor_penalty import save_direction
 from worldkv.parts.assembled import Assembled, Roles
 from worldkv.policies import (
     ArkVale,
@@ -44,6 +49,7 @@ from worldkv.policies import (
     WorldMem,
     WorldPlay,
 )
+from worldkv.spec import parse_policy
 
 SIZES = SinkRecent(6, 9)
 MADE: list[tuple[Assembled, Roles]] = [
@@ -94,3 +100,14 @@ def test_what_does_not_go_together_is_refused() -> None:
             Composed(index, selector)
     with pytest.raises(SpecError, match="retrieved_frames must be at least 0"):
         WorldMem(retrieved_frames=-3)
+
+
+def test_a_scorer_goes_round_a_scorer_by_spec(tmp_path: Path) -> None:
+    file = tmp_path / "direction.safetensors"
+    save_direction(np.ones((2, 2, 4), np.float32), file)
+    made = parse_policy(
+        "composed:compression=scored-tokens,keep_ratio=0.5,scorer=anchor-penalty,base=attention-received,"
+        f"penalty=0.3,direction={file}"
+    )
+    assert isinstance(made, Composed)
+    assert made.compression == ScoredTokens(AnchorPenalty(AttentionReceived(), 0.3, str(file)), 0.5)
