@@ -18,8 +18,19 @@ ALONE = [
 """Parts at their defaults; inside policies they are checked at many settings."""
 
 
-@parametrize_with_checks([*EVERY.values(), *ALONE], examples=10)
+ONE_OF_EACH = list({type(policy): policy for policy in reversed(EVERY.values())}.values())
+OTHER_SETTINGS = [policy for policy in EVERY.values() if not any(policy is one for one in ONE_OF_EACH)]
+ABOUT_CODE = ("same_in_another_process", "cost_grows_with_the_bank", "right_in_a_large_bank")
+"""Slow checks that judge a class's code more than its settings."""
+
+
+@parametrize_with_checks([*ONE_OF_EACH, *ALONE], examples=5)
 def test_it_meets_the_check(subject: Subject, check: Callable[[Subject], None]) -> None:
+    check(subject)
+
+
+@parametrize_with_checks(OTHER_SETTINGS, examples=5, leave_out=ABOUT_CODE)
+def test_it_meets_the_check_at_other_settings(subject: Subject, check: Callable[[Subject], None]) -> None:
     check(subject)
 
 

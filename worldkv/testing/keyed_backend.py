@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -47,10 +48,13 @@ class KeyedBackend(SimBackend):
         if not self._has_keys:
             return None
         keys, values, mass = chunk_tensors(self._geometry, chunk, self._seed)
-        places = self._places(chunk)
-        keys, values = (np.take_along_axis(part, places[..., None], axis=2) for part in (keys, values))
-        mass = np.take_along_axis(mass, places, axis=2)
-        return ChunkTensors(keys, lambda: values, mass, hidden_states(self._geometry, chunk, self._seed, places))
+        if chunk not in self._kept:  # copies, since what is drawn is kept for the next who asks
+            hidden = _whole_hidden_states(self._geometry, chunk, self._seed).copy()
+            return ChunkTensors(keys.copy(), values.copy, mass.copy(), hidden)
+        places = self._kept[chunk]
+        keys, mass = np.take_along_axis(keys, places[..., None], axis=2), np.take_along_axis(mass, places, axis=2)
+        hidden_now = hidden_states(self._geometry, chunk, self._seed, places)
+        return ChunkTensors(keys, lambda: np.take_along_axis(values, places[..., None], axis=2), mass, hidden_now)
 
     def snapshot(self) -> Any:
         """See `CacheBackend.snapshot`."""
@@ -75,8 +79,12 @@ class KeyedBackend(SimBackend):
         return self._kept.get(chunk, np.broadcast_to(np.arange(shape[-1]), shape))
 
 
+@lru_cache(maxsize=512)
 def chunk_tensors(geometry: CacheGeometry, chunk: int, seed: int) -> tuple[NDArray[np.float32], ...]:
-    """Keys and values `(layers, kv_heads, tokens, head_dim)` and mass `(layers, kv_heads, tokens)` of a chunk."""
+    """Keys and values `(layers, kv_heads, tokens, head_dim)` and mass `(layers, kv_heads, tokens)` of a chunk.
+
+    Drawn once: whoever hands them on to a policy hands on copies.
+    """
     draw = np.random.default_rng((seed, chunk, 1))
     shape = (geometry.layers, geometry.kv_heads, geometry.chunk_tokens, geometry.head_dim)
     keys, values = (draw.standard_normal(shape, np.float32) for _ in range(2))
@@ -89,9 +97,13 @@ def hidden_states(
     """Hidden states `(layers, tokens, channels)` of a chunk's current tokens; None where its heads hold others."""
     if (places != places[:, :1]).any():
         return None
+    return np.take_along_axis(_whole_hidden_states(geometry, chunk, seed), places[:, 0, :, None], axis=1)
+
+
+@lru_cache(maxsize=512)
+def _whole_hidden_states(geometry: CacheGeometry, chunk: int, seed: int) -> NDArray[np.float32]:
     draw = np.random.default_rng((seed, chunk, 4))
-    whole = draw.standard_normal((geometry.layers, geometry.chunk_tokens, 6), np.float32)
-    return np.take_along_axis(whole, places[:, 0, :, None], axis=1)
+    return draw.standard_normal((geometry.layers, geometry.chunk_tokens, 6), np.float32)
 
 
 def _chosen(places: NDArray[np.int64], keep: Keep | RaggedKeep) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from worldkv.errors import SpecError
@@ -120,21 +120,34 @@ def check_eviction(rule: EvictionRule, *, examples: int = EXAMPLES, seed: int = 
 
 
 def parametrize_with_checks(
-    subjects: Iterable[Part | str], *, examples: int = EXAMPLES, seed: int = 0
+    subjects: Iterable[Part | str], *, examples: int = EXAMPLES, seed: int = 0, leave_out: Collection[str] = ()
 ) -> pytest.MarkDecorator:
     """A pytest decorator: one test for every subject and check, named after both.
 
     The test function takes `subject` and `check` and calls `check(subject)`. A check that does not concern a subject
     is skipped with the reason.
+
+    Args:
+        subjects: policies and parts, or their specs.
+        examples: rollouts a check tries.
+        seed: of the rollouts.
+        leave_out: names of checks to leave out.
+
+    Raises:
+        SpecError: there is no check of a name to leave out.
     """
     import pytest
 
+    for name in leave_out:
+        if name not in CHECKS:
+            raise SpecError(f"there is no check {name!r}; {nearest(name, CHECKS)}")
     cases = []
     for subject in subjects:
         who = subject_of(subject)
         name = who.spec or type(who.part).__name__
         for one in checks_for(who):
-            cases.append(pytest.param(who, _as_test(one, examples, seed), id=f"{name}-{one.name}"))
+            if one.name not in leave_out:
+                cases.append(pytest.param(who, _as_test(one, examples, seed), id=f"{name}-{one.name}"))
     return pytest.mark.parametrize(("subject", "check"), cases)
 
 

@@ -115,7 +115,7 @@ def _chunk(scenario: Scenario, subject: Subject, *, has_keys: bool, is_shrunk: b
     frames = (float(per_frame), *(float(later),) * (geometry.frames_per_chunk - 1))
     if not has_keys:
         return ChunkView(1, 3, geometry, frames)
-    tensors = chunk_tensors(geometry, 1, scenario.seed)
+    tensors = tuple(part.copy() for part in chunk_tensors(geometry, 1, scenario.seed))
     keys, values, mass = (np.ascontiguousarray(part[:, :, : round(sum(frames))]) for part in tensors)
     shown = mass if Signal.ATTENTION_MASS in subject.needs else None
     places = np.broadcast_to(np.arange(keys.shape[2]), keys.shape[:3])
