@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "worldkv"
 
-DEFERRED = frozenset({"torch", "scipy", "networkx", "matplotlib", "safetensors", "joblib", "pyarrow"})
+DEFERRED = frozenset({"torch", "scipy", "networkx", "matplotlib", "safetensors", "joblib", "pyarrow", "skimage", "PIL"})
 """Slow or optional to import: only inside the function that needs them."""
 DOORS = ("policies", "sim", "backends")
 """Links at the root of the repository; nobody imports through them."""
@@ -30,6 +30,8 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
     "pytest",
     "joblib",
     "pyarrow",
+    "PIL",
+    "skimage",
 }
 
 
@@ -42,13 +44,14 @@ class Law:
     alone: bool = False
 
 
-EVERY_ROOM = frozenset({"core", "parts", "policies", "sim", "backends", "testing", "cli", "door"})
+EVERY_ROOM = frozenset({"core", "parts", "policies", "sim", "worlds", "backends", "testing", "cli", "door"})
 LAWS = {
     "core": Law(frozenset({"core", "parts"}), CORE_LIBRARIES),
     "parts": Law(frozenset({"core", "parts"}), CORE_LIBRARIES),
     "policies": Law(frozenset({"core", "parts"}), CORE_LIBRARIES, alone=True),
     "sim": Law(frozenset({"core", "parts"}), CORE_LIBRARIES | {"joblib"}),
-    "backends": Law(frozenset({"core", "parts"}), CORE_LIBRARIES | {"torch"}),
+    "worlds": Law(frozenset({"core"}), CORE_LIBRARIES | {"skimage"}),
+    "backends": Law(frozenset({"core", "parts", "worlds"}), CORE_LIBRARIES | {"torch"}),
     "testing": Law(EVERY_ROOM, ALL_LIBRARIES),
     "cli": Law(EVERY_ROOM, ALL_LIBRARIES),
     "door": Law(EVERY_ROOM, CORE_LIBRARIES),

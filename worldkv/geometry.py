@@ -113,6 +113,8 @@ PRESETS: dict[str, CacheGeometry] = {
     "wan-1.3b-480p": CacheGeometry(30, 12, 12, 128, 30, 52, name="wan-1.3b-480p"),
     # Matrix-Game-2: 352x640, 880 tokens a latent frame.
     "matrix-game-2": CacheGeometry(30, 12, 12, 128, 22, 40, name="matrix-game-2"),
+    # The painted rooms: four rays a token, pictures of 24 x 40.
+    "rooms": CacheGeometry(2, 2, 2, 64, 12, 20, itemsize=4, rope_frames=1 << 16, name="rooms"),
     # Small enough for a test on one core.
     "tiny": CacheGeometry(2, 2, 2, 16, 4, 4, itemsize=4, rope_frames=1 << 16, name="tiny"),
 }

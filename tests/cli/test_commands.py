@@ -78,7 +78,7 @@ def test_an_interrupt_is_quiet_and_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("worldkv.sim.compare"), "_run", interrupted)
+    monkeypatch.setattr(importlib.import_module("worldkv.sim.compare"), "run_entrant", interrupted)
     ran = worldkv("compare", "generate:loop:chunks=20", "--log", tmp_path / "log", "--json", tmp_path / "json")
     assert (ran.code, ran.out, ran.err) == (130, "", "")
     assert not list(tmp_path.iterdir())

@@ -4,4 +4,5 @@ from worldkv.backends.backend import TorchBackend as TorchBackend
 from worldkv.backends.cache import WorldCache as WorldCache
 from worldkv.backends.rollout import MeasuredStep as MeasuredStep
 from worldkv.backends.rollout import generate as generate
+from worldkv.backends.rollout import roll_out as roll_out
 from worldkv.backends.rotary import Rotary as Rotary

@@ -6,10 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from torch import Tensor
+
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.models.dit import CausalVideoDiT, generate_chunk, noise_for
 from worldkv.signals import Viewpoint
 from worldkv.state import StepPlan, StepRecord
+
+MakeChunk = Callable[[WorldCache, int], Tensor]
+"""Generates the chunk of that number through all passes and layers; the last pass is the clean one."""
 
 OnPlan = Callable[[StepPlan], None]
 """Called with a step's plan while the window is as it was attended."""
@@ -41,7 +46,7 @@ def generate(
     seed: int = 0,
     on_plan: OnPlan | None = None,
 ) -> Iterator[MeasuredStep]:
-    """Generate one chunk a viewpoint; the caller may do anything between two.
+    """Denoise one chunk a viewpoint; the caller may do anything between two.
 
     Args:
         model: the model.
@@ -49,6 +54,40 @@ def generate(
         viewpoints: where the camera stands.
         denoise_passes: passes before the clean one.
         seed: of the noise that chunks start from.
+        on_plan: see `roll_out`.
+
+    Raises:
+        WorldKVError: see `WorldCache`.
+    """
+    return roll_out(denoiser(model, denoise_passes, seed), cache, viewpoints, on_plan=on_plan)
+
+
+def denoiser(model: CausalVideoDiT, denoise_passes: int, seed: int) -> MakeChunk:
+    """What makes chunks of noise by `model`; arguments as for `generate`."""
+
+    def denoise(cache: WorldCache, chunk: int) -> Tensor:
+        noise = noise_for(
+            cache.geometry,
+            chunk,
+            seed,
+            latent_channels=model.latent_channels,
+            dtype=cache.dtype,
+            device=cache.backend.ops.device,
+        )
+        return generate_chunk(model, cache, noise, denoise_passes)
+
+    return denoise
+
+
+def roll_out(
+    make_chunk: MakeChunk, cache: WorldCache, viewpoints: Iterable[Viewpoint], *, on_plan: OnPlan | None = None
+) -> Iterator[MeasuredStep]:
+    """Make one chunk a viewpoint, whoever makes it.
+
+    Args:
+        make_chunk: the model's part of a step.
+        cache: its cache; may hold chunks already.
+        viewpoints: where the camera stands.
         on_plan: told of every step's last plan after its last pass, while the window is as it was attended; its time
             is not counted.
 
@@ -58,16 +97,9 @@ def generate(
     for viewpoint in viewpoints:
         started = time.perf_counter()
         cache.stopwatch.lap()
-        noise = noise_for(
-            cache.geometry,
-            len(cache.engine.table),
-            seed,
-            latent_channels=model.latent_channels,
-            dtype=cache.dtype,
-            device=cache.backend.ops.device,
-        )
+        chunk_number = len(cache.engine.table)
         cache.begin(viewpoint)
-        chunk = generate_chunk(model, cache, noise, denoise_passes)
+        chunk = make_chunk(cache, chunk_number)
         chunk.flatten()[0].item()  # the device has computed it, whatever copies are still on their way
         if on_plan is not None and cache.plan is not None:
             seconds = time.perf_counter() - started

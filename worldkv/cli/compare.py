@@ -10,6 +10,7 @@ from worldkv.cli.budgets_options import BudgetsOption, NoFloorOption, check_budg
 from worldkv.cli.options import (
     DEFAULT_GEOMETRY,
     DEFAULT_MACHINE,
+    ChunksOption,
     FormatOption,
     FpsOption,
     GeometryOption,
@@ -17,9 +18,11 @@ from worldkv.cli.options import (
     SeedOption,
     TrajectoryArgument,
     ViewDistanceOption,
+    WorldOption,
     parse_size,
 )
 from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.painted import WORLD_GEOMETRY, WORLD_POLICIES, check_world
 from worldkv.cli.request import DEFAULT_POLICIES, Match, Request, WhenFull
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ Each row says what a policy kept, moved, forgot and would cost: the window it at
 the bus, how much of what is seen again it still held (recall), and predicted frames a second. Sizes are matched: the
 other policies get the window tokens that the first policy of fixed size needs at its peak. With --budgets every policy
 runs at each of these sizes instead, beside random and a sliding window with a sink: what beats neither is not worth its
-bytes."""
+bytes. With --world the rows run real attention in a painted world instead, and are judged by its pictures."""
 
 EXAMPLES = (
     "worldkv compare generate:tour:rooms=12,seed=1 --plot tour.png",
@@ -39,11 +42,12 @@ EXAMPLES = (
     "worldkv compare poses/ --policy full-kv --device-budget 80GB",
     "worldkv compare script:RRR360_540 --policy sliding-window --policy worldkv:keep_ratio=0.5",
     "worldkv compare KITTI_00_gt.txt --budgets 2%,5%,7chunks --plot budgets.png",
+    "worldkv compare script:R_L_R_L_R_L90_360 --world rooms --filmstrip strip.png --film rollouts.gif",
     "worldkv compare generate:loop --policy my_policy.py:MyPolicy --policy oracle --log steps.jsonl",
 )
 
 _ROOM = "The cache"
-_OUTPUT = "Results"
+_WORLD = "A painted world"
 
 
 def compare(
@@ -75,6 +79,20 @@ def compare(
     ] = False,
     seed: SeedOption = 0,
     geometry: GeometryOption = DEFAULT_GEOMETRY,
+    chunks: ChunksOption = None,
+    world: WorldOption = None,
+    device: Annotated[
+        str,
+        typer.Option(metavar="NAME", rich_help_panel=_WORLD, help="Where its attention runs: cpu, cuda or cuda:N."),
+    ] = "cpu",
+    filmstrip: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.png", rich_help_panel=_WORLD, help="First visit and revisit, side by side."),
+    ] = None,
+    film: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.gif", rich_help_panel=_WORLD, help="All rollouts in motion, with the map."),
+    ] = None,
     device_budget: Annotated[
         str | None,
         typer.Option(
@@ -110,11 +128,13 @@ def compare(
 ) -> None:
     """See `HELP`."""
     check_budgets_with(match, budgets, no_floor)
+    check_world(world, device, filmstrip, film)
+    by_default = DEFAULT_POLICIES if world is None else WORLD_POLICIES
     own = ({"oracle"} if no_recall else set()) | ({"sliding-window"} if budgets is not None and not no_floor else set())
     request = Request(
         trajectory,
-        tuple(policy or (name for name in DEFAULT_POLICIES if name not in own)),
-        geometry,
+        tuple(policy or (name for name in by_default if name not in own)),
+        WORLD_GEOMETRY if world is not None and geometry == DEFAULT_GEOMETRY else geometry,
         machine,
         match,
         view_distance,
@@ -132,6 +152,11 @@ def compare(
         plot,
         budgets,
         not no_floor,
+        world,
+        device,
+        chunks,
+        filmstrip,
+        film,
     )
     show(request, run(request))
 
@@ -142,7 +167,10 @@ def run(request: Request) -> Outcome:
     Raises:
         WorldKVError: anything the user can mend.
     """
-    check_outputs(request.trajectory, [("--json", request.json), ("--log", request.log), ("--plot", request.plot)])
+    check_outputs(
+        request.trajectory,
+        [(f"--{name}", getattr(request, name)) for name in ("json", "log", "plot", "filmstrip", "film")],
+    )
     from worldkv.cli.contest import hold
 
     outcome = hold(request)
@@ -156,6 +184,13 @@ def run(request: Request) -> Outcome:
         from worldkv.cli.figure import draw_comparison
 
         draw_comparison(request.plot, outcome)
+    if outcome.painters is not None:
+        from worldkv.cli.filmstrip import draw_film, draw_filmstrip
+
+        if request.filmstrip is not None:
+            draw_filmstrip(request.filmstrip, outcome)
+        if request.film is not None:
+            draw_film(request.film, outcome)
     if request.json is not None:
         write_json(request.json, outcome.document)
     return outcome
@@ -165,9 +200,15 @@ def show(request: Request, outcome: Outcome) -> None:
     """Print the table, unless standard output is taken by the JSON document."""
     if request.json == STANDARD_OUTPUT:
         return
-    from worldkv.cli.tables import print_comparison
+    if outcome.painters is None:
+        from worldkv.cli.tables import print_comparison
 
-    print_comparison(outcome.document)
-    written: list[Any] = [name for name in (request.json, request.log, request.plot) if name is not None]
+        print_comparison(outcome.document)
+    else:
+        from worldkv.cli.painted_tables import print_painted
+
+        print_painted(outcome.document)
+    files = (request.json, request.log, request.plot, request.filmstrip, request.film)
+    written: list[Any] = [name for name in files if name is not None]
     if written:
         print(f"\nWritten: {', '.join(written)}")

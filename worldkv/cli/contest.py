@@ -13,9 +13,12 @@ from worldkv.cli.notes import comparison_notes
 from worldkv.cli.output import text_file
 from worldkv.cli.paths import LoadedPath, load_path
 from worldkv.cli.progress import Progress
+from worldkv.cli.shortened import shortened
+from worldkv.cli.slow_progress import SlowProgress
 from worldkv.errors import SpecError
 
 if TYPE_CHECKING:
+    from worldkv.cli.painted import Painters
     from worldkv.cli.request import Request
     from worldkv.engine import CacheEngine
     from worldkv.geometry import CacheGeometry
@@ -37,6 +40,7 @@ class Outcome:
         comparison: the rows.
         retrieved: ids retrieved at every step of each row by label; empty where nobody asked for a plot.
         document: all of it as JSON.
+        painters: who carried the rows out in a painted world; None where they were simulated.
     """
 
     path: LoadedPath
@@ -44,6 +48,7 @@ class Outcome:
     comparison: Comparison
     retrieved: dict[str, list[tuple[int, ...]]]
     document: dict[str, Any]
+    painters: Painters | None = None
 
 
 def hold(request: Request) -> Outcome:
@@ -57,7 +62,7 @@ def hold(request: Request) -> Outcome:
     from worldkv.sim import Contest, load_machine
     from worldkv.sim.at_budgets import compare_at_budgets
     from worldkv.sim.budgets import parse_budgets
-    from worldkv.sim.compare import compare
+    from worldkv.sim.compare import compare, simulated
     from worldkv.sim.report import comparison_document
     from worldkv.spec import parse_geometry, parse_policy
     from worldkv.tiers import TierLimits
@@ -69,7 +74,7 @@ def hold(request: Request) -> Outcome:
     budgets = () if request.budgets is None else parse_budgets(request.budgets)
     specs = with_floor(request.policies, geometry) if budgets and request.floor else request.policies
     entrants = parse_entrants(specs, geometry, config, recall=request.recall)
-    with Progress() as progress, ExitStack() as files:
+    with (Progress if request.world is None else SlowProgress)() as progress, ExitStack() as files:
         progress.begin(f"reading {request.trajectory}")
         path = load_path(
             request.trajectory,
@@ -78,6 +83,12 @@ def hold(request: Request) -> Outcome:
             fps=request.fps,
             view_distance=request.view_distance,
         )
+        path = shortened(path, request.chunks, request.view_distance)
+        painters, execute = None, simulated
+        if request.world is not None:
+            progress.begin(f"building {request.world}")
+            path, painters = _enter(request, path)
+            execute = painters.carry_out
         seen = with_pose_noise(path.chunked, request.pose_noise, seed=request.seed)
         progress.begin("placing landmarks")
         landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
@@ -87,7 +98,7 @@ def hold(request: Request) -> Outcome:
         witness = Witness(progress, geometry, path.chunked.num_chunks, log, keep_retrieved=request.plot is not None)
         if budgets:
             watch = witness.watch_at if witness.is_needed else None
-            comparison = compare_at_budgets(contest, entrants, budgets, on_step=watch)
+            comparison = compare_at_budgets(contest, entrants, budgets, on_step=watch, execute=execute)
             if not comparison.rows:
                 raise SpecError(f"no policy can be made as small as {request.budgets}; name larger budgets")
         else:
@@ -96,6 +107,7 @@ def hold(request: Request) -> Outcome:
                 entrants,
                 match_window_tokens=request.match == "window-tokens",
                 on_step=witness.watch if witness.is_needed else None,
+                execute=execute,
             )
     document = comparison_document(contest, comparison, path.summary.revisit_share)
     document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
@@ -105,7 +117,19 @@ def hold(request: Request) -> Outcome:
     unbounded = [row.entrant.label for row in comparison.rows if not row.entrant.policy.is_bounded]
     told = budget_notes if budgets else comparison_notes
     document["notes"] = told(document, contest, unbounded)
-    return Outcome(path, contest, comparison, witness.retrieved, document)
+    if painters is not None:
+        from worldkv.cli.painted_document import add_world
+
+        add_world(document, contest, comparison, painters)
+    return Outcome(path, contest, comparison, witness.retrieved, document, painters)
+
+
+def _enter(request: Request, path: LoadedPath) -> tuple[LoadedPath, Painters]:
+    from worldkv.cli.painted import Painters, enter
+
+    name = str(request.world)
+    inside, world = enter(name, path, view_distance=request.view_distance, seed=request.seed)
+    return inside, Painters(name, world, request.device, request.seed)
 
 
 def parse_entrants(specs: Sequence[str], geometry: CacheGeometry, config: Any, *, recall: bool) -> list[Entrant]:

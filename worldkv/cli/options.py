@@ -92,6 +92,16 @@ ChunksOption = Annotated[
     int | None,
     typer.Option("--chunks", metavar="N", min=1, rich_help_panel=_PATH, help="Only the path's first N chunks."),
 ]
+WorldOption = Annotated[
+    str | None,
+    typer.Option(
+        "--world",
+        metavar="NAME",
+        show_default=False,
+        help="Let policies remember a painted world on tensors and measure how it comes back: rooms (needs torch). Any "
+        "path is walled in; the geometry is then [cyan]rooms[/cyan] by default.",
+    ),
+]
 PassesOption = Annotated[
     int, typer.Option("--passes", metavar="N", min=1, help="Denoise passes a chunk, before the clean one.")
 ]

@@ -18,6 +18,7 @@ STANDARD_OUTPUT = "-"
 """The file name that stands for standard output."""
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+PICTURE_SUFFIX = {"--filmstrip": ".png", "--film": ".gif"}
 
 
 def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> None:
@@ -42,6 +43,8 @@ def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> Non
         taken[path] = option
         if option == "--plot" and path.suffix.lower() not in PLOT_SUFFIXES:
             raise OutputError(f"--plot {name} must end in {', '.join(PLOT_SUFFIXES)}; take a name such as plot.png")
+        if option in PICTURE_SUFFIX and path.suffix.lower() != PICTURE_SUFFIX[option]:
+            raise OutputError(f"{option} {name} must end in {PICTURE_SUFFIX[option]}")
         _check_writable(f"{option} {name}", path)
 
 

@@ -33,6 +33,10 @@ class Request:
         device_budget, host_budget, disk_budget, when_full: the room it has, in bytes.
         json, log, plot: the files it writes; None for none.
         budgets: the sizes every policy runs at, as typed; None matches sizes to one another.
+        world: the painted world that policies remember; None simulates.
+        device: where that runs.
+        chunks: the path's first so many; None for all.
+        filmstrip, film: pictures of that world it writes; None for none.
         floor: whether `random` and a sliding window with a sink are among the rows, where there are budgets.
     """
 
@@ -56,3 +60,8 @@ class Request:
     plot: str | None = None
     budgets: str | None = None
     floor: bool = True
+    world: str | None = None
+    device: str = "cpu"
+    chunks: int | None = None
+    filmstrip: str | None = None
+    film: str | None = None

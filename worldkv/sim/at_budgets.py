@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from worldkv.sim.budgets import Budget
-from worldkv.sim.compare import Comparison, Contest, LeftOut, Row, run_entrant, share_of_oracle
+from worldkv.sim.compare import Comparison, Contest, Execute, LeftOut, Row, run_entrant, share_of_oracle, simulated
 from worldkv.sim.entrant import Entrant
 from worldkv.sim.rollout import OnStep
 
@@ -15,7 +15,12 @@ Watch = Callable[[Entrant, Budget | None], OnStep]
 
 
 def compare_at_budgets(
-    contest: Contest, entrants: Sequence[Entrant], budgets: Sequence[Budget], *, on_step: Watch | None = None
+    contest: Contest,
+    entrants: Sequence[Entrant],
+    budgets: Sequence[Budget],
+    *,
+    on_step: Watch | None = None,
+    execute: Execute = simulated,
 ) -> Comparison:
     """Run every entrant at every budget; those whose size cannot be set run once, first, at their own.
 
@@ -24,6 +29,7 @@ def compare_at_budgets(
         entrants: the policies, in table order.
         budgets: the sizes, in table order.
         on_step: see `Watch`.
+        execute: who carries the rows out.
 
     Returns:
         The rows budget by budget, and who could not be made how small.
@@ -33,7 +39,7 @@ def compare_at_budgets(
     """
 
     def run(entrant: Entrant, budget: Budget | None) -> Row:
-        rollout = run_entrant(contest, entrant, None if on_step is None else on_step(entrant, budget))
+        rollout = run_entrant(contest, entrant, None if on_step is None else on_step(entrant, budget), execute)
         tokens = None if budget is None else budget.tokens(geometry, num_chunks)
         return Row(entrant, rollout, budget=budget, budget_tokens=tokens)
 

@@ -38,6 +38,27 @@ class Contest:
     oracle: CachePolicy | None = None
 
 
+Execute = Callable[[Contest, CachePolicy, OnStep | None], Rollout]
+"""Carries one policy of a contest out, by simulation or on tensors."""
+
+
+def simulated(contest: Contest, policy: CachePolicy, watch: OnStep | None = None) -> Rollout:
+    """The policy's rollout without tensors.
+
+    Raises:
+        SpecError, SignalError, BudgetError: see `CacheEngine`.
+    """
+    return simulate(
+        contest.chunked,
+        policy,
+        contest.geometry,
+        contest.machine,
+        config=contest.config,
+        landmarks=contest.landmarks,
+        on_step=watch,
+    )
+
+
 @dataclass
 class Row:
     """One policy's rollout and where it stands.
@@ -99,6 +120,7 @@ def compare(
     *,
     match_window_tokens: bool = True,
     on_step: Callable[[str], OnStep] | None = None,
+    execute: Execute = simulated,
 ) -> Comparison:
     """Run every entrant; with `match_window_tokens`, size those that can be to the first bounded one that cannot.
 
@@ -107,13 +129,14 @@ def compare(
         entrants: the policies, in table order.
         match_window_tokens: whether sizes are matched.
         on_step: given a row's label, what to call after each of its steps.
+        execute: who carries the rows out; the oracle that shares are taken of is always simulated.
 
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`.
     """
 
     def run(entrant: Entrant) -> Rollout:
-        return run_entrant(contest, entrant, None if on_step is None else on_step(entrant.label))
+        return run_entrant(contest, entrant, None if on_step is None else on_step(entrant.label), execute)
 
     result = Comparison()
     done: dict[str, Rollout] = {}
@@ -140,28 +163,18 @@ def _reference(entrants: Sequence[Entrant], geometry: CacheGeometry) -> Entrant 
     return next(iter(own or bounded), None)
 
 
-def run_entrant(contest: Contest, entrant: Entrant, watch: OnStep | None = None) -> Rollout:
+def run_entrant(
+    contest: Contest, entrant: Entrant, watch: OnStep | None = None, execute: Execute = simulated
+) -> Rollout:
     """One row's rollout.
 
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`; a budget's names the row.
     """
     try:
-        return _run(contest, entrant.policy, watch)
+        return execute(contest, entrant.policy, watch)
     except BudgetError as error:
         raise BudgetError(f"{entrant.label}: {error}") from None
-
-
-def _run(contest: Contest, policy: CachePolicy, watch: OnStep | None) -> Rollout:
-    return simulate(
-        contest.chunked,
-        policy,
-        contest.geometry,
-        contest.machine,
-        config=contest.config,
-        landmarks=contest.landmarks,
-        on_step=watch,
-    )
 
 
 def share_of_oracle(contest: Contest, rows: Sequence[Row]) -> None:
@@ -183,6 +196,6 @@ def share_of_oracle(contest: Contest, rows: Sequence[Row]) -> None:
         if oracle is None:
             continue
         if oracle not in best:
-            best[oracle] = _run(replace(contest, config=CacheConfig()), oracle, None).recall
+            best[oracle] = simulated(replace(contest, config=CacheConfig()), oracle).recall
         top = best[oracle]
         row.share_of_oracle = row.rollout.recall / top if top else None

@@ -3,3 +3,4 @@
 from worldkv.backends.models.dit import CausalVideoDiT as CausalVideoDiT
 from worldkv.backends.models.dit import generate_chunk as generate_chunk
 from worldkv.backends.models.dit import noise_for as noise_for
+from worldkv.backends.models.painter import Painter as Painter

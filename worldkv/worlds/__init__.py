@@ -1,0 +1,10 @@
+"""Worlds that a camera path leads through, and how faithfully they come back."""
+
+from worldkv.worlds.building import housed as housed
+from worldkv.worlds.fidelity import Fidelity as Fidelity
+from worldkv.worlds.fidelity import measure as measure
+from worldkv.worlds.views import Views as Views
+from worldkv.worlds.views import picture_shape as picture_shape
+from worldkv.worlds.world import World as World
+from worldkv.worlds.world import painted_world as painted_world
+from worldkv.worlds.world import rooms_world as rooms_world
