@@ -24,17 +24,17 @@ ABOUT_CODE = ("same_in_another_process", "cost_grows_with_the_bank", "right_in_a
 """Slow checks that judge a class's code more than its settings."""
 
 
-@parametrize_with_checks(ONE_OF_EACH, examples=5)
+@parametrize_with_checks(ONE_OF_EACH, examples=3)
 def test_it_meets_the_check(subject: Subject, check: Callable[[Subject], None]) -> None:
     check(subject)
 
 
-@parametrize_with_checks(ALONE, examples=3)
+@parametrize_with_checks(ALONE, examples=2)
 def test_a_part_meets_the_check(subject: Subject, check: Callable[[Subject], None]) -> None:
     check(subject)
 
 
-@parametrize_with_checks(OTHER_SETTINGS, examples=3, leave_out=ABOUT_CODE)
+@parametrize_with_checks(OTHER_SETTINGS, examples=2, leave_out=ABOUT_CODE)
 def test_it_meets_the_check_at_other_settings(subject: Subject, check: Callable[[Subject], None]) -> None:
     check(subject)
 
