@@ -15,7 +15,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "worldkv"
 
-DEFERRED = frozenset({"torch", "scipy", "networkx", "matplotlib", "safetensors", "joblib", "pyarrow", "skimage", "PIL"})
+DEFERRED = frozenset(
+    {"torch", "scipy", "networkx", "matplotlib", "safetensors", "joblib", "pyarrow", "skimage", "PIL", "vizdoom"}
+)
 """Slow or optional to import: only inside the function that needs them."""
 DOORS = ("policies", "sim", "backends")
 """Links at the root of the repository; nobody imports through them."""
@@ -32,6 +34,7 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
     "pyarrow",
     "PIL",
     "skimage",
+    "vizdoom",
 }
 
 
@@ -50,7 +53,7 @@ LAWS = {
     "parts": Law(frozenset({"core", "parts"}), CORE_LIBRARIES),
     "policies": Law(frozenset({"core", "parts"}), CORE_LIBRARIES, alone=True),
     "sim": Law(frozenset({"core", "parts"}), CORE_LIBRARIES | {"joblib"}),
-    "worlds": Law(frozenset({"core"}), CORE_LIBRARIES | {"skimage"}),
+    "worlds": Law(frozenset({"core"}), CORE_LIBRARIES | {"skimage", "vizdoom"}),
     "backends": Law(frozenset({"core", "parts", "worlds"}), CORE_LIBRARIES | {"torch"}),
     "testing": Law(EVERY_ROOM, ALL_LIBRARIES),
     "cli": Law(EVERY_ROOM, ALL_LIBRARIES),

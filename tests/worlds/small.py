@@ -6,7 +6,7 @@ import functools
 
 from worldkv.geometry import CacheGeometry
 from worldkv.trajectory import ChunkedTrajectory, cut, load_trajectory
-from worldkv.worlds import World, housed, picture_shape, rooms_world
+from worldkv.worlds import World, housed, rooms_world
 
 SMALL = CacheGeometry(2, 2, 2, 64, 6, 10, itemsize=4, rope_frames=1 << 16, name="small")
 """Four rays a token, pictures of 12 x 20."""
@@ -15,11 +15,11 @@ TOUR = "generate:tour:rooms=4,chunks=24,seed=1"
 
 
 @functools.cache
-def path(source: str = TURNS) -> ChunkedTrajectory:
+def path(source: str = TURNS, geometry: CacheGeometry = SMALL) -> ChunkedTrajectory:
     trajectory = load_trajectory(source, format=None, frames_per_second=None)
-    return cut(housed(trajectory, SMALL.video_frames_per_chunk), SMALL)
+    return cut(housed(trajectory, geometry.video_frames_per_chunk), geometry)
 
 
 @functools.cache
-def world(source: str = TURNS, seed: int = 0) -> World:
-    return rooms_world(path(source), picture_shape(SMALL), seed=seed)
+def world(source: str = TURNS, seed: int = 0, geometry: CacheGeometry = SMALL) -> World:
+    return rooms_world(path(source, geometry), geometry, seed=seed)

@@ -28,7 +28,7 @@ def test_a_perfect_memory_shows_the_truth() -> None:
     assert (found.psnr_truth[revisits] == MOST_DB).all()
     assert found.ssim_truth[revisits] == pytest.approx(1.0)
     assert (found.mass[revisits] == 1).all()
-    assert found.psnr_visit[revisits].min() > 35, "the first visit's picture, moved to this view, is nearly that"
+    assert found.psnr_visit[revisits].min() > 30, "the first visit's picture, moved to this view, is nearly that"
     assert found.means()["drift"] == 0
 
 

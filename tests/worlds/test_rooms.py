@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.worlds.small import TOUR, TURNS, path, world
+from tests.worlds.small import SMALL, TOUR, TURNS, path, world
 from worldkv.errors import SpecError
 from worldkv.pose import Array
 from worldkv.worlds.rooms import CEILING, FAR, look_around
@@ -68,7 +68,7 @@ def test_what_cannot_be_looked_at_is_refused() -> None:
     chunked = path(TOUR)
     bare = dataclasses.replace(chunked, trajectory=dataclasses.replace(chunked.trajectory, walls=None))
     with pytest.raises(SpecError, match="has no walls"):
-        look_around(bare, (12, 20))
+        look_around(bare, SMALL)
     camera = dataclasses.replace(chunked.camera, frame_positions=chunked.camera.frame_positions + (0.0, 2.0, 0.0))
     with pytest.raises(SpecError, match="leaves the storey"):
-        look_around(dataclasses.replace(chunked, camera=camera), (12, 20))
+        look_around(dataclasses.replace(chunked, camera=camera), SMALL)

@@ -98,7 +98,7 @@ class WorldCache:
         needs = needs_of(policy) | measured
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.on_attend: OnAttend = _nobody
-        self.dtype = dtype or _DTYPES.get(geometry.itemsize, torch.float32)
+        self.dtype = dtype or default_dtype(geometry)
         if self.dtype.itemsize != geometry.itemsize:
             raise SpecError(
                 f"{self.dtype} takes {self.dtype.itemsize} bytes, the geometry's itemsize is {geometry.itemsize}; "
@@ -378,3 +378,8 @@ def _nobody(layer: int, keys: Tensor, values: Tensor) -> None:
 
 def _kind(clean: bool) -> str:
     return "clean" if clean else "denoise"
+
+
+def default_dtype(geometry: CacheGeometry) -> torch.dtype:
+    """What a cache of that geometry holds unless told otherwise: bfloat16 or float32, by its `itemsize`."""
+    return _DTYPES.get(geometry.itemsize, torch.float32)

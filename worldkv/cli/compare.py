@@ -22,7 +22,7 @@ from worldkv.cli.options import (
     parse_size,
 )
 from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
-from worldkv.cli.painted import WORLD_GEOMETRY, WORLD_POLICIES, check_world
+from worldkv.cli.painted import WORLD_GEOMETRY, WORLD_POLICIES, check_world_options
 from worldkv.cli.request import DEFAULT_POLICIES, Match, Request, WhenFull
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def compare(
 ) -> None:
     """See `HELP`."""
     check_budgets_with(match, budgets, no_floor)
-    check_world(world, device, filmstrip, film)
+    check_world_options(world, device, filmstrip, film)
     by_default = DEFAULT_POLICIES if world is None else WORLD_POLICIES
     own = ({"oracle"} if no_recall else set()) | ({"sliding-window"} if budgets is not None and not no_floor else set())
     request = Request(

@@ -23,6 +23,7 @@ _STRIP_REVISITS = 3
 _COLUMNS = 4
 _FRAMES_A_SECOND = 5
 _MOST_FRAMES = 120
+_PALETTE_PAGES = 12
 _PANEL_INCHES = (2.3, 1.62)
 
 
@@ -49,7 +50,9 @@ def draw_filmstrip(name: str, outcome: Outcome) -> None:
     per_chunk = painters.world.views.frames_per_chunk
     for line, frame in zip(axes, frames, strict=False):
         visit, step = int(painters.world.sight.visit[frame]), frame // per_chunk
-        shown = [painters.world.truth[visit], painters.world.truth[frame], *(row.pictures[frame] for row in rows)]
+        lit = painters.world.light[frame, ..., None]
+        first = painters.world.truth[visit] * painters.world.light[visit, ..., None]
+        shown = [first, *(lit * film[frame] for film in [painters.world.truth, *(row.pictures for row in rows)])]
         below = [f"chunk {visit // per_chunk}", f"chunk {step}", *(_decibels(row, step) for row in rows)]
         for axis, picture, text in zip(line, shown, below, strict=True):
             _show(axis, picture)
@@ -94,12 +97,13 @@ def draw_film(name: str, outcome: Outcome) -> None:
     pages = []
     for frame in range(0, world.views.num_frames, stride):
         for (image, text), film, row in zip(panels, films, [None, *rows], strict=True):
-            image.set_data(np.clip(film[frame], 0, 1))
+            image.set_data(np.clip(film[frame] * world.light[frame, ..., None], 0, 1))
             text.set_text(f"chunk {frame // per_chunk}" if row is None else _decibels(row, frame // per_chunk))
         camera(frame)
         canvas.draw()
         pages.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-    palette = pages[len(pages) // 2].quantize(128)
+    told = np.concatenate([np.asarray(page) for page in pages[:: max(1, len(pages) // _PALETTE_PAGES)]])
+    palette = Image.fromarray(told[::3, ::3]).quantize(256)
     buffer = io.BytesIO()
     first, *rest = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     first.save(

@@ -98,8 +98,8 @@ WorldOption = Annotated[
         "--world",
         metavar="NAME",
         show_default=False,
-        help="Let policies remember a painted world on tensors and measure how it comes back: rooms (needs torch). Any "
-        "path is walled in; the geometry is then [cyan]rooms[/cyan] by default.",
+        help="Let policies remember a painted world on tensors and measure how it comes back: rooms (any path is "
+        "walled in) or doom (a game's level, needs vizdoom). Needs torch; the geometry is then [cyan]rooms[/cyan].",
     ),
 ]
 PassesOption = Annotated[

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worldkv.sim.rollout import OnStep, Rollout
     from worldkv.worlds import Fidelity, World
 
-WORLDS = ("rooms",)
+WORLDS = ("rooms", "doom")
 """Worlds by name."""
 
 WORLD_GEOMETRY = "rooms"
@@ -51,21 +51,22 @@ def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int
         seed: of all paint.
 
     Raises:
-        SpecError: a geometry that cannot be painted.
-        TrajectoryError: see `housed`.
+        SpecError: a geometry that cannot be painted; ViZDoom is missing.
+        TrajectoryError: see `housed` and `staged`.
     """
     import numpy as np
 
     from worldkv.backends.models.painter import check_paintable
     from worldkv.cli.paths import LoadedPath
     from worldkv.trajectory import cut, describe
-    from worldkv.worlds import housed, picture_shape, rooms_world
+    from worldkv.worlds import doom_world, housed, rooms_world, staged
 
     geometry = path.geometry
     check_paintable(geometry)
-    inside = housed(path.chunked.trajectory, geometry.video_frames_per_chunk)
+    lead, build = (staged, doom_world) if name == "doom" else (housed, rooms_world)
+    inside = lead(path.chunked.trajectory, geometry.video_frames_per_chunk)
     chunked = cut(inside, geometry, view_distance=view_distance)
-    world = rooms_world(chunked, picture_shape(geometry), seed=seed)
+    world = build(chunked, geometry, seed=seed)
     if view_distance is None:
         sight_lines = np.linalg.norm(world.views.points - world.views.positions[:, None, None], axis=-1)
         far = float(np.percentile(sight_lines, _SIGHT_PERCENTILE))
@@ -73,7 +74,21 @@ def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int
     return LoadedPath(geometry, chunked, describe(chunked)), world
 
 
-def check_world(world: str | None, device: str, filmstrip: str | None, film: str | None) -> None:
+def check_world(world: str) -> None:
+    """Refuse a world that is not there, before anything is read.
+
+    Raises:
+        SpecError: no such world.
+    """
+    if world not in WORLDS:
+        raise SpecError(f"there is no world {world!r}; there are {', '.join(WORLDS)}")
+    if world == "doom":
+        from worldkv.worlds.doom import check_doom
+
+        check_doom()
+
+
+def check_world_options(world: str | None, device: str, filmstrip: str | None, film: str | None) -> None:
     """Refuse what only a world takes, and a world that is not there, before anything is read.
 
     Raises:
@@ -82,8 +97,7 @@ def check_world(world: str | None, device: str, filmstrip: str | None, film: str
     """
     if world is not None:
         require_torch("compare --world")
-        if world not in WORLDS:
-            raise SpecError(f"there is no world {world!r}; there is {', '.join(WORLDS)}")
+        check_world(world)
         return
     alone = {"--device": device != "cpu", "--filmstrip": filmstrip is not None, "--film": film is not None}
     for option, is_given in alone.items():
@@ -135,14 +149,13 @@ class Painters:
         from worldkv.backends.cache import WorldCache
         from worldkv.backends.device_ops import device_ops
         from worldkv.backends.models import Painter
-        from worldkv.backends.rollout import roll_out
-        from worldkv.cli.real_run import device_stopwatch
+        from worldkv.cli.real_run import device_stopwatch, measured_steps
         from worldkv.sim.rollout import RolloutBook
-        from worldkv.trajectory.viewpoints import scene_of, viewpoints
+        from worldkv.trajectory.viewpoints import scene_of
         from worldkv.worlds import measure
 
         device_ops(self.device)
-        readings = 2 if policy.asked_at == "first_pass" else 1
+        readings = Painter.readings_for(policy)
         painter = Painter(contest.geometry, self.world, seed=self.seed, readings=readings, device=self.device)
         measured = Measurements()
         with WorldCache(
@@ -155,9 +168,7 @@ class Painters:
             stopwatch=device_stopwatch(self.device),
         ) as cache:
             book = RolloutBook(contest.chunked, cache.engine, contest.machine, contest.landmarks)
-            for step in roll_out(painter.paint, cache, viewpoints(contest.chunked), on_plan=book.begin):
-                spent = book.commit(step.record)
-                measured.note(step.seconds, step.parts, spent)
+            for step, spent in measured_steps(painter.paint, cache, contest, book, measured):
                 if watch is not None:
                     watch(cache.engine, step.record, spent)
             rollout = book.close()

@@ -10,9 +10,15 @@ import numpy as np
 from worldkv.cli.run_document import measured_keys
 
 if TYPE_CHECKING:
-    from worldkv.cli.painted import PaintedRollout, Painters
+    from collections.abc import Sequence
+
+    from worldkv.cli.painted import Painters
     from worldkv.sim import Contest
     from worldkv.sim.compare import Comparison
+    from worldkv.worlds import Fidelity, World
+
+_NOT_HERE = ("The times are a guess", "An equal-token sliding window")
+"""Notes of a simulation that a painted world answers by measuring."""
 
 ANALYTIC = (
     "This world is analytic attention, no learned model: it tells what of a picture comes back through the cache a "
@@ -23,35 +29,36 @@ ANALYTIC = (
 def add_world(document: dict[str, Any], contest: Contest, comparison: Comparison, painters: Painters) -> None:
     """Enter the world, and into every row what its pictures are worth and how long they took."""
     rows = [painters.of(row.rollout) for row in comparison.rows]
-    facts = rows[0].measured.facts
-    world = painters.world
-    document["world"] = {
-        "name": painters.name,
-        "seed": painters.seed,
-        "picture": list(world.views.picture),
-        "revisits": rows[0].fidelity.num_revisits,
-        "counted_share": float(world.sight.counted.mean()),
-        "device": facts["device"],
-        "this_machine": facts["this_machine"],
-    }
-    for entry, painted in zip(document["rows"], rows, strict=True):
-        entry |= _row(contest, painted)
-    told = [note for note in document["notes"] if not note.startswith("The times are a guess")]
-    document["notes"] = [*told, *_notes(document), ANALYTIC]
-
-
-def _row(contest: Contest, painted: PaintedRollout) -> dict[str, Any]:
     frames = contest.geometry.video_frames_per_chunk
-    fidelity = painted.fidelity
-    steps = np.flatnonzero(np.isfinite(fidelity.psnr_truth))
-    series = {name.name: getattr(fidelity, name.name) for name in dataclasses.fields(fidelity)}
-    return {
-        **measured_keys(painted.measured, frames, contest.machine),
-        **fidelity.means(),
-        "revisits": [
-            {"step": int(step), **{name: float(values[step]) for name, values in series.items()}} for step in steps
-        ],
+    for entry, painted in zip(document["rows"], rows, strict=True):
+        entry |= measured_keys(painted.measured, frames, contest.machine)
+    facts = rows[0].measured.facts
+    document["this_machine"], document["device"] = facts["this_machine"], facts["device"]
+    document["notes"] = [note for note in document["notes"] if not note.startswith(_NOT_HERE)]
+    add_fidelity(document, painters.name, painters.seed, painters.world, [painted.fidelity for painted in rows])
+
+
+def add_fidelity(document: dict[str, Any], name: str, seed: int, world: World, rows: Sequence[Fidelity]) -> None:
+    """Enter a world, and into every row of the document what its pictures are worth."""
+    document["world"] = {
+        "name": name,
+        "seed": seed,
+        "picture": list(world.views.picture),
+        "revisits": rows[0].num_revisits,
+        "counted_share": float(world.sight.counted.mean()),
     }
+    for entry, fidelity in zip(document["rows"], rows, strict=True):
+        entry |= {**fidelity.means(), "revisits": _revisits(fidelity)}
+    document["notes"] = [*document["notes"], *_notes(document), ANALYTIC]
+
+
+def _revisits(fidelity: Fidelity) -> list[dict[str, float | int | None]]:
+    series = {field.name: getattr(fidelity, field.name) for field in dataclasses.fields(fidelity)}
+    told = []
+    for step in np.flatnonzero(np.isfinite(fidelity.psnr_truth)).tolist():
+        values = {name: float(row[step]) for name, row in series.items()}
+        told.append({"step": step} | {name: v if np.isfinite(v) else None for name, v in values.items()})
+    return told
 
 
 def _notes(document: dict[str, Any]) -> list[str]:

@@ -36,7 +36,7 @@ def print_painted(document: dict[str, Any]) -> None:
         path_line(document["trajectory"]),
         f"world {world['name']} (seed {world['seed']}), pictures of {columns} x {rows} | {geometry['name']}: "
         f"{geometry['chunk_tokens']:,} tokens, {amount(geometry['chunk_bytes'])} a chunk | measured on "
-        f"{world['this_machine']}",
+        f"{document['this_machine']}",
     )
     for line in lines:
         out.print(Text(line), soft_wrap=not out.is_terminal)

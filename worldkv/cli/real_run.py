@@ -24,14 +24,17 @@ from worldkv.trajectory.recorded_signals import RecordedSignals
 
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
-    from worldkv.backends.models import CausalVideoDiT
+    from worldkv.backends.models import CausalVideoDiT, Painter
+    from worldkv.backends.rollout import MakeChunk, MeasuredStep
     from worldkv.cli.run_request import RunRequest
     from worldkv.geometry import CacheGeometry
     from worldkv.policy import CachePolicy
     from worldkv.sim import Contest, Entrant
+    from worldkv.sim.clock import StepTime
     from worldkv.sim.compare import Row
-    from worldkv.sim.rollout import Rollout
+    from worldkv.sim.rollout import Rollout, RolloutBook
     from worldkv.stopwatch import Stopwatch
+    from worldkv.worlds import World
 
 
 def carry_out(request: RunRequest) -> dict[str, Any]:
@@ -70,13 +73,18 @@ def prepare(request: RunRequest, progress: SlowProgress) -> RealRun:
     whole = load_path(
         request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
     )
-    path = shortened(whole, request.chunks, request.view_distance)
+    path, world = shortened(whole, request.chunks, request.view_distance), None
+    if request.world is not None:
+        from worldkv.cli.painted import enter
+
+        progress.begin(f"building {request.world}")
+        path, world = enter(request.world, path, view_distance=request.view_distance, seed=request.seed)
     progress.begin("placing landmarks")
     landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
     oracle = parse_policy("oracle") if request.recall else None
     contest = Contest(without_signals(path, entrant.policy).chunked, geometry, machine, config, landmarks, oracle)
     progress.begin("simulating")
-    return RealRun(request, path, contest, entrant, foresee(contest, entrant))
+    return RealRun(request, path, contest, entrant, foresee(contest, entrant), world)
 
 
 def sized_geometry(spec: str, itemsize: int | None) -> CacheGeometry:
@@ -124,6 +132,7 @@ class RealRun:
         contest: path, geometry, machine and room.
         entrant: the policy.
         foreseen: the simulator's row; None where it cannot tell.
+        world: the painted world it runs in; None for a model of random weights.
     """
 
     request: RunRequest
@@ -131,6 +140,7 @@ class RealRun:
     contest: Contest
     entrant: Entrant
     foreseen: Row | None
+    world: World | None = None
 
     def row(self, rollout: Rollout) -> Row:
         """The row of what really happened."""
@@ -151,6 +161,7 @@ class RealRun:
         capacity = self._capacity()
         check_room(self._need(capacity), contest.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
+        painter = None if self.world is None else self._painter(self.world)
         cache = held.enter_context(
             WorldCache(
                 self.entrant.policy,
@@ -159,6 +170,7 @@ class RealRun:
                 dtype=torch_dtype(request.dtype.value),
                 scene=scene_of(contest.chunked, contest.landmarks),
                 config=contest.config,
+                rotary=None if painter is None else painter.rotary,
                 capacity_tokens=capacity,
                 folder=None if request.spill_folder is None else Path(request.spill_folder),
                 stopwatch=device_stopwatch(request.device),
@@ -166,7 +178,20 @@ class RealRun:
             )
         )
         log = None if request.log is None else held.enter_context(text_file(request.log))
-        return StartedRun(self, cache, warm_model(contest.geometry, cache, request.seed), log)
+        return StartedRun(self, cache, painter or warm_model(contest.geometry, cache, request.seed), log)
+
+    def _painter(self, world: World) -> Painter:
+        from worldkv.backends.models import Painter
+
+        request, geometry = self.request, self.contest.geometry
+        return Painter(
+            geometry,
+            world,
+            seed=request.seed,
+            readings=Painter.readings_for(self.entrant.policy),
+            dtype=torch_dtype(request.dtype.value),
+            device=request.device,
+        )
 
     def _capacity(self) -> int | None:
         """Tokens to allocate at once; None to grow, where the peak is not known beforehand."""
@@ -184,7 +209,8 @@ class RealRun:
         if self.foreseen is not None:
             tiers = self.foreseen.rollout.engine.state.tiers
             bank, disk = tiers.host.peak, tiers.disk.peak
-        return Need(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model_bytes(geometry), bank, disk)
+        model = model_bytes(geometry) if self.world is None else 0
+        return Need(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
 
 
 class StartedRun:
@@ -195,11 +221,16 @@ class StartedRun:
         steps: walk it to generate; tells the step just done.
     """
 
-    def __init__(self, run: RealRun, cache: WorldCache, model: CausalVideoDiT, log: TextIO | None) -> None:
+    def __init__(self, run: RealRun, cache: WorldCache, model: CausalVideoDiT | Painter, log: TextIO | None) -> None:
         """Nothing is generated yet."""
+        from worldkv.backends.models import Painter
+        from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutBook
 
-        self._run, self._cache, self._model, self._log = run, cache, model, log
+        self._run, self._cache, self._log = run, cache, log
+        self._painter = model if isinstance(model, Painter) else None
+        passes, seed = run.request.passes, run.request.seed
+        self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
         contest = run.contest
         self._book = RolloutBook(contest.chunked, cache.engine, contest.machine, contest.landmarks)
         self._recorder = Recorder(contest.geometry)
@@ -215,31 +246,44 @@ class StartedRun:
 
             trajectory = dataclasses.replace(contest.chunked.trajectory, signals=self._recorder.signals())
             recorded.write(trajectory, Path(request.record).resolve())
-        return run_document(request, run.path, contest, run.row(self._book.close()), self.measured)
+        passes = request.passes if self._painter is None else self._painter.readings
+        document = run_document(request, run.path, contest, run.row(self._book.close()), self.measured, passes)
+        if self._painter is not None and run.world is not None:
+            from worldkv.cli.painted_document import add_fidelity
+            from worldkv.worlds import measure
+
+            fidelity = measure(self._painter.pictures, self._painter.mass, run.world)
+            add_fidelity(document, str(request.world), request.seed, run.world, [fidelity])
+        return document
 
     def _steps(self) -> Iterator[int]:
-        from worldkv.backends.rollout import generate
         from worldkv.sim.report import step_document
-        from worldkv.trajectory.viewpoints import viewpoints
 
-        contest, request = self._run.contest, self._run.request
-        rollout = generate(
-            self._model,
-            self._cache,
-            viewpoints(contest.chunked),
-            denoise_passes=request.passes,
-            seed=request.seed,
-            on_plan=self._book.begin,
-        )
-        for step in rollout:
-            spent = self._book.commit(step.record)
-            self.measured.note(step.seconds, step.parts, spent)
+        contest = self._run.contest
+        for step, spent in measured_steps(self._make, self._cache, contest, self._book, self.measured):
             self._recorder.note(step.record, self._cache.measured)
             if self._log is not None:
                 entry = step_document(self._run.entrant.label, contest.geometry, step.record, spent.seconds)
                 entry |= self.measured.last_step()
                 self._log.write(json.dumps(entry, allow_nan=False) + "\n")
             yield step.plan.step
+
+
+def measured_steps(
+    make_chunk: MakeChunk, cache: WorldCache, contest: Contest, book: RolloutBook, measured: Measurements
+) -> Iterator[tuple[MeasuredStep, StepTime]]:
+    """Every step of a contest's path on tensors, entered into the book and the measurements; with its predicted time.
+
+    Raises:
+        WorldKVError: see `WorldCache`.
+    """
+    from worldkv.backends.rollout import roll_out
+    from worldkv.trajectory.viewpoints import viewpoints
+
+    for step in roll_out(make_chunk, cache, viewpoints(contest.chunked), on_plan=book.begin):
+        spent = book.commit(step.record)
+        measured.note(step.seconds, step.parts, spent)
+        yield step, spent
 
 
 def torch_dtype(name: str) -> Any:

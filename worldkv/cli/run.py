@@ -19,9 +19,11 @@ from worldkv.cli.options import (
     SpillFolderOption,
     TrajectoryArgument,
     ViewDistanceOption,
+    WorldOption,
     parse_size,
 )
 from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.painted import WORLD_GEOMETRY, check_world
 from worldkv.cli.request import WhenFull
 from worldkv.cli.run_request import NumberType, RunRequest, WhenLost
 from worldkv.cli.torch_door import require_torch
@@ -29,18 +31,21 @@ from worldkv.cli.torch_door import require_torch
 HELP = """Generate along a camera path with a real model and one policy: real attention, real copies, measured times.
 
 The model is a causal video transformer of the geometry's shape with random weights: its pictures are noise, its work
-is not. Told are milliseconds a step and where they go, beside what the machine file predicts; memory; bytes over the
-bus; recall. A recording (--record) holds the path and what the model measured, and is itself a TRAJECTORY."""
+is not. With --world it is a painted world instead, whose pictures are measured when a view comes back. Told are
+milliseconds a step and where they go, beside what the machine file predicts; memory; bytes over the bus; recall. A
+recording (--record) holds the path and what the model measured, and is itself a TRAJECTORY."""
 
 EXAMPLES = (
     "worldkv run generate:loop --policy worldkv",
     "worldkv run KITTI_00_gt.txt --policy worldkv --geometry tiny:layers=4,heads=8,kv_heads=8 --chunks 100",
     "worldkv run poses/ --policy full-kv --device cuda --dtype bfloat16 --geometry wan-1.3b-480p",
     "worldkv run generate:tour --host-budget 1MB --spill-folder /mnt/nvme --machine worldkv-machine.toml",
+    "worldkv run script:R_L_R_L_R_L90_360 --world rooms --policy worldkv:keep_ratio=0.5",
     "worldkv run generate:loop --policy my_policy.py:MyPolicy --record loop.safetensors",
 )
 
 _ROOM = "The cache"
+TINY = "tiny"
 
 
 def run(
@@ -54,7 +59,8 @@ def run(
             help="The policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan].",
         ),
     ] = "worldkv",
-    geometry: RunGeometryOption = "tiny",
+    geometry: RunGeometryOption = TINY,
+    world: WorldOption = None,
     device: DeviceOption = "cpu",
     dtype: Annotated[
         NumberType,
@@ -114,10 +120,12 @@ def run(
 ) -> None:
     """See `HELP`."""
     require_torch("run")
+    if world is not None:
+        check_world(world)
     request = RunRequest(
         trajectory,
         policy,
-        geometry,
+        WORLD_GEOMETRY if world is not None and geometry == TINY else geometry,
         device,
         dtype,
         passes,
@@ -137,6 +145,7 @@ def run(
         json,
         log,
         record,
+        world,
     )
     check_outputs(trajectory, [("--json", json), ("--log", log), ("--record", record)])
     from worldkv.cli.real_run import carry_out

@@ -69,9 +69,9 @@ class Measurements:
 
 
 def run_document(
-    request: RunRequest, path: LoadedPath, contest: Contest, row: Row, measured: Measurements
+    request: RunRequest, path: LoadedPath, contest: Contest, row: Row, measured: Measurements, passes: int
 ) -> dict[str, Any]:
-    """Everything a real run says, JSON-ready."""
+    """Everything a real run of `passes` passes before the clean one says, JSON-ready."""
     from worldkv.cli.notes import comparison_notes
     from worldkv.sim.compare import Comparison
     from worldkv.sim.report import comparison_document
@@ -87,7 +87,7 @@ def run_document(
     document["rows"][0] |= {
         **measured_keys(measured, frames, contest.machine),
         **facts,
-        "denoise_passes": request.passes,
+        "denoise_passes": passes,
     }
     document["notes"] = comparison_notes(document, contest, [])
     return document

@@ -39,6 +39,7 @@ class RunRequest:
             what runs.
         device_budget, host_budget, disk_budget, when_full, when_lost, spill_folder: the room it has, in bytes.
         json, log, record: the files it writes; None for none.
+        world: the painted world it remembers; None for a model of random weights.
     """
 
     trajectory: str
@@ -63,3 +64,4 @@ class RunRequest:
     json: str | None = None
     log: str | None = None
     record: str | None = None
+    world: str | None = None

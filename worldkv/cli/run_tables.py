@@ -18,10 +18,11 @@ def print_run(document: dict[str, Any]) -> None:
     out = console()
     (row,) = document["rows"]
     geometry = document["geometry"]
+    passes = row["denoise_passes"]
     lines = (
         path_line(document["trajectory"]),
         f"{geometry['name']}: {geometry['chunk_tokens']:,} tokens, {amount(geometry['chunk_bytes'])} a chunk | "
-        f"{row['dtype']} on {row['device']} | {row['denoise_passes']} denoise passes and a clean one",
+        f"{row['dtype']} on {row['device']} | {passes} denoise pass{'es' if passes > 1 else ''} and a clean one",
     )
     for line in lines:
         out.print(Text(line), soft_wrap=not out.is_terminal)
@@ -69,6 +70,10 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "moved", "{} out, {} in, {} to disk, {} from disk".format(*moved)
     if row["resident_bytes_peak"] is not None:
         yield "process", f"{amount(row['resident_bytes_peak'])} resident at most, torch included"
+    if row.get("psnr_truth") is not None:
+        told = ((name, row[f"psnr_{name}"], row[f"ssim_{name}"]) for name in ("visit", "truth"))
+        against = (f"{number(psnr, 1)} dB, SSIM {number(ssim)} against the {name}" for name, psnr, ssim in told)
+        yield "seen again", f"{', '.join(against)}; memory had {share(row['mass'])} of attention"
     if row["revisit_recall"] is not None:
         best = "" if row["share_of_oracle"] is None else f", {share(row['share_of_oracle'])} of the oracle's"
         yield "recall", f"{number(row['revisit_recall'])}{best}"

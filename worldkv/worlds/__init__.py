@@ -1,6 +1,8 @@
 """Worlds that a camera path leads through, and how faithfully they come back."""
 
 from worldkv.worlds.building import housed as housed
+from worldkv.worlds.doom import doom_world as doom_world
+from worldkv.worlds.doom import staged as staged
 from worldkv.worlds.fidelity import Fidelity as Fidelity
 from worldkv.worlds.fidelity import measure as measure
 from worldkv.worlds.views import Views as Views

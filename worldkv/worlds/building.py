@@ -15,7 +15,7 @@ from worldkv.trajectory.trajectory import Trajectory
 CELL = 1.0
 """Metres of the grid that walls run along."""
 
-CLEARANCE = 1.6
+CLEARANCE = 2.6
 """Metres of free floor on every side of the path."""
 
 CHUNK_METRES = 1.0
@@ -41,7 +41,9 @@ def housed(trajectory: Trajectory, chunk_frames: int) -> Trajectory:
     """
     if trajectory.walls is not None:
         return trajectory
-    floor = (trajectory.positions[:, [0, 2]] - trajectory.positions[0, [0, 2]]) * _scale(trajectory, chunk_frames)
+    floor = (trajectory.positions[:, [0, 2]] - trajectory.positions[0, [0, 2]]) * walking_scale(
+        trajectory, chunk_frames
+    )
     heights = trajectory.positions[:, 1] - np.median(trajectory.positions[:, 1])
     sway = float(np.abs(heights).max())
     heights = heights * min(1.0, SWAY / sway) if sway > 1e-9 else np.zeros_like(heights)
@@ -56,7 +58,8 @@ def housed(trajectory: Trajectory, chunk_frames: int) -> Trajectory:
     )
 
 
-def _scale(trajectory: Trajectory, chunk_frames: int) -> float:
+def walking_scale(trajectory: Trajectory, chunk_frames: int) -> float:
+    """Metres to a unit of the path that make its median chunk, of those that move, `CHUNK_METRES` long."""
     floor = trajectory.positions[::chunk_frames][:, [0, 2]]
     steps = np.linalg.norm(np.diff(floor, axis=0), axis=1)
     moving = steps[steps > 0.1 * steps.max()] if len(steps) and steps.max() > 1e-6 else steps[:0]

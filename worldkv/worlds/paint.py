@@ -13,12 +13,13 @@ EPOCH_CHUNKS = 2
 """Paint of two times close together is nearly the same; from twice as many chunks on it has nothing in common."""
 
 WAVES = 24
-WAVELENGTHS = (1.5, 8.0)
+WAVELENGTHS = (3.0, 10.0)
 """Shortest and longest wave in metres."""
 
 CONTRAST = 0.9
-FRESH_CONTRAST = 1.15
-"""How much stronger paint is at any time after 0: what is imagined anew must not flatter by being greyer."""
+
+SPREAD = 0.3
+"""Standard deviation of its colours over all of space."""
 
 GREYNESS = 0.8
 """Of every wave's strength the part that all three colours share."""
@@ -52,8 +53,7 @@ class Paint:
             here = np.flatnonzero(share)
             if len(here):
                 field[here] += share[here, None] * self._waves(flat[here], int(epoch))
-        strength = np.where(times > 0, CONTRAST * FRESH_CONTRAST, CONTRAST)
-        return (0.5 + 0.5 * np.tanh(strength[:, None] * field)).reshape(points.shape).astype(np.float32)
+        return (0.5 + 0.5 * np.tanh(CONTRAST * field)).reshape(points.shape).astype(np.float32)
 
     def _waves(self, points: NDArray[np.float64], epoch: int) -> NDArray[np.float64]:
         """A field of variance 1 in every colour `(n, 3)`."""

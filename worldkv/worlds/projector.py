@@ -8,33 +8,37 @@ from numpy.typing import NDArray
 from worldkv.pose import frustum_tangents
 from worldkv.worlds.views import Views
 
-TOLERANCE = 0.02
-"""How far behind what a frame shows a point may lie, as a share of the distance, and still be what it shows."""
+CLOSE_METRES = 0.25
+"""A sample so close to a point shows it, however fine the view."""
 
-COARSER = 2.0
-"""A place was seen if its samples were at most so many times as far apart as now: what only walking up shows is new."""
+CLOSE_PITCH = 0.5
+"""So does one that is at most so many times as far away as the point's own neighbours in layer and head."""
 
-FINEST = 0.1
-"""Metres between samples below which detail does not matter."""
-
-_EDGE = 0.5 + 1e-3  # an equal view is inside itself
+_SAME_FACE = 0.5  # cosine between surfaces that count as one
 _IN_FRONT = np.float32(1e-4)
 
 
 class Projector:
-    """Looks the surface points of a frame up in other frames. Source: this project."""
+    """Looks the surface points of a frame up in other frames.
+
+    A frame shows a point if the ray of the point's own layer and head that passes nearest to it met the same surface
+    close by: what hides, lies outside the view, was looked at from behind or too coarsely has no such ray. It is the
+    memory one attention head has of the point, no more. Source: this project.
+    """
 
     def __init__(self, views: Views) -> None:
         """Over all frames of `views`."""
-        from scipy.ndimage import maximum_filter
-
         self._views = views
         self._positions = views.positions.astype(np.float32)
         self._rotations = views.rotations.astype(np.float32)
         sight_lines = np.linalg.norm(views.points - self._positions[:, None, None], axis=-1)
         self._reach = sight_lines.reshape(views.num_frames, -1).max(axis=1)
-        # Occlusion is judged by the farthest of the elements around, so that no rounding hides what was seen.
-        self._depth = maximum_filter(views.depth, size=(1, 3, 3)).reshape(views.num_frames, -1)
+        rows, columns = views.picture
+        self._first = np.stack(
+            [np.repeat(np.arange(rows) % views.patch[0], columns), np.tile(np.arange(columns) % views.patch[1], rows)],
+            axis=-1,
+        ).astype(np.float32)
+        self._last = self._first + (np.array(views.picture) - np.array(views.patch)).astype(np.float32)
 
     def frames_near(self, frame: int) -> NDArray[np.intp]:
         """Earlier frames that could show anything of what `frame` does."""
@@ -42,41 +46,42 @@ class Projector:
         return np.flatnonzero(apart <= self._reach[:frame] + self._reach[frame])
 
     def shown(self, frame: int, others: NDArray[np.intp]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """Which of `others` show each element of `frame`: in view, unhidden, from its side, not much more coarsely.
+        """Which of `others` show each element of `frame`.
 
         Returns:
             Whether each does `(others, elements)`, and in which row and column `(others, elements, 2)`.
         """
-        rows, columns = self._views.picture
-        points = self._views.points[frame].reshape(-1, 3)
-        tangent_x, tangent_y = map(np.float32, frustum_tangents(self._views.field_of_view))
+        views = self._views
+        rows, columns = views.picture
+        points = views.points[frame].reshape(-1, 3)
+        close = self._close(frame)
+        tangent_x, tangent_y = map(np.float32, frustum_tangents(views.field_of_view))
         rotations = self._rotations[others]
         local = points @ rotations - np.einsum("fi,fij->fj", self._positions[others], rotations)[:, None]
         x, y, z = local[..., 0], local[..., 1], local[..., 2]
         front = np.maximum(z, _IN_FRONT)
         column = (x / (front * tangent_x) + 1) * np.float32(columns / 2) - np.float32(0.5)
         row = (y / (front * tangent_y) + 1) * np.float32(rows / 2) - np.float32(0.5)
-        shows = (z > _IN_FRONT) & (column >= -_EDGE) & (column <= columns - 1 + _EDGE)
-        shows &= (row >= -_EDGE) & (row <= rows - 1 + _EDGE)
-        if self._views.normals is not None:
-            pitch = 2 * tangent_x / columns
-            theirs = pitch * _per_cosine(self._positions[others], points, self._views.normals[frame]) * z
-            own = pitch * _per_cosine(self._positions[frame, None], points, self._views.normals[frame])
-            own *= self._views.depth[frame].reshape(-1)
-            shows &= (theirs > 0) & (theirs <= COARSER * np.maximum(own, FINEST))
+        at = np.stack([row, column], axis=-1)
+        margin = np.array(views.patch, np.float32)
+        shows = (z > _IN_FRONT) & ((at >= self._first - margin) & (at <= self._last + margin)).all(axis=-1)
+        if views.sky is not None:
+            shows &= ~views.sky[frame].reshape(-1)
         which, element = np.nonzero(shows)
-        at = np.clip(np.rint(row[which, element]), 0, rows - 1).astype(np.intp) * columns
-        at += np.clip(np.rint(column[which, element]), 0, columns - 1).astype(np.intp)
-        hidden = z[which, element] > self._depth[others[which], at] * (1 + TOLERANCE) + TOLERANCE
-        shows[which[hidden], element[hidden]] = False
-        return shows, np.stack([row, column], axis=-1)
+        first, last = self._first[element], self._last[element]
+        nearest = np.clip(first + np.rint((at[which, element] - first) / margin) * margin, first, last).astype(np.intp)
+        there = (others[which], nearest[:, 0], nearest[:, 1])
+        same = np.linalg.norm(views.points[there] - points[element], axis=-1) <= close[element]
+        if views.normals is not None:
+            facing = np.einsum("ni,ni->n", views.normals[there], views.normals[frame].reshape(-1, 3)[element])
+            same &= facing > _SAME_FACE
+        shows[which[~same], element[~same]] = False
+        return shows, at
 
-
-def _per_cosine(
-    cameras: NDArray[np.float32], points: NDArray[np.float32], normals: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """1 / cosine between normal and sight line `(cameras, points)`; at most 0 from behind."""
-    normals = normals.reshape(-1, 3)
-    height = cameras @ normals.T - np.einsum("pi,pi->p", points, normals)
-    distance = np.linalg.norm(cameras[:, None] - points, axis=-1)
-    return np.asarray(distance / np.where(np.abs(height) > 1e-3, height, -1e-3), np.float32)
+    def _close(self, frame: int) -> NDArray[np.float32]:
+        """How far a sample may be from each point to show it, in metres `(elements,)`."""
+        views = self._views
+        tangents = np.array(frustum_tangents(views.field_of_view))
+        across = (2 * tangents * views.patch[::-1] / views.picture[::-1]).max()  # of a ray's length
+        pitch = across * views.depth[frame].reshape(-1)
+        return np.asarray(np.maximum(CLOSE_METRES, CLOSE_PITCH * pitch) + views.depth_error, np.float32)

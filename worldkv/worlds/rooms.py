@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worldkv.errors import SpecError
+from worldkv.geometry import CacheGeometry
 from worldkv.pose import Array
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.worlds.views import Views, ray_grid
+from worldkv.worlds.views import Views, patch_shape, picture_shape, ray_grid
 
 CEILING = -2.9
 """y of the ceiling in metres; the floor is at 0, y points down."""
+
+BRIGHTNESS = (1.0, 1.0, 0.82, 0.92, 0.66, 0.74)
+"""Of surfaces that look along x, y and z (a ceiling looks along y), and against them."""
+
+LAMP_METRES = 30.0
+"""Where a lamp's light is half as bright."""
 
 FAR = 60.0
 """Multiples of its direction at which a ray ends that meets nothing."""
 
 
-def look_around(chunked: ChunkedTrajectory, picture: tuple[int, int]) -> Views:
+def look_around(chunked: ChunkedTrajectory, geometry: CacheGeometry) -> Views:
     """Trace every element of every latent frame.
 
     Args:
         chunked: a path in metres with walls, the camera between floor and ceiling.
-        picture: rows and columns.
+        geometry: the cache shape that pictures are for.
 
     Raises:
         SpecError: the path has no walls, or leaves the storey.
@@ -37,6 +45,7 @@ def look_around(chunked: ChunkedTrajectory, picture: tuple[int, int]) -> Views:
             f"{trajectory.name} leaves the storey: the camera's y goes from {highest:.3g} to {lowest:.3g}, "
             f"floor and ceiling are at 0 and {CEILING}"
         )
+    picture = picture_shape(geometry)
     grid = ray_grid(picture, trajectory.field_of_view).reshape(-1, 3)
     shape = (len(positions), len(grid))
     depth, points, normals = (np.empty((*shape, *last), np.float32) for last in ((), (3,), (3,)))
@@ -52,7 +61,20 @@ def look_around(chunked: ChunkedTrajectory, picture: tuple[int, int]) -> Views:
         depth.reshape(-1, *picture),
         normals.reshape(-1, *picture, 3),
         chunked.frames_per_chunk,
+        patch_shape(geometry),
     )
+
+
+def lamp_light(views: Views) -> NDArray[np.float32]:
+    """How bright a room lies where the camera carries a lamp `(frames, rows, columns)`: by which way a surface looks.
+
+    For people, who tell walls from floor and ceiling by it.
+    """
+    if views.normals is None:
+        return np.ones(views.depth.shape, np.float32)
+    along = np.concatenate([views.normals, -views.normals], axis=-1).clip(0)
+    facing = along @ np.array(BRIGHTNESS, np.float32)
+    return np.asarray(facing / (1 + views.depth / LAMP_METRES), np.float32)
 
 
 def _first_surface(position: Array, rays: Array, walls: Array) -> tuple[Array, Array]:

@@ -25,6 +25,10 @@ class Views:
         depth: its distance along the optical axis `(frames, rows, columns)`.
         normals: the surface's unit normal there, towards the camera, in the shape of `points`; None where unknown.
         frames_per_chunk: latent frames of a chunk.
+        patch: elements that share a token, down and across; every one has a layer and head of its own.
+        depth_error: metres by which `depth` may be wrong.
+        sky: elements that show no surface, and so no place that anybody could have seen before, in the shape of
+            `depth`; None for none.
     """
 
     positions: Array
@@ -34,6 +38,9 @@ class Views:
     depth: Points
     normals: Points | None
     frames_per_chunk: int
+    patch: tuple[int, int] = (1, 1)
+    depth_error: float = 0.0
+    sky: NDArray[np.bool_] | None = None
 
     @property
     def num_frames(self) -> int:
@@ -55,9 +62,15 @@ class Views:
         return slice(chunk * self.frames_per_chunk, (chunk + 1) * self.frames_per_chunk)
 
 
+def patch_shape(geometry: CacheGeometry) -> tuple[int, int]:
+    """Rows and columns of a token's patch: layers look between the rows of tokens, heads between the columns."""
+    return geometry.layers, geometry.kv_heads
+
+
 def picture_shape(geometry: CacheGeometry) -> tuple[int, int]:
-    """Rows and columns of a picture: layers look between the rows of tokens, heads between the columns."""
-    return geometry.frame_rows * geometry.layers, geometry.frame_columns * geometry.kv_heads
+    """Rows and columns of a picture: a patch for every token."""
+    rows, columns = patch_shape(geometry)
+    return geometry.frame_rows * rows, geometry.frame_columns * columns
 
 
 def ray_grid(picture: tuple[int, int], field_of_view: tuple[float, float]) -> Array:

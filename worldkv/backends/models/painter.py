@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from worldkv.backends.cache import default_dtype
 from worldkv.backends.models.transformer_layer import AttendingCache
 from worldkv.backends.rotary import Rotary
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy
 from worldkv.worlds.world import World
 
 SHARPNESS = 100.0
@@ -51,6 +53,7 @@ class Painter:
     Attributes:
         geometry: the cache's shape; `layers x kv_heads` rays a token.
         rotary: the identity: keys carry places, not times; hand it to the cache.
+        readings: passes that read the cache, a chunk.
         pictures: what was generated so far `(frames, rows, columns, 3)`.
         mass: share of attention that memory had, likewise.
     """
@@ -62,7 +65,7 @@ class Painter:
         *,
         seed: int = 0,
         readings: int = 1,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         """Nothing is painted yet.
@@ -73,7 +76,7 @@ class Painter:
             seed: of features and noise.
             readings: passes that read the cache, of which the last counts; a policy that is asked after the first pass
                 needs two.
-            dtype: of keys and values.
+            dtype: of keys and values; by default what `WorldCache` takes for the geometry.
             device: where they lie.
 
         Raises:
@@ -84,13 +87,19 @@ class Painter:
         check_paintable(geometry)
         self.geometry, self.rotary = geometry, Unturned(geometry, device)
         self._views, self._imagined, self._novel = world.views, world.imagined, world.novel
-        self._seed, self._readings, self._dtype, self._device = seed, readings, dtype, torch.device(device)
+        self.readings, self._seed, self._device = readings, seed, torch.device(device)
+        self._dtype = dtype or default_dtype(geometry)
         waves, strengths = _waves((geometry.head_dim - 1) // 2, seed)
         self._waves = torch.as_tensor(waves, dtype=torch.float32, device=device)
         self._strengths = torch.as_tensor(strengths, dtype=torch.float32, device=device)
         self._length = math.sqrt(SHARPNESS * math.sqrt(geometry.head_dim))  # of a query and a key
         self.pictures = np.zeros(world.imagined.shape, np.float32)
         self.mass = np.zeros(world.novel.shape, np.float32)
+
+    @staticmethod
+    def readings_for(policy: CachePolicy) -> int:
+        """Passes that read the cache, for `policy` to see what it asks for."""
+        return 2 if policy.asked_at == "first_pass" else 1
 
     def paint(self, cache: AttendingCache, chunk: int) -> Tensor:
         """Generate a chunk and write it to the cache, in passes that read and one that writes; its colours, flat.
@@ -104,7 +113,7 @@ class Painter:
             keys = self._keys(frames)
             queries = keys.clone()
             queries[..., -1] = self._length
-            for _ in range(self._readings):
+            for _ in range(self.readings):
                 remembered = self._remember(cache, queries.to(self._dtype))
             novel, imagined = self._novel[frames], self._imagined[frames]
             mass = np.where(novel, 0, remembered[..., _INDICATOR].clip(0, 1))
