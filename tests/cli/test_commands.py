@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Worldkv
+from worldkv.cli.painted import WORLD_POLICIES
 
 PROGRAM = (sys.executable, "-m", "worldkv")
 HEAVY = ("torch", "scipy", "matplotlib", "networkx", "safetensors")
@@ -179,7 +180,26 @@ def test_explain_prints_a_table(worldkv: Worldkv) -> None:
 
 def test_demo_needs_nothing(worldkv: Worldkv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("worldkv.cli.demo.has_torch", lambda: False)
     ran = worldkv("demo")
     assert (ran.code, ran.err) == (0, "")
     assert [entry.name for entry in tmp_path.iterdir()] == ["worldkv-demo.png"]
     assert "worldkv-demo.png" in ran.out and "What next" in ran.out
+    assert "pip install 'worldkv[torch]'" in ran.out
+
+
+def test_demo_with_torch_ends_with_pictures(worldkv: Worldkv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("worldkv.cli.demo.TOUR", "generate:tour:rooms=3,chunks=40")
+    monkeypatch.setattr("worldkv.cli.demo.PAINTED_TOUR", "script:R_L_R_L_R_L90_360")
+    monkeypatch.setattr("worldkv.cli.demo.WORLD_GEOMETRY", "rooms:frame_rows=6,frame_columns=10")
+    ran = worldkv("demo")
+    assert (ran.code, ran.err) == (0, "")
+    pictures = {"worldkv-demo.png", "worldkv-demo-revisits.png", "worldkv-demo.gif"}
+    assert {entry.name for entry in tmp_path.iterdir()} == pictures
+    table = [line.split() for line in ran.out.splitlines()]
+    rows = {line[0] for line in table if line and line[0] in WORLD_POLICIES}
+    assert rows == set(WORLD_POLICIES)
+    heads = ran.out.replace("\n", " ")
+    for head in ("tokens", "moved", "FPS", "recall", "PSNR"):
+        assert head in heads

@@ -7,29 +7,59 @@ from typing import Annotated
 import typer
 
 from worldkv.cli.compare import run, show
+from worldkv.cli.output import check_outputs
+from worldkv.cli.painted import WORLD_GEOMETRY, WORLD_POLICIES
 from worldkv.cli.request import Request
+from worldkv.cli.torch_door import has_torch
 
-HELP = """Compare the default policies on a generated tour through twelve rooms.
+HELP = """Compare the default policies on a generated tour, then look at what they remember.
 
-It prints a table, draws a picture and says what to type next; it needs no files, no GPU and a few seconds."""
+First the simulator: a tour through twelve rooms, a table and a picture, in a few seconds. Then, where torch is
+installed, real attention: a smaller building whose pictures are read from the cache alone, as a table with PSNR, a
+filmstrip of views that come back and an animated GIF, in half a minute. It needs no files and no GPU."""
 
 TOUR = "generate:tour:rooms=12,seed=1,chunks=240"
-PICTURE = "worldkv-demo.png"
+PAINTED_TOUR = "generate:tour:rooms=3,chunks=40"
+PICTURE, FILMSTRIP, FILM = "worldkv-demo.png", "worldkv-demo-revisits.png", "worldkv-demo.gif"
 
 
 def demo(
-    plot: Annotated[str, typer.Option(metavar="FILE.png", help="Where the picture goes.")] = PICTURE,
+    plot: Annotated[str, typer.Option(metavar="FILE.png", help="Where the simulator's picture goes.")] = PICTURE,
+    filmstrip: Annotated[str, typer.Option(metavar="FILE.png", help="Where the views that come back go.")] = FILMSTRIP,
+    film: Annotated[str, typer.Option(metavar="FILE.gif", help="Where the rollouts in motion go.")] = FILM,
 ) -> None:
     """See `HELP`."""
-    request = Request(TOUR, plot=plot)
+    check_outputs(TOUR, [("--plot", plot), ("--filmstrip", filmstrip), ("--film", film)])
     print("A camera walks through twelve rooms and comes back to them; five policies remember for it.\n")
-    outcome = run(request)
-    show(request, outcome)
+    _hold(Request(TOUR, plot=plot))
+    if has_torch():
+        print(
+            "\nNow with real attention: three rooms whose pictures are read from cached keys and values and from "
+            "nowhere else.\nWhat a policy forgot is imagined anew, and looks different.\n"
+        )
+        _hold(
+            Request(
+                PAINTED_TOUR,
+                WORLD_POLICIES,
+                WORLD_GEOMETRY,
+                world="rooms",
+                filmstrip=filmstrip,
+                film=film,
+            )
+        )
+    else:
+        print("\nWith torch (pip install 'worldkv[torch]') the demo goes on to real attention, and ends with pictures.")
     print(
         "\nWhat next:\n"
         "  worldkv compare YOUR_POSES.txt --plot mine.png     the same on a camera path of yours\n"
+        "  worldkv compare YOUR_POSES.txt --world rooms --filmstrip mine.png\n"
+        "                                                     a building round it, and what comes back of its views\n"
         f"  worldkv explain {TOUR} --policy worldkv --step 150\n"
         "                                                     why it fetched what it fetched\n"
         "  worldkv policies                                   every policy and its parameters\n"
         "  worldkv compare --help                             budgets, machines, logs, your own policy"
     )
+
+
+def _hold(request: Request) -> None:
+    show(request, run(request))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _STRIP_REVISITS = 3
 _COLUMNS = 4
 _FRAMES_A_SECOND = 5
-_MOST_FRAMES = 120
+_MOST_FRAMES = 80
 _PALETTE_PAGES = 12
-_PANEL_INCHES = (2.3, 1.62)
+_PANEL_INCHES = (1.9, 1.36)
 
 
 def draw_filmstrip(name: str, outcome: Outcome) -> None:
@@ -44,9 +44,14 @@ def draw_filmstrip(name: str, outcome: Outcome) -> None:
     painters, rows = _painted(outcome)
     labels = [row.entrant.label for row in outcome.comparison.rows]
     frames = _told_revisits(painters, rows)
+    if not frames:
+        figure = Figure(figsize=(7, 0.8))
+        figure.text(0.5, 0.5, "no step of this path comes back to what left the window", ha="center", color=INK)
+        save(figure, name)
+        return
     heads = ["first visit", "the view again,\nas it was", *(folded(label, 18).rstrip(":") for label in labels)]
     figure = Figure(figsize=(1.75 * len(heads), 0.75 + 1.55 * len(frames)), layout="constrained")
-    axes: Any = figure.subplots(max(1, len(frames)), len(heads), squeeze=False)
+    axes: Any = figure.subplots(len(frames), len(heads), squeeze=False)
     per_chunk = painters.world.views.frames_per_chunk
     for line, frame in zip(axes, frames, strict=False):
         visit, step = int(painters.world.sight.visit[frame]), frame // per_chunk
@@ -59,8 +64,6 @@ def draw_filmstrip(name: str, outcome: Outcome) -> None:
             axis.set_xlabel(text, fontsize=9, color=INK)
     for axis, head in zip(axes[0], heads, strict=True):
         axis.set_title(head, fontsize=9, fontweight="bold", color=INK)
-    if not frames:
-        figure.suptitle("no step of this path comes back to what left the window")
     save(figure, name)
 
 
@@ -103,7 +106,7 @@ def draw_film(name: str, outcome: Outcome) -> None:
         canvas.draw()
         pages.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
     told = np.concatenate([np.asarray(page) for page in pages[:: max(1, len(pages) // _PALETTE_PAGES)]])
-    palette = Image.fromarray(told[::3, ::3]).quantize(256)
+    palette = Image.fromarray(told[::3, ::3]).quantize(128)
     buffer = io.BytesIO()
     first, *rest = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     first.save(

@@ -7,13 +7,18 @@ import importlib.util
 from worldkv.errors import DeviceError
 
 
+def has_torch() -> bool:
+    """Whether torch is installed, without importing it."""
+    return importlib.util.find_spec("torch") is not None
+
+
 def require_torch(command: str) -> None:
     """Refuse `command` where torch is not installed, without importing it where it is.
 
     Raises:
         DeviceError: torch is missing.
     """
-    if importlib.util.find_spec("torch") is None:
+    if not has_torch():
         raise DeviceError(
             f"worldkv {command} needs torch, which is not installed; pip install 'worldkv[torch]', or use compare"
         )
