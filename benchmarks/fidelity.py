@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 POLICIES = (
     "full-kv",
@@ -40,6 +41,8 @@ POLICIES = (
 
 
 KEPT = Path("build/fidelity.json")
+CLEARLY = 0.05
+"""Recalls so far apart are told apart."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ class Setting:
 SETTINGS = {
     "out and back": Setting("rooms", "script:R_L_R_L_R_L90_360", seeds=3),
     "three turns": Setting("rooms", "script:RRR360_540", seeds=3),
-    "loop": Setting("rooms", "generate:loop:chunks=80", seeds=3),
-    "tour": Setting("rooms", "generate:tour:rooms=6,chunks=120,seed=2", seeds=3),
+    "loop": Setting("rooms", "generate:loop:chunks=80"),
+    "tour": Setting("rooms", "generate:tour:rooms=6,chunks=100,seed=2"),
     "TartanAir": Setting("rooms", "tartanair/pose_gt.txt"),
     "fr2_desk": Setting("rooms", "tum/fr2_desk_groundtruth.txt"),
     "KITTI 00": Setting("rooms", "kitti/KITTI_00_gt.txt"),
@@ -82,7 +85,7 @@ class Measured:
     """One setting's rows, means over its seeds.
 
     Attributes:
-        rows: by policy spec, the figures of the JSON document that are numbers.
+        rows: by policy as typed, the figures of the JSON document that are numbers.
         chunks, revisits: of the path.
     """
 
@@ -94,8 +97,19 @@ class Measured:
         """Spearman's rho between simulated recall and measured PSNR over policies; None without recall."""
         from scipy.stats import spearmanr
 
+        told = self._recall_and_psnr()
+        return float(spearmanr(*told.T).statistic) if len(told) else None
+
+    def concordance(self) -> tuple[int, int]:
+        """How many pairs that recall tells apart by `CLEARLY` PSNR puts in the same order, and how many there are."""
+        recall, psnr = self._recall_and_psnr().T
+        apart = np.subtract.outer(recall, recall)
+        better = apart >= CLEARLY
+        return int((better & (np.subtract.outer(psnr, psnr) > 0)).sum()), int(better.sum())
+
+    def _recall_and_psnr(self) -> NDArray[np.float64]:
         told = [(row["revisit_recall"], row["psnr_visit"]) for row in self.rows.values() if "revisit_recall" in row]
-        return float(spearmanr(*np.array(told).T).statistic) if told else None
+        return np.array(told).reshape(-1, 2)
 
 
 def measured(name: str, data: Path, policies: tuple[str, ...] = POLICIES) -> Measured:
@@ -104,10 +118,10 @@ def measured(name: str, data: Path, policies: tuple[str, ...] = POLICIES) -> Mea
     source = setting.source if ":" in setting.source else str(data / setting.source)
     documents = [rollouts(setting.world, source, policies, seed) for seed in range(setting.seeds)]
     rows = {}
-    for entries in zip(*(document["rows"] for document in documents), strict=True):
+    for spec, *entries in zip(policies, *(document["rows"] for document in documents), strict=True):
         numbers = [key for key, value in entries[0].items() if type(value) in (int, float)]
         told = {key: [entry[key] for entry in entries if entry[key] is not None] for key in numbers}
-        rows[entries[0]["spec"]] = {key: float(np.mean(values)) for key, values in told.items() if values}
+        rows[spec] = {key: float(np.mean(values)) for key, values in told.items() if values}
     first = documents[0]
     return Measured(rows, first["trajectory"]["chunks"], first["world"]["revisits"])
 

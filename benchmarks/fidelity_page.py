@@ -79,8 +79,11 @@ def ranks(found: dict[str, Measured]) -> str:
     """Spearman's rho a setting, and the policies that recall put farthest from where PSNR did."""
     from scipy.stats import rankdata
 
-    lines = ["| path | rho | farthest off (rank by recall, by PSNR) |", "| --- | --- | --- |"]
-    every = []
+    lines = [
+        "| path | rho | pairs told apart by recall, in the order of PSNR | farthest off (rank by recall, by PSNR) |",
+        "| --- | --- | --- | --- |",
+    ]
+    every, pairs = [], np.zeros(2, int)
     for name, measured in found.items():
         rho = measured.rank_correlation()
         if rho is None:
@@ -92,8 +95,10 @@ def ranks(found: dict[str, Measured]) -> str:
         )
         off = np.argsort(-np.abs(by_recall - by_psnr), kind="stable")[:2]
         told = ", ".join(f"`{specs[at]}` ({by_recall[at]:g}, {by_psnr[at]:g})" for at in off)
-        lines.append(f"| {name} | {rho:.2f} | {told} |")
-    lines.append(f"| **mean** | **{np.mean(every):.2f}** | |")
+        same, all_pairs = measured.concordance()
+        pairs += (same, all_pairs)
+        lines.append(f"| {name} | {rho:.2f} | {same} of {all_pairs} | {told} |")
+    lines.append(f"| **all** | **{np.mean(every):.2f}** (mean) | **{pairs[0]} of {pairs[1]}** | |")
     return "\n".join(lines)
 
 
