@@ -8,7 +8,21 @@ import pytest
 
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
-from worldkv.parts import ActionIndex, AgePenalty, Hysteresis, PoseIndex, SinkRecent, Spread, WorldCompression
+from worldkv.parts import (
+    ActionIndex,
+    AgePenalty,
+    AnchorPenalty,
+    FovOverlap,
+    FrustumIndex,
+    Hysteresis,
+    Novelty,
+    PoseIndex,
+    RefreshInterval,
+    ScoredTokens,
+    SinkRecent,
+    Spread,
+    WorldCompression,
+)
 from worldkv.policies import Composed, DropOldest, FullKV, Oracle, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.policy_names import policy_classes
@@ -41,6 +55,27 @@ LINGBOT = PRESETS["lingbot-world-fast-480p"]
             "composed:compression=worldkv,keep_ratio=0.5,wrappers=hysteresis+age-penalty,margin=0.1,penalty=0.3",
             Composed(compression=WorldCompression(0.5), wrappers=(Hysteresis(0.1), AgePenalty(0.3))),
         ),
+        (
+            "composed:index=fov,compression=worldkv,keep_ratio=0.25,wrappers=refresh-interval+hysteresis,refresh_steps=4",
+            Composed(FovOverlap(), None, SinkRecent(), WorldCompression(), 18, (RefreshInterval(4), Hysteresis())),
+        ),
+        (
+            "composed:index=frustum,compression=worldkv,frustum.keep_ratio=0.9,worldkv.keep_ratio=0.5",
+            Composed(FrustumIndex(keep_ratio=0.9), compression=WorldCompression(0.5)),
+        ),
+        (
+            "composed:wrappers=hysteresis+age-penalty+hysteresis,hysteresis#2.margin=0.3,age-penalty.penalty=1",
+            Composed(wrappers=(Hysteresis(), AgePenalty(1.0), Hysteresis(0.3))),
+        ),
+        (
+            "composed:compression=scored-tokens,scorer=anchor-penalty,anchor-penalty#1.base=anchor-penalty,"
+            "anchor-penalty#2.base=novelty",
+            Composed(compression=ScoredTokens(AnchorPenalty(AnchorPenalty(Novelty())))),
+        ),
+        (
+            "composed:sink-recent.sink_chunks=2,recent_chunks=1",
+            Composed(eviction=SinkRecent(6, 3)),
+        ),
     ],
 )
 def test_a_spec_names_a_policy_and_the_policy_prints_a_spec(spec: str, policy: CachePolicy) -> None:
@@ -72,6 +107,24 @@ def test_a_spec_names_a_policy_and_the_policy_prints_a_spec(spec: str, policy: C
         ("sliding-window:retrieved_chunks=1", "has no parameter 'retrieved_frames'"),
         ("composed:wrappers=hysteresis+histeresis", "wrappers must name a part that fits.*did you mean hysteresis"),
         ("composed:wrappers=hysteresis,margin=-1", "margin must be at least 0"),
+        (
+            "composed:compression=scored-tokens,scorer=anchor-penalty,wrappers=age-penalty,penalty=0.3",
+            "penalty may be anchor-penalty.penalty or age-penalty.penalty; write anchor-penalty.penalty=0.3 for",
+        ),
+        ("composed:index=frustum,compression=worldkv,keep_ratio=1", "may be frustum.keep_ratio or world-compression.k"),
+        (
+            "composed:wrappers=hysteresis+hysteresis,margin=1",
+            "margin may be hysteresis#1.margin or hysteresis#2.margin",
+        ),
+        ("composed:wrappers=hysteresis,hysteresis.margin=1,margin=2", "margin is given twice"),
+        ("composed:compression=quantised,inner=quantised", "inner may be quantised#1.inner or quantised#2.inner"),
+        ("composed:wrappers=hysteresis,histeresis.margin=1", "has no part 'histeresis'; did you mean hysteresis?"),
+        (
+            "composed:wrappers=hysteresis,hysteresis.margins=1",
+            "hysteresis has no parameter 'margins'; did you mean mar",
+        ),
+        ("composed:wrappers=hysteresis,hysteresis#2.margin=1", "the number in hysteresis#2.margin must be 1 to 1"),
+        ("composed:composed.retrieved_frames=3", "has no part 'composed'"),
     ],
 )
 def test_what_cannot_be_parsed_says_why_and_what_would_do(spec: str, message: str) -> None:

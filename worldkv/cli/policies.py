@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 HELP = """List every policy: its name, parameters with their defaults, what it needs to know, and where it comes from.
 
 Below them stand the parts that [cyan]composed:[/cyan] puts together, as in
-[cyan]composed:index=pose,selector=spread,least_gap_chunks=4[/cyan]. Sizes count latent frames; write
+[cyan]composed:index=pose,selector=spread,least_gap_chunks=4[/cyan]. Where several parts take a parameter of one name,
+[cyan]age-penalty.penalty=0.3[/cyan] says whose it is. Sizes count latent frames; write
 [cyan]retrieved_chunks=6[/cyan] for [cyan]retrieved_frames=18[/cyan] where a chunk has three."""
 
 _SOURCE = re.compile(r"Source:\s*(?P<source>.+?)\.?(?:\s*\n\s*\n|\s*$)", re.DOTALL)
