@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.answers import Eviction, Ids, Keep, RaggedKeep, Retrieval
-from worldkv.errors import SignalError, SpecError
+from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.pose import Array
 from worldkv.signals import Signal
 from worldkv.views import BankView, ChunkView, Query, WindowView
+
+if TYPE_CHECKING:
+    from worldkv.model_shape import ModelShape
 
 NO_IDS: Ids = np.empty(0, np.int64)
 """No chunks."""
@@ -54,17 +57,10 @@ class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is wha
         rows = (value if isinstance(value, tuple) else (value,) for value in values)
         return tuple(value for row in rows for value in row if isinstance(value, Part))
 
-
-P = TypeVar("P", bound=Part)
-
-
-def by_spec_name(exported: Mapping[str, object], kind: type[P]) -> dict[str, type[P]]:
-    """The classes of a kind among a module's names, by every name that a spec string may use for them."""
-    found: dict[str, type[P]] = {}
-    for value in exported.values():
-        if isinstance(value, type) and issubclass(value, kind) and "spec_names" in vars(value):
-            found |= dict.fromkeys(value.spec_names, value)
-    return found
+    @property
+    def bound_to(self) -> ModelShape | None:
+        """The shape of the one model it works with, where it holds a file of that model; None for any model."""
+        return None
 
 
 def needs_of(part: Part) -> frozenset[Signal]:
@@ -73,13 +69,13 @@ def needs_of(part: Part) -> frozenset[Signal]:
     Raises:
         SpecError: what a part declares is no set of signals.
     """
-    declared = type(part).needs
+    declared = part.needs
     if not isinstance(declared, frozenset | set) or not all(isinstance(signal, Signal) for signal in declared):
         raise SpecError(
             f"{type(part).__name__}.needs must be a frozenset of signals, got {declared!r}; write "
             "frozenset({Signal.POSE})"
         )
-    return type(part).needs.union(*(needs_of(inner) for inner in part.parts()))
+    return declared.union(*(needs_of(inner) for inner in part.parts()))
 
 
 class CachePolicy(Part):
@@ -87,12 +83,10 @@ class CachePolicy(Part):
 
     Attributes:
         asked_at: "begin" (before the first denoise pass) or "first_pass" (after it, with the step's own queries).
-        ragged: whether `compress` may answer with different counts per layer and head.
         has_own_size: whether its default size is one that others are matched to in a comparison, not the reverse.
     """
 
     asked_at: ClassVar[Literal["begin", "first_pass"]] = "begin"
-    ragged: ClassVar[bool] = False
     has_own_size: ClassVar[bool] = False
 
     @abstractmethod
@@ -143,6 +137,11 @@ class CachePolicy(Part):
         return True
 
     @property
+    def ragged(self) -> bool:
+        """Whether counts kept may differ per layer and head: where a rule inside says so."""
+        return is_ragged(self)
+
+    @property
     def positions(self) -> Literal["absolute", "rebased"]:
         """Rotary positions of retrieved keys: as generated, or moved to just before the recent window."""
         return "absolute"
@@ -153,10 +152,12 @@ class EvictionRule(Part):
 
     Attributes:
         is_bounded: whether the window stops growing under it.
+        ragged: whether it may shrink chunks to different counts per layer and head.
         keeps_only_pinned: whether nothing stays but what it pins, so that the window's size is known beforehand.
     """
 
     is_bounded: ClassVar[bool] = True
+    ragged: ClassVar[bool] = False
     keeps_only_pinned: ClassVar[bool] = False
 
     @abstractmethod
@@ -251,7 +252,15 @@ class TokenScorer(Part):
 
     @abstractmethod
     def token_scores(self, chunk: ChunkView) -> Any:
-        """`(layers, kv_heads, tokens)`, higher = keep, in the namespace of `chunk.keys`, which are there."""
+        """How much each token is worth: higher = keep.
+
+        Args:
+            chunk: the chunk; its keys are there.
+
+        Returns:
+            `(layers, kv_heads, tokens)`, or `(layers, 1, tokens)` where all heads of a layer say the same; numpy's or
+            in the namespace of `chunk.keys`.
+        """
 
 
 class Compression(Part):
@@ -259,9 +268,11 @@ class Compression(Part):
 
     Attributes:
         keeps_anchor: whether it promises to keep a chunk's first latent frame whole.
+        ragged: whether it may keep different counts per layer and head.
     """
 
     keeps_anchor: ClassVar[bool] = False
+    ragged: ClassVar[bool] = False
 
     @abstractmethod
     def kept_tokens(self, chunk: ChunkView) -> Keep:
@@ -277,29 +288,9 @@ def is_data_dependent(part: Part) -> bool:
     return part.data_dependent or any(is_data_dependent(inner) for inner in part.parts())
 
 
-def compressed(rule: Compression, chunk: ChunkView) -> Keep | RaggedKeep:
-    """What `rule` keeps of `chunk`: the real choice where there are keys, else the closed form or the recording.
-
-    Raises:
-        SignalError: the count depends on keys and there are neither keys nor a recording.
-    """
-    if chunk.keys is not None:
-        return rule.keep(chunk)
-    if not rule.data_dependent:
-        return rule.kept_tokens(chunk)
-    return replayed(chunk, type(rule).__name__)
-
-
-def replayed(chunk: ChunkView, who: str) -> Keep:
-    """What a recorded run kept of `chunk`, spread evenly over its latent frames; at least one token.
-
-    Raises:
-        SignalError: there is no recording; `who` is named.
-    """
-    if chunk.recorded_tokens is None:
-        raise SignalError(
-            f"{who} keeps a number of tokens that depends on real keys; "
-            "give the simulator a recorded run, or use the torch backend"
-        )
-    share = chunk.recorded_tokens / chunk.tokens
-    return Keep(chunk.recorded_tokens, tuple(tokens * share for tokens in chunk.frame_tokens))
+def is_ragged(part: Part) -> bool:
+    """Whether an eviction rule or a compression inside `part` keeps different counts per layer and head."""
+    inside = part.parts()
+    return any(isinstance(one, EvictionRule | Compression) and one.ragged for one in inside) or any(
+        map(is_ragged, inside)
+    )

@@ -12,11 +12,24 @@ import importlib.util
 import inspect
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from worldkv.errors import SpecError
 from worldkv.nearest import nearest
-from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, by_spec_name
+from worldkv.policy import CachePolicy, CoverageIndex, Index, Part
+
+P = TypeVar("P", bound=Part)
+
+
+def by_spec_name(exported: Mapping[str, object], kind: type[P]) -> dict[str, type[P]]:
+    """The classes of a kind among a module's names, by every name that a spec string may use for them."""
+    found: dict[str, type[P]] = {}
+    for value in exported.values():
+        if isinstance(value, type) and issubclass(value, kind) and "spec_names" in vars(value):
+            found |= dict.fromkeys(value.spec_names, value)
+    return found
 
 
 def policy_homes() -> dict[str, str]:

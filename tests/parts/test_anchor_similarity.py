@@ -9,8 +9,9 @@ import pytest
 
 from tests.parts.test_world_compression import view
 from worldkv.geometry import CacheGeometry
-from worldkv.parts import world_compression
-from worldkv.parts.world_compression import WorldCompression, anchor_similarity
+from worldkv.parts import unlike_anchor
+from worldkv.parts.unlike_anchor import anchor_similarity
+from worldkv.parts.world_compression import WorldCompression
 from worldkv.views import ChunkView
 
 
@@ -57,7 +58,7 @@ def test_pooled_counts_of_a_frame_are_means_over_layers() -> None:
 def test_similarity_is_the_cosine_over_heads_and_channels_together(
     at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world_compression, "_NUMBERS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(unlike_anchor, "_NUMBERS_AT_A_TIME", at_a_time)
     geometry = CacheGeometry(3, 2, 2, 8, 4, 3)
     keys = 5.0 * np.random.default_rng(4).normal(size=(3, 2, 36, 8)) + 1.0
     found = anchor_similarity(view(geometry, keys), 12)
@@ -112,7 +113,7 @@ def test_only_small_keys_of_one_rank_are_taken_to_numpy(
     numbers_for_numpy: int, is_split: bool, wanted: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(world_compression, "_NUMBERS_FOR_NUMPY", numbers_for_numpy)
+    monkeypatch.setattr(unlike_anchor, "_NUMBERS_FOR_NUMPY", numbers_for_numpy)
     geometry = CacheGeometry(3, 2, 2, 8, 4, 3)
     keys = torch.from_numpy(np.random.default_rng(8).normal(size=(3, 2, 36, 8)).astype(np.float32))
     reduce = (lambda sums: sums) if is_split else None
@@ -124,7 +125,7 @@ def test_only_small_keys_of_one_rank_are_taken_to_numpy(
 def test_layers_are_taken_together_only_as_far_as_they_fit(
     layers_that_fit: float, groups: int, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(world_compression, "_NUMBERS_AT_A_TIME", int(layers_that_fit * 2 * 36 * 8))
+    monkeypatch.setattr(unlike_anchor, "_NUMBERS_AT_A_TIME", int(layers_that_fit * 2 * 36 * 8))
     keys = np.random.default_rng(4).normal(size=(3, 2, 36, 8))
     anchor_similarity(view(CacheGeometry(3, 2, 2, 8, 4, 3), keys), 12)
     assert calls.count("mean") == groups

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from worldkv.chunks import ChunkTable
 from worldkv.engine import CacheEngine
 from worldkv.errors import SignalError, SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts import Admission, Novelty, TokenPool
+from worldkv.parts import Admission, AnchorPenalty, AttentionReceived, Novelty, TokenPool
+from worldkv.parts.anchor_penalty import save_direction
 from worldkv.parts.key_diff import KeyDiff
 from worldkv.policies import H2O, DeepForcing, NoveltyAdmission
 from worldkv.policy import CachePolicy
@@ -20,7 +23,7 @@ from worldkv.state import StepRecord
 from worldkv.testing.course import Course, Move
 from worldkv.testing.keyed_backend import chunk_tensors
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.trial import Trial
+from worldkv.testing.trial import Trial, measured_at
 from worldkv.views import ChunkView, WindowView
 
 GEOMETRY = CacheGeometry(2, 2, 2, 4, 2, 2, frames_per_chunk=3, itemsize=2, rope_frames=1 << 16)
@@ -70,6 +73,85 @@ def test_deep_forcing_moves_its_sink_to_the_bank_and_attends_it_for_ever() -> No
     assert engine.policy.positions == "rebased"
     middle = {chunk: tokens for chunk, tokens in held(engine).items() if chunk < 11}
     assert sum(middle.values()) == 3 * FRAME
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("sink", "middle", "recent"), [(6, 3, 3), (0, 6, 3), (3, 3, 0)])
+def test_deep_forcing_keeps_the_tokens_that_the_queries_point_at(
+    sink: int, middle: int, recent: int, seed: int
+) -> None:
+    """Of the middle those of the greatest sum of raw products; whoever is out stays out."""
+    policy = DeepForcing(sink, middle, recent)
+    scenario = Scenario(Course((Move(1.0, 10.0),) * 11), GEOMETRY, has_keys=True, seed=seed)
+    one, pool = Trial(policy, scenario), list[tuple[int, int]]()
+    for step in range(11):
+        record = one.run(1).records[-1]
+        leaving = step - recent // 3
+        if leaving >= sink // 3:
+            pool += [(leaving, token) for token in range(WHOLE)]
+        measured = measured_at(one.engine, record.plan, seed)
+        assert measured is not None
+        products = {place: raw_product(measured.query_summary, *place, seed) for place in pool}
+        if record.evicted:  # the sink moves first, the pool is judged at the next step
+            continue
+        pool = sorted(sorted(pool, key=lambda place: (-products[place], place))[: middle * FRAME])
+        assert held_tokens(one.engine, seed, until=leaving) == pool
+    assert 0 < len(pool) == middle * FRAME
+
+
+def raw_product(query: Any, chunk: int, token: int, seed: int) -> float:
+    """Query times key, summed over layers, heads and channels."""
+    keys = chunk_tensors(GEOMETRY, chunk, seed)[0]
+    return sum(
+        float(query[layer, head, channel]) * float(keys[layer, head, token, channel])
+        for layer in range(2)
+        for head in range(2)
+        for channel in range(4)
+    )
+
+
+def held_tokens(engine: CacheEngine, seed: int, until: int) -> list[tuple[int, int]]:
+    """Chunk and first position of every token at home in the window, of chunks up to `until`, by their keys."""
+    found = []
+    for chunk in held(engine):
+        if chunk <= until:
+            tensors, whole = engine.backend.tensors(chunk), chunk_tensors(GEOMETRY, chunk, seed)[0]
+            assert tensors is not None
+            for key in range(tensors.keys.shape[2]):
+                is_same = [np.array_equal(whole[:, :, token], tensors.keys[:, :, key]) for token in range(WHOLE)]
+                assert sum(is_same) == 1
+                found.append((chunk, is_same.index(True)))
+    return found
+
+
+@pytest.mark.parametrize("penalty", [0.0, -1.0, 2.0])
+def test_h2o_under_a_penalty_along_a_direction(tmp_path: Path, penalty: float) -> None:
+    """What leaves the recent window is scored once more: attention less a share of its range; at 0 it is H2O itself."""
+    direction, file = np.random.default_rng(0).standard_normal((2, 2, 4)).astype(np.float32), tmp_path / "d.safetensors"
+    save_direction(direction, file)
+    policy = H2O(3, 6, AnchorPenalty(AttentionReceived(), penalty, str(file)))
+    scenario = Scenario(Course((Move(1.0, 10.0),) * 4), GEOMETRY, has_keys=True)
+    engine = Trial(policy, scenario).run().engine
+    scores = {}
+    for chunk in range(3):
+        keys, _, mass = chunk_tensors(GEOMETRY, chunk, 0)
+        for token in range(WHOLE):
+            parts = []
+            for layer in range(2):
+                key = keys[layer, :, token].ravel().astype(float)
+                cosine = max(0.0, float(key @ direction[layer].ravel()) / math.sqrt(float(key @ key)))
+                for head in range(2):
+                    spread = float(np.ptp(mass[layer, head]))
+                    parts.append(float(mass[layer, head, token]) - penalty * spread * cosine)
+            scores[chunk, token] = sum(parts) / 4
+    # Three chunks compete for the places of two, each step anew; the range is that of what a chunk still holds.
+    first_two = {(chunk, token) for chunk in (0, 1) for token in range(WHOLE)}
+    assert len(first_two) == 6 * FRAME, "all of them are in until the third comes"
+    best = sorted(sorted(scores, key=lambda place: (-scores[place], place))[: 6 * FRAME])
+    assert held_tokens(engine, 0, until=2) == best
+    if penalty == 0:
+        plain = Trial(H2O(3, 6), scenario).run()
+        assert held_tokens(plain.engine, 0, until=2) == best
 
 
 @pytest.mark.parametrize("least", [0.0, 0.45, 0.5, 0.55, 1.0])

@@ -24,6 +24,8 @@ from worldkv.parts import (
     Novelty,
     Participation,
     ScoredTokens,
+    UnlikeAnchor,
+    WorldCompression,
 )
 from worldkv.parts.anchor_penalty import mean_difference, save_direction
 from worldkv.views import ChunkView
@@ -168,6 +170,57 @@ def test_aligned_tokens_lose_a_share_of_the_range(tmp_path_factory: Any, seed: i
     for same in (AnchorPenalty(KeyDiff(), 0.0, str(file)), AnchorPenalty(KeyDiff(), 1.0)):
         assert same.token_scores(shown).tobytes() == base.tobytes(), "to the bit"
         assert np.array_equal(ScoredTokens(same, 0.5).keep(shown).tokens, plain)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("penalty", [0.0, 1.5, -1.0])
+def test_world_compression_under_a_penalty(tmp_path: Path, penalty: float, pooled: bool) -> None:
+    """The anchor frame is whole whatever it costs; of the others the least like it, less the penalty, are kept."""
+    direction, file = mean_difference(*np.random.default_rng(4).standard_normal((2, 2, 2, 9, 6))), tmp_path / "d.st"
+    save_direction(direction, file)
+    geometry = dataclasses.replace(GEOMETRY, frames_per_chunk=3)
+    keys = np.random.default_rng(5).standard_normal((2, 2, 18, 6)).astype(np.float32)
+    shown = ChunkView(0, 1, geometry, (6.0,) * 3, keys)
+    rule = WorldCompression(0.5, pooled, AnchorPenalty(UnlikeAnchor(), penalty, str(file)))
+    found = rule.keep(shown).tokens
+    assert found is not None
+    for layer in range(2):
+        flat = [np.ravel(keys[layer, :, token]).astype(float) for token in range(18)]
+        centre = unit(sum(flat[:6]))
+        plain = [-float(unit(key) @ centre) for key in flat]
+        spread = max(plain) - min(plain)
+        aligned = [max(0.0, float(unit(key) @ np.ravel(direction[layer]))) for key in flat]
+        scores = [score - penalty * spread * cosine for score, cosine in zip(plain, aligned, strict=True)]
+        groups = [range(6, 18)] if pooled else [range(6, 12), range(12, 18)]
+        best = [sorted(group, key=lambda token: -scores[token])[: len(group) // 2] for group in groups]
+        assert found[layer].tolist() == [*range(6), *sorted(token for group in best for token in group)]
+    if penalty == 0:
+        assert np.array_equal(found, WorldCompression(0.5, pooled).keep(shown).tokens)  # type: ignore[arg-type]
+
+
+def test_heads_split_over_ranks_agree_on_the_penalty(tmp_path: Path) -> None:
+    """Each rank holds one head of keys and direction; products and norms are summed before the cosine."""
+    shown, base = chunk(6), WorldCompression(0.5).scorer
+    direction = mean_difference(*np.random.default_rng(7).standard_normal((2, 2, 2, 9, 6)))
+    save_direction(direction, tmp_path / "whole.st")
+    whole = AnchorPenalty(base, 2.0, str(tmp_path / "whole.st")).token_scores(shown)
+    ranks = []
+    for head in range(2):
+        save_direction(direction[:, head : head + 1], tmp_path / f"{head}.st")
+        ranks.append(AnchorPenalty(base, 2.0, str(tmp_path / f"{head}.st")))
+    sums: dict[int, list[Any]] = {}
+
+    def ask(head: int, reduce: Any) -> Any:
+        return ranks[head].token_scores(dataclasses.replace(shown, keys=shown.keys[:, head : head + 1], reduce=reduce))
+
+    for head in range(2):  # once to hear what each has to say, in its order, and once with the sums
+        said: list[Any] = []
+        ask(head, lambda part, said=said: said.append(part) or part)
+        sums[head] = said
+    for head in range(2):
+        said = []
+        first = ask(head, lambda part, said=said: said.append(part) or sums[0][len(said) - 1] + sums[1][len(said) - 1])
+        assert np.asarray(first) == pytest.approx(np.asarray(whole), abs=1e-5)
 
 
 def test_directions_that_are_none_are_refused(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worldkv.compressed import compressed
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.parts import world_compression
+from worldkv.parts import unlike_anchor
 from worldkv.parts.world_compression import WorldCompression
-from worldkv.policy import compressed
 from worldkv.views import ChunkView
 
 TINY = PRESETS["tiny"]
@@ -78,8 +78,8 @@ def test_torch_keys_keep_the_same_tokens_as_the_loops(
     at_a_time: int, pooled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(world_compression, "_NUMBERS_FOR_NUMPY", 0)  # or small keys would be looked at by numpy
-    monkeypatch.setattr(world_compression, "_NUMBERS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(unlike_anchor, "_NUMBERS_FOR_NUMPY", 0)  # or small keys would be looked at by numpy
+    monkeypatch.setattr(unlike_anchor, "_NUMBERS_AT_A_TIME", at_a_time)
     geometry = CacheGeometry(3, 2, 2, 8, 4, 3)
     keys = torch.from_numpy(np.random.default_rng(8).normal(size=(3, 2, 36, 8)).astype(np.float32))
     strided = torch.empty(3, 2, 50, 9)[:, :, 7:43, :8].copy_(keys)  # as they lie in a window

@@ -5,6 +5,7 @@ from __future__ import annotations
 from worldkv.parts import (
     AgePenalty,
     AttentionNeed,
+    AttentionReceived,
     FovOverlap,
     FovScore,
     FrustumIndex,
@@ -91,7 +92,7 @@ EVERY: dict[str, CachePolicy] = {
     "h2o": H2O(),
     "h2o, no pool": H2O(6, 0),
     "snapkv": SnapKV(),
-    "snapkv, few": SnapKV(0, 9, 3, 0.3, 1),
+    "snapkv, few": SnapKV(0, 9, 3, 0.3, AttentionReceived()),
     "keydiff": KeyDiffKV(keep_ratio=0.3),
     "deep-forcing": DeepForcing(),
     "deep-forcing, no sink": DeepForcing(0, 3, 6),

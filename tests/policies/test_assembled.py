@@ -63,7 +63,10 @@ MADE: list[tuple[Assembled, Roles]] = [
     (MeanKeyRetrieval(6, 3, 9), Roles(SIZES, MeanKey(), TopK(), WholeChunk())),
     (QuestBounds(6, 3, 9), Roles(SIZES, KeyBounds("box"), TopK(), WholeChunk())),
     (ArkVale(6, 3, 9), Roles(SIZES, KeyBounds("ball"), TopK(), WholeChunk())),
-    (SnapKV(6, 3, 9, 0.2, 5), Roles(SIZES, PoseIndex(), TopK(), ScoredTokens(AttentionReceived(5), 0.2))),
+    (
+        SnapKV(6, 3, 9, 0.2, AttentionReceived(5)),
+        Roles(SIZES, PoseIndex(), TopK(), ScoredTokens(AttentionReceived(5), 0.2)),
+    ),
     (KeyDiffKV(6, 3, 9, 0.2), Roles(SIZES, PoseIndex(), TopK(), ScoredTokens(KeyDiff(), 0.2))),
     (
         FlashMemory(6, 3, 9, 5, 0.6, 3, PoseIndex()),

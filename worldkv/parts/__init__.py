@@ -1,6 +1,6 @@
 """Shared parts of policies: eviction rules, indices, selectors, compressions. A spec string names them as here."""
 
-from worldkv.parts.admission import Admission as Admission  # not in PARTS: its policy has to declare `ragged`
+from worldkv.parts.admission import Admission as Admission
 from worldkv.parts.age_penalty import AgePenalty as AgePenalty
 from worldkv.parts.anchor_only import AnchorOnly as AnchorOnly
 from worldkv.parts.anchor_penalty import AnchorPenalty as AnchorPenalty
@@ -29,6 +29,7 @@ from worldkv.parts.pose_index import PoseIndex as PoseIndex
 from worldkv.parts.predicted_pose import PredictedPose as PredictedPose
 from worldkv.parts.quantised_bank import QuantisedBank as QuantisedBank
 from worldkv.parts.refresh_interval import RefreshInterval as RefreshInterval
+from worldkv.parts.scored_by import ScoredBy as ScoredBy
 from worldkv.parts.scored_tokens import ScoredTokens as ScoredTokens
 from worldkv.parts.select import GreedyCoverage as GreedyCoverage
 from worldkv.parts.select import Spread as Spread
@@ -37,8 +38,10 @@ from worldkv.parts.select import TopK as TopK
 from worldkv.parts.sink_recent import SinkRecent as SinkRecent
 from worldkv.parts.threshold_pages import ThresholdPages as ThresholdPages
 from worldkv.parts.token_pool import TokenPool as TokenPool
+from worldkv.parts.unlike_anchor import UnlikeAnchor as UnlikeAnchor
 from worldkv.parts.world_compression import WorldCompression as WorldCompression
-from worldkv.policy import Part, by_spec_name
+from worldkv.policy import Part
+from worldkv.policy_names import by_spec_name
 
 PARTS: dict[str, type[Part]] = by_spec_name(globals(), Part)
 """Parts by the names a spec string may use: `composed:index=pose,selector=spread`."""

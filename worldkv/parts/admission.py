@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -12,8 +13,9 @@ from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, RaggedKeep
 from worldkv.errors import SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.novelty import Novelty
-from worldkv.parts.scored_tokens import on_host
-from worldkv.policy import EvictionRule, TokenScorer
+from worldkv.parts.scored_by import ScoreFunction, scorer_of
+from worldkv.parts.scored_tokens import scores_of
+from worldkv.policy import EvictionRule, Part, TokenScorer
 from worldkv.views import ChunkView, WindowView
 
 
@@ -22,27 +24,37 @@ class Admission(EvictionRule):
     """Of a chunk that is no longer recent, every layer and head keeps the tokens of at least `least_utility`.
 
     Decided once, when the token leaves the recent window; what is admitted stays. Counts differ between layers and
-    heads and depend on the model, so the simulator replays a recording, and the policy has to declare `ragged`. Source:
-    the rule of arXiv 2605.14037.
+    heads and depend on the model, so the simulator replays a recording. Source: the rule of arXiv 2605.14037.
 
     Attributes:
         recent_frames: newest latent frames left whole.
         least_utility: least utility admitted.
-        utility: utility of each token, between 0 and 1.
+        utility: utility of each token, between 0 and 1; in Python also a function of a chunk's view, see `ScoredBy`.
     """
 
+    spec_names: ClassVar[tuple[str, ...]] = ("admission",)
+    ragged: ClassVar[bool] = True
     data_dependent: ClassVar[bool] = True
     is_bounded: ClassVar[bool] = False
 
     recent_frames: int = 6
     least_utility: float = 0.5
-    utility: TokenScorer = Novelty()
+    utility: TokenScorer | ScoreFunction = Novelty()
 
     def __post_init__(self) -> None:
         if self.recent_frames < 0:
             raise SpecError(f"recent_frames must be at least 0 latent frames, got {self.recent_frames}")
         if not 0 <= self.least_utility <= 1:
             raise SpecError(f"least_utility must be between 0 and 1, got {self.least_utility}")
+        self._scorer  # noqa: B018  (its own check)
+
+    @cached_property
+    def _scorer(self) -> TokenScorer:
+        return scorer_of(self.utility, "utility")
+
+    def parts(self) -> tuple[Part, ...]:
+        """The scorer."""
+        return (self._scorer,)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`: the one chunk that has just ceased to be recent is judged."""
@@ -50,7 +62,7 @@ class Admission(EvictionRule):
         if newest_old not in window.ids:
             return NOTHING_LEAVES
         chunk = window.chunk(newest_old)
-        keep = admitted(chunk, self)
+        keep = admitted(chunk, self._scorer, self.least_utility)
         if keep is None:
             return Eviction(discard=(newest_old,))
         return Eviction(shrink={newest_old: keep})
@@ -60,15 +72,20 @@ class Admission(EvictionRule):
         return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
 
 
-def admitted(chunk: ChunkView, rule: Admission) -> RaggedKeep | None:
+def admitted(chunk: ChunkView, scorer: TokenScorer, least_utility: float) -> RaggedKeep | None:
     """What is admitted of a chunk, as recorded where it has no keys; None where nothing is.
+
+    Args:
+        chunk: the chunk.
+        scorer: utility of each token, between 0 and 1.
+        least_utility: least utility admitted.
 
     Raises:
         SignalError: it has neither keys nor a recording.
     """
     if chunk.keys is None:
         return _replayed(chunk)
-    flags = on_host(rule.utility.token_scores(chunk)) >= rule.least_utility
+    flags = scores_of(scorer, chunk) >= least_utility
     if not flags.any():
         return None
     counts = flags.sum(axis=2).astype(np.int64)

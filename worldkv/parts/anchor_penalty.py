@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import SpecError
+from worldkv.model_shape import ModelShape
 from worldkv.parts.key_diff import KeyDiff
 from worldkv.policy import TokenScorer
 from worldkv.views import ChunkView
@@ -28,8 +29,8 @@ class AnchorPenalty(TokenScorer):
     Attributes:
         base: whose scores are changed.
         penalty: what full alignment costs, as a share of the range of scores.
-        direction: path of a safetensors file with `direction` `(layers, kv_heads, head_dim)`; empty for none, which
-            changes nothing.
+        direction: path of a safetensors file with `direction` `(layers, kv_heads, head_dim)`, where heads are split
+            over ranks of this rank's; empty for none, which changes nothing.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("anchor-penalty",)
@@ -43,6 +44,11 @@ class AnchorPenalty(TokenScorer):
             raise SpecError(f"penalty must be a finite number, got {self.penalty}")
         if self.direction:
             load_direction(self.direction)
+
+    @property
+    def bound_to(self) -> ModelShape | None:
+        """See `Part.bound_to`: the model whose keys the direction lies among."""
+        return ModelShape(*load_direction(self.direction).shape) if self.direction else None
 
     def token_scores(self, chunk: ChunkView) -> Any:
         """See `TokenScorer.token_scores`.
@@ -64,8 +70,10 @@ class AnchorPenalty(TokenScorer):
             )
         xp = array_namespace(keys)
         along, scores = (xp.asarray(part, device=device(keys)) for part in (anchor, scores))
-        length = xp.sqrt(xp.clip(xp.sum(keys * keys, axis=(1, 3)), xp.finfo(keys.dtype).smallest_normal))
-        cosine = xp.sum(keys * along[:, :, None, :], axis=(1, 3)) / length
+        sums = xp.stack([xp.sum(keys * along[:, :, None, :], axis=(1, 3)), xp.sum(keys * keys, axis=(1, 3))])
+        if chunk.reduce is not None:
+            sums = chunk.reduce(sums)
+        cosine = sums[0, ...] / xp.sqrt(xp.clip(sums[1, ...], xp.finfo(keys.dtype).smallest_normal))
         spread = xp.max(scores, axis=2, keepdims=True) - xp.min(scores, axis=2, keepdims=True)
         return scores - self.penalty * spread * xp.clip(cosine, 0.0)[:, None, :]
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Self, cast
 
 from worldkv.answers import Eviction, Ids, Keep, RaggedKeep, Retrieval
+from worldkv.compressed import compressed
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.fetch import check_pair, fetch
@@ -22,7 +23,6 @@ from worldkv.policy import (
     Part,
     Selector,
     Wrapper,
-    compressed,
     is_data_dependent,
 )
 from worldkv.views import BankView, ChunkView, Query, WindowView

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import SpecError
+from worldkv.model_shape import ModelShape
 from worldkv.policy import TokenScorer
 from worldkv.signals import Signal
 from worldkv.views import ChunkView
@@ -44,6 +45,15 @@ class LearnedUtility(TokenScorer):
     def __post_init__(self) -> None:
         if self.weights:
             loaded(self.weights)
+
+    @property
+    def bound_to(self) -> ModelShape | None:
+        """See `Part.bound_to`: the model whose hidden states it was trained on."""
+        if not self.weights:
+            return None
+        net = loaded(self.weights)
+        layers, kv_heads, _ = net["w2"].shape
+        return ModelShape(layers, kv_heads, hidden_channels=net["w1"].shape[2])
 
     def token_scores(self, chunk: ChunkView) -> NDArray[np.float32]:
         """See `TokenScorer.token_scores`: 0 to 1.

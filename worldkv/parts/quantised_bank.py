@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from worldkv.answers import Keep, RaggedKeep
+from worldkv.compressed import compressed
 from worldkv.errors import SpecError
 from worldkv.parts.keep_all import WholeChunk
-from worldkv.policy import Compression, compressed
+from worldkv.policy import Compression
 from worldkv.quantised import StoredAs, stored_bytes
 from worldkv.views import ChunkView
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.answers import Keep
-from worldkv.errors import SpecError
+from worldkv.errors import PolicyError, SpecError
 from worldkv.parts.key_diff import KeyDiff
 from worldkv.policy import Compression, TokenScorer
 from worldkv.views import ChunkView
@@ -45,9 +45,24 @@ class ScoredTokens(Compression):
     def keep(self, chunk: ChunkView) -> Keep:
         """The choice by scores; its tokens are `(layers, kv_heads, count)`, of equal scores the older."""
         count = math.ceil(self.keep_ratio * chunk.tokens)
-        order = np.argsort(-on_host(self.scorer.token_scores(chunk)), axis=2, kind="stable")
+        order = np.argsort(-scores_of(self.scorer, chunk), axis=2, kind="stable")
         tokens = np.sort(order[..., :count], axis=2).astype(np.int64)
         return Keep(count, frames_of(tokens, chunk), tokens)
+
+
+def scores_of(scorer: TokenScorer, chunk: ChunkView) -> NDArray[np.float32]:
+    """What `scorer` says of a chunk that has keys, of every head `(layers, kv_heads, tokens)`.
+
+    Raises:
+        PolicyError: the answer has another shape.
+    """
+    scores, (layers, heads, tokens) = on_host(scorer.token_scores(chunk)), chunk.keys.shape[:3]
+    if scores.shape not in ((layers, heads, tokens), (layers, 1, tokens)):
+        raise PolicyError(
+            f"{type(scorer).__name__} must score (layers, kv_heads, tokens) = {(layers, heads, tokens)}, or with one "
+            f"head for all, got shape {scores.shape}"
+        )
+    return np.broadcast_to(scores, (layers, heads, tokens))
 
 
 def on_host(scores: Any) -> NDArray[np.float32]:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep
+from worldkv.compressed import replayed
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.attention_received import AttentionReceived
-from worldkv.parts.scored_tokens import frames_of, on_host
-from worldkv.policy import EvictionRule, TokenScorer, replayed
+from worldkv.parts.scored_tokens import frames_of, scores_of
+from worldkv.policy import EvictionRule, TokenScorer
 from worldkv.views import ChunkView, WindowView
 
 
@@ -69,7 +70,7 @@ class TokenPool(EvictionRule):
 
 def _highest(chunks: list[ChunkView], scorer: TokenScorer, places: int) -> list[Keep | None]:
     """What each chunk keeps of its tokens if the `places` best of all stay, of equal ones the older."""
-    scores = [on_host(scorer.token_scores(chunk)).mean(axis=(0, 1), dtype=np.float64) for chunk in chunks]
+    scores = [scores_of(scorer, chunk).mean(axis=(0, 1), dtype=np.float64) for chunk in chunks]
     order = np.argsort(-np.concatenate(scores), kind="stable")[:places]
     stays: NDArray[np.bool_] = np.zeros(sum(map(len, scores)), np.bool_)
     stays[order] = True

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from worldkv.answers import Keep
 from worldkv.errors import SpecError
-from worldkv.policy import Compression
+from worldkv.parts.scored_tokens import on_host
+from worldkv.parts.unlike_anchor import UnlikeAnchor
+from worldkv.policy import Compression, TokenScorer
 from worldkv.views import ChunkView
 
 
@@ -27,6 +29,7 @@ class WorldCompression(Compression):
     Attributes:
         keep_ratio: kept share of each frame but the anchor, in (0, 1].
         pooled: rank the tokens of all later frames together instead of frame by frame.
+        scorer: what each token is worth, the mean over heads; an `AnchorPenalty` goes round `UnlikeAnchor()`.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("world-compression", "worldkv")
@@ -34,6 +37,7 @@ class WorldCompression(Compression):
 
     keep_ratio: float = 0.25
     pooled: bool = False
+    scorer: TokenScorer = UnlikeAnchor()
 
     def __post_init__(self) -> None:
         if not 0 < self.keep_ratio <= 1:
@@ -49,7 +53,8 @@ class WorldCompression(Compression):
         """The choice by `chunk.keys` `(layers, kv_heads, tokens, head_dim)`; its tokens are `(layers, count)`."""
         counted = self.kept_tokens(chunk)
         ends = np.cumsum([round(tokens) for tokens in chunk.frame_tokens])
-        similarity = anchor_similarity(chunk, int(ends[0]))
+        scores = on_host(self.scorer.token_scores(chunk))
+        scores = scores[:, 0] if scores.shape[1] == 1 else scores.mean(axis=1)
         if self.pooled:
             groups = [(int(ends[0]), int(ends[-1]), counted.count - int(ends[0]))]
         else:
@@ -57,10 +62,10 @@ class WorldCompression(Compression):
                 (int(start), int(end), round(kept))
                 for start, end, kept in zip(ends[:-1], ends[1:], counted.frame_tokens[1:], strict=True)
             ]
-        layers = similarity.shape[0]
+        layers = scores.shape[0]
         chosen = [np.broadcast_to(np.arange(ends[0]), (layers, ends[0]))]
         for start, end, count in groups:
-            order = np.argsort(similarity[:, start:end], axis=1, kind="stable")
+            order = np.argsort(-scores[:, start:end], axis=1, kind="stable")
             chosen.append(np.sort(order[:, :count], axis=1) + start)
         tokens = np.concatenate(chosen, axis=1).astype(np.int64)
         if not self.pooled:
@@ -68,42 +73,6 @@ class WorldCompression(Compression):
         edges = np.concatenate([[0], ends])
         per_frame = [((tokens >= a) & (tokens < b)).sum() / layers for a, b in itertools.pairwise(edges)]
         return Keep(counted.count, tuple(float(n) for n in per_frame), tokens)
-
-
-_NUMBERS_FOR_NUMPY = 1 << 20
-"""On a CPU fewer numbers than this are done by numpy's one thread: waking another library's team takes longer."""
-_NUMBERS_AT_A_TIME = 1 << 24
-"""Layers are taken together up to this many keys' channels, so that a large chunk's temporaries stay small."""
-
-
-def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Cosine of every token's key with the anchor frame's mean key, heads and channels jointly: `(layers, tokens)`.
-
-    Where heads are split over ranks, dot products and squared norms are summed by `chunk.reduce` first.
-    """
-    from array_api_compat import array_namespace, device, to_device
-
-    keys = chunk.keys
-    layers, heads, tokens, channels = keys.shape
-    if chunk.reduce is None and layers * heads * tokens * channels <= _NUMBERS_FOR_NUMPY and str(device(keys)) == "cpu":
-        keys = np.asarray(keys)
-    xp = array_namespace(keys)
-    together = max(1, _NUMBERS_AT_A_TIME // (heads * tokens * channels))
-    parts = []
-    for first in range(0, layers, together):
-        some = keys[first : first + together, ...]
-        centre = xp.mean(some[:, :, :anchor_tokens, :], axis=2)
-        dot = xp.sum(xp.vecdot(some, centre[:, :, None, :]), axis=1)
-        norm = xp.sum(xp.vecdot(some, some), axis=1)
-        centre_norm = xp.sum(centre * centre, axis=(1, 2))[:, None] + xp.zeros_like(dot)
-        parts.append(xp.stack([dot, norm, centre_norm]))
-    sums = parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
-    if chunk.reduce is not None:
-        sums = chunk.reduce(sums)
-    dot, norm, centre_norm = sums[0, ...], sums[1, ...], sums[2, ...]
-    least = xp.finfo(sums.dtype).smallest_normal
-    cosine = dot / xp.sqrt(xp.clip(norm * centre_norm, least))
-    return np.asarray(to_device(cosine, "cpu"), np.float32)
 
 
 def _total(frame_tokens: tuple[float, ...]) -> Keep:

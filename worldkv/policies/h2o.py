@@ -11,7 +11,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.parts.attention_received import AttentionReceived
 from worldkv.parts.keep_all import WholeChunk
 from worldkv.parts.token_pool import TokenPool
-from worldkv.policy import CachePolicy, Part
+from worldkv.policy import CachePolicy, Part, TokenScorer
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
 
@@ -25,19 +25,21 @@ class H2O(CachePolicy):
     Attributes:
         recent_frames: newest latent frames left whole beside the chunk being generated.
         heavy_frames: places for older tokens, in latent frames' worth.
+        scorer: what each token is worth; round `AttentionReceived()` an `AnchorPenalty` makes it AnchorKV's.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("h2o",)
 
     recent_frames: int = 9
     heavy_frames: int = 9
+    scorer: TokenScorer = AttentionReceived()
 
     def __post_init__(self) -> None:
         self._eviction  # noqa: B018  (its own check of both numbers)
 
     @cached_property
     def _eviction(self) -> TokenPool:
-        return TokenPool(self.recent_frames, self.heavy_frames, AttentionReceived())
+        return TokenPool(self.recent_frames, self.heavy_frames, self.scorer)
 
     def parts(self) -> tuple[Part, ...]:
         """The pool."""

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 
 from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep, RaggedKeep, Retrieval
+from worldkv.compressed import compressed
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.anchor_only import AnchorOnly
@@ -16,7 +17,7 @@ from worldkv.parts.fetch import fetch
 from worldkv.parts.mean_key import MeanKey
 from worldkv.parts.select import TopK
 from worldkv.parts.sink_recent import SinkRecent
-from worldkv.policy import CachePolicy, Part, compressed
+from worldkv.policy import CachePolicy, Part
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
 

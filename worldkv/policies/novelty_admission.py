@@ -28,7 +28,6 @@ class NoveltyAdmission(CachePolicy):
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("novelty-admission",)
-    ragged: ClassVar[bool] = True
 
     recent_frames: int = 6
     least_utility: float = 0.5

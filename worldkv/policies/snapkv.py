@@ -11,6 +11,7 @@ from worldkv.parts.pose_index import PoseIndex
 from worldkv.parts.scored_tokens import ScoredTokens
 from worldkv.parts.select import TopK
 from worldkv.parts.sink_recent import SinkRecent
+from worldkv.policy import TokenScorer
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class SnapKV(Assembled):
         retrieved_frames: latent frames fetched at most.
         recent_frames: newest latent frames kept beside the chunk being generated.
         keep_ratio: kept share of a stored chunk's tokens, in (0, 1].
-        pooled_tokens: neighbours, the token itself included, whose greatest attention counts.
+        scorer: what each token is worth: attention, of `pooled_tokens` neighbours the greatest.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("snapkv",)
@@ -34,7 +35,7 @@ class SnapKV(Assembled):
     retrieved_frames: int = 18
     recent_frames: int = 6
     keep_ratio: float = 0.5
-    pooled_tokens: int = 7
+    scorer: TokenScorer = AttentionReceived(pooled_tokens=7)
 
     def assembled(self) -> Roles:
         """See `Assembled.assembled`."""
@@ -42,5 +43,5 @@ class SnapKV(Assembled):
             SinkRecent(self.sink_frames, self.recent_frames),
             PoseIndex(),
             TopK(),
-            ScoredTokens(AttentionReceived(self.pooled_tokens), self.keep_ratio),
+            ScoredTokens(self.scorer, self.keep_ratio),
         )

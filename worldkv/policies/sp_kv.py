@@ -11,6 +11,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.parts.admission import Admission
 from worldkv.parts.keep_all import WholeChunk
 from worldkv.parts.learned_utility import LearnedUtility
+from worldkv.parts.scored_by import ScoreFunction
 from worldkv.policy import CachePolicy, Part, TokenScorer
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
@@ -20,8 +21,9 @@ class SelfPrunedKV(CachePolicy):
     """A token that leaves the recent window stays in the cache if its utility is high enough, else it is gone for good.
 
     Per layer and KV head, decided once. The utility is a small network over hidden states, loaded from a file; without
-    one it is the untrained start, whose bias of 5 admits everything. Any scorer between 0 and 1 takes its place in
-    Python. Published with a window of 128 tokens, thresholds 0.5 and 0.7. Source: arXiv 2605.14037.
+    one it is the untrained start, whose bias of 5 admits everything. Any scorer between 0 and 1 takes its place, in
+    Python also a function of a chunk's view, which may read its hidden states. Published with a window of 128 tokens,
+    thresholds 0.5 and 0.7. Source: arXiv 2605.14037.
 
     Attributes:
         recent_frames: newest latent frames left whole beside the chunk being generated.
@@ -30,11 +32,10 @@ class SelfPrunedKV(CachePolicy):
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("sp-kv",)
-    ragged: ClassVar[bool] = True
 
     recent_frames: int = 6
     least_utility: float = 0.5
-    utility: TokenScorer = LearnedUtility()
+    utility: TokenScorer | ScoreFunction = LearnedUtility()
 
     def __post_init__(self) -> None:
         self._eviction  # noqa: B018  (its own check of the numbers)

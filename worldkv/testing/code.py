@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import types
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +29,7 @@ def replay_code(subject: Subject, check: str, scenario: Scenario | None) -> str:
         for module, name in _imports(value):
             imports[module].add(name)
     for module, names in imports.items():
-        if any("<locals>" in name for name in names):
+        if any("<" in name for name in names):  # <locals>, <lambda>
             return f"# {subject.name} is made inside a function of {module}: call replay(..., {check!r}) there"
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in imports.items()]
     how = "" if scenario is None else f", {code_of(scenario)}"
@@ -41,6 +42,8 @@ def code_of(value: Any) -> str:
         return f"parse_geometry({value.name!r})"
     if isinstance(value, enum.Enum):
         return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, types.FunctionType):
+        return value.__qualname__
     if isinstance(value, float):
         short = f"{value:g}"
         return (short if float(short) == value else repr(value)) if math.isfinite(value) else f"float({str(value)!r})"
@@ -61,6 +64,8 @@ def _imports(value: Any) -> Iterator[tuple[str, str]]:
     """Modules and names that the code of `value` needs."""
     if isinstance(value, CacheGeometry):
         yield "worldkv", "parse_geometry" if value in PRESETS.values() else "CacheGeometry"
+    elif isinstance(value, types.FunctionType):
+        yield value.__module__, value.__qualname__
     elif isinstance(value, enum.Enum):
         yield type(value).__module__, type(value).__qualname__
     elif isinstance(value, tuple):

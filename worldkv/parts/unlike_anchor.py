@@ -1,0 +1,61 @@
+"""Unlike the anchor: tokens whose keys do not resemble the mean key of their chunk's first frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.policy import TokenScorer
+from worldkv.views import ChunkView
+
+_NUMBERS_FOR_NUMPY = 1 << 20
+"""On a CPU fewer numbers than this are done by numpy's one thread: waking another library's team takes longer."""
+_NUMBERS_AT_A_TIME = 1 << 24
+"""Layers are taken together up to this many keys' channels, so that a large chunk's temporaries stay small."""
+
+
+@dataclass(frozen=True)
+class UnlikeAnchor(TokenScorer):
+    """Score = - cosine of a token's key with the anchor frame's mean key, heads and channels jointly.
+
+    All heads of a layer share it. Source: arXiv 2605.22718, World Compression.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("unlike-anchor",)
+
+    def token_scores(self, chunk: ChunkView) -> NDArray[np.float32]:
+        """See `TokenScorer.token_scores`: `(layers, 1, tokens)`."""
+        return -anchor_similarity(chunk, round(chunk.frame_tokens[0]))[:, None]
+
+
+def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Cosine of every token's key with the anchor frame's mean key, heads and channels jointly: `(layers, tokens)`.
+
+    Where heads are split over ranks, dot products and squared norms are summed by `chunk.reduce` first.
+    """
+    from array_api_compat import array_namespace, device, to_device
+
+    keys = chunk.keys
+    layers, heads, tokens, channels = keys.shape
+    if chunk.reduce is None and layers * heads * tokens * channels <= _NUMBERS_FOR_NUMPY and str(device(keys)) == "cpu":
+        keys = np.asarray(keys)
+    xp = array_namespace(keys)
+    together = max(1, _NUMBERS_AT_A_TIME // (heads * tokens * channels))
+    parts = []
+    for first in range(0, layers, together):
+        some = keys[first : first + together, ...]
+        centre = xp.mean(some[:, :, :anchor_tokens, :], axis=2)
+        dot = xp.sum(xp.vecdot(some, centre[:, :, None, :]), axis=1)
+        norm = xp.sum(xp.vecdot(some, some), axis=1)
+        centre_norm = xp.sum(centre * centre, axis=(1, 2))[:, None] + xp.zeros_like(dot)
+        parts.append(xp.stack([dot, norm, centre_norm]))
+    sums = parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
+    if chunk.reduce is not None:
+        sums = chunk.reduce(sums)
+    dot, norm, centre_norm = sums[0, ...], sums[1, ...], sums[2, ...]
+    least = xp.finfo(sums.dtype).smallest_normal
+    cosine = dot / xp.sqrt(xp.clip(norm * centre_norm, least))
+    return np.asarray(to_device(cosine, "cpu"), np.float32)
