@@ -98,7 +98,7 @@ def test_a_policy_that_leaves_is_a_fault_of_its_own(worldkv: Worldkv, folder: Pa
         (("wrldkv",), "unknown policy 'wrldkv'; did you mean worldkv?"),
         (("nowhere.py:Mine",), "no such file: nowhere.py"),
         (("wrong.py:Mine",), "wrong.py has no policy or index 'Mine'"),
-        (("top-k",), "TopK is neither a policy, an index, a compression nor an eviction rule"),
+        (("top-k",), "TopK is neither a policy, an index, a compression, a scorer nor an eviction rule"),
         (("worldkv", "--only", "pinned"), "there is no check 'pinned'"),
         (("worldkv", "--examples", "0"), "--examples"),
         (("worldkv", "--json", "no/such/folder.json"), "--json no/such/folder.json cannot be written"),

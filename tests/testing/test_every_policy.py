@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from tests.policies.every import EVERY
 from worldkv.parts import PARTS
-from worldkv.policy import Compression, CoverageIndex, EvictionRule, Index, Part
+from worldkv.policy import Compression, CoverageIndex, EvictionRule, Index, Part, TokenScorer
 from worldkv.testing import parametrize_with_checks
 from worldkv.testing.subject import Subject
 
 ALONE = [
     cls()
     for cls in dict.fromkeys(PARTS.values())
-    if issubclass(cls, Index | CoverageIndex | Compression | EvictionRule)
+    if issubclass(cls, Index | CoverageIndex | Compression | EvictionRule | TokenScorer)
 ]
 """Parts at their defaults; inside policies they are checked at many settings."""
 
@@ -40,6 +40,6 @@ def test_it_meets_the_check_at_other_settings(subject: Subject, check: Callable[
 
 
 def test_every_kind_of_part_is_checked() -> None:
-    kinds: list[type[Part]] = [Index, CoverageIndex, Compression, EvictionRule]
+    kinds: list[type[Part]] = [Index, CoverageIndex, Compression, EvictionRule, TokenScorer]
     for kind in kinds:
         assert any(isinstance(part, kind) for part in ALONE)

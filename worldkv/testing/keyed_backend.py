@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backend import ChunkTensors, Move, Shrink
 from worldkv.geometry import CacheGeometry
+from worldkv.model_shape import shape_of
+from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.sim.backend import SimBackend
 
 MEASURABLE = frozenset({Signal.ATTENTION_MASS, Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.HIDDEN_STATE})
 """What a model measures while it runs; the kit draws it from a seed."""
+HIDDEN_CHANNELS = 6
+"""Channels of a hidden state, where the policy is bound to no model."""
+_LARGE = 1 << 20
+"""Bytes of a chunk from which few are kept once drawn."""
 
 
 class KeyedBackend(SimBackend):
@@ -25,9 +31,12 @@ class KeyedBackend(SimBackend):
     Source: this project.
     """
 
-    def __init__(self, geometry: CacheGeometry, seed: int, has_keys: bool) -> None:
+    def __init__(
+        self, geometry: CacheGeometry, seed: int, has_keys: bool, hidden_channels: int = HIDDEN_CHANNELS
+    ) -> None:
         """An empty backend; without keys it differs from the simulator's only in what it supplies."""
         self._geometry, self._seed, self._has_keys = geometry, seed, has_keys
+        self._hidden_channels = hidden_channels
         self._kept: dict[int, NDArray[np.int64]] = {}
         super().__init__(MEASURABLE)
 
@@ -49,11 +58,11 @@ class KeyedBackend(SimBackend):
             return None
         keys, values, mass = chunk_tensors(self._geometry, chunk, self._seed)
         if chunk not in self._kept:  # copies, since what is drawn is kept for the next who asks
-            hidden = _whole_hidden_states(self._geometry, chunk, self._seed).copy()
+            hidden = _whole_hidden_states(self._geometry, chunk, self._seed, self._hidden_channels).copy()
             return ChunkTensors(keys.copy(), values.copy, mass.copy(), hidden)
         places = self._kept[chunk]
         keys, mass = np.take_along_axis(keys, places[..., None], axis=2), np.take_along_axis(mass, places, axis=2)
-        hidden_now = hidden_states(self._geometry, chunk, self._seed, places)
+        hidden_now = hidden_states(self._geometry, chunk, self._seed, places, self._hidden_channels)
         return ChunkTensors(keys, lambda: np.take_along_axis(values, places[..., None], axis=2), mass, hidden_now)
 
     def snapshot(self) -> Any:
@@ -69,7 +78,7 @@ class KeyedBackend(SimBackend):
 
     def fork(self) -> Self:
         """See `CacheBackend.fork`."""
-        twin = type(self)(self._geometry, self._seed, self._has_keys)
+        twin = type(self)(self._geometry, self._seed, self._has_keys, self._hidden_channels)
         twin.restore(self.snapshot())
         return twin
 
@@ -79,31 +88,59 @@ class KeyedBackend(SimBackend):
         return self._kept.get(chunk, np.broadcast_to(np.arange(shape[-1]), shape))
 
 
-@lru_cache(maxsize=512)
+def keyed_backend(policy: CachePolicy, geometry: CacheGeometry, seed: int, has_keys: bool) -> KeyedBackend:
+    """An empty backend whose hidden states are as wide as `policy` is bound to."""
+    return KeyedBackend(geometry, seed, has_keys, hidden_channels_of(policy))
+
+
+def hidden_channels_of(policy: CachePolicy) -> int:
+    """Channels of the hidden states that a policy is shown.
+
+    Raises:
+        SpecError: it is bound to different models.
+    """
+    return shape_of(policy).hidden_channels or HIDDEN_CHANNELS
+
+
 def chunk_tensors(geometry: CacheGeometry, chunk: int, seed: int) -> tuple[NDArray[np.float32], ...]:
     """Keys and values `(layers, kv_heads, tokens, head_dim)` and mass `(layers, kv_heads, tokens)` of a chunk.
 
-    Drawn once: whoever hands them on to a policy hands on copies.
+    Drawn once, and again where they are too large to keep: whoever hands them on to a policy hands on copies.
     """
+    return (_few_tensors if geometry.chunk_bytes > _LARGE else _many_tensors)(geometry, chunk, seed)
+
+
+def _drawn_tensors(geometry: CacheGeometry, chunk: int, seed: int) -> tuple[NDArray[np.float32], ...]:
     draw = np.random.default_rng((seed, chunk, 1))
     shape = (geometry.layers, geometry.kv_heads, geometry.chunk_tokens, geometry.head_dim)
     keys, values = (draw.standard_normal(shape, np.float32) for _ in range(2))
     return keys, values, draw.random(shape[:-1], np.float32)
 
 
+_many_tensors, _few_tensors = lru_cache(512)(_drawn_tensors), lru_cache(8)(_drawn_tensors)
+
+
 def hidden_states(
-    geometry: CacheGeometry, chunk: int, seed: int, places: NDArray[np.int64]
+    geometry: CacheGeometry, chunk: int, seed: int, places: NDArray[np.int64], channels: int
 ) -> NDArray[np.float32] | None:
     """Hidden states `(layers, tokens, channels)` of a chunk's current tokens; None where its heads hold others."""
     if (places != places[:, :1]).any():
         return None
-    return np.take_along_axis(_whole_hidden_states(geometry, chunk, seed), places[:, 0, :, None], axis=1)
+    whole = _whole_hidden_states(geometry, chunk, seed, channels)
+    return np.take_along_axis(whole, places[:, 0, :, None], axis=1)
 
 
-@lru_cache(maxsize=512)
-def _whole_hidden_states(geometry: CacheGeometry, chunk: int, seed: int) -> NDArray[np.float32]:
+def _whole_hidden_states(geometry: CacheGeometry, chunk: int, seed: int, channels: int) -> NDArray[np.float32]:
+    numbers = geometry.layers * geometry.chunk_tokens * channels
+    return (_few_hidden if numbers > _LARGE // 4 else _many_hidden)(geometry, chunk, seed, channels)
+
+
+def _drawn_hidden(geometry: CacheGeometry, chunk: int, seed: int, channels: int) -> NDArray[np.float32]:
     draw = np.random.default_rng((seed, chunk, 4))
-    return draw.standard_normal((geometry.layers, geometry.chunk_tokens, 6), np.float32)
+    return draw.standard_normal((geometry.layers, geometry.chunk_tokens, channels), np.float32)
+
+
+_many_hidden, _few_hidden = lru_cache(512)(_drawn_hidden), lru_cache(8)(_drawn_hidden)
 
 
 def _chosen(places: NDArray[np.int64], keep: Keep | RaggedKeep) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from worldkv.state import StepPlan
 from worldkv.testing.audit import audit_homes, audit_ledgers
 from worldkv.testing.check import CheckFailed
 from worldkv.testing.course import Back, Course, Move
-from worldkv.testing.keyed_backend import KeyedBackend
+from worldkv.testing.keyed_backend import KeyedBackend, keyed_backend
 from worldkv.testing.model import DictionaryCache
 from worldkv.testing.probe import Question, probed
 from worldkv.testing.scenario import Scenario
@@ -75,7 +75,7 @@ class CacheMachine(RuleBasedStateMachine):
             staging_chunks=staging_chunks,
             rewind_chunks=REWIND_CHUNKS,
         )
-        backend = KeyedBackend(self.geometry, 0, scenario.has_keys)
+        backend = keyed_backend(self.policy, self.geometry, 0, scenario.has_keys)
         watched = probed(self.policy, self.answers.append)
         self.engine = CacheEngine(watched, self.geometry, backend, config, scenario.scene(self.policy))
         self.fresh = DictionaryCache(self.geometry, host, disk, staging_chunks * chunk_bytes)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from worldkv.errors import SpecError, WorldKVError
 from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.model_shape import shape_of
 from worldkv.policy import (
     CachePolicy,
     Compression,
@@ -15,6 +16,7 @@ from worldkv.policy import (
     EvictionRule,
     Index,
     Part,
+    TokenScorer,
     is_data_dependent,
     needs_of,
 )
@@ -74,8 +76,12 @@ class Subject:
 
     @cached_property
     def geometries(self) -> tuple[CacheGeometry, ...]:
-        """Shapes it accepts: those in which a rollout can start."""
-        return tuple(shape for shape in GEOMETRIES if self._starts(shape) is None)
+        """Shapes it accepts: those in which a rollout can start, of the one model that it may be bound to."""
+        try:
+            bound = shape_of(self.policy)
+        except SpecError:
+            return ()
+        return tuple(shape for shape in map(bound.of, GEOMETRIES) if self._starts(shape) is None)
 
     @property
     def refusal(self) -> WorldKVError | None:
@@ -128,16 +134,19 @@ def _full_after(trial: Trial) -> int:
 
 
 def _composed(part: Part) -> CachePolicy:
+    from worldkv.parts import ScoredTokens
     from worldkv.policies import Composed
 
     if isinstance(part, Index | CoverageIndex):
         return Composed(index=part)
     if isinstance(part, Compression):
         return Composed(compression=part)
+    if isinstance(part, TokenScorer):
+        return Composed(compression=ScoredTokens(part))
     if isinstance(part, EvictionRule):
         return Composed(eviction=part)
     raise SpecError(
-        f"{type(part).__name__} is neither a policy, an index, a compression nor an eviction rule; "
+        f"{type(part).__name__} is neither a policy, an index, a compression, a scorer nor an eviction rule; "
         "check it inside a policy, e.g. Composed(selector=...)"
     )
 

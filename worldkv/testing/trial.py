@@ -12,7 +12,7 @@ from worldkv.engine import CacheEngine
 from worldkv.policy import CachePolicy
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.state import StepPlan, StepRecord
-from worldkv.testing.keyed_backend import KeyedBackend
+from worldkv.testing.keyed_backend import keyed_backend
 from worldkv.testing.probe import Watch, probed
 from worldkv.testing.scenario import Scenario
 
@@ -46,7 +46,7 @@ class Trial:
         self.viewpoints = scenario.viewpoints()
         if watch is not None:
             policy = probed(policy, watch) if lens is None else probed(policy, watch, lens)
-        backend = KeyedBackend(scenario.geometry, scenario.seed, scenario.has_keys)
+        backend = keyed_backend(policy, scenario.geometry, scenario.seed, scenario.has_keys)
         config = config or scenario.config()
         self.engine = CacheEngine(policy, scenario.geometry, backend, config, scenario.scene(policy))
         self.records: list[StepRecord] = []

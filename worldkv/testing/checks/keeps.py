@@ -12,7 +12,7 @@ from worldkv.errors import PolicyError, WorldKVError
 from worldkv.policy import CachePolicy, Compression
 from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.keyed_backend import chunk_tensors, hidden_states
+from worldkv.testing.keyed_backend import chunk_tensors, hidden_channels_of, hidden_states
 from worldkv.testing.probe import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -119,7 +119,9 @@ def _chunk(scenario: Scenario, subject: Subject, *, has_keys: bool, is_shrunk: b
     keys, values, mass = (np.ascontiguousarray(part[:, :, : round(sum(frames))]) for part in tensors)
     shown = mass if Signal.ATTENTION_MASS in subject.needs else None
     places = np.broadcast_to(np.arange(keys.shape[2]), keys.shape[:3])
-    hidden = hidden_states(geometry, 1, scenario.seed, places) if Signal.HIDDEN_STATE in subject.needs else None
+    hidden = None
+    if Signal.HIDDEN_STATE in subject.needs:
+        hidden = hidden_states(geometry, 1, scenario.seed, places, hidden_channels_of(subject.policy))
     asked = keys.mean(axis=2) if Signal.QUERY_SUMMARY in subject.needs else None
     return ChunkView(1, 3, geometry, frames, keys, lambda: values, shown, hidden, query_summary=asked)
 
