@@ -18,7 +18,7 @@ from worldkv.backends.device_ops import DeviceOps
 from worldkv.backends.rebasing import rebased_places
 from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
-from worldkv.parts import WorldCompression
+from worldkv.parts import UnlikeAnchor, WorldCompression
 from worldkv.policy import CachePolicy, Part, needs_of
 from worldkv.signals import Signal, Viewpoint
 from worldkv.state import StepRecord
@@ -100,8 +100,8 @@ def generate(cache: WorldCache, path: Path, step: int) -> tuple[Tensor, StepReco
 
 
 def compressions(part: Part) -> list[WorldCompression]:
-    """The World Compressions a policy is made of."""
-    own = [part] if isinstance(part, WorldCompression) else []
+    """The World Compressions a policy is made of, as published: by likeness to the anchor alone."""
+    own = [part] if isinstance(part, WorldCompression) and part.scorer == UnlikeAnchor() else []
     return own + [rule for inner in part.parts() for rule in compressions(inner)]
 
 

@@ -35,7 +35,7 @@ from worldkv.tiers import TierLimits
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
-SMALL = parse_geometry("tiny:heads=1,kv_heads=1,frame_rows=2,frame_columns=3,head_dim=8")
+SMALL = parse_geometry("tiny:heads=2,kv_heads=1,frame_rows=2,frame_columns=3,head_dim=8")
 TWO_BRANCHES = parse_geometry("tiny:heads=4,kv_heads=2,frame_rows=2,frame_columns=3,branches=2")
 PATHS = {
     "kitti": "kitti/KITTI_00_gt.txt",

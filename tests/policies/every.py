@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from tests.policies.files import anchor_direction, utility_weights
 from worldkv.parts import (
+    Admission,
     AgePenalty,
+    AnchorPenalty,
     AttentionNeed,
     AttentionReceived,
     FovOverlap,
     FovScore,
     FrustumIndex,
     Hysteresis,
+    KeyDiff,
+    LearnedUtility,
     Lookahead,
     NeverEvict,
     PoseIndex,
     PredictedPose,
+    QuantisedBank,
     RefreshInterval,
+    ScoredTokens,
     SinkRecent,
     Spread,
     Threshold,
+    UnlikeAnchor,
     WorldCompression,
 )
 from worldkv.policies import (
@@ -91,12 +99,14 @@ EVERY: dict[str, CachePolicy] = {
     "memflow-prototypes, all": MemFlowPrototypes(0, 9, 3, 1),
     "h2o": H2O(),
     "h2o, no pool": H2O(6, 0),
+    "h2o, by keys": H2O(3, 6, KeyDiff()),
     "snapkv": SnapKV(),
     "snapkv, few": SnapKV(0, 9, 3, 0.3, AttentionReceived()),
     "keydiff": KeyDiffKV(keep_ratio=0.3),
     "deep-forcing": DeepForcing(),
     "deep-forcing, no sink": DeepForcing(0, 3, 6),
     "sp-kv": SelfPrunedKV(),
+    "sp-kv, trained": SelfPrunedKV(3, 0.5, LearnedUtility(utility_weights())),
     "novelty-admission": NoveltyAdmission(),
     "novelty-admission, nothing": NoveltyAdmission(3, 1.0),
     "attention-oracle": AttentionOracle(),
@@ -115,4 +125,12 @@ EVERY: dict[str, CachePolicy] = {
     "composed, refreshed": Composed(wrappers=(RefreshInterval(3),)),
     "composed, stale by one": Composed(wrappers=(RefreshInterval(2, is_stale=True), Hysteresis())),
     "composed, forecast": Composed(wrappers=(PredictedPose(),)),
+    "composed, admission": Composed(eviction=Admission(3, 0.5)),
+    "composed, penalised": Composed(
+        compression=ScoredTokens(AnchorPenalty(KeyDiff(), 0.7, anchor_direction())), retrieved_frames=9
+    ),
+    "composed, world compression penalised": Composed(
+        compression=WorldCompression(0.4, True, AnchorPenalty(UnlikeAnchor(), -2.0, anchor_direction()))
+    ),
+    "composed, quantised": Composed(compression=QuantisedBank(WorldCompression(0.5), "fp8"), retrieved_frames=9),
 }
