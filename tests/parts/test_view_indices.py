@@ -60,6 +60,31 @@ def test_points_in_view_are_those_of_the_ball_that_the_camera_sees() -> None:
     assert (radii <= 1).all() and (radii**3).mean() == pytest.approx(0.5, abs=0.02), "even in volume"
 
 
+@pytest.mark.parametrize("seed", [0, 1, 7])
+@pytest.mark.parametrize("angles", [(90.0, 60.0), (105.0, 75.0), (60.0, 35.0)])
+def test_points_are_drawn_from_the_seed_and_then_sifted(seed: int, angles: tuple[float, float]) -> None:
+    """All are drawn, a direction and a share of the volume each; then those out of view are left out, one by one."""
+    draw = np.random.default_rng(seed)
+    directions, volumes = draw.normal(size=(400, 3)), draw.random(400)
+    wide, high = np.deg2rad(angles)
+    kept = []
+    for (x, y, z), volume in zip(directions.tolist(), volumes.tolist(), strict=True):
+        if z > 0 and abs(math.atan2(x, z)) <= wide / 2 and abs(math.atan2(y, z)) <= high / 2:
+            scale = volume ** (1 / 3) / math.hypot(x, y, z)
+            kept.append((x * scale, y * scale, z * scale))
+    found = sorted(map(tuple, points_in_view(400, angles, seed).places.T.tolist()))
+    assert len(found) == len(kept)
+    assert np.allclose(found, sorted(kept), rtol=1e-12, atol=0)
+
+
+def test_another_seed_draws_other_points() -> None:
+    places, turns = wander(2, 9)
+    query, bank = bank_of(places, turns, view_distance=1.3)
+    one, same, other = (FovOverlap(300, seed=seed).look(query, bank)[0].places for seed in (3, 3, 4))
+    assert np.array_equal(one, same)
+    assert not np.isin(one, other).any()
+
+
 def test_many_cameras_are_judged_as_each_alone() -> None:
     places, turns = wander(5, 1501, spread=1.5)
     query, bank = bank_of(places, turns, view_distance=1.0)

@@ -22,9 +22,10 @@ class FovOverlap(CoverageIndex):
     """Random points in a ball round the camera; of those in view, the ones that each chunk's mean camera had in view.
 
     The points are drawn once from the seed and carried along with the camera, so those in view are known beforehand
-    and only they are looked at. Published: 10,000 points in a ball of 30 units, and a candidate sees as far as it
-    likes; ours sees no farther than the ball is wide, since on a long drive a camera a mile off would count. Source:
-    arXiv 2504.12369.
+    and only they are looked at. Published: 10,000 points in a ball of 30 units, a field of view of 105 x 75 degrees,
+    and a candidate sees as far as it likes. Ours are the path's own field of view unless one is given, a ball in view
+    distances, and that a candidate sees no farther than the ball is wide, since on a long drive a camera a mile off
+    would count. Source: arXiv 2504.12369.
 
     Attributes:
         points: points drawn in the ball; about a tenth of them is in view.

@@ -18,8 +18,8 @@ class WorldMem(Assembled):
     """The chunks that together saw most of the points in view; each pick counts only what it adds.
 
     Points in a ball round the camera, greedy coverage, 0.2 x age / now off what a chunk adds. Published over single
-    frames in a game's units; window sizes, chunks and a ball as wide as the view distance are ours. Source: arXiv
-    2504.12369.
+    frames with a field of view of 105 x 75 degrees and a ball of 30 of a game's units; the path's own field of view, a
+    ball as wide as the view distance, chunks and window sizes are ours. Source: arXiv 2504.12369.
 
     Attributes:
         sink_frames: first latent frames that never leave the window.

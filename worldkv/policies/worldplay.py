@@ -17,9 +17,10 @@ class WorldPlay(Assembled):
     """The chunks whose field of view overlaps the step's most, one by one, at rebased positions.
 
     The first chunk stays for ever beside the last 12 latent frames; what is retrieved is given the time positions just
-    before them. Published over clips of 4 latent frames with 50,000 points at 60 x 35 degrees, and the context is
-    encoded again; ours reuses keys and values, in chunks, with the path's own field of view. Source: arXiv
-    2512.14614.
+    before them. Published over clips of 4 latent frames with 50,000 points in a ball of radius 8 at 60 x 35 degrees;
+    the context is encoded again, its time indices assigned anew, contiguously from 0. Ours reuses keys and values, in
+    chunks, with the path's own field of view, in a ball as wide as the view distance, and only what is retrieved moves
+    in time. Source: arXiv 2512.14614.
 
     Attributes:
         sink_frames: first latent frames that never leave the window.
