@@ -13,6 +13,13 @@ EXTRAS ?= torch,testing,dev
 PYTEST_ARGS ?= -n auto
 WORLDKV_SHARED_DATA ?= ../shared/data
 SOURCES := $(wildcard worldkv tests benchmarks examples)
+COMPOSED := composed:wrappers=hysteresis+refresh-interval composed:compression=quantised,stored_as=fp8 \
+    composed:eviction=admission belady:need=attention-need
+PENALISED := composed:compression=scored-tokens,scorer=anchor-penalty,penalty=0.7,
+# of the keys of `--geometry tiny`: 2 layers, 2 heads of 16 channels
+DRAWN_DIRECTION := import sys, pathlib, numpy, worldkv.parts.anchor_penalty as made; \
+    keys = numpy.random.default_rng(0).standard_normal((2, 2, 2, 9, 16)); \
+    made.save_direction(made.mean_difference(*keys), pathlib.Path(sys.argv[1]))
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 help: ## list these targets
@@ -48,6 +55,12 @@ parity: install ## simulator against tensors: every policy on every recorded pat
 	    for room in '' '--host-budget 100kB'; do \
 	        $(BIN)/worldkv parity "$(WORLDKV_SHARED_DATA)/$$path" $$room; echo; \
 	    done; \
+	done
+	@set -e; folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; \
+	$(BIN)/python -c '$(DRAWN_DIRECTION)' "$$folder/direction.safetensors"; \
+	for room in '' '--host-budget 100kB'; do \
+	    $(BIN)/worldkv parity "$(WORLDKV_SHARED_DATA)/tartanair/pose_gt.txt" $$room \
+	        $(addprefix --policy ,$(COMPOSED) $(PENALISED)direction=$$folder/direction.safetensors); echo; \
 	done
 
 check: install ## format, lint, types and import laws
