@@ -19,6 +19,7 @@ from worldkv.policy_names import policy_classes
 from worldkv.sim.clock import StepTime
 from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import Rollout, simulate
+from worldkv.spec import spec_of
 from worldkv.state import StepRecord
 from worldkv.trajectory import cut, load_trajectory
 from worldkv.trajectory.chunked import ChunkedTrajectory
@@ -32,14 +33,14 @@ PATHS = {
 }
 
 
-def chunked_path(name: str) -> ChunkedTrajectory:
+def chunked_path(name: str, policy: CachePolicy) -> ChunkedTrajectory:
     chunked = cut(load_trajectory(PATHS[name]), TINY)
-    trajectory = dataclasses.replace(chunked.trajectory, signals=made_up(chunked.num_chunks))
+    trajectory = dataclasses.replace(chunked.trajectory, signals=made_up(chunked.num_chunks, policy))
     return dataclasses.replace(chunked, trajectory=trajectory, actions=chunked.actions or chunked.camera)
 
 
-def made_up(chunks: int) -> RecordedSignals:
-    """What a model might have measured: old chunks at half their tokens."""
+def made_up(chunks: int, policy: CachePolicy) -> RecordedSignals:
+    """What a model might have measured under `policy`: old chunks at half their tokens."""
     draw = np.random.default_rng(chunks)
     shape = (chunks, TINY.layers, TINY.kv_heads, TINY.head_dim)
     mean, spread, query = draw.standard_normal((3, *shape)).astype(np.float32)
@@ -48,11 +49,12 @@ def made_up(chunks: int) -> RecordedSignals:
     kept = np.full(chunks, TINY.chunk_tokens // 2)
     entries = kept * TINY.layers * TINY.kv_heads
     mass = np.tril(draw.random((chunks, chunks), np.float32), -1)
-    return RecordedSignals(kept, entries, held, mass, query, mean, mean - abs(spread), mean + abs(spread))
+    keys = (mean, mean - abs(spread), mean + abs(spread))
+    return RecordedSignals(kept, entries, held, mass, query, *keys, policy=spec_of(policy))
 
 
 def run(policy: CachePolicy, path: str, config: CacheConfig | None = None) -> tuple[Rollout, list[StepRecord]]:
-    chunked, records = chunked_path(path), []
+    chunked, records = chunked_path(path, policy), []
 
     def note(engine: CacheEngine, record: StepRecord, _: StepTime) -> None:
         records.append(record)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worldkv.sim.attention_recall import AttentionRecallMeter, is_of_full_kv
+from worldkv.sim.attention_recall import AttentionRecallMeter
+from worldkv.trajectory import RecordedSignals
 
 STEPS = 12
 
@@ -56,6 +57,7 @@ def test_the_own_chunk_and_steps_without_a_past_do_not_count() -> None:
 
 def test_a_recording_under_another_policy_is_known_by_its_gaps() -> None:
     mass = drawn_mass(0)
-    assert is_of_full_kv(mass)
+    assert RecordedSignals(attention_mass=mass).attention_ahead is mass
     mass[9, 3] = 0
-    assert not is_of_full_kv(mass)
+    assert RecordedSignals(attention_mass=mass).attention_ahead is None
+    assert RecordedSignals().attention_ahead is None

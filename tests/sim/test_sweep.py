@@ -130,7 +130,11 @@ def test_the_digest_is_of_the_content() -> None:
     wider = Trajectory("wider", loop.positions, loop.rotations, loop.frames_per_second, (91.0, 60.0))
     assert trajectory_digest(wider) != trajectory_digest(loop)
     heard = Trajectory(
-        "heard", loop.positions, loop.rotations, loop.frames_per_second, signals=RecordedSignals(np.arange(24))
+        "heard",
+        loop.positions,
+        loop.rotations,
+        loop.frames_per_second,
+        signals=RecordedSignals(np.arange(24), policy="h2o"),
     )
     assert trajectory_digest(heard) != trajectory_digest(loop)
 

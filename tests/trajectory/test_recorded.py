@@ -22,6 +22,7 @@ SIGNALS = RecordedSignals(
     key_min=SUMMARY - 1,
     key_max=SUMMARY + 1,
     geometry="tiny",
+    policy="h2o:recent_frames=6",
 )
 
 
@@ -46,6 +47,7 @@ def test_round_trip(tmp_path: Path) -> None:
         assert_array_equal(getattr(path, name), getattr(full(), name))
     assert (path.name, path.frames_per_second, path.field_of_view) == ("walk", 12.5, (80.0, 50.0))
     assert path.signals is not None and path.signals.geometry == "tiny" and path.signals.num_chunks == 2
+    assert path.signals.policy == "h2o:recent_frames=6"
     for name in ("kept_tokens", "attention_mass", "query_summary", "key_mean", "key_min", "key_max"):
         saved, read = getattr(SIGNALS, name), getattr(path.signals, name)
         assert saved.dtype == read.dtype
@@ -68,13 +70,15 @@ def test_unwritable(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 
 
-META = {"format": "worldkv-recorded", "version": "1"}
+META = {"format": "worldkv-recorded", "version": "2", "policy": "h2o"}
 
 
 @pytest.mark.parametrize(
     ("metadata", "changes", "message"),
     [
-        ({**META, "version": "2"}, {}, "version '2'.*update worldkv"),
+        ({**META, "version": "3"}, {}, "version '3'.*update worldkv"),
+        ({**META, "version": "1"}, {}, "version '1', this worldkv reads version 2; .*record it again"),
+        ({"format": "worldkv-recorded", "version": "2"}, {}, "kept_tokens: .* nobody says whose; .* record it again"),
         ({"format": "other"}, {}, "no recorded path"),
         (META, {"rotations": None}, "no array 'rotations'"),
         (META, {"positions": np.zeros((5, 2))}, r"positions: shape \(5, 2\) must be \(frames, 3\)"),
@@ -115,6 +119,10 @@ def test_unknown_arrays_are_noted(tmp_path: Path) -> None:
 
 def test_signals_are_checked_when_made() -> None:
     with pytest.raises(TrajectoryError, match="key_max: 3 chunks where kept_tokens has 2"):
-        RecordedSignals(kept_tokens=np.ones(2), key_max=np.ones((3, 1, 1, 1)))
+        RecordedSignals(kept_tokens=np.ones(2), key_max=np.ones((3, 1, 1, 1)), policy="h2o")
+    for name, counts in (("kept_tokens", np.ones(2)), ("kept_entries", np.ones(2)), ("held_tokens", np.ones((2, 2)))):
+        decisions: dict[str, Any] = {name: counts}
+        with pytest.raises(TrajectoryError, match=f"{name}: these are one policy's decisions"):
+            RecordedSignals(**decisions)
     assert RecordedSignals().num_chunks is None
     assert RecordedSignals(attention_mass=np.ones((3, 7))).num_chunks == 7

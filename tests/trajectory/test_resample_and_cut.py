@@ -137,10 +137,10 @@ def test_view_distance() -> None:
 
 def test_signals_of_other_chunks_are_left_out() -> None:
     path = make(120)
-    fitting = RecordedSignals(kept_tokens=np.ones(10), geometry="tiny")
+    fitting = RecordedSignals(kept_tokens=np.ones(10), geometry="tiny", policy="h2o")
     kept = cut(Trajectory("a", path.positions, path.rotations, signals=fitting), GEOMETRY)
     assert kept.trajectory.signals is fitting
-    other = RecordedSignals(kept_tokens=np.ones(9), geometry="tiny")
+    other = RecordedSignals(kept_tokens=np.ones(9), geometry="tiny", policy="h2o")
     left_out = cut(Trajectory("a", path.positions, path.rotations, signals=other), GEOMETRY).trajectory
     assert left_out.signals is None
     assert any("9 chunks of tiny" in note for note in left_out.notes)

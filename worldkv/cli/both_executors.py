@@ -105,7 +105,7 @@ def run_both(
     if Signal.ATTENTION_AHEAD in needs_of(policy):
         ahead = attention_of_full_kv(bare, geometry, denoise_passes, device, seed)
         scene = dataclasses.replace(scene, signals=scene.signals | {Signal.ATTENTION_AHEAD}, attention_ahead=ahead)
-    recorder = Recorder(geometry)
+    recorder = Recorder(geometry, policy)
     seen: list[Seen | None] = []
     with WorldCache(
         policy,
@@ -150,8 +150,8 @@ def attention_of_full_kv(
     from worldkv.spec import parse_policy
     from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
-    recorder, measured = Recorder(geometry), frozenset({Signal.ATTENTION_MASS})
     full = parse_policy("full-kv")
+    recorder, measured = Recorder(geometry, full), frozenset({Signal.ATTENTION_MASS})
     with WorldCache(full, geometry, device=device, scene=scene_of(chunked), measured=measured) as cache:
         model = CausalVideoDiT(geometry, seed=seed, dtype=cache.dtype, device=device)
         for step in generate(model, cache, viewpoints(chunked), denoise_passes=denoise_passes, seed=seed):

@@ -62,8 +62,8 @@ def sizing_notes(
             yield f"{row['policy']} grows without end and has no budget; it attends {peak:,} tokens at the last step."
         elif tokens is None:
             yield (
-                f"{row['policy']} keeps its own size, {peak:,} tokens, at every budget: it is given in its spec, or "
-                "not known before it runs."
+                f"{row['policy']} keeps its own size, {peak:,} tokens, at every budget: it is given in its spec, "
+                "recorded, or not known before it runs."
             )
         elif peak > tokens:
             yield (

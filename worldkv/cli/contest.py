@@ -20,6 +20,7 @@ from worldkv.errors import SpecError
 if TYPE_CHECKING:
     from worldkv.cli.painted import Painters
     from worldkv.cli.request import Request
+    from worldkv.config import CacheConfig
     from worldkv.engine import CacheEngine
     from worldkv.geometry import CacheGeometry
     from worldkv.sim import Contest, Entrant
@@ -63,6 +64,7 @@ def hold(request: Request) -> Outcome:
     from worldkv.sim.at_budgets import compare_at_budgets
     from worldkv.sim.budgets import parse_budgets
     from worldkv.sim.compare import compare, simulated
+    from worldkv.sim.replay import check_can_tell
     from worldkv.sim.report import comparison_document
     from worldkv.spec import parse_geometry, parse_policy
     from worldkv.tiers import TierLimits
@@ -73,7 +75,8 @@ def hold(request: Request) -> Outcome:
     config = CacheConfig(request.device_budget, "flag", limits)
     budgets = () if request.budgets is None else parse_budgets(request.budgets)
     specs = with_floor(request.policies, geometry) if budgets and request.floor else request.policies
-    entrants = parse_entrants(specs, geometry, config, recall=request.recall)
+    on_tensors = request.world is not None
+    entrants = parse_entrants(specs, geometry, config, recall=request.recall, on_tensors=on_tensors)
     with (Progress if request.world is None else SlowProgress)() as progress, ExitStack() as files:
         progress.begin(f"reading {request.trajectory}")
         path = load_path(
@@ -90,6 +93,9 @@ def hold(request: Request) -> Outcome:
             path, painters = _enter(request, path)
             execute = painters.carry_out
         seen = with_pose_noise(path.chunked, request.pose_noise, seed=request.seed)
+        if not on_tensors:
+            for entrant in entrants:
+                check_can_tell(entrant.policy, seen, has_landmarks=request.recall)
         progress.begin("placing landmarks")
         landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
         oracle = parse_policy("oracle") if request.recall else None
@@ -132,8 +138,17 @@ def _enter(request: Request, path: LoadedPath) -> tuple[LoadedPath, Painters]:
     return inside, Painters(name, world, request.device, request.seed)
 
 
-def parse_entrants(specs: Sequence[str], geometry: CacheGeometry, config: Any, *, recall: bool) -> list[Entrant]:
+def parse_entrants(
+    specs: Sequence[str], geometry: CacheGeometry, config: CacheConfig, *, recall: bool, on_tensors: bool = False
+) -> list[Entrant]:
     """The policies of a comparison, each with a label of its own, refused before anything runs if they cannot.
+
+    Args:
+        specs: the policies.
+        geometry: the model's cache shape.
+        config: the room they have.
+        recall: whether landmarks will be there.
+        on_tensors: see `Entrant.parsed`.
 
     Raises:
         SpecError, BudgetError: an unknown or unfit policy.
@@ -148,7 +163,7 @@ def parse_entrants(specs: Sequence[str], geometry: CacheGeometry, config: Any, *
     labels: list[str] = []
     entrants: list[Entrant] = []
     for spec, name in zip(specs, names, strict=True):
-        entrant = Entrant.parsed(name, spec, geometry)
+        entrant = Entrant.parsed(name, spec, geometry, on_tensors=on_tensors)
         policy = entrant.policy
         check_policy_frames(policy, geometry)
         if entrant.matched(geometry.chunk_tokens, geometry) is None:  # its size is the user's, or its own

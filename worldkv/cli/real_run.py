@@ -68,7 +68,7 @@ def prepare(request: RunRequest, progress: SlowProgress) -> RealRun:
     geometry, machine = sized_geometry(request.geometry, request.dtype.itemsize), load_machine(request.machine)
     limits = TierLimits(request.host_budget, request.disk_budget, request.when_full.value)
     config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost.value)
-    (entrant,) = parse_entrants([request.policy], geometry, config, recall=request.recall)
+    (entrant,) = parse_entrants([request.policy], geometry, config, recall=request.recall, on_tensors=True)
     progress.begin(f"reading {request.trajectory}")
     whole = load_path(
         request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
@@ -233,7 +233,7 @@ class StartedRun:
         self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
         contest = run.contest
         self._book = RolloutBook(contest.chunked, cache.engine, contest.machine, contest.landmarks)
-        self._recorder = Recorder(contest.geometry)
+        self._recorder = Recorder(contest.geometry, run.entrant.policy)
         self.measured = Measurements()
         self.steps = self._steps()
 

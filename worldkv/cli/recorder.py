@@ -19,9 +19,9 @@ _OF_A_CHUNK = ("key_mean", "key_min", "key_max", "query_summary")
 class Recorder:
     """Collects what every step measured and stored. Source: this project."""
 
-    def __init__(self, geometry: CacheGeometry) -> None:
-        """Nothing recorded yet; `geometry` is the one of the rollout."""
-        self._geometry = geometry
+    def __init__(self, geometry: CacheGeometry, policy: CachePolicy) -> None:
+        """Nothing recorded yet of a rollout of `policy` in `geometry`."""
+        self._geometry, self._policy = geometry, policy
         self._kept: list[int] = []
         self._entries: list[int] = []
         self._changes: list[tuple[int, int, int]] = []  # step, chunk, tokens it holds from there on
@@ -62,6 +62,7 @@ class Recorder:
 
     def signals(self) -> RecordedSignals:
         """All of it, as float32; None for what was not measured at every step."""
+        from worldkv.spec import spec_of
         from worldkv.trajectory.recorded_signals import RecordedSignals
 
         steps = len(self._kept)
@@ -80,7 +81,9 @@ class Recorder:
             for step, chunk, tokens in self._changes:
                 held[step:, chunk] = tokens
         kept, entries = np.array(self._kept, np.int64), np.array(self._entries, np.int64)
-        return RecordedSignals(kept, entries, held, mass, **found, geometry=self._geometry.name)
+        return RecordedSignals(
+            kept, entries, held, mass, **found, geometry=self._geometry.name, policy=spec_of(self._policy)
+        )
 
 
 def needs_model(policy: CachePolicy) -> bool:

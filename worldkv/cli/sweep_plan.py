@@ -196,22 +196,17 @@ def _competitors(request: SweepRequest, geometry: CacheGeometry) -> list[Competi
 
 
 def _check_signals(entrant: Entrant, paths: Sequence[SweptPath]) -> None:
-    """Refuse a policy that none of the paths has the signals for; where some have, its other rows fail.
+    """Refuse a policy that none of the paths can tell enough about; where some can, its other rows fail.
 
     Raises:
-        SignalError: naming what is missing.
+        SignalError: see `check_can_tell`.
     """
-    from worldkv.bounds import check_signals
-    from worldkv.policy import needs_of
-    from worldkv.signals import Signal
-    from worldkv.sim.rollout import recorded_supplies
-    from worldkv.trajectory.viewpoints import path_signals
+    from worldkv.sim.replay import check_can_tell
 
     def refusals() -> Iterator[SignalError | None]:
         for path in paths:
-            supplied = path_signals(path.chunked) | recorded_supplies(path.chunked.trajectory.signals)
             try:
-                check_signals(entrant.policy, needs_of(entrant.policy), supplied | {Signal.LANDMARKS})
+                check_can_tell(entrant.policy, path.chunked, has_landmarks=True)
                 yield None
             except SignalError as error:
                 yield error

@@ -77,8 +77,8 @@ def _sizes(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
             yield f"{entrant.label} grows without end and has no budget: one row a path and seed."
         elif own and own[0]["budget"] == OWN_SIZE:
             yield (
-                f"{entrant.label} keeps its own size at every budget, one row a path and seed: it is given in its spec "
-                "or not known before it runs."
+                f"{entrant.label} keeps its own size at every budget, one row a path and seed: it is given in its "
+                "spec, recorded, or not known before it runs."
             )
         over = [row for row in own if (row["window_tokens_peak"] or 0) > (row["budget_tokens"] or float("inf"))]
         if over:
@@ -106,8 +106,6 @@ def _failures(rows: Sequence[SweepRow]) -> Iterator[str]:
 
 
 def _paths(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
-    from worldkv.sim.attention_recall import is_of_full_kv
-
     for path in plan.paths:
         if len(path.sources) > 1:
             yield f"{listed(path.sources)} are the same path: it is swept once."
@@ -115,8 +113,7 @@ def _paths(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
         if own and all(row["revisit_recall"] is None for row in own):
             yield f"{path.name} never comes back: revisit recall has no meaning there and is empty."
         signals = path.chunked.trajectory.signals
-        mass = None if signals is None else signals.attention_mass
-        if mass is not None and not is_of_full_kv(mass):
+        if signals is not None and signals.attention_mass is not None and signals.attention_ahead is None:
             yield (
                 f"{path.name} was not recorded under full KV: some chunks were out of its window, so attention recall "
                 "is left out; record it with --policy full-kv."

@@ -37,8 +37,3 @@ class AttentionRecallMeter:
     def attention_recall(self) -> float | None:
         """The mean so far, 0 to 1; None where no step had anything to attend to."""
         return self._total / self._steps if self._steps else None
-
-
-def is_of_full_kv(mass: NDArray[Any]) -> bool:
-    """Whether every chunk received something at every later step, as it does under full KV `(steps, chunks)`."""
-    return bool((np.asarray(mass)[np.tril_indices(len(mass), -1, np.shape(mass)[1])] > 0).all())

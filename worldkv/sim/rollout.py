@@ -15,13 +15,12 @@ from worldkv.geometry import CacheGeometry
 from worldkv.landmarks import Landmarks
 from worldkv.metrics import PrecisionMeter, RecallMeter
 from worldkv.policy import CachePolicy
-from worldkv.signals import Measured, Signal
 from worldkv.sim.backend import SimBackend
 from worldkv.sim.clock import Clock, StepTime
 from worldkv.sim.machine import Machine
+from worldkv.sim.replay import check_can_tell, measured_at, query_at, recorded_supplies
 from worldkv.state import StepPlan, StepRecord
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.recorded_signals import RecordedSignals
 from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
@@ -81,18 +80,19 @@ def simulate(
         on_step: called after every step.
 
     Raises:
-        SpecError, SignalError, BudgetError: see `CacheEngine`.
+        SpecError, SignalError, BudgetError: see `CacheEngine` and `check_can_tell`.
     """
     recorded = chunked.trajectory.signals
+    check_can_tell(policy, chunked, has_landmarks=landmarks is not None)
     backend = SimBackend(recorded_supplies(recorded))
     engine = CacheEngine(policy, geometry, backend, config, scene_of(chunked, landmarks))
     book = RolloutBook(chunked, engine, machine, landmarks)
     for step, viewpoint in enumerate(viewpoints(chunked)):
         plan = engine.begin(viewpoint)
         if policy.asked_at == "first_pass":
-            plan = engine.refine(_row(None if recorded is None else recorded.query_summary, step))
+            plan = engine.refine(query_at(recorded, step))
         book.begin(plan)
-        record = engine.commit(_measured(recorded, step, plan.attended))
+        record = engine.commit(measured_at(recorded, step, plan.attended))
         spent = book.commit(record)
         if on_step is not None:
             on_step(engine, record, spent)
@@ -162,33 +162,3 @@ class RolloutBook:
             self._credits if self._meter is not None else np.zeros(0),
             time.perf_counter() - self._started,
         )
-
-
-def recorded_supplies(recorded: RecordedSignals | None) -> frozenset[Signal]:
-    """The signals that a recording adds to its path's own."""
-    if recorded is None:
-        return frozenset()
-    found = {
-        Signal.ATTENTION_MASS: recorded.attention_mass,
-        Signal.QUERY_SUMMARY: recorded.query_summary,
-        Signal.KEY_SUMMARY: recorded.key_mean,
-        Signal.HIDDEN_STATE: recorded.kept_tokens,  # read in compress alone, whose outcome this is
-    }
-    return frozenset(signal for signal, values in found.items() if values is not None)
-
-
-def _measured(recorded: RecordedSignals | None, step: int, attended: NDArray[np.int64]) -> Measured | None:
-    if recorded is None:
-        return None
-    mass = _row(recorded.attention_mass, step)
-    return Measured(
-        _row(recorded.key_mean, step),
-        _row(recorded.key_min, step),
-        _row(recorded.key_max, step),
-        _row(recorded.query_summary, step),
-        None if mass is None else mass[attended],
-    )
-
-
-def _row(values: NDArray[np.float32] | None, step: int) -> NDArray[np.float32] | None:
-    return None if values is None else values[step]

@@ -14,7 +14,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.landmarks import place_landmarks
 from worldkv.policy import Part
 from worldkv.sim.at_budgets import Watch, compare_at_budgets
-from worldkv.sim.attention_recall import AttentionRecallMeter, is_of_full_kv
+from worldkv.sim.attention_recall import AttentionRecallMeter
 from worldkv.sim.budgets import Budget
 from worldkv.sim.compare import Contest, Row, share_of_oracle
 from worldkv.sim.entrant import Entrant
@@ -213,8 +213,8 @@ def _with_seed(part: P, seed: int) -> P:
 def attention_meter(chunked: ChunkedTrajectory) -> AttentionRecallMeter | None:
     """A meter for a path that carries attention recorded under full KV; None for any other."""
     signals = chunked.trajectory.signals
-    mass = None if signals is None else signals.attention_mass
-    return AttentionRecallMeter(mass) if mass is not None and is_of_full_kv(mass) else None
+    ahead = None if signals is None else signals.attention_ahead
+    return None if ahead is None else AttentionRecallMeter(ahead)
 
 
 def noting(meter: AttentionRecallMeter | None) -> Watch | None:

@@ -19,7 +19,7 @@ from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW, Trajectory
 from worldkv.trajectory.validate import checked
 
 FORMAT = "worldkv-recorded"
-VERSION = "1"
+VERSION = "2"
 
 _PATH_AXES = {
     "positions": ("frames", "3"),
@@ -72,7 +72,9 @@ def read(path: Path) -> Trajectory:
         poses["rotations"],
         frames_per_second=rate,
         field_of_view=angles,
-        signals=RecordedSignals(**signals, geometry=metadata.get("geometry")) if signals else None,
+        signals=RecordedSignals(**signals, geometry=metadata.get("geometry"), policy=metadata.get("policy"))
+        if signals
+        else None,
         notes=(f"arrays not read: {', '.join(extra)}",) if extra else (),
         action_positions=poses.get("action_positions"),
         action_rotations=poses.get("action_rotations"),
@@ -107,8 +109,10 @@ def write(trajectory: Trajectory, path: Path) -> None:
             values = getattr(owner, name, None)
             if values is not None:
                 arrays[name] = np.ascontiguousarray(values)
-    if trajectory.signals is not None and trajectory.signals.geometry is not None:
-        metadata["geometry"] = trajectory.signals.geometry
+    for name in ("geometry", "policy"):
+        said = getattr(trajectory.signals, name, None)
+        if said is not None:
+            metadata[name] = said
     write_atomically(path, save(arrays, metadata))
 
 

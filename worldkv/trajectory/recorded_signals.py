@@ -21,6 +21,8 @@ SIGNAL_AXES = {
     "key_max": ("chunks", "layers", "kv_heads", "head_dim"),
 }
 """Axes of every signal, by name."""
+DECISIONS = ("kept_tokens", "kept_entries", "held_tokens")
+"""Signals that are what one policy decided, and no other policy's."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class RecordedSignals:
         key_min: channel-wise least key, same shape.
         key_max: channel-wise greatest key, same shape.
         geometry: name or spec of the geometry it was recorded with.
+        policy: spec of the policy whose run it was, sizes included; the first three are its decisions and need it.
     """
 
     kept_tokens: NDArray[Any] | None = None
@@ -52,6 +55,7 @@ class RecordedSignals:
     key_min: NDArray[Any] | None = None
     key_max: NDArray[Any] | None = None
     geometry: str | None = None
+    policy: str | None = None
 
     def __post_init__(self) -> None:
         sizes: dict[str, tuple[int, str]] = {}
@@ -59,10 +63,17 @@ class RecordedSignals:
             values = getattr(self, name)
             if values is not None:
                 check_array(name, values, axes, sizes, "the recorded signals")
-        for name in ("kept_tokens", "kept_entries", "held_tokens"):
+        for name in DECISIONS:
             counts = getattr(self, name)
-            if counts is not None and ((counts < 0).any() or (counts != np.floor(counts)).any()):
+            if counts is None:
+                continue
+            if (counts < 0).any() or (counts != np.floor(counts)).any():
                 raise TrajectoryError(f"the recorded signals, {name}: counts must be whole numbers from 0")
+            if self.policy is None:
+                raise TrajectoryError(
+                    f"the recorded signals, {name}: these are one policy's decisions and nobody says whose; give the "
+                    "policy's spec, or record it again"
+                )
 
     @property
     def num_chunks(self) -> int | None:
@@ -71,6 +82,14 @@ class RecordedSignals:
             if values is not None:
                 return len(values)
         return None if self.attention_mass is None else self.attention_mass.shape[1]
+
+    @property
+    def attention_ahead(self) -> NDArray[Any] | None:
+        """The attention mass of a run of full KV, in which every chunk received some at every later step; else None."""
+        mass = self.attention_mass
+        if mass is None or (mass[np.tril_indices(len(mass), -1, mass.shape[1])] <= 0).any():
+            return None
+        return mass
 
 
 def check_array(

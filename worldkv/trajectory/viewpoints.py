@@ -35,7 +35,7 @@ def scene_of(chunked: ChunkedTrajectory, landmarks: Landmarks | None = None) -> 
     known = set(path_signals(chunked))
     if landmarks is not None:
         known.add(Signal.LANDMARKS)
-    if recorded.attention_mass is not None:
+    if recorded.attention_ahead is not None:
         known.add(Signal.ATTENTION_AHEAD)
     counts = recorded.kept_tokens if recorded.held_tokens is None else recorded.held_tokens
     return Scene(
@@ -45,7 +45,7 @@ def scene_of(chunked: ChunkedTrajectory, landmarks: Landmarks | None = None) -> 
         landmarks,
         counts,
         recorded.kept_entries,
-        recorded.attention_mass,
+        recorded.attention_ahead,
     )
 
 

@@ -1,0 +1,79 @@
+"""What a recording lets the simulator replay, and which policies a path cannot tell it enough about."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.bounds import check_signals
+from worldkv.errors import SignalError
+from worldkv.policy import CachePolicy, is_data_dependent, needs_of
+from worldkv.signals import Measured, Signal
+from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv.trajectory.recorded_signals import RecordedSignals
+from worldkv.trajectory.viewpoints import scene_of
+
+
+def check_can_tell(policy: CachePolicy, chunked: ChunkedTrajectory, *, has_landmarks: bool) -> None:
+    """Refuse a policy that cannot be simulated along a path.
+
+    Args:
+        policy: the policy, at the size it is to run.
+        chunked: the path, with what was recorded on it.
+        has_landmarks: whether landmarks will be there, for oracles.
+
+    Raises:
+        SignalError: neither path nor recording has a signal it reads; or how much it keeps is decided on tensors, and
+            nothing is recorded, or the decisions of another policy, of one of another size included.
+    """
+    recorded = chunked.trajectory.signals
+    supplied = scene_of(chunked).signals | recorded_supplies(recorded)
+    check_signals(policy, needs_of(policy), supplied | ({Signal.LANDMARKS} if has_landmarks else frozenset()))
+    if not is_data_dependent(policy):
+        return
+    from worldkv.spec import spec_of
+
+    spec = spec_of(policy)
+    whose = None if recorded is None or recorded.kept_tokens is None else recorded.policy
+    if whose != spec:
+        there = "nothing is recorded on this path" if whose is None else f"this recording is of {whose}"
+        raise SignalError(
+            f"what {spec} keeps is decided on tensors, and {there}; record this policy (worldkv run PATH --policy "
+            f"{spec} --record FILE) and take the recording"
+        )
+
+
+def recorded_supplies(recorded: RecordedSignals | None) -> frozenset[Signal]:
+    """The signals that a recording adds to its path's own."""
+    if recorded is None:
+        return frozenset()
+    found = {
+        Signal.ATTENTION_MASS: recorded.attention_mass,
+        Signal.QUERY_SUMMARY: recorded.query_summary,
+        Signal.KEY_SUMMARY: recorded.key_mean,
+        Signal.HIDDEN_STATE: recorded.kept_tokens,  # read in compress alone, whose outcome this is
+    }
+    return frozenset(signal for signal, values in found.items() if values is not None)
+
+
+def measured_at(recorded: RecordedSignals | None, step: int, attended: NDArray[np.int64]) -> Measured | None:
+    """What the recorded run measured at `step`, as if `attended` `(chunks,)` had been; None without a recording."""
+    if recorded is None:
+        return None
+    mass = _row(recorded.attention_mass, step)
+    return Measured(
+        _row(recorded.key_mean, step),
+        _row(recorded.key_min, step),
+        _row(recorded.key_max, step),
+        query_at(recorded, step),
+        None if mass is None else mass[attended],
+    )
+
+
+def query_at(recorded: RecordedSignals | None, step: int) -> NDArray[np.float32] | None:
+    """Mean query of `step` `(layers, kv_heads, head_dim)`; None where it was not recorded."""
+    return None if recorded is None else _row(recorded.query_summary, step)
+
+
+def _row(values: NDArray[np.float32] | None, step: int) -> NDArray[np.float32] | None:
+    return None if values is None else values[step]
