@@ -72,18 +72,22 @@ def test_who_has_no_row_or_no_budget_is_told(worldkv: Worldkv) -> None:
         "full-kv",
         "-p",
         "worldkv:retrieved_chunks=2",
+        "-p",
+        "pose-nms",
         "--budgets",
         "2chunks,9chunks",
     )
     document = worldkv(*words, "--json", "-").document
-    assert [(row["budget"], row["policy"]) for row in document["rows"][:3]] == [
+    assert [(row["budget"], row["policy"]) for row in document["rows"][:5]] == [
         ("own", "full-kv"),
         ("own", "worldkv"),
         ("2chunks", "sliding-window"),
+        ("2chunks", "random"),
+        ("9chunks", "sliding-window"),
     ]
-    assert document["left_out"] == [{"policy": "random", "budget": "2chunks", "budget_tokens": 96}]
+    assert document["left_out"] == [{"policy": "pose-nms", "budget": "2chunks", "budget_tokens": 96}]
     said = " ".join(document["notes"])
-    assert "random cannot be made as small as 2chunks" in said
+    assert "pose-nms cannot be made as small as 2chunks" in said
     assert "full-kv grows without end" in said
     assert "worldkv keeps its own size" in said
     assert len(document["notes"]) == len(set(document["notes"]))
@@ -147,7 +151,6 @@ def test_the_picture_is_one(worldkv: Worldkv, tmp_path: Path, words: tuple[str, 
         (("--budgets", "100"), "does not hold the chunk being generated"),
         (("--budgets", "10%,,5%"), "a budget is a share such as 10%"),
         (("--budgets", "10%", "--match", "none"), "leave one of them out"),
-        (("--no-floor",), "--no-floor leaves out what only --budgets adds"),
         (("--budgets", "1chunk", "--no-floor", "-p", "worldkv"), "no policy can be made as small as 1chunk"),
     ],
 )

@@ -44,6 +44,44 @@ def test_json_has_the_stable_keys(worldkv: Worldkv) -> None:
         assert set(ROW_KEYS) <= set(row)
 
 
+def test_every_matched_table_shows_the_floor_at_its_size(worldkv: Worldkv) -> None:
+    for policy in ("worldkv:retrieved_chunks=2", "pose-nms", "sliding-window:recent_chunks=4"):
+        document = worldkv("compare", LOOP, "-p", "full-kv", "-p", policy, "--json", "-").document
+        _, own, window, chance = document["rows"]
+        assert document["matched_to"] == own["policy"], "the floor sets no size"
+        assert window["spec"].startswith("sliding-window:") and "sink_frames=3" in window["spec"]
+        assert chance["spec"].partition(":")[0] == "random"
+        assert {row["window_tokens_peak"] for row in (own, window, chance)} == {document["matched_tokens"]}
+
+
+def test_the_floor_is_not_doubled_and_can_be_left_out(worldkv: Worldkv) -> None:
+    def specs(*words: str) -> list[str]:
+        rows = worldkv("compare", LOOP, *words, "--json", "-").document["rows"]
+        return [row["spec"].partition(":")[0] for row in rows]
+
+    assert specs("-p", "worldkv") == ["worldkv", "sliding-window", "random"]
+    assert specs("-p", "random", "-p", "worldkv") == ["random", "worldkv", "sliding-window"]
+    assert specs("-p", "worldkv", "-p", "sliding-window:sink_frames=3") == ["worldkv", "sliding-window", "random"]
+    assert specs("-p", "worldkv", "--no-floor") == specs("-p", "worldkv", "--match", "none") == ["worldkv"]
+    assert specs("-p", "full-kv") == ["full-kv"], "nobody sets a size"
+    assert specs("--no-floor") == ["full-kv", "worldkv", "oracle"]
+    assert specs("--budgets", "30%", "--no-floor") == ["full-kv", "worldkv", "oracle"]
+
+
+def test_the_default_window_has_a_sink(worldkv: Worldkv) -> None:
+    for words in ((), ("--match", "none"), ("--budgets", "30%"), ("--geometry", "tiny:frames_per_chunk=1")):
+        document = worldkv("compare", LOOP, *words, "--json", "-").document
+        (window,) = (row for row in document["rows"] if row["policy"] == "sliding-window")
+        frames = 1 if "--geometry" in words else 3
+        assert f"sink_frames={frames}" in window["spec"]
+
+
+def test_a_budget_refuses_nothing_that_the_comparison_sizes(worldkv: Worldkv) -> None:
+    for words in ((), ("-p", "worldkv:retrieved_chunks=0,recent_chunks=1")):
+        rows = worldkv("compare", LOOP, *words, "--device-budget", "16GB", "--json", "-").document["rows"]
+        assert {"sliding-window", "random"} <= {row["policy"] for row in rows}
+
+
 def test_rows_are_matched_to_worldkv(worldkv: Worldkv) -> None:
     document = worldkv("compare", LOOP, "--json", "-").document
     full, *others = document["rows"]
@@ -54,7 +92,7 @@ def test_rows_are_matched_to_worldkv(worldkv: Worldkv) -> None:
 
 
 def test_a_row_that_cannot_be_matched_exactly_is_told(worldkv: Worldkv) -> None:
-    words = ("--policy", "sliding-window", "--policy", "worldkv:keep_ratio=0.3")
+    words = ("--policy", "sliding-window", "--policy", "worldkv:keep_ratio=0.3", "--no-floor")
     document = worldkv("compare", LOOP, *words, "--json", "-").document
     sliding, worldkv_row = document["rows"]
     missing = worldkv_row["window_tokens_peak"] - sliding["window_tokens_peak"]
@@ -67,15 +105,16 @@ def test_sizes_the_user_gave_are_kept(worldkv: Worldkv) -> None:
     document = worldkv("compare", LOOP, *words, "--json", "-").document
     assert document["rows"][0]["window_tokens_peak"] == 4 * 4680
     assert document["rows"][0]["spec"] == "sliding-window:recent_frames=9"
+    assert document["rows"][3]["spec"] == "sliding-window:recent_frames=6,sink_frames=3", "the floor"
     unmatched = worldkv("compare", LOOP, "--match", "none", "--json", "-").document
     assert unmatched["matched_to"] is None
-    assert [row["window_tokens_peak"] // 4680 for row in unmatched["rows"]] == [40, 7, 7, 10, 10]
+    assert [row["window_tokens_peak"] // 4680 for row in unmatched["rows"]] == [40, 8, 7, 10, 10]
 
 
 def test_rows_of_one_name_are_labelled_by_their_specs(worldkv: Worldkv) -> None:
     specs = ["worldkv", "worldkv:keep_ratio=1", "random:seed=1", "random:seed=1"]
     words = [word for spec in specs for word in ("--policy", spec)]
-    document = worldkv("compare", LOOP, *words, "--json", "-").document
+    document = worldkv("compare", LOOP, *words, "--no-floor", "--json", "-").document
     assert [row["policy"] for row in document["rows"]] == [*specs[:3], "random:seed=1 #2"]
 
 
@@ -158,7 +197,7 @@ def test_plot_is_a_picture(worldkv: Worldkv, tmp_path: Path, source: str, words:
 
 
 def test_full_kv_goes_over_80_gb_at_chunk_21_and_goes_on(worldkv: Worldkv) -> None:
-    words = ("--policy", "full-kv", "--policy", "worldkv", "--device-budget", "80GB")
+    words = ("--policy", "full-kv", "--policy", "worldkv", "--device-budget", "80GB", "--no-floor")
     document = worldkv("compare", LOOP, *words, "--json", "-").document
     full, bounded = document["rows"]
     assert (full["status"], full["over_budget_at_chunk"], full["steps"]) == ("over-budget", 21, 40)
@@ -169,7 +208,17 @@ def test_full_kv_goes_over_80_gb_at_chunk_21_and_goes_on(worldkv: Worldkv) -> No
 
 
 def test_a_full_bank_forgets_when_told_to(worldkv: Worldkv) -> None:
-    words = ("--policy", "worldkv", "--host-budget", "20GB", "--disk-budget", "0", "--when-full", "forget-oldest")
+    words = (
+        "--policy",
+        "worldkv",
+        "--host-budget",
+        "20GB",
+        "--disk-budget",
+        "0",
+        "--when-full",
+        "forget-oldest",
+        "--no-floor",
+    )
     document = worldkv("compare", LOOP, *words, "--json", "-").document
     (row,) = document["rows"]
     assert row["tokens_forgotten"] > 0
@@ -217,7 +266,8 @@ def test_a_policy_of_ones_own_can_be_named(worldkv: Worldkv, tmp_path: Path) -> 
         "    def scores(self, query, bank):\n"
         "        return bank.ids.astype(np.float64)\n"
     )
-    ran = worldkv("compare", LOOP, "--policy", f"{mine}:Newest", "--policy", "random", "--json", "-")
+    words = ("--policy", f"{mine}:Newest", "--policy", "random", "--no-floor", "--json", "-")
+    ran = worldkv("compare", LOOP, *words)
     assert [row["policy"] for row in ran.document["rows"]] == ["Newest", "random"]
 
 

@@ -307,12 +307,24 @@ def test_a_failed_row_is_told_and_tried_again(worldkv: Worldkv, tmp_path: Path, 
 def test_what_it_says_is_plain_and_whole(worldkv: Worldkv, tmp_path: Path) -> None:
     out, plot = tmp_path / "r.csv", tmp_path / "r.png"
     ran = worldkv(
-        "sweep", LOOP, "-p", "full-kv", "-p", "random", *BASE, "--budgets", "2chunks,50%", "--out", out, "--plot", plot
+        "sweep",
+        LOOP,
+        "-p",
+        "full-kv",
+        "-p",
+        "pose-nms",
+        *BASE,
+        "--budgets",
+        "2chunks,50%",
+        "--out",
+        out,
+        "--plot",
+        plot,
     )
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.isascii()
-    assert "too-small" in ran.out and "random cannot be made as small as 2chunks" in ran.out
-    assert f"Written: {out}, {plot} (10 rows: 10 now, 0 found there)" in ran.out
+    assert "too-small" in ran.out and "pose-nms cannot be made as small as 2chunks" in ran.out
+    assert f"Written: {out}, {plot} (14 rows: 14 now, 0 found there)" in ran.out
     assert plot.read_bytes().startswith(b"\x89PNG\r\n\x1a\n") and plot.stat().st_size > 20_000
 
 

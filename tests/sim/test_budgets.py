@@ -8,6 +8,7 @@ from worldkv.config import CacheConfig
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.landmarks import place_landmarks
+from worldkv.policies import RandomRetrieval
 from worldkv.sim import Contest, Entrant, load_machine, simulate
 from worldkv.sim.at_budgets import compare_at_budgets
 from worldkv.sim.budgets import parse_budget, parse_budgets
@@ -113,11 +114,27 @@ def test_what_the_user_fixed_stays() -> None:
 
 
 def test_a_policy_that_cannot_be_so_small_is_named() -> None:
-    found = compare_at_budgets(contest(), [entrant("random"), entrant("oracle")], parse_budgets("2chunks,6chunks"))
+    found = compare_at_budgets(contest(), [entrant("pose-nms"), entrant("oracle")], parse_budgets("2chunks,6chunks"))
     assert [(left.label, left.budget.word, left.tokens) for left in found.left_out] == [
-        ("random", "2chunks", 2 * CHUNK)
+        ("pose-nms", "2chunks", 2 * CHUNK)
     ]
-    assert [row.entrant.label for row in found.rows] == ["oracle", "random", "oracle"]
+    assert [row.entrant.label for row in found.rows] == ["oracle", "pose-nms", "oracle"]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "sink", "drawn", "recent"), [(2, 0, 1, 0), (3, 1, 1, 0), (4, 1, 1, 1), (5, 1, 1, 2), (6, 1, 2, 2)]
+)
+def test_chance_gives_up_recent_frames_then_the_sink(chunks: int, sink: int, drawn: int, recent: int) -> None:
+    (row,) = compare_at_budgets(contest(), [entrant("random")], parse_budgets(f"{chunks}chunks")).rows
+    assert row.entrant.policy == RandomRetrieval(3 * sink, 3 * drawn, 3 * recent)
+    assert int(row.rollout.attended_tokens.max()) == chunks * CHUNK
+
+
+def test_chance_gives_up_where_nothing_can_be_drawn() -> None:
+    found = compare_at_budgets(contest(), [entrant("random"), entrant("random:sink_frames=3")], parse_budgets("1chunk"))
+    assert not found.rows and len(found.left_out) == 2
+    fixed = compare_at_budgets(contest(), [entrant("random:sink_frames=3")], parse_budgets("2chunks"))
+    assert not fixed.rows, "what the user fixed is not given up"
 
 
 def test_share_of_oracle_is_against_the_oracle_of_the_same_budget() -> None:

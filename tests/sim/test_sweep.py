@@ -64,7 +64,7 @@ def test_a_row_without_a_budget_keeps_its_size() -> None:
 
 
 def test_a_policy_that_cannot_be_so_small_says_so() -> None:
-    rows = run_task(task("random", "oracle", budget="2chunks"))
+    rows = run_task(task("worldkv", "oracle", budget="2chunks"))
     assert [row["status"] for row in rows] == ["too-small", "ok"]
     assert rows[0]["revisit_recall"] is None
 

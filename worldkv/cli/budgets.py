@@ -1,4 +1,4 @@
-"""Rows at named budgets: the floor every table shows, and what such a table cannot say by itself."""
+"""Rows at named budgets: what such a table cannot say by itself."""
 
 from __future__ import annotations
 
@@ -9,21 +9,7 @@ from worldkv.cli.notes import comparison_notes
 from worldkv.cli.words import listed
 
 if TYPE_CHECKING:
-    from worldkv.geometry import CacheGeometry
     from worldkv.sim import Contest
-
-
-def with_floor(specs: Sequence[str], geometry: CacheGeometry) -> tuple[str, ...]:
-    """The specs behind the two that any policy worth its bytes beats: a window with a sink, and chance.
-
-    Raises:
-        SpecError: one of `specs` names no policy.
-    """
-    from worldkv.spec import parse_policy
-
-    floor = (f"sliding-window:sink_frames={geometry.frames_per_chunk}", "random")
-    asked = [parse_policy(spec, geometry) for spec in specs]
-    return (*(spec for spec in floor if parse_policy(spec, geometry) not in asked), *specs)
 
 
 def budget_notes(document: dict[str, Any], contest: Contest, unbounded: Iterable[str]) -> list[str]:

@@ -21,17 +21,17 @@ BudgetsOption = Annotated[
 ]
 NoFloorOption = Annotated[
     bool,
-    typer.Option("--no-floor", help="Leave out random and the sliding window with a sink, which rows at budgets show."),
+    typer.Option(
+        "--no-floor", help="Leave out random and the sliding window with a sink, which rows of one size show otherwise."
+    ),
 ]
 
 
-def check_budgets_with(match: Match, budgets: str | None, no_floor: bool) -> None:
+def check_budgets_with(match: Match, budgets: str | None) -> None:
     """Refuse options that contradict one another.
 
     Raises:
-        SpecError: `--match none` beside budgets, or `--no-floor` without them.
+        SpecError: `--match none` beside budgets.
     """
     if budgets is not None and match is Match.NONE:
         raise SpecError("--budgets sizes every policy and --match none leaves sizes alone; leave one of them out")
-    if budgets is None and no_floor:
-        raise SpecError("--no-floor leaves out what only --budgets adds; name budgets, or choose rows by --policy")

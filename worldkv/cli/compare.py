@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worldkv.cli.budgets_options import BudgetsOption, NoFloorOption, check_budgets_with
+from worldkv.cli.floor import FLOOR, with_sink
 from worldkv.cli.options import (
     DEFAULT_GEOMETRY,
     DEFAULT_MACHINE,
@@ -33,14 +34,15 @@ HELP = """Run cache policies side by side over one camera path.
 Each row says what a policy kept, moved, forgot and would cost: the window it attends, the bank behind it, bytes over
 the bus, how much of what is seen again it still held (recall), and predicted frames a second. Sizes are matched: the
 other policies get the window tokens that the first policy of fixed size needs at its peak. With --budgets every policy
-runs at each of these sizes instead, beside random and a sliding window with a sink: what beats neither is not worth its
-bytes. With --world the rows run real attention in a painted world instead, and are judged by its pictures."""
+runs at each of these sizes instead. Random and a sliding window with a sink are always among the rows of one size: what
+beats neither is not worth its bytes. With --world the rows run real attention in a painted world instead, and are
+judged by its pictures."""
 
 EXAMPLES = (
     "worldkv compare generate:tour:rooms=12,seed=1 --plot tour.png",
     "worldkv compare KITTI_00_gt.txt --view-distance 40 --json kitti.json",
     "worldkv compare poses/ --policy full-kv --device-budget 80GB",
-    "worldkv compare script:RRR360_540 --policy sliding-window --policy worldkv:keep_ratio=0.5",
+    "worldkv compare script:RRR360_540 --policy worldkv --policy worldkv:keep_ratio=0.5",
     "worldkv compare KITTI_00_gt.txt --budgets 2%,5%,7chunks --plot budgets.png",
     "worldkv compare script:R_L_R_L_R_L90_360 --world rooms --filmstrip strip.png --film rollouts.gif",
     "worldkv compare generate:loop --policy my_policy.py:MyPolicy --policy oracle --log steps.jsonl",
@@ -127,13 +129,13 @@ def compare(
     plot: Annotated[str | None, typer.Option(metavar="FILE.png", help="Draw memory, speed, recall and path.")] = None,
 ) -> None:
     """See `HELP`."""
-    check_budgets_with(match, budgets, no_floor)
+    check_budgets_with(match, budgets)
     check_world_options(world, device, filmstrip, film)
-    by_default = DEFAULT_POLICIES if world is None else WORLD_POLICIES
-    own = ({"oracle"} if no_recall else set()) | ({"sliding-window"} if budgets is not None and not no_floor else set())
+    by_default = DEFAULT_POLICIES if world is None else with_sink(WORLD_POLICIES)
+    left_out = {*(("oracle",) if no_recall else ()), *(FLOOR if no_floor else ())}
     request = Request(
         trajectory,
-        tuple(policy or (name for name in by_default if name not in own)),
+        tuple(policy or (name for name in by_default if name not in left_out)),
         WORLD_GEOMETRY if world is not None and geometry == DEFAULT_GEOMETRY else geometry,
         machine,
         match,

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
-from worldkv.cli.budgets import budget_notes, with_floor
+from worldkv.cli.budgets import budget_notes
+from worldkv.cli.floor import missing_floor, sets_a_size
 from worldkv.cli.notes import comparison_notes
 from worldkv.cli.output import text_file
 from worldkv.cli.paths import LoadedPath, load_path
@@ -74,7 +75,7 @@ def hold(request: Request) -> Outcome:
     limits = TierLimits(request.host_budget, request.disk_budget, request.when_full.value)
     config = CacheConfig(request.device_budget, "flag", limits)
     budgets = () if request.budgets is None else parse_budgets(request.budgets)
-    specs = with_floor(request.policies, geometry) if budgets and request.floor else request.policies
+    specs = _with_floor(request, geometry)
     on_tensors = request.world is not None
     entrants = parse_entrants(specs, geometry, config, recall=request.recall, on_tensors=on_tensors)
     with (Progress if request.world is None else SlowProgress)() as progress, ExitStack() as files:
@@ -130,6 +131,17 @@ def hold(request: Request) -> Outcome:
     return Outcome(path, contest, comparison, witness.retrieved, document, painters)
 
 
+def _with_floor(request: Request, geometry: CacheGeometry) -> tuple[str, ...]:
+    """The policies, and the floor where rows are of one size: before them at budgets, else behind who sets the size."""
+    if not request.floor:
+        return request.policies
+    missing = missing_floor(request.policies, geometry)
+    if request.budgets is not None:
+        return (*missing, *request.policies)
+    is_matched = request.match == "window-tokens" and sets_a_size(request.policies, geometry)
+    return (*request.policies, *missing) if is_matched else request.policies
+
+
 def _enter(request: Request, path: LoadedPath) -> tuple[LoadedPath, Painters]:
     from worldkv.cli.painted import Painters, enter
 
@@ -157,6 +169,7 @@ def parse_entrants(
     from worldkv.policy import needs_of
     from worldkv.signals import Signal
     from worldkv.sim import Entrant
+    from worldkv.sim.entrant import ANY_SIZE_TOKENS
     from worldkv.spec import split_spec
 
     names = [split_spec(spec)[0].rpartition(":")[2] for spec in specs]
@@ -166,7 +179,7 @@ def parse_entrants(
         entrant = Entrant.parsed(name, spec, geometry, on_tensors=on_tensors)
         policy = entrant.policy
         check_policy_frames(policy, geometry)
-        if entrant.matched(geometry.chunk_tokens, geometry) is None:  # its size is the user's, or its own
+        if entrant.matched(ANY_SIZE_TOKENS, geometry) is None:  # its size is the user's, or its own
             check_fits(policy, geometry, config.window_budget_bytes)
         elif config.window_budget_bytes is not None and config.window_budget_bytes < geometry.chunk_bytes:
             check_fits(policy, geometry, config.window_budget_bytes)

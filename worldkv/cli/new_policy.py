@@ -79,7 +79,7 @@ def new_policy(
     print(f"Written: {', '.join(map(str, files))}\n\nWhat next:")
     lines = [
         (f"worldkv check {spec}", "does it keep what every policy owes?"),
-        (f"worldkv compare {tour} --policy sliding-window --policy worldkv --policy {_used(kind, spec)}", ""),
+        (f"worldkv compare {tour} --policy worldkv --policy {_used(kind, spec)}", ""),
         (f"worldkv explain {tour} --policy {_used(kind, spec)} --step 60", "why it did what it did"),
         (f"worldkv promote {_used(kind, spec)} generate:tour", "the same object on real attention (needs torch)"),
     ]

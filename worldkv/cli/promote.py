@@ -202,7 +202,7 @@ def commands(request: PromoteRequest, specs: list[str]) -> dict[str, str]:
     real = f"{shape} --device {request.device}{short}"
     return {
         "check": f"worldkv check {request.spec} --examples {request.examples} --seed {request.seed}",
-        "simulate": f"worldkv compare {request.trajectory} {policies} {shape}",
+        "simulate": f"worldkv compare {request.trajectory} {policies} {shape} --no-floor",
         "parity": f"worldkv parity {request.trajectory} --policy {request.spec} {real}",
         "run": f"worldkv run {request.trajectory} --policy {request.spec} {real} --passes {request.passes}",
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worldkv.cli.floor import FLOOR
 from worldkv.cli.run_request import NumberType, RunRequest
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from worldkv.cli.slow_progress import SlowProgress
     from worldkv.policy import CachePolicy
 
-OTHERS = ("full-kv", "sliding-window")
+OTHERS = ("full-kv", *FLOOR)
 """What a policy has to stand beside."""
 CALIBRATION_CHUNKS = 48
 SPILL_CHUNKS = 2

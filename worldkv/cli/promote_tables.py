@@ -1,4 +1,4 @@
-"""What `worldkv promote` prints: a line for each stage, the three policies side by side, the verdict."""
+"""What `worldkv promote` prints: a line for each stage, the policies side by side, the verdict."""
 
 from __future__ import annotations
 

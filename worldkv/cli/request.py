@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from worldkv.cli.floor import with_sink
 from worldkv.cli.options import DEFAULT_GEOMETRY, DEFAULT_MACHINE
 
-DEFAULT_POLICIES = ("full-kv", "sliding-window", "worldkv", "random", "oracle")
+DEFAULT_POLICIES = with_sink(("full-kv", "sliding-window", "worldkv", "random", "oracle"))
 
 
 class Match(enum.StrEnum):
@@ -37,7 +38,7 @@ class Request:
         device: where that runs.
         chunks: the path's first so many; None for all.
         filmstrip, film: pictures of that world it writes; None for none.
-        floor: whether `random` and a sliding window with a sink are among the rows, where there are budgets.
+        floor: whether `random` and a sliding window with a sink are among the rows, where these are of one size.
     """
 
     trajectory: str

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from worldkv.cli.budgets import with_floor
 from worldkv.cli.contest import parse_entrants
+from worldkv.cli.floor import missing_floor
 from worldkv.cli.sweep_request import SweepRequest, parse_seeds
 from worldkv.errors import SignalError
 
@@ -186,7 +186,7 @@ def _competitors(request: SweepRequest, geometry: CacheGeometry) -> list[Competi
     from worldkv.spec import spec_of
 
     asked = tuple(dict.fromkeys(request.policies))
-    specs = with_floor(asked, geometry) if request.floor else asked
+    specs = (*missing_floor(asked, geometry), *asked) if request.floor else asked
     found: dict[tuple[str, frozenset[str]], Competitor] = {}
     for typed, entrant in zip(specs, parse_entrants(specs, geometry, CacheConfig(), recall=True), strict=True):
         spec, code = spec_of(entrant.policy), code_digest(entrant.policy)

@@ -67,7 +67,14 @@ class RandomRetrieval(CachePolicy):
         return self._eviction.pinned(step, geometry)
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
-        """See `CachePolicy.resized`: what sink and recent leave is retrieved."""
+        """See `CachePolicy.resized`: what sink and recent leave is retrieved, but one chunk is drawn at every size.
+
+        For it recent frames are given up, then the sink; None where the only place is the generated chunk's.
+        """
         frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
-        left = frames - self.sink_frames - self.recent_frames
-        return replace(self, retrieved_frames=left) if left >= 0 else None
+        drawn = geometry.frames_per_chunk
+        if frames < drawn:
+            return None
+        sink = min(self.sink_frames, frames - drawn)
+        recent = min(self.recent_frames, frames - drawn - sink)
+        return replace(self, sink_frames=sink, recent_frames=recent, retrieved_frames=frames - sink - recent)

@@ -11,6 +11,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.landmarks import Landmarks
 from worldkv.policy import CachePolicy
 from worldkv.sim.budgets import Budget
+from worldkv.sim.entrant import ANY_SIZE_TOKENS
 from worldkv.sim.entrant import Entrant as Entrant
 from worldkv.sim.machine import Machine
 from worldkv.sim.rollout import OnStep, Rollout, simulate
@@ -159,7 +160,7 @@ def compare(
 def _reference(entrants: Sequence[Entrant], geometry: CacheGeometry) -> Entrant | None:
     """The first bounded entrant whose size is its own or the user's; else the first bounded one."""
     bounded = [entrant for entrant in entrants if entrant.policy.is_bounded]
-    own = [entrant for entrant in bounded if entrant.matched(2**40, geometry) is None]
+    own = [entrant for entrant in bounded if entrant.matched(ANY_SIZE_TOKENS, geometry) is None]
     return next(iter(own or bounded), None)
 
 
