@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import SpecError
+from worldkv.parts.looks import Looks, look
 from worldkv.parts.select import best_rows
 from worldkv.policy import CoverageIndex
 from worldkv.pose import Array, frustum_tangents
@@ -84,11 +85,11 @@ class FrustumIndex(CoverageIndex):
             start += SPARE - rank
         draw = np.random.default_rng(self.seed)
         points, sight, depths = self._sample(query, query.pose, draw)
-        shown = _look(points, window.frame_positions, window.frame_rotations, query)
+        shown = look(points, window.frame_positions, window.frame_rotations, query)
         same_side = np.einsum("fpi,pi->fp", shown.back, -sight) >= SAME_SIDE_COSINE
         kept = np.flatnonzero(~(shown.seen & same_side).any(axis=0))[: self.points]
         points, sight, depths, shown = points[kept], sight[kept], depths[kept], shown.only(kept)
-        past = _look(points, poses.frame_positions[rows], poses.frame_rotations[rows], query)
+        past = look(points, poses.frame_positions[rows], poses.frame_rotations[rows], query)
         facings, weights = self._facings(past, sight, depths, draw)
         counts = np.einsum("jpi,pi->jp", facings, -sight) >= FACING_COSINE
         counts &= past.seen.any(axis=0)
@@ -125,7 +126,7 @@ class FrustumIndex(CoverageIndex):
         depths = np.maximum(cube[:, 2], 1e-9) * query.view_distance
         return pose.frame_positions[frame] + sight * depths[:, None], sight, depths
 
-    def _facings(self, past: _Looks, sight: Array, depths: Array, draw: np.random.Generator) -> tuple[Array, Array]:
+    def _facings(self, past: Looks, sight: Array, depths: Array, draw: np.random.Generator) -> tuple[Array, Array]:
         """Facings `(normals, points, 3)` drawn among the cameras that saw each point, and each point's weight."""
         frames, points = past.seen.shape
         own = 1.0 / depths**2
@@ -136,37 +137,6 @@ class FrustumIndex(CoverageIndex):
         source = np.stack([(ladder < level).sum(axis=0) for level in strata * total])
         back = np.concatenate([past.back, -sight[None]])
         return back[np.minimum(source, frames), np.arange(points)], total / own
-
-
-class _Looks(NamedTuple):
-    """What a set of frames sees of a set of points.
-
-    Attributes:
-        seen: in the frustum and within range `(frames, points)`.
-        back: unit vectors from each point to each camera `(frames, points, 3)`.
-        squared: squared distances `(frames, points)`.
-    """
-
-    seen: NDArray[np.bool_]
-    back: Array
-    squared: Array
-
-    def only(self, points: NDArray[np.intp]) -> _Looks:
-        """The same for some of the points."""
-        return _Looks(self.seen[:, points], self.back[:, points], self.squared[:, points])
-
-
-def _look(points: Array, frame_positions: Array, frame_rotations: Array, query: Query) -> _Looks:
-    """What frames at `(chunks, frames, 3)` and `(chunks, frames, 3, 3)` see of `points`."""
-    positions, rotations = frame_positions.reshape(-1, 1, 3), frame_rotations.reshape(-1, 3, 3)
-    offset = points[None] - positions
-    local = offset @ rotations
-    squared = np.maximum(np.einsum("fpi,fpi->fp", offset, offset), 1e-18)
-    tangent_x, tangent_y = frustum_tangents(query.field_of_view)
-    depth = local[..., 2]
-    seen = (depth > 0) & (squared <= query.view_distance**2)
-    seen &= (np.abs(local[..., 0]) <= tangent_x * depth) & (np.abs(local[..., 1]) <= tangent_y * depth)
-    return _Looks(seen, offset / -np.sqrt(squared)[..., None], squared)
 
 
 def _resampled(weights: Array) -> NDArray[np.intp]:
