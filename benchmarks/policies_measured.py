@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from worldkv.cli.paths import load_path
 from worldkv.cli.recorder import needs_model
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.landmarks import place_landmarks
-from worldkv.policy import CachePolicy, needs_of
+from worldkv.policy import CachePolicy, Part, TokenScorer, needs_of
 from worldkv.policy_names import policy_classes
 from worldkv.signals import Signal
 from worldkv.sim import load_machine, simulate
@@ -31,9 +32,10 @@ PATHS = {
 BUDGETS = (5, 7, 10)
 """Window sizes in chunks, the chunk being generated included."""
 SINK = "sliding-window:sink_frames=3"
-DUEL_WINDOWS = (5, 6, 7, 8, 9, 10)
 RANDOM_SEEDS = 5
-DUEL_SEEDS = 5
+NEVER_RETURN = ("lingbot-00", "lingbot-01")
+MIDDLE = ("worldkv", "frugal-coverage", "random")
+"""Whose bytes are told where nothing comes back."""
 LINGBOT, TINY = PRESETS["lingbot-world-fast-480p"], PRESETS["tiny"]
 MACHINE = "worldkv-project-page"
 
@@ -67,7 +69,7 @@ def measured(data: Path, jobs: int) -> dict[str, dict[str, Figures]]:
 def of_policy(source: str, name: str) -> Figures:
     """A policy at every budget it can be made; at its own size where it cannot."""
     policy = parse_policy(SINK if name == "sliding-window" else name)
-    geometry = TINY if needs_model(policy) or Signal.ATTENTION_AHEAD in needs_of(policy) else LINGBOT
+    geometry = TINY if runs_on_tensors(policy) else LINGBOT
     chunked = load_path(source, geometry, format=None, fps=None, view_distance=None).chunked
     figures = Figures()
     for chunks in (*BUDGETS, None):
@@ -84,6 +86,43 @@ def of_policy(source: str, name: str) -> Figures:
             peak = int(rollouts[0].attended_tokens.max()) / geometry.chunk_tokens
             figures.at[chunks] += f" at {peak:.0f} chunks"
     return figures
+
+
+def runs_on_tensors(policy: CachePolicy) -> bool:
+    """Whether only a model tells what a policy remembers.
+
+    It reads what models measure, or full KV's attention; or a scorer of tokens decides in which frames those lie that
+    are kept. World Compression keeps equally many of every frame but the anchor, whatever the keys are.
+    """
+    ahead = Signal.ATTENTION_AHEAD in needs_of(policy)
+    return ahead or needs_model(policy) or any(isinstance(part, TokenScorer) for part in _inside(policy))
+
+
+def _inside(part: Part) -> Iterator[Part]:
+    for inner in part.parts():
+        yield inner
+        yield from _inside(inner)
+
+
+def never_returning(data: Path) -> str:
+    """One sentence on the paths that never come back: how little does, and the bytes of a window of seven chunks."""
+    told = []
+    for name in NEVER_RETURN:
+        chunked = load_path(str(data / name), LINGBOT, format=None, fps=None, view_distance=None).chunked
+        share = place_landmarks(chunked).counted_share
+        moved = []
+        for spec in MIDDLE:
+            policy = parse_policy(spec).resized(BUDGETS[1] * LINGBOT.chunk_tokens, LINGBOT)
+            assert policy is not None
+            one = simulate(chunked, policy, LINGBOT, load_machine(MACHINE))
+            moved.append(f"`{spec}` {chunks_moved(one, LINGBOT):.2f}")
+        told.append(
+            f"`{name}` ({share:.1%} of what is in view was seen before and had left the window) {', '.join(moved)}"
+        )
+    return (
+        "The two LingBot paths never come back, so that recall has no value there and no row is theirs; "
+        f"chunks' worth of bytes a step at {BUDGETS[1]} chunks: {'; '.join(told)}."
+    )
 
 
 def rollout(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, seed: int = 0) -> Rollout:
@@ -124,32 +163,3 @@ def bytes_moved(one: Rollout) -> int:
 def chunks_moved(one: Rollout, geometry: CacheGeometry) -> float:
     """The same in chunks' worth a step."""
     return bytes_moved(one) / geometry.chunk_bytes / len(one.seconds)
-
-
-def duel(data: Path, jobs: int) -> str:
-    """frugal-coverage against WorldKV's own rule: same window, landmarks drawn anew five times."""
-    from joblib import Parallel, delayed
-
-    tasks = [(path, chunks) for path in PATHS for chunks in DUEL_WINDOWS]
-    rows = Parallel(n_jobs=jobs)(delayed(_duel)(str(data / PATHS[path]), chunks) for path, chunks in tasks)
-    lines = [
-        "| path | window | worldkv | frugal-coverage | least lead | worldkv moves | frugal-coverage moves |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for (path, chunks), row in zip(tasks, rows, strict=True):
-        lines.append(f"| {path} | {chunks} chunks | {row} |")
-    return "\n".join(lines)
-
-
-def _duel(source: str, chunks: int) -> str:
-    chunked = load_path(source, LINGBOT, format=None, fps=None, view_distance=None).chunked
-    recalls, moved = [], []
-    for name in ("worldkv", "frugal-coverage"):
-        policy = parse_policy(name).resized(chunks * LINGBOT.chunk_tokens, LINGBOT)
-        assert policy is not None
-        rollouts = [rollout(policy, chunked, LINGBOT, seed) for seed in range(DUEL_SEEDS)]
-        recalls.append(np.array([one.recall for one in rollouts], float))
-        moved.append(bytes_moved(rollouts[0]) / 1e9)
-    lead = float((recalls[1] - recalls[0]).min())
-    means = [f"{float(recall.mean()):.3f}" for recall in recalls]
-    return f"{means[0]} | {means[1]} | {lead:+.3f} | {moved[0]:,.0f} GB | {moved[1]:,.0f} GB"

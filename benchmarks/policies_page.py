@@ -13,15 +13,14 @@ import inspect
 import sys
 from pathlib import Path
 
-from benchmarks.policies_measured import BUDGETS, Figures, duel, measured
+from benchmarks.policies_duel import at_distances, duel
+from benchmarks.policies_measured import BUDGETS, Figures, measured, never_returning, runs_on_tensors
 from worldkv.cli.policies import claim_of, parts_by_kind, source_of
-from worldkv.cli.recorder import needs_model
 from worldkv.geometry import PRESETS
-from worldkv.parts.assembled import Assembled
-from worldkv.policy import CachePolicy, Part, needs_of
+from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, needs_of
 from worldkv.policy_names import policy_classes
 from worldkv.signals import Signal
-from worldkv.spec import parse_policy, spec_of
+from worldkv.spec import parameters, parse_policy, spec_of
 
 FLOOR = ("random", "sliding-window")
 
@@ -36,7 +35,8 @@ def main() -> int:
     sections = {"policies": policy_table(), "parts": part_table()}
     if given.data.is_dir():
         figures = measured(given.data, given.jobs)
-        sections |= {"measured": measured_tables(figures), "duel": duel(given.data, given.jobs)}
+        sections["measured"] = f"{measured_tables(figures)}\n\n{never_returning(given.data)}"
+        sections |= {"duel": duel(given.data, given.jobs), "distances": at_distances(given.data, given.jobs)}
     else:
         print(f"no recorded paths in {given.data}: only the lists are written anew", file=sys.stderr)
     for name, content in sections.items():
@@ -68,10 +68,13 @@ def kind_of(policy: CachePolicy) -> str:
     """What sort of policy it is, read from what it is made of."""
     if needs_of(policy) & {Signal.LANDMARKS, Signal.ATTENTION_AHEAD}:
         return "oracle"
-    if isinstance(policy, Assembled):
-        return f"retrieval by `{spec_of(policy.roles.index).partition(':')[0]}`"
+    indices = [part for part in policy.parts() if isinstance(part, Index | CoverageIndex)]
+    if indices:
+        return f"retrieval by `{spec_of(indices[0]).partition(':')[0]}`"
     if any(part.data_dependent for part in policy.parts()):
         return "token selection"
+    if "retrieved_frames" in parameters(type(policy)):
+        return "retrieval without an index"
     return "window" if policy.is_bounded else "unbounded"
 
 
@@ -98,7 +101,7 @@ def measured_tables(figures: dict[str, dict[str, Figures]]) -> str:
         ranked = sorted(rows, key=lambda name: (name not in FLOOR, -_best(rows[name]), name))
         for name in ranked:
             at = rows[name].at
-            mark = " (tensors)" if needs_model(parse_policy(name)) else ""
+            mark = " (tensors)" if runs_on_tensors(parse_policy(name)) else ""
             cells = [at.get(chunks, "-") for chunks in (*BUDGETS, None)]
             text.append(f"| {'**' + name + '**' if name in FLOOR else name}{mark} | " + " | ".join(cells) + " |")
         text.append("")
