@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worldkv.cli.budgets_options import BudgetsOption, NoFloorOption, check_budgets_with
-from worldkv.cli.floor import FLOOR, with_sink
+from worldkv.cli.floor import FLOOR
 from worldkv.cli.options import (
     DEFAULT_GEOMETRY,
     DEFAULT_MACHINE,
@@ -131,7 +131,7 @@ def compare(
     """See `HELP`."""
     check_budgets_with(match, budgets)
     check_world_options(world, device, filmstrip, film)
-    by_default = DEFAULT_POLICIES if world is None else with_sink(WORLD_POLICIES)
+    by_default = DEFAULT_POLICIES if world is None else WORLD_POLICIES
     left_out = {*(("oracle",) if no_recall else ()), *(FLOOR if no_floor else ())}
     request = Request(
         trajectory,

@@ -13,11 +13,6 @@ FLOOR = (WINDOW, "random")
 """What any policy worth its bytes beats."""
 
 
-def with_sink(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of a default list, its sliding window with a sink."""
-    return tuple(WINDOW if name == "sliding-window" else name for name in names)
-
-
 def missing_floor(specs: Sequence[str], geometry: CacheGeometry) -> tuple[str, ...]:
     """Those of `FLOOR` that `specs` do not name, in whatever words.
 

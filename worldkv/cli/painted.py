@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from worldkv.cli.floor import WINDOW
 from worldkv.cli.run_document import Measurements
 from worldkv.cli.torch_door import require_torch
 from worldkv.errors import SpecError
@@ -28,7 +29,7 @@ WORLD_GEOMETRY = "rooms"
 
 WORLD_POLICIES = (
     "full-kv",
-    "sliding-window",
+    WINDOW,
     "worldkv",
     "worldkv:keep_ratio=0.5",
     "worldkv:keep_ratio=1",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from worldkv.cli.floor import with_sink
+from worldkv.cli.floor import WINDOW
 from worldkv.cli.options import DEFAULT_GEOMETRY, DEFAULT_MACHINE
 
-DEFAULT_POLICIES = with_sink(("full-kv", "sliding-window", "worldkv", "random", "oracle"))
+DEFAULT_POLICIES = ("full-kv", WINDOW, "worldkv", "random", "oracle")
 
 
 class Match(enum.StrEnum):
