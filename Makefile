@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test parity check format bench mutants policies-page clean
+.PHONY: help install demo test parity check format bench mutants policies-page fidelity clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -91,6 +91,11 @@ $(VENV)/.mutation: $(VENV)/.installed
 
 policies-page: install ## write docs/policies.md anew: the lists, and every policy measured on the recorded paths
 	@$(BIN)/python -m benchmarks.policies_page docs/policies.md --data "$(WORLDKV_SHARED_DATA)"
+
+fidelity: install ## measure painted worlds anew and write docs/fidelity.md with its pictures (an hour; goes on where it stopped)
+	@cd docs && ../$(BIN)/worldkv demo --filmstrip rooms-revisits.png --film rooms.gif >/dev/null && rm -f worldkv-demo.png
+	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
+	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
 
 clean: ## remove caches and build output; .venv stays
 	rm -rf build dist worldkv.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
