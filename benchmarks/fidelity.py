@@ -93,22 +93,22 @@ class Measured:
     chunks: int
     revisits: int
 
-    def rank_correlation(self) -> float | None:
-        """Spearman's rho between simulated recall and measured PSNR over policies; None without recall."""
+    def rank_correlation(self, figure: str = "psnr_visit") -> float | None:
+        """Spearman's rho between simulated recall and a measured figure over policies; None without recall."""
         from scipy.stats import spearmanr
 
-        told = self._recall_and_psnr()
+        told = self._recall_and(figure)
         return float(spearmanr(*told.T).statistic) if len(told) else None
 
     def concordance(self) -> tuple[int, int]:
         """How many pairs that recall tells apart by `CLEARLY` PSNR puts in the same order, and how many there are."""
-        recall, psnr = self._recall_and_psnr().T
+        recall, psnr = self._recall_and("psnr_visit").T
         apart = np.subtract.outer(recall, recall)
         better = apart >= CLEARLY
         return int((better & (np.subtract.outer(psnr, psnr) > 0)).sum()), int(better.sum())
 
-    def _recall_and_psnr(self) -> NDArray[np.float64]:
-        told = [(row["revisit_recall"], row["psnr_visit"]) for row in self.rows.values() if "revisit_recall" in row]
+    def _recall_and(self, figure: str) -> NDArray[np.float64]:
+        told = [(row["revisit_recall"], row[figure]) for row in self.rows.values() if "revisit_recall" in row]
         return np.array(told).reshape(-1, 2)
 
 

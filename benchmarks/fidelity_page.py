@@ -80,15 +80,16 @@ def ranks(found: dict[str, Measured]) -> str:
     from scipy.stats import rankdata
 
     lines = [
-        "| path | rho | pairs told apart by recall, in the order of PSNR | farthest off (rank by recall, by PSNR) |",
-        "| --- | --- | --- | --- |",
+        "| path | rho, first visit | rho, truth | pairs told apart by recall, in the order of PSNR | "
+        "farthest off (rank by recall, by PSNR) |",
+        "| --- | --- | --- | --- | --- |",
     ]
     every, pairs = [], np.zeros(2, int)
     for name, measured in found.items():
-        rho = measured.rank_correlation()
-        if rho is None:
+        rhos = [measured.rank_correlation(figure) for figure in ("psnr_visit", "psnr_truth")]
+        if None in rhos:
             continue
-        every.append(rho)
+        every.append(rhos)
         specs = list(measured.rows)
         by_recall, by_psnr = (
             rankdata([-measured.rows[spec][key] for spec in specs]) for key in ("revisit_recall", "psnr_visit")
@@ -97,8 +98,9 @@ def ranks(found: dict[str, Measured]) -> str:
         told = ", ".join(f"`{specs[at]}` ({by_recall[at]:g}, {by_psnr[at]:g})" for at in off)
         same, all_pairs = measured.concordance()
         pairs += (same, all_pairs)
-        lines.append(f"| {name} | {rho:.2f} | {same} of {all_pairs} | {told} |")
-    lines.append(f"| **all** | **{np.mean(every):.2f}** (mean) | **{pairs[0]} of {pairs[1]}** | |")
+        lines.append(f"| {name} | {rhos[0]:.2f} | {rhos[1]:.2f} | {same} of {all_pairs} | {told} |")
+    visit, truth = np.array(every, float).mean(axis=0)
+    lines.append(f"| **mean, sum** | **{visit:.2f}** | **{truth:.2f}** | **{pairs[0]} of {pairs[1]}** | |")
     return "\n".join(lines)
 
 
