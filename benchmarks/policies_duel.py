@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from benchmarks.policies_measured import LINGBOT, PATHS, SINK, bytes_moved, rollout
 from worldkv.cli.paths import load_path
+from worldkv.policies import RandomRetrieval
+from worldkv.policy import CachePolicy
 from worldkv.spec import parse_policy
 
 WINDOWS = (5, 6, 7, 8, 9, 10)
@@ -83,7 +86,7 @@ def fight(source: str, factor: float, chunks: int) -> Duel:
     for spec in RIVALS:
         policy = parse_policy(spec).resized(chunks * LINGBOT.chunk_tokens, LINGBOT)
         assert policy is not None
-        rollouts = [rollout(policy, chunked, LINGBOT, seed) for seed in range(SEEDS)]
+        rollouts = [rollout(_drawing(policy, seed), chunked, LINGBOT, seed) for seed in range(SEEDS)]
         recalls.append(np.array([one.recall for one in rollouts], float))
         moved.append(bytes_moved(rollouts[0]))
     lead = float((recalls[3] - recalls[2]).min())
@@ -91,7 +94,12 @@ def fight(source: str, factor: float, chunks: int) -> Duel:
     return Duel(chunked.view_distance, means, lead, (moved[2], moved[3]))
 
 
+def _drawing(policy: CachePolicy, seed: int) -> CachePolicy:
+    """The policy, chance with a draw of its own for every draw of landmarks."""
+    return dataclasses.replace(policy, seed=seed) if isinstance(policy, RandomRetrieval) else policy
+
+
 def _cells(one: Duel, digits: int) -> str:
     if one.recalls is None:
-        return "never comes back | | | "
+        return "never comes back | - | - | -"
     return " | ".join(f"{recall:.{digits}f}" for recall in one.recalls)
