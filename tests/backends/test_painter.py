@@ -56,10 +56,10 @@ def painted_plainly(given: World, cache: PlainCache, **options: object) -> Paint
     return painter
 
 
-def painted(given: World, spec: str, geometry: CacheGeometry = SMALL) -> Painter:
+def painted(given: World, spec: str, geometry: CacheGeometry = SMALL, device: str = "cpu") -> Painter:
     policy = parse_policy(spec)
-    painter = Painter(geometry, given, readings=Painter.readings_for(policy))
-    with WorldCache(policy, geometry, rotary=painter.rotary) as cache:
+    painter = Painter(geometry, given, readings=Painter.readings_for(policy), device=device)
+    with WorldCache(policy, geometry, rotary=painter.rotary, device=device) as cache:
         for _ in roll_out(painter.paint, cache, viewpoints(path(TURNS, geometry))):
             pass
     return painter
@@ -140,6 +140,15 @@ def test_the_cache_answers_as_plain_attention_does() -> None:
     plain, cached = painted_plainly(given, PlainCache(SMALL)), painted(given, "full-kv")
     assert np.abs(plain.pictures - cached.pictures).max() < 1e-3
     assert np.abs(plain.mass - cached.mass).max() < 1e-3
+
+
+@pytest.mark.cuda
+def test_a_gpu_paints_the_same() -> None:
+    given = world(TURNS)
+    here, there = painted(given, "worldkv"), painted(given, "worldkv", device="cuda")
+    assert measure(*_told(there), given).means()["psnr_visit"] == pytest.approx(
+        measure(*_told(here), given).means()["psnr_visit"], abs=0.5
+    )
 
 
 def test_what_is_generated_is_what_is_kept() -> None:
