@@ -13,6 +13,7 @@ import inspect
 import sys
 from pathlib import Path
 
+from benchmarks.marked_page import write_sections
 from benchmarks.policies_duel import at_distances, duel
 from benchmarks.policies_measured import BUDGETS, Figures, measured, never_returning, runs_on_tensors
 from worldkv.cli.policies import claim_of, parts_by_kind, source_of
@@ -31,7 +32,6 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--jobs", type=int, default=-1)
     given = parser.parse_args()
-    text = given.page.read_text(encoding="utf-8")
     sections = {"policies": policy_table(), "parts": part_table()}
     if given.data.is_dir():
         figures = measured(given.data, given.jobs)
@@ -39,16 +39,7 @@ def main() -> int:
         sections |= {"duel": duel(given.data, given.jobs), "distances": at_distances(given.data, given.jobs)}
     else:
         print(f"no recorded paths in {given.data}: only the lists are written anew", file=sys.stderr)
-    for name, content in sections.items():
-        before, _, rest = text.partition(f"<!-- {name} -->\n")
-        _, marker, after = rest.partition(f"<!-- end of {name} -->")
-        if not marker:
-            raise SystemExit(
-                f"{given.page} has no place for {name}: mark it <!-- {name} --> ... <!-- end of {name} -->"
-            )
-        text = f"{before}<!-- {name} -->\n{content.rstrip()}\n{marker}{after}"
-    given.page.write_text(text, encoding="utf-8")
-    print(f"Written: {given.page}")
+    write_sections(given.page, sections)
     return 0
 
 
