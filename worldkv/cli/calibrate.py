@@ -163,7 +163,7 @@ class _Rollouts:
     def __init__(self, geometry: CacheGeometry, device: str, dtype: NumberType, passes: int, chunks: int) -> None:
         from worldkv.backends.cache import WorldCache
         from worldkv.backends.rollout import generate
-        from worldkv.cli.real_run import device_stopwatch, torch_dtype, warm_model
+        from worldkv.cli.on_device import device_stopwatch, torch_dtype, warm_model
         from worldkv.spec import parse_policy
         from worldkv.trajectory import cut, load_trajectory
         from worldkv.trajectory.viewpoints import scene_of, viewpoints

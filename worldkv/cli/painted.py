@@ -150,7 +150,8 @@ class Painters:
         from worldkv.backends.cache import WorldCache
         from worldkv.backends.device_ops import device_ops
         from worldkv.backends.models import Painter
-        from worldkv.cli.real_run import device_stopwatch, measured_steps
+        from worldkv.cli.on_device import device_stopwatch
+        from worldkv.cli.real_run import measured_steps
         from worldkv.sim.rollout import RolloutBook
         from worldkv.trajectory.viewpoints import scene_of
         from worldkv.worlds import measure

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from worldkv.cli.contest import parse_entrants
 from worldkv.cli.memory import Need, check_room, model_bytes
+from worldkv.cli.on_device import device_stopwatch, torch_dtype, warm_model
 from worldkv.cli.output import text_file
 from worldkv.cli.paths import LoadedPath, load_path
 from worldkv.cli.recorder import Recorder, needs_model
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from worldkv.sim.clock import StepTime
     from worldkv.sim.compare import Row
     from worldkv.sim.rollout import Rollout, RolloutBook
-    from worldkv.stopwatch import Stopwatch
     from worldkv.worlds import World
 
 
@@ -284,31 +284,3 @@ def measured_steps(
         spent = book.commit(step.record)
         measured.note(step.seconds, step.parts, spent)
         yield step, spent
-
-
-def torch_dtype(name: str) -> Any:
-    """The torch dtype of that name; None for `auto`."""
-    import torch
-
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
-
-
-def device_stopwatch(device: str) -> Stopwatch:
-    """A stopwatch that waits for what a device computes before it reads the time."""
-    import torch
-
-    from worldkv.stopwatch import Stopwatch
-
-    if not device.startswith("cuda"):
-        return Stopwatch()
-    return Stopwatch(lambda: torch.cuda.current_stream(device).synchronize())  # copies on their own stream go on
-
-
-def warm_model(geometry: CacheGeometry, cache: WorldCache, seed: int) -> CausalVideoDiT:
-    """The model on the cache's device, past what only a first pass costs."""
-    from worldkv.backends.calibrate import warm_up
-    from worldkv.backends.models import CausalVideoDiT
-
-    model = CausalVideoDiT(geometry, seed=seed, dtype=cache.dtype, device=cache.backend.ops.device)
-    warm_up(model, cache.dtype)
-    return model
