@@ -110,7 +110,7 @@ def test_bad_input_ends_in_one_sentence(worldkv: Worldkv, words: tuple[str, ...]
 
 
 def test_without_the_game_the_doom_world_names_its_cure(worldkv: Worldkv, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worldkv.worlds.doom.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("worldkv.worlds.doom_engine.importlib.util.find_spec", lambda name: None)
     for words in (("compare", TURNS, "--policy", "worldkv"), ("run", TURNS)):
         monkeypatch.setattr("worldkv.cli.painted.require_torch", lambda command: None)
         monkeypatch.setattr(f"worldkv.cli.{words[0]}.require_torch", lambda command: None, raising=False)

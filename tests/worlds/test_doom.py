@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from worldkv.errors import SpecError, TrajectoryError
 from worldkv.pose import Array
 from worldkv.trajectory import ChunkedTrajectory, cut, load_trajectory
 from worldkv.worlds import World, doom_world, staged
-from worldkv.worlds.doom import TURN_DEGREES, UNITS_PER_METRE, check_doom
+from worldkv.worlds.doom_engine import TURN_DEGREES, UNITS_PER_METRE, check_doom, running_game
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("vizdoom") is None, reason="needs worldkv[doom]")
 
@@ -109,6 +110,13 @@ def test_a_wider_view_than_the_game_s_is_refused() -> None:
     wide = dataclasses.replace(path().trajectory, field_of_view=(120.0, 60.0))
     with pytest.raises(SpecError, match=r"sees 120 x 60 degrees, the doom world renders 90 x 64"):
         doom_world(dataclasses.replace(path(), trajectory=wide), SMALL)
+
+
+def test_a_game_leaves_nothing_where_it_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with running_game() as game:
+        assert game.is_running() and Path.cwd() == tmp_path
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_the_game_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def check_world(world: str) -> None:
     if world not in WORLDS:
         raise SpecError(f"there is no world {world!r}; there are {', '.join(WORLDS)}")
     if world == "doom":
-        from worldkv.worlds.doom import check_doom
+        from worldkv.worlds.doom_engine import check_doom
 
         check_doom()
 
