@@ -85,15 +85,6 @@ def test_an_interrupt_is_quiet_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_policies_tell_name_parameters_needs_and_source(worldkv: Worldkv) -> None:
-    out = worldkv("policies").out
-    for name in ("full-kv", "drop-oldest", "sliding-window", "worldkv", "random", "oracle", "composed"):
-        assert re.search(rf"^{name}  \S", out, re.MULTILINE)
-    assert "keep_ratio=0.25" in out and "arXiv 2605.22718" in out and "needs  pose" in out
-    for part in ("index=pose", "selector=top-k", "eviction=sink-recent", "compression=world-compression"):
-        assert part in out
-
-
 def test_trajectory_describes(worldkv: Worldkv) -> None:
     document = worldkv("trajectory", "generate:loop:chunks=120,laps=3", "--json", "-").document
     assert (document["frames"], document["chunks"], document["never_returns"]) == (1440, 120, False)

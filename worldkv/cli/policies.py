@@ -1,116 +1,161 @@
-"""`worldkv policies`: every policy, what it takes, needs and comes from."""
+"""`worldkv policies`: every policy, what it takes, needs and comes from; or all that one says of itself."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from worldkv.policy import Part
+    from worldkv.signals import Signal
 
 HELP = """List every policy: its name, parameters with their defaults, what it needs to know, and where it comes from.
 
 Below them stand the parts that [cyan]composed:[/cyan] puts together, as in
 [cyan]composed:index=pose,selector=spread,least_gap_chunks=4[/cyan]. Where several parts take a parameter of one name,
 [cyan]age-penalty.penalty=0.3[/cyan] says whose it is. Sizes count latent frames; write
-[cyan]retrieved_chunks=6[/cyan] for [cyan]retrieved_frames=18[/cyan] where a chunk has three."""
+[cyan]retrieved_chunks=6[/cyan] for [cyan]retrieved_frames=18[/cyan] where a chunk has three.
 
-_SOURCE = re.compile(r"Source:\s*(?P<source>.+?)\.?(?:\s*\n\s*\n|\s*$)", re.DOTALL)
-_FIRST = re.compile(r"(?P<claim>.+?)(?:\.\s|\.?$)", re.DOTALL)
+Name some, and each is told in full, what its parameters mean included:
+[cyan]worldkv policies worldkv hysteresis[/cyan]."""
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME", help="Policies or parts to tell in full, file.py:Class too; all in short if none is named."
+    ),
+]
 
 
-def policies() -> None:
+class Listed(NamedTuple):
+    """A class under the name and in the spec string that a user writes."""
+
+    name: str
+    spec: str
+    cls: type[Part]
+
+
+def policies(names: Names = None) -> None:
     """See `HELP`."""
     from worldkv.cli.tables import console
+
+    if names:
+        found = [listed for name in names for listed in _named(name)]
+        for number, listed in enumerate(found):
+            if number:
+                print()
+            _print_whole(listed)
+        return
+    own = len(list(_policies()))
+    for number, listed in enumerate([*_policies(), *_parts()]):
+        if number == own:
+            console().print("Parts of composed, and parts of parts\n", style="bold")
+        _print_short(listed)
+        print()
+    _say(("One in full, with the meaning of its parameters: worldkv policies NAME", "dim"))
+
+
+def _policies() -> Iterator[Listed]:
     from worldkv.policy_names import policy_classes
 
-    out = console()
-    for name, cls in policy_classes().items():
-        _print(name, cls)
-    out.print("Parts of composed, and parts of parts", style="bold")
+    yield from (Listed(name, name, cls) for name, cls in policy_classes().items())
+
+
+def _parts() -> Iterator[Listed]:
+    from worldkv.cli.self_description import parts_by_kind, spec_with
+
     for kind, parts in parts_by_kind().items():
-        print()
         for name, cls in parts.items():
-            _print(f"{kind}={name}", cls, is_part=True)
+            yield Listed(f"{kind}={name}", spec_with(kind, name), cls)
 
 
-def parts_by_kind() -> dict[str, dict[str, type[Part]]]:
-    """The parts of this package by the field that takes them, each under the first of its names."""
-    from worldkv.parts import PARTS
-    from worldkv.parts.need import Need
-    from worldkv.policy import (
-        Compression,
-        CoverageIndex,
-        CoverageSelector,
-        EvictionRule,
-        Index,
-        RetrievalWrapper,
-        ScoreWrapper,
-        Selector,
-        TokenScorer,
-    )
+def _named(name: str) -> Sequence[Listed]:
+    """What a user may mean by a name: a policy, a part by either of its names, or both.
 
-    kinds: dict[str, tuple[type[Part], ...]] = {
-        "index": (Index, CoverageIndex),
-        "selector": (Selector, CoverageSelector),
-        "wrappers": (ScoreWrapper, RetrievalWrapper),
-        "eviction": (EvictionRule,),
-        "compression": (Compression,),
-        "scorer": (TokenScorer,),
-        "need": (Need,),
-    }
-    return {
-        field: {name: cls for name, cls in PARTS.items() if issubclass(cls, kind) and name == cls.spec_names[0]}
-        for field, kind in kinds.items()
-    }
+    Raises:
+        SpecError: nothing is called so.
+    """
+    from worldkv.errors import SpecError
+    from worldkv.nearest import nearest
+    from worldkv.policy_names import imported
+
+    if ":" in name:
+        return [Listed(name, name, imported(name))]
+    known: dict[str, list[Listed]] = {}
+    for listed in (*_policies(), *_parts()):
+        for word in {listed.name, *listed.cls.spec_names}:
+            known.setdefault(word, []).append(listed)
+    if name not in known:
+        raise SpecError(f"no policy and no part is called {name!r}; {nearest(name, known)}")
+    return known[name]
 
 
-def source_of(cls: type) -> str:
-    """What the `Source:` sentence of a docstring says, in one line; empty where there is none."""
-    found = _SOURCE.search(_paragraphs(cls))
-    return "" if found is None else " ".join(found["source"].split())
+def _print_short(listed: Listed) -> None:
+    from worldkv.cli.self_description import claim_of, needs_by_default, parameters_of, source_of
+
+    _say((listed.name, "bold cyan"), "  ", claim_of(listed.cls))
+    takes = ", ".join(f"{taken.name}={taken.default}" for taken in parameters_of(listed.cls))
+    for key, value, style in (
+        ("takes", takes, ""),
+        ("needs", _words(needs_by_default(listed.cls)), ""),
+        ("from", source_of(listed.cls), "dim"),
+    ):
+        if value:
+            _say(f"    {key}  ", (value, style))
 
 
-def claim_of(cls: type) -> str:
-    """The first sentence of a docstring."""
-    found = _FIRST.match(_paragraphs(cls))
-    return "" if found is None else " ".join(found["claim"].split())
+def _print_whole(listed: Listed) -> None:
+    from worldkv.cli.self_description import needs_by_default, paragraphs_of, parameters_of, source_of
+
+    _say((listed.name, "bold cyan"))
+    for paragraph in paragraphs_of(listed.cls):
+        _say(paragraph)
+        print()
+    takes = parameters_of(listed.cls)
+    widest = max((len(f"{taken.name}={taken.default}") for taken in takes), default=0)
+    if takes:
+        _say(("Takes", "bold"))
+    for taken in takes:
+        _say("  ", f"{taken.name}={taken.default}".ljust(widest if taken.meaning else 0), "  ", taken.meaning)
+    for key, value in (
+        ("Needs", _words(needs_by_default(listed.cls)) or "nothing"),
+        ("From", source_of(listed.cls)),
+        ("Code", f"{listed.cls.__module__}:{listed.cls.__qualname__}"),
+        ("Try", _first_command(listed)),
+    ):
+        if value:
+            _say((f"{key:<7}", "bold"), value)
 
 
-def _paragraphs(cls: type) -> str:
-    return (inspect.getdoc(cls) or "").split("\nAttributes:")[0].strip()
+def _first_command(listed: Listed) -> str:
+    """What shows it at work: the simulator where it knows enough, else a model, or a recorded run of one."""
+    from worldkv.cli.self_description import needs_by_default
+    from worldkv.signals import Signal
+
+    needs = needs_by_default(listed.cls)
+    path = "script:RRR360_540" if Signal.ACTION in needs else "generate:tour"
+    if Signal.ATTENTION_AHEAD in needs:
+        return (
+            f"worldkv run {path} --policy full-kv --record tour.safetensors; "
+            f"worldkv compare tour.safetensors --policy {listed.spec}"
+        )
+    simulated = needs <= {Signal.POSE, Signal.ACTION, Signal.LANDMARKS}
+    return f"worldkv {'compare' if simulated else 'run'} {path} --policy {listed.spec}"
 
 
-def _has_defaults(cls: type[Part]) -> bool:
-    """Whether the class can be made without a word; somebody else's may not."""
-    missing = dataclasses.MISSING
-    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
-    return all(field.default is not missing or field.default_factory is not missing for field in fields)
+def _words(needs: frozenset[Signal]) -> str:
+    return ", ".join(sorted(signal.value for signal in needs))
 
 
-def _print(name: str, cls: type[Part], *, is_part: bool = False) -> None:
+def _say(*pieces: str | tuple[str, str]) -> None:
     from rich.text import Text
 
     from worldkv.cli.tables import console
-    from worldkv.policy import needs_of
-    from worldkv.spec import parameters
 
     out = console()
-    takes: dict[str, str] = parameters(cls) if dataclasses.is_dataclass(cls) else {}
-    needs = needs_of(cls()) if _has_defaults(cls) else cls.needs
-    lines = [
-        ("takes", ", ".join(f"{key}={value}" for key, value in takes.items())),
-        ("needs", ", ".join(sorted(signal.value for signal in needs))),
-        ("from", source_of(cls)),
-    ]
-    text = Text.assemble((name, "bold cyan"), "  ", claim_of(cls))
+    text: Text = Text.assemble(*pieces)
     out.print(text, soft_wrap=not out.is_terminal)
-    for key, value in lines:
-        if value:
-            out.print(
-                Text.assemble(f"    {key}  ", (value, "dim" if key == "from" else "")), soft_wrap=not out.is_terminal
-            )
-    if not is_part:
-        print()

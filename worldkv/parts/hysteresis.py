@@ -19,6 +19,10 @@ class Hysteresis(ScoreWrapper):
 
     Source: this project; two-threshold switching is textbook knowledge.
 
+    Bytes saved are paid with recall where scores lie close together: nearest poses a hair apart can show different
+    walls, and docs/policies.md has what that cost round WorldKV's index. A margin of 0 changes nothing; one above 1
+    never lets go of what is there.
+
     Attributes:
         margin: what residence is worth, as a share of the range of this step's scores (of all points, for coverage).
     """

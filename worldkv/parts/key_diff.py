@@ -15,6 +15,10 @@ class KeyDiff(TokenScorer):
 
     The mean is that of the keys at unit length. Needs neither queries nor attention. Source: KeyDiff (arXiv
     2504.15364).
+
+    Published for a prompt's whole cache; here the mean is one chunk's, since a chunk is compressed once, when it is
+    banked. Whether positions count among the differences is the model's affair: keys are scored as they were given to
+    the cache.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("key-diff",)
@@ -30,6 +34,11 @@ class KeyDiff(TokenScorer):
 
 
 def normalised(vectors: Any, xp: Any) -> Any:
-    """Vectors along the last axis at length 1; a vector of nothing stays one."""
+    """Vectors along the last axis at length 1; a vector of nothing stays one.
+
+    Args:
+        vectors: `(..., channels)`, floating.
+        xp: their array-API namespace.
+    """
     length = xp.sqrt(xp.sum(vectors * vectors, axis=-1, keepdims=True))
     return vectors / xp.clip(length, xp.finfo(vectors.dtype).smallest_normal)

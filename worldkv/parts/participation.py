@@ -17,13 +17,20 @@ class Participation(TokenScorer):
     """Score = raw product of mean query and key, over the queries of the last step's first pass.
 
     Published over the recent frames' queries; the last step's are those of the newest chunk. Source: arXiv 2512.05081.
+
+    The product is neither divided by the square root of the channels nor put through a softmax, as published: only the
+    order counts, and a long key wins over one that points better. One mean query speaks for all tokens of a step, so a
+    token that few queries want strongly can fall behind one that all want a little.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("participation",)
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.QUERY_SUMMARY})
 
     def token_scores(self, chunk: ChunkView) -> Any:
-        """See `TokenScorer.token_scores`; 0 for all before a query was measured."""
+        """See `TokenScorer.token_scores`.
+
+        Before a query was measured all tokens score 0.
+        """
         from array_api_compat import array_namespace, device
 
         keys, asked = chunk.keys, chunk.query_summary
