@@ -13,7 +13,8 @@ EXTRAS ?= torch,testing,dev
 PYTEST_ARGS ?= -n auto
 WORLDKV_SHARED_DATA ?= ../shared/data
 SOURCES := $(wildcard worldkv tests benchmarks examples)
-COMPOSED := composed:wrappers=hysteresis+refresh-interval composed:compression=quantised,stored_as=fp8 \
+COMPOSED := composed:wrappers=hysteresis+refresh-interval composed:wrappers=predicted-pose+age-penalty \
+    composed:compression=quantised composed:compression=quantised,stored_as=fp8 \
     composed:eviction=admission belady:need=attention-need
 PENALISED := composed:compression=scored-tokens,scorer=anchor-penalty,penalty=0.7,
 # of the keys of `--geometry tiny`: 2 layers, 2 heads of 16 channels
@@ -50,17 +51,15 @@ demo: install ## the whole of it in one command
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-parity: install ## simulator against tensors: every policy on every recorded path, in memory and spilling to disk
-	@set -e; for path in kitti/KITTI_00_gt.txt tartanair/pose_gt.txt tum/fr2_desk_groundtruth.txt lingbot-00 lingbot-01; do \
+parity: install ## simulator against tensors: every policy and wrapper on every recorded path, in memory and spilling to disk
+	@set -e; folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; direction=$$folder/direction.safetensors; \
+	$(BIN)/python -c '$(DRAWN_DIRECTION)' "$$direction"; \
+	for path in kitti/KITTI_00_gt.txt tartanair/pose_gt.txt tum/fr2_desk_groundtruth.txt lingbot-00 lingbot-01; do \
 	    for room in '' '--host-budget 100kB'; do \
 	        $(BIN)/worldkv parity "$(WORLDKV_SHARED_DATA)/$$path" $$room; echo; \
+	        $(BIN)/worldkv parity "$(WORLDKV_SHARED_DATA)/$$path" $$room \
+	            $(addprefix --policy ,$(COMPOSED) $(PENALISED)direction=$$direction); echo; \
 	    done; \
-	done
-	@set -e; folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; \
-	$(BIN)/python -c '$(DRAWN_DIRECTION)' "$$folder/direction.safetensors"; \
-	for room in '' '--host-budget 100kB'; do \
-	    $(BIN)/worldkv parity "$(WORLDKV_SHARED_DATA)/tartanair/pose_gt.txt" $$room \
-	        $(addprefix --policy ,$(COMPOSED) $(PENALISED)direction=$$folder/direction.safetensors); echo; \
 	done
 
 check: install ## format, lint, types and import laws
