@@ -26,7 +26,7 @@ from worldkv.parts import (
 from worldkv.policies import Composed, DropOldest, FullKV, Oracle, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.policy_names import policy_classes
-from worldkv.spec import parse_geometry, parse_policy, spec_of
+from worldkv.spec import in_frames, parse_geometry, parse_policy, spec_of
 
 LINGBOT = PRESETS["lingbot-world-fast-480p"]
 
@@ -151,6 +151,27 @@ def test_an_index_in_a_file_of_ones_own_is_a_policy(tmp_path: Path) -> None:
     file.write_text("1 / 0")
     with pytest.raises(SpecError, match="failed while it was loaded: ZeroDivisionError"):
         parse_policy(f"{file}:Oldest")
+
+
+def test_a_parameter_of_ones_own_index_may_count_chunks(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import dataclass\nfrom worldkv.policy import Index\n\n\n"
+        "@dataclass(frozen=True)\nclass Reaching(Index):\n    reach_chunks: int = 2\n\n"
+        "    def scores(self, query, bank):\n        return -abs(bank.ages - self.reach_chunks)\n"
+    )
+    spec = f"{file}:Reaching:reach_chunks=5,recent_chunks=3"
+    policy = parse_policy(spec, LINGBOT)
+    assert policy.index.reach_chunks == 5 and policy.eviction.recent_frames == 9  # type: ignore[attr-defined]
+    assert in_frames(spec, LINGBOT) == f"{file}:Reaching:reach_chunks=5,recent_frames=9"
+    assert repr(parse_policy(in_frames(spec, LINGBOT))) == repr(policy), "the file is loaded anew"
+
+
+def test_sizes_in_frames() -> None:
+    assert in_frames("full-kv", LINGBOT) == "full-kv"
+    assert (
+        in_frames("worldkv:retrieved_chunks=4,keep_ratio=0.5", LINGBOT) == "worldkv:retrieved_frames=12,keep_ratio=0.5"
+    )
 
 
 def test_every_installed_policy_has_defaults_that_work() -> None:

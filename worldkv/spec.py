@@ -55,8 +55,8 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
         SpecError: unknown name or parameter (with the nearest known one), or a value out of its range.
     """
     name, pairs = split_spec(spec)
-    cls = find_class(name)
-    if issubclass(cls, Index | CoverageIndex):
+    cls = named = find_class(name)
+    if issubclass(named, Index | CoverageIndex):
         pairs = {"index": name, **pairs}
         cls = find_class("composed")
     if not issubclass(cls, CachePolicy):
@@ -66,8 +66,19 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
     if not dataclasses.is_dataclass(cls):
         raise SpecError(f"{cls.__name__} must be a dataclass of its parameters; put @dataclass(frozen=True) above it")
     if geometry is not None:
-        pairs = _chunks_as_frames(spec, cls, pairs, geometry)
+        pairs = _chunks_as_frames(spec, named, pairs, geometry)
     return built(cls, pairs, spec)
+
+
+def in_frames(spec: str, geometry: CacheGeometry) -> str:
+    """The same spec string with every `x_chunks` as `x_frames`, for who knows no geometry.
+
+    Raises:
+        SpecError: as `parse_policy`, for the name and the sizes.
+    """
+    name, pairs = split_spec(spec)
+    pairs = _chunks_as_frames(spec, find_class(name), pairs, geometry)
+    return ":".join(filter(None, (name, ",".join(f"{key}={value}" for key, value in pairs.items()))))
 
 
 def parse_part(spec: str) -> Part:
@@ -148,7 +159,7 @@ def _shown(value: object) -> str:
 
 
 def _chunks_as_frames(spec: str, cls: type[Part], pairs: dict[str, str], geometry: CacheGeometry) -> dict[str, str]:
-    """Pairs with `x_chunks=n` as `x_frames`, where neither the policy nor any part has a parameter of that name."""
+    """Pairs with `x_chunks=n` as `x_frames`, where neither what is named nor any part has a parameter of that name."""
     from worldkv.parts import PARTS
 
     own = {field for known in (cls, *PARTS.values()) for field in field_names(known)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -66,27 +67,57 @@ def test_a_good_policy_is_promoted_with_everything_in_one_file(worldkv: Worldkv,
     in_memory, spilling = document["stages"]["parity"]["rows"]
     assert in_memory["equal"] and spilling["equal"]
     assert in_memory["bytes_host_to_disk"] == 0 < spilling["bytes_host_to_disk"]
-    simulated, measured = (document["stages"][name]["rows"] for name in ("simulate", "run"))
-    for counted, real in zip(simulated, measured, strict=True):
-        assert real["measured_mean_ms"] > 0 and real["predicted_over_measured"] > 0
-        for key in ("window_tokens_peak", "bytes_device_to_host", "bytes_host_to_device", "tokens_pruned"):
-            assert counted[key] == real[key], "interleaved on tensors it decides as the simulator does"
+    simulated, measured = zip(*both_ways(document), strict=True)
+    assert all(real["measured_mean_ms"] > 0 and real["predicted_over_measured"] > 0 for real in measured)
     assert len({simulated[place]["window_tokens_peak"] for place in (0, 2, 3)}) == 1, "at equal size"
     assert "sink_frames=3" in simulated[2]["spec"]
 
 
 def test_its_commands_repeat_its_stages(worldkv: Worldkv, folder: Path) -> None:
-    worldkv("promote", "random:seed=3", PATH, *QUICK, "--json", "out.json")
+    worldkv("promote", "random:seed=3", PATH, *QUICK, "--seed", 4, "--view-distance", 5, "--json", "out.json")
     document = json.loads((folder / "out.json").read_text())
     assert list(document["commands"]) == ["check", "simulate", "parity", "run"]
-    words = document["commands"]["parity"].split()[1:]
-    assert worldkv(*words).code == 0
-    words = document["commands"]["simulate"].split()[1:]
-    compared = worldkv(*words, "--json", "-").document
-    assert [row["policy"] for row in compared["rows"]] == [
-        row["policy"] for row in document["stages"]["simulate"]["rows"]
-    ]
-    assert len(compared["rows"]) == 4
+    assert document["commands"]["check"] == "worldkv check random:seed=3 --examples 2 --seed 4"
+    for stage in ("parity", "run", "simulate"):
+        again = worldkv(*shlex.split(document["commands"][stage])[1:], "--json", "-").document
+        rows = document["stages"][stage]["rows"]
+        assert len(again["rows"]) == (4 if stage == "simulate" else 1)
+        chunks = again["chunks"] if stage == "parity" else again["trajectory"]["chunks"]
+        assert chunks == document["chunks"] == 20
+        for repeated, row in zip(again["rows"], rows, strict=False):
+            for key in ("policy", "records", "revisit_recall", "bytes_host_to_device", "window_tokens_peak"):
+                if stage != "run" or key != "revisit_recall":
+                    assert repeated.get(key) == row.get(key), (stage, key)
+
+
+def both_ways(document: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every policy's row as simulated and as it ran, their counts compared."""
+    rows = list(zip(*(document["stages"][name]["rows"] for name in ("simulate", "run")), strict=True))
+    for counted, real in rows:
+        for key in ("window_tokens_peak", "bytes_device_to_host", "bytes_host_to_device", "tokens_pruned"):
+            assert counted[key] == real[key], "interleaved on tensors it decides as the simulator does"
+    return rows
+
+
+@pytest.mark.parametrize("spec", ["quest-bounds", "sp-kv"])
+def test_what_only_a_model_can_tell_is_recorded_first(worldkv: Worldkv, folder: Path, spec: str) -> None:
+    ran = worldkv("promote", spec, PATH, *QUICK, "--json", "-")
+    document = ran.document
+    assert ran.code == 0 and document["reasons"] == []
+    assert [row["equal"] for row in document["stages"]["parity"]["rows"]] == [True, True]
+    assert len({counted["window_tokens_peak"] for counted, _ in both_ways(document)}) == 2, "full KV and one size"
+    record, simulate = document["commands"]["simulate"].split("; ")
+    assert worldkv(*shlex.split(record)[1:]).code == 0
+    compared = worldkv(*shlex.split(simulate)[1:], "--json", "-").document
+    own, again = document["stages"]["simulate"]["rows"][0], compared["rows"][0]
+    assert own["bytes_host_to_device"] == again["bytes_host_to_device"]
+    assert own["revisit_recall"] == again["revisit_recall"]
+
+
+def test_sizes_may_be_in_chunks(worldkv: Worldkv, folder: Path) -> None:
+    ran = worldkv("promote", "worldkv:retrieved_chunks=3", PATH, *QUICK, "--json", "-")
+    assert ran.code == 0 and ran.document["reasons"] == []
+    both_ways(ran.document)
 
 
 def test_a_check_that_fails_does_not_hide_the_rest(worldkv: Worldkv, folder: Path) -> None:

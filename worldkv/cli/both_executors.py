@@ -99,8 +99,7 @@ def run_both(
     from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
     wanted = range(chunked.num_chunks) if steps is None else frozenset(steps)
-    bare = dataclasses.replace(chunked, trajectory=dataclasses.replace(chunked.trajectory, signals=None))
-    bare = first_chunks(bare, max(wanted) + 1)
+    bare = first_chunks(chunked.with_signals(None), max(wanted) + 1)
     scene = scene_of(bare, landmarks)
     if Signal.ATTENTION_AHEAD in needs_of(policy):
         ahead = attention_of_full_kv(bare, geometry, denoise_passes, device, seed)
@@ -132,11 +131,18 @@ def run_both(
     signals = recorder.signals()
     if scene.attention_ahead is not None:
         signals = dataclasses.replace(signals, attention_mass=scene.attention_ahead)
-    replayed = dataclasses.replace(bare, trajectory=dataclasses.replace(bare.trajectory, signals=signals))
     simulated = Simulated([])
     # The machine only turns counts into seconds, which nobody reads here.
     machine = load_machine("worldkv-project-page")
-    simulate(replayed, policy, geometry, machine, config=config, landmarks=landmarks, on_step=simulated.note)
+    simulate(
+        bare.with_signals(signals),
+        policy,
+        geometry,
+        machine,
+        config=config,
+        landmarks=landmarks,
+        on_step=simulated.note,
+    )
     return Parity(simulated.steps, seen, signals, first_difference(simulated.steps, seen))
 
 

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 HELP = """Take a policy to real attention, step by step, and give one verdict.
 
 Five stages: the conformance kit (check); the simulator, beside full KV and a sliding window of equal size; parity,
-simulator against tensors record by record, once in memory and once spilling to disk; a real run of all three, their
-steps in turn; and what the machine file predicts against what was measured. The policy is promoted if every check is
+simulator against tensors record by record, once in memory and once spilling to disk; a real run of all, their steps in
+turn; and what the machine file predicts against what was measured. Where only a model can tell what the policy decides,
+it runs on tensors first, and the simulator replays what was recorded. The policy is promoted if every check is
 met, no record differs and everything ran. The rest is told as remarks. All of it goes into one JSON file, to be
 attached to a pull request. Exit code 1 if it is not promoted."""
 
@@ -140,8 +141,10 @@ def carry_out(request: PromoteRequest, *, is_told: bool) -> dict[str, Any]:
     """
     from worldkv import __version__
     from worldkv.cli import promote_stages as stage
+    from worldkv.cli.promote_commands import commands
     from worldkv.cli.promote_tables import outcome
     from worldkv.cli.promote_verdict import reasons, remarks
+    from worldkv.cli.recorder import needs_model
     from worldkv.cli.run_document import this_machine
     from worldkv.cli.slow_progress import SlowProgress
 
@@ -155,13 +158,17 @@ def carry_out(request: PromoteRequest, *, is_told: bool) -> dict[str, Any]:
                 _tell(progress, outcome(name, result))
             return result
 
-        done("check", _status(stage.check(request, progress)))
-        specs, machine = [request.spec, *stage.OTHERS], ""
+        done("check", _status(stage.check(request, path, progress)))
+        specs, machine, in_memory = [request.spec, *stage.OTHERS], "", None
 
         def simulated() -> dict[str, Any]:
-            nonlocal specs, machine
+            nonlocal specs, machine, in_memory
             machine = stage.calibrated(request, Path(folder), progress)
-            document, specs = stage.simulate(request, path, machine, progress)
+            told = path
+            if needs_model(policy):
+                in_memory = stage.by_both(request, path, policy, stage.IN_MEMORY, None, progress)
+                told = stage.recorded(path, in_memory)
+            document, specs = stage.simulate(request, told, machine, progress)
             return document
 
         runs = done("simulate", _tried(simulated))["status"] == "passed"
@@ -170,8 +177,8 @@ def carry_out(request: PromoteRequest, *, is_told: bool) -> dict[str, Any]:
             for name in ("parity", "run"):
                 done(name, {"status": "skipped", "message": why})
         else:
-            done("parity", _tried(lambda: {"rows": stage.parity(request, path, policy, progress)}))
-            done("run", _tried(lambda: {"rows": stage.run(request, specs, machine, progress)}))
+            done("parity", _tried(lambda: {"rows": stage.parity(request, path, policy, in_memory, progress)}))
+            done("run", _tried(lambda: {"rows": stage.run(request, path, specs, machine, progress)}))
     import torch
 
     found = reasons(stages)
@@ -189,22 +196,8 @@ def carry_out(request: PromoteRequest, *, is_told: bool) -> dict[str, Any]:
         "verdict": "not promoted" if found else "promoted",
         "reasons": found,
         "remarks": remarks(stages),
-        "commands": commands(request, specs),
+        "commands": commands(request, path.geometry, specs, is_replayed=in_memory is not None),
         "stages": stages,
-    }
-
-
-def commands(request: PromoteRequest, specs: list[str]) -> dict[str, str]:
-    """Command lines that repeat each stage by itself."""
-    shape = f"--geometry {request.geometry}"
-    policies = " ".join(f"--policy {spec}" for spec in specs)
-    short = "" if request.chunks is None else f" --chunks {request.chunks}"
-    real = f"{shape} --device {request.device}{short}"
-    return {
-        "check": f"worldkv check {request.spec} --examples {request.examples} --seed {request.seed}",
-        "simulate": f"worldkv compare {request.trajectory} {policies} {shape} --no-floor",
-        "parity": f"worldkv parity {request.trajectory} --policy {request.spec} {real}",
-        "run": f"worldkv run {request.trajectory} --policy {request.spec} {real} --passes {request.passes}",
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from worldkv.cli.floor import FLOOR
 from worldkv.cli.run_request import NumberType, RunRequest
 
 if TYPE_CHECKING:
+    from worldkv.cli.both_executors import Parity
     from worldkv.cli.paths import LoadedPath
     from worldkv.cli.slow_progress import SlowProgress
     from worldkv.policy import CachePolicy
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 OTHERS = ("full-kv", *FLOOR)
 """What a policy has to stand beside."""
 CALIBRATION_CHUNKS = 48
+IN_MEMORY = "in memory"
 SPILL_CHUNKS = 2
 """Whole chunks that the host holds in the second parity, so that the rest of the bank spills to disk."""
 
@@ -82,9 +84,10 @@ def read(request: PromoteRequest, progress: SlowProgress) -> tuple[LoadedPath, C
     return without_signals(shortened(path, request.chunks, request.view_distance), policy), policy
 
 
-def check(request: PromoteRequest, progress: SlowProgress) -> dict[str, Any]:
+def check(request: PromoteRequest, path: LoadedPath, progress: SlowProgress) -> dict[str, Any]:
     """The conformance kit; the part's own checks too where the spec names a part."""
     from worldkv.cli.check import keep_hypothesis_out_of, reproducible
+    from worldkv.spec import in_frames
     from worldkv.testing import examine
 
     def begun(name: str) -> None:
@@ -92,7 +95,9 @@ def check(request: PromoteRequest, progress: SlowProgress) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
         keep_hypothesis_out_of(folder)
-        report = examine(request.spec, examples=request.examples, seed=request.seed, on_check=begun)
+        report = examine(
+            in_frames(request.spec, path.geometry), examples=request.examples, seed=request.seed, on_check=begun
+        )
     return reproducible(report, timing=False)
 
 
@@ -122,25 +127,46 @@ def simulate(
     document |= {"device_budget_bytes": None, "host_budget_bytes": None, "disk_budget_bytes": None}
     unbounded = [row.entrant.label for row in comparison.rows if not row.entrant.policy.is_bounded]
     document["notes"] = comparison_notes(document, contest, unbounded)
-    specs = [spec_of(row.entrant.policy) if row.is_matched else "" for row in comparison.rows]
-    return document, [sized or given for sized, given in zip(specs, (request.spec, *OTHERS), strict=True)]
+    return document, [request.spec, *(spec_of(row.entrant.policy) for row in comparison.rows[1:])]
 
 
 def parity(
-    request: PromoteRequest, path: LoadedPath, policy: CachePolicy, progress: SlowProgress
+    request: PromoteRequest, path: LoadedPath, policy: CachePolicy, found: Parity | None, progress: SlowProgress
 ) -> list[dict[str, Any]]:
-    """Simulator against tensors, all in memory and spilling to disk."""
-    from worldkv.cli.parity import executed_by_both, parity_row
+    """Simulator against tensors, all in memory (`found`, where it is done) and spilling to disk."""
+    from worldkv.cli.parity import parity_row
+
+    rows = []
+    spill_bytes = SPILL_CHUNKS * path.geometry.chunk_bytes
+    for what, host_bytes, done in ((IN_MEMORY, None, found), ("spilling", spill_bytes, None)):
+        done = done or by_both(request, path, policy, what, host_bytes, progress)
+        rows.append({"bank": what, "host_budget_bytes": host_bytes, **parity_row(request.spec, path, done)})
+    return rows
+
+
+def by_both(
+    request: PromoteRequest,
+    path: LoadedPath,
+    policy: CachePolicy,
+    what: str,
+    host_bytes: int | None,
+    progress: SlowProgress,
+) -> Parity:
+    """The policy on tensors and in the simulator, in as many passes as the real run where a model has its say."""
+    from worldkv.cli.parity import executed_by_both
+    from worldkv.cli.recorder import needs_model
     from worldkv.config import CacheConfig
     from worldkv.tiers import TierLimits
 
-    rows = []
-    for what, host_bytes in (("in memory", None), ("spilling", SPILL_CHUNKS * path.geometry.chunk_bytes)):
-        progress.begin(f"parity, {what}", path.chunked.num_chunks)
-        config = CacheConfig(limits=TierLimits(host_bytes))
-        found = executed_by_both(path, policy, config, 1, request.device, request.seed, None, progress)
-        rows.append({"bank": what, "host_budget_bytes": host_bytes, **parity_row(request.spec, path, found)})
-    return rows
+    progress.begin(f"parity, {what}", path.chunked.num_chunks)
+    passes = request.passes if needs_model(policy) else 1
+    config = CacheConfig(limits=TierLimits(host_bytes))
+    return executed_by_both(path, policy, config, passes, request.device, request.seed, None, progress)
+
+
+def recorded(path: LoadedPath, found: Parity) -> LoadedPath:
+    """The path with what the model measured on it, for the simulator to replay."""
+    return replace(path, chunked=path.chunked.with_signals(found.signals))
 
 
 def calibrated(request: PromoteRequest, folder: Path, progress: SlowProgress) -> str:
@@ -158,7 +184,9 @@ def calibrated(request: PromoteRequest, folder: Path, progress: SlowProgress) ->
     return str(file)
 
 
-def run(request: PromoteRequest, specs: list[str], machine: str, progress: SlowProgress) -> list[dict[str, Any]]:
+def run(
+    request: PromoteRequest, path: LoadedPath, specs: list[str], machine: str, progress: SlowProgress
+) -> list[dict[str, Any]]:
     """Real attention and real offload: one step of each policy in turn, so that a slow moment meets them all."""
     import numpy as np
 
@@ -169,7 +197,7 @@ def run(request: PromoteRequest, specs: list[str], machine: str, progress: SlowP
 
     runs = []
     for spec in specs:  # recall is the simulator's; landmarks only for who reads them
-        reads_landmarks = Signal.LANDMARKS in needs_of(parse_policy(spec))
+        reads_landmarks = Signal.LANDMARKS in needs_of(parse_policy(spec, path.geometry))
         runs.append(prepare(request.run_of(spec, machine, recall=reads_landmarks), progress))
     with ExitStack() as held:
         started = [one.begin(held, progress) for one in runs]

@@ -105,8 +105,7 @@ def without_signals(path: LoadedPath, policy: CachePolicy) -> LoadedPath:
     ahead = None
     if recorded is not None and Signal.ATTENTION_AHEAD in needs_of(policy):
         ahead = RecordedSignals(attention_mass=recorded.attention_mass)
-    trajectory = dataclasses.replace(path.chunked.trajectory, signals=ahead)
-    return dataclasses.replace(path, chunked=dataclasses.replace(path.chunked, trajectory=trajectory))
+    return dataclasses.replace(path, chunked=path.chunked.with_signals(ahead))
 
 
 def foresee(contest: Contest, entrant: Entrant) -> Row | None:

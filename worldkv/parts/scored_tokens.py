@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -74,6 +73,7 @@ def on_host(scores: Any) -> NDArray[np.float32]:
 
 def frames_of(tokens: NDArray[np.int64], chunk: ChunkView) -> tuple[float, ...]:
     """How many of `tokens` `(..., count)` lie in each latent frame, a mean over all axes but the last."""
-    edges = np.cumsum([0, *(round(count) for count in chunk.frame_tokens)])
+    ends = np.cumsum([round(count) for count in chunk.frame_tokens])
     rows = tokens.size // max(1, tokens.shape[-1])
-    return tuple(float(((tokens >= a) & (tokens < b)).sum() / rows) for a, b in itertools.pairwise(edges))
+    counts = np.bincount(np.searchsorted(ends, tokens.ravel(), side="right"), minlength=len(ends))
+    return tuple((counts / rows).tolist())

@@ -61,9 +61,8 @@ class KeyedBackend(SimBackend):
             hidden = _whole_hidden_states(self._geometry, chunk, self._seed, self._hidden_channels).copy()
             return ChunkTensors(keys.copy(), values.copy, mass.copy(), hidden)
         places = self._kept[chunk]
-        keys, mass = np.take_along_axis(keys, places[..., None], axis=2), np.take_along_axis(mass, places, axis=2)
         hidden_now = hidden_states(self._geometry, chunk, self._seed, places, self._hidden_channels)
-        return ChunkTensors(keys, lambda: np.take_along_axis(values, places[..., None], axis=2), mass, hidden_now)
+        return ChunkTensors(_taken(keys, places), lambda: _taken(values, places), _taken(mass, places), hidden_now)
 
     def snapshot(self) -> Any:
         """See `CacheBackend.snapshot`."""
@@ -126,8 +125,7 @@ def hidden_states(
     """Hidden states `(layers, tokens, channels)` of a chunk's current tokens; None where its heads hold others."""
     if (places != places[:, :1]).any():
         return None
-    whole = _whole_hidden_states(geometry, chunk, seed, channels)
-    return np.take_along_axis(whole, places[:, 0, :, None], axis=1)
+    return _taken(_whole_hidden_states(geometry, chunk, seed, channels)[:, None], places[:, :1])[:, 0]
 
 
 def _whole_hidden_states(geometry: CacheGeometry, chunk: int, seed: int, channels: int) -> NDArray[np.float32]:
@@ -141,6 +139,16 @@ def _drawn_hidden(geometry: CacheGeometry, chunk: int, seed: int, channels: int)
 
 
 _many_hidden, _few_hidden = lru_cache(512)(_drawn_hidden), lru_cache(8)(_drawn_hidden)
+
+
+def _taken(tensor: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Of `tensor` `(layers, heads, tokens, ...)` the tokens at `places` `(layers, heads, count)`, a copy."""
+    first = places[0, 0]
+    if (places == first).all():
+        taken: NDArray[np.float32] = tensor.take(first, axis=2)
+    else:
+        taken = np.take_along_axis(tensor, places.reshape(*places.shape, *(1,) * (tensor.ndim - 3)), axis=2)
+    return taken
 
 
 def _chosen(places: NDArray[np.int64], keep: Keep | RaggedKeep) -> NDArray[np.int64]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from worldkv.pose import Array, chordal_mean
 from worldkv.trajectory.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from worldkv.trajectory.recorded_signals import RecordedSignals
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,10 @@ class ChunkedTrajectory:
     actions: PoseTrack | None
     view_distance: float
     video_frames: int
+
+    def with_signals(self, signals: RecordedSignals | None) -> ChunkedTrajectory:
+        """The same path with `signals` as what was recorded on it."""
+        return dataclasses.replace(self, trajectory=dataclasses.replace(self.trajectory, signals=signals))
 
     @property
     def num_chunks(self) -> int:
