@@ -1,4 +1,4 @@
-"""Eleven torch backends, each wrong in one way that a careless change could bring."""
+"""Twelve torch backends, each wrong in one way that a careless change could bring."""
 
 from __future__ import annotations
 
@@ -40,6 +40,21 @@ class SkipsACopy(TorchBackend):
                 copy(target, source)
 
         self.ops.copy_async = copy_async  # type: ignore[method-assign]
+
+
+class LandsAPassLate(TorchBackend):
+    """What was fetched is waited for when the second pass begins, and the first attends what lay there."""
+
+    _is_due = False
+
+    def settle(self) -> None:
+        self._is_due = False
+
+    def advance(self, *, wait: bool = False) -> None:
+        if self._is_due or wait:
+            super().settle()
+        self._is_due = True
+        super().advance(wait=wait)
 
 
 class CopiesTwice(TorchBackend):
@@ -160,6 +175,7 @@ class StoresTheFirst(TorchBackend):
 
 GALLERY: dict[type[TorchBackend], str] = {
     SkipsACopy: "faults",
+    LandsAPassLate: "faults",
     CopiesTwice: "bytes_host_to_device",
     WrongExtent: "faults",
     StaleKeys: "faults",

@@ -1,4 +1,4 @@
-"""Parity can fail: each of eleven broken backends is caught, and by what it does wrong."""
+"""Parity can fail: each of twelve broken backends is caught, and by what it does wrong."""
 
 from __future__ import annotations
 

@@ -329,7 +329,7 @@ class WorldCache:
 
     def _attend(self, layer: int, queries: Tensor) -> Tensor:
         arena, channels, tokens = self.backend.arena, self.geometry.head_dim, queries.shape[2]
-        if not self.policy.ragged:
+        if not arena.form.is_ragged:
             keys, values = arena.attended(layer, tokens)
             self.on_attend(layer, keys, values)
             return attend(queries, keys[..., :channels], values[..., :channels])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +11,11 @@ from torch import Tensor
 
 from worldkv.backend import Traffic
 from worldkv.backends.cache import WorldCache
+from worldkv.backends.run_layout import Extent, RunLayout
 from worldkv.backends.tags import read_tags
 from worldkv.chunks import Tier
+
+_PLANES = ("keys", "values")
 
 
 class Seen(NamedTuple):
@@ -28,7 +30,7 @@ class Seen(NamedTuple):
         kept_tokens: tokens stored of each.
         traffic: bytes copied over each edge during the step.
         tiers: where every earlier chunk's home was when the step was attended.
-        faults: what the debug channel contradicts, one sentence each; empty if nothing.
+        faults: what the debug channel contradicts in any pass, one sentence each; empty if nothing.
     """
 
     attended: tuple[int, ...]
@@ -50,6 +52,8 @@ class Witness:
     def __init__(self, cache: WorldCache) -> None:
         """A witness of `cache`, which must be tagged and new."""
         self._cache = cache
+        self._is_ragged = cache.backend.form.is_ragged
+        self._views_of_layer = cache.geometry.kv_heads if self._is_ragged else 1
         cache.on_attend = self._attend
         self._traffic = cache.backend.traffic()
         self._banked: set[int] = set()
@@ -78,7 +82,7 @@ class Witness:
             self._tiers,
             tuple(self._faults[:5]),
         )
-        if self._views != geometry.layers * (geometry.kv_heads if cache.policy.ragged else 1):
+        if self._views != geometry.layers * self._views_of_layer:
             seen = seen._replace(faults=(*seen.faults, f"attention saw {self._views} of {geometry.layers} layers"))
         self._traffic, self._banked = traffic, banked
         self._start_step()
@@ -106,75 +110,98 @@ class Witness:
                 return
 
     def _start_step(self) -> None:
-        self._attended: set[int] = set()
+        self._faults: list[str] = []
         self._held: set[int] = set()
         self._tiers: tuple[Tier, ...] = ()
+        self._start_pass()
+
+    def _start_pass(self) -> None:
+        """What was attended is that of a step's last pass; what the tags contradict is kept of all."""
+        self._attended: set[int] = set()
         self._tokens: collections.Counter[int] = collections.Counter()  # of each chunk, over all views
-        self._faults: list[str] = []
+        self._told: dict[int, _Told] = {}
         self._views = 0
         self._layer, self._head = -1, 0
 
     def _attend(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """Read the tags of what is about to be attended; only a step's last pass is kept."""
-        of_layer = self._cache.geometry.kv_heads if self._cache.policy.ragged else 1
-        if layer == 0 and (self._layer != 0 or self._views == of_layer):
-            self._start_step()
+        """Read the tags of what is about to be attended."""
+        cache, step = self._cache, len(self._cache.engine.table)
+        if layer == 0 and (self._layer != 0 or self._views == self._views_of_layer):
+            self._start_pass()
         self._head = self._head + 1 if layer == self._layer else 0
         self._layer = layer
         self._views += 1
-        cache = self._cache
-        backend, step = cache.backend, len(cache.engine.table)
         if not self._tiers:
-            self._held = set(backend.bank.parcels)
-            self._tiers = tuple(backend.tier(chunk) for chunk in range(step))
-        number = layer * cache.geometry.kv_heads + self._head if cache.policy.ragged else 0
-        layout = backend.arena.lanes[number].layout
-        # What the table says, the chunk itself behind the run; attention may have been given less or more than that.
-        own = np.arange(layout.length, layout.length + cache.geometry.chunk_tokens)
-        expected = np.full(max(keys.shape[2], len(own) + layout.length), -1, np.int64)
-        for chunk in layout.extents:
-            expected[layout.places(chunk)] = chunk
-        expected[own] = step
-        expected = expected[: keys.shape[2]]
-        of_keys, of_values = read_tags(keys), read_tags(values)
-        if (of_keys[..., :2] != of_values[..., :2]).any():
+            self._held = set(cache.backend.bank.parcels)
+            self._tiers = tuple(cache.backend.tier(chunk) for chunk in range(step))
+        lane = layer * cache.geometry.kv_heads + self._head if self._is_ragged else 0
+        if lane not in self._told:
+            layout = cache.backend.arena.lanes[lane].layout
+            self._told[lane] = _Told.of(layout, step, cache.geometry.chunk_tokens, keys.shape[2])
+        tags = np.stack([read_tags(keys), read_tags(values)])
+        if (tags[0, ..., :2] != tags[1, ..., :2]).any():
             self._faults.append(f"layer {layer}: keys and values that stand side by side are of different tokens")
-        for plane, tags in enumerate((of_keys, of_values)):
-            self._attended |= set(np.unique(tags[..., 0]).tolist()) - {step}
-            if plane == 0:
-                self._tokens.update(tags[0, 0, :, 0].tolist())
-            self._check(tags, expected, layer, plane, layout.extents)
+        chunks, counts = np.unique(tags[0, 0, 0, :, 0], return_counts=True)
+        self._tokens.update(dict(zip(chunks.tolist(), counts.tolist(), strict=True)))
+        self._attended |= set(np.unique(tags[..., 0]).tolist()) - {step}
+        self._check(tags, self._told[lane], layer)
 
-    def _check(
-        self, tags: NDArray[np.int64], expected: NDArray[np.int64], layer: int, plane: int, extents: Iterable[int]
-    ) -> None:
-        """Compare the tags `(branches, heads, tokens, 6)` with what the arena's table says lies there."""
-        what = ("keys", "values")[plane]
-        branches, heads = tags.shape[:2]
-        wrong = tags[..., 0] != expected
+    def _check(self, tags: NDArray[np.int64], told: _Told, layer: int) -> None:
+        """Compare the tags `(planes, branches, heads, tokens, 6)` with what the arena's table says lies there."""
+        wrong = tags[..., 0] != told.owners
         if wrong.any():
-            branch, head, place = (int(i[0]) for i in np.nonzero(wrong))
+            plane, branch, head, place = _first(wrong)
             self._faults.append(
-                f"layer {layer} {what}, branch {branch}, head {head}: place {place} holds a token of chunk "
-                f"{tags[branch, head, place, 0]}, the table says chunk {expected[place]}"
+                f"layer {layer} {_PLANES[plane]}, branch {branch}, head {head}: place {place} holds a token of chunk "
+                f"{tags[plane, branch, head, place, 0]}, the table says chunk {told.owners[place]}"
             )
+        planes, branches, heads = tags.shape[:3]
         first_head = self._head if heads < self._cache.geometry.kv_heads else 0
-        where = {
-            "layer": (tags[..., 2], np.full((1, 1, 1), layer)),
-            "head": (tags[..., 3], first_head + np.arange(heads)[:, None]),
-            "branch": (tags[..., 4], np.arange(branches)[:, None, None]),
-            "plane": (tags[..., 5], np.full((1, 1, 1), plane)),
-        }
-        for name, (found, wanted) in where.items():
-            strange = found != wanted
-            if strange.any():
-                at = tuple(int(i[0]) for i in np.nonzero(strange))
-                self._faults.append(f"layer {layer} {what}: place {at[2]} was computed for {name} {found[at]}")
-        layout = self._cache.backend.arena.lanes[
-            layer * self._cache.geometry.kv_heads + self._head if self._cache.policy.ragged else 0
-        ].layout
-        own = np.arange(layout.length, layout.length + self._cache.geometry.chunk_tokens)
-        for chunk, places in (*((chunk, layout.places(chunk)) for chunk in extents), ("being generated", own)):
-            tokens = tags[:, :, places[places < tags.shape[2]], 1]
-            if (np.diff(tokens, axis=-1) <= 0).any():
-                self._faults.append(f"layer {layer} {what}: chunk {chunk}'s tokens are not in ascending order")
+        computed_for = np.empty((planes, branches, heads, 1, 4), np.int64)
+        computed_for[..., 0] = layer
+        computed_for[..., 1] = first_head + np.arange(heads)[:, None]
+        computed_for[..., 2] = np.arange(branches)[:, None, None]
+        computed_for[..., 3] = np.arange(planes)[:, None, None, None]
+        strange = tags[..., 2:] != computed_for
+        if strange.any():
+            at = _first(strange)
+            name = ("layer", "head", "branch", "plane")[at[-1]]
+            self._faults.append(
+                f"layer {layer} {_PLANES[at[0]]}: place {at[3]} was computed for {name} {tags[..., 2:][at]}"
+            )
+        tokens = tags[..., 1][..., told.order]
+        unsorted = (np.diff(tokens, axis=-1) <= 0) & told.same_chunk
+        if unsorted.any():
+            at = _first(unsorted)
+            chunk = told.owners[told.order[at[-1]]]
+            self._faults.append(f"layer {layer} {_PLANES[at[0]]}: chunk {chunk}'s tokens are not in ascending order")
+
+
+class _Told(NamedTuple):
+    """What a lane's table says of the places handed to attention; the chunk being generated stands behind the run.
+
+    Attributes:
+        owners: the chunk of each place `(tokens,)`, -1 where it names none.
+        order: places by chunk, and by the order of the chunk's own tokens in it.
+        same_chunk: whether a place and the next, in that order, are of one chunk `(tokens - 1,)`.
+    """
+
+    owners: NDArray[np.int64]
+    order: NDArray[np.int64]
+    same_chunk: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, layout: RunLayout, step: int, own_tokens: int, tokens: int) -> _Told:
+        """Of the first `tokens` places, which may be fewer or more than there should be."""
+        pieces = [(chunk, piece) for chunk, held in layout.extents.items() for piece in held]
+        pieces.append((step, Extent(layout.length, own_tokens)))
+        owners = np.full(max(tokens, layout.length + own_tokens), -1, np.int64)
+        order = np.concatenate([np.arange(piece.start, piece.end) for _, piece in pieces])
+        owners[order] = np.repeat([chunk for chunk, _ in pieces], [piece.tokens for _, piece in pieces])
+        order, owners = order[order < tokens], owners[:tokens]
+        return cls(owners, order, owners[order][1:] == owners[order][:-1])
+
+
+def _first(found: NDArray[np.bool_]) -> tuple[int, ...]:
+    """The indices of the first true element."""
+    return tuple(int(index) for index in np.unravel_index(int(found.argmax()), found.shape))
