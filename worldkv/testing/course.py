@@ -57,25 +57,24 @@ class Course:
     def chunked(self, geometry: CacheGeometry) -> ChunkedTrajectory:
         """The path at the latent rate of `geometry`; its actions say what its poses say."""
         frames = geometry.frames_per_chunk
-        positions = np.zeros((len(self), frames, 3))
-        rotations = np.zeros((len(self), frames, 3, 3))
-        position, turn, tilt = np.zeros(3), 0.0, 0.0
-        ends: list[tuple[Array, float, float]] = []
+        looks = np.zeros((len(self), frames, 2))  # turn and tilt
+        rows = np.arange(len(self))  # the chunk whose place each one takes; its own unless it goes back
         for chunk, move in enumerate(self.moves):
-            if isinstance(move, Back):
-                earlier = max(0, chunk - max(1, move.chunks)) if chunk else 0
-                if chunk:
-                    positions[chunk], rotations[chunk] = positions[earlier], rotations[earlier]
-                    position, turn, tilt = ends[earlier]
-                else:
-                    rotations[chunk] = _facing(turn, tilt)
+            before = looks[chunk - 1, -1] if chunk else np.zeros(2)
+            if isinstance(move, Move):
+                looks[chunk] = before + np.arange(1, frames + 1)[:, None] * (move.turn / frames, move.tilt / frames)
+            elif chunk:
+                rows[chunk] = rows[max(0, chunk - max(1, move.chunks))]
+                looks[chunk] = looks[rows[chunk]]
+        rotations = _facing(*np.moveaxis(looks, -1, 0))
+        ahead = np.array([move.ahead if isinstance(move, Move) else 0.0 for move in self.moves]).reshape(-1, 1, 1)
+        positions = rotations[..., 2] * ahead / frames
+        for chunk, row in enumerate(rows):
+            if row < chunk:
+                positions[chunk] = positions[row]
             else:
-                for frame in range(frames):
-                    turn, tilt = turn + move.turn / frames, tilt + move.tilt / frames
-                    facing = _facing(turn, tilt)
-                    position = position + facing[:, 2] * move.ahead / frames
-                    positions[chunk, frame], rotations[chunk, frame] = position, facing
-            ends.append((position, turn, tilt))
+                positions[chunk, 0] += positions[chunk - 1, -1] if chunk else 0.0
+                np.cumsum(positions[chunk], axis=0, out=positions[chunk])
         return _chunked(positions, rotations)
 
 
@@ -104,12 +103,14 @@ class World:
         return dataclasses.replace(moved, view_distance=path.view_distance * self.scale)
 
 
-def _facing(turn: float, tilt: float) -> Array:
-    """Camera-to-world rotation: right by `turn` degrees about the world's y, then up by `tilt` about its own x."""
-    a, b = np.radians((turn, tilt))
-    about_y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
-    return np.asarray(about_y @ about_x, np.float64)
+def _facing(turn: Array, tilt: Array) -> Array:
+    """Camera-to-world rotations: right by `turn` degrees about the world's y, then up by `tilt` about its own x."""
+    a, b = np.radians(turn), np.radians(tilt)
+    zero, (sin_a, cos_a, sin_b, cos_b) = np.zeros(a.shape), (np.sin(a), np.cos(a), np.sin(b), np.cos(b))
+    right = np.stack([cos_a, zero, -sin_a], axis=-1)
+    down = np.stack([sin_a * sin_b, cos_b, cos_a * sin_b], axis=-1)
+    ahead = np.stack([sin_a * cos_b, -sin_b, cos_a * cos_b], axis=-1)
+    return np.stack([right, down, ahead], axis=-1)
 
 
 def _chunked(positions: Array, rotations: Array) -> ChunkedTrajectory:
