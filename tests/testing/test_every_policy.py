@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.policies.every import EVERY
-from worldkv.parts import PARTS
+from worldkv.parts import PARTS, TokenPool
+from worldkv.policies import H2O
 from worldkv.policy import Compression, CoverageIndex, EvictionRule, Index, Part, TokenScorer
 from worldkv.testing import parametrize_with_checks
 from worldkv.testing.subject import Subject
 
+SMALLER: dict[type[Part], Part] = {H2O: H2O(6, 3), TokenPool: TokenPool(6, 3)}
+"""Checked in smaller pools: the default ones take 117 chunks to fill, and every check fills them."""
+
 ALONE = [
-    cls()
+    SMALLER.get(cls) or cls()
     for cls in dict.fromkeys(PARTS.values())
     if issubclass(cls, Index | CoverageIndex | Compression | EvictionRule | TokenScorer)
 ]
 """Parts at their defaults; inside policies they are checked at many settings."""
 
-
-ONE_OF_EACH = list({type(policy): policy for policy in reversed(EVERY.values())}.values())
-OTHER_SETTINGS = [policy for policy in EVERY.values() if not any(policy is one for one in ONE_OF_EACH)]
+ONE_OF_EACH = list(({type(policy): policy for policy in reversed(EVERY.values())} | {H2O: SMALLER[H2O]}).values())
+OTHER_SETTINGS = [policy for policy in EVERY.values() if policy not in (*ONE_OF_EACH, *(cls() for cls in SMALLER))]
 ABOUT_CODE = ("same_in_another_process", "cost_grows_with_the_bank", "right_in_a_large_bank")
 """Slow checks that judge a class's code more than its settings."""
 
