@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -116,22 +116,35 @@ def _print_whole(listed: Listed) -> None:
         _say(paragraph)
         print()
     takes = parameters_of(listed.cls)
-    widest = max((len(f"{taken.name}={taken.default}") for taken in takes), default=0)
     if takes:
         _say(("Takes", "bold"))
-    for taken in takes:
-        _say("  ", f"{taken.name}={taken.default}".ljust(widest if taken.meaning else 0), "  ", taken.meaning)
-    for key, value in (
+        _print_pairs((f"  {taken.name}={taken.default}", taken.meaning) for taken in takes)
+        print()
+    pairs = (
         ("Needs", _words(needs_by_default(listed.cls)) or "nothing"),
         ("From", source_of(listed.cls)),
         ("Code", f"{listed.cls.__module__}:{listed.cls.__qualname__}"),
-        ("Try", _first_command(listed)),
-    ):
-        if value:
-            _say((f"{key:<7}", "bold"), value)
+        *zip(("Try", ""), _first_commands(listed), strict=False),
+    )
+    _print_pairs(((key, value) for key, value in pairs if value), style="bold")
 
 
-def _first_command(listed: Listed) -> str:
+def _print_pairs(pairs: Iterable[tuple[str, str]], *, style: str = "") -> None:
+    """Two columns; the second is folded under itself."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from worldkv.cli.tables import console, print_table
+
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style=style)
+    grid.add_column()
+    for key, value in pairs:
+        grid.add_row(Text(key), Text(value))
+    print_table(console(), grid)
+
+
+def _first_commands(listed: Listed) -> tuple[str, ...]:
     """What shows it at work: the simulator where it knows enough, else a model, or a recorded run of one."""
     from worldkv.cli.self_description import needs_by_default
     from worldkv.signals import Signal
@@ -140,11 +153,11 @@ def _first_command(listed: Listed) -> str:
     path = "script:RRR360_540" if Signal.ACTION in needs else "generate:tour"
     if Signal.ATTENTION_AHEAD in needs:
         return (
-            f"worldkv run {path} --policy full-kv --record tour.safetensors; "
-            f"worldkv compare tour.safetensors --policy {listed.spec}"
+            f"worldkv run {path} --policy full-kv --record tour.safetensors",
+            f"worldkv compare tour.safetensors --policy {listed.spec}",
         )
     simulated = needs <= {Signal.POSE, Signal.ACTION, Signal.LANDMARKS}
-    return f"worldkv {'compare' if simulated else 'run'} {path} --policy {listed.spec}"
+    return (f"worldkv {'compare' if simulated else 'run'} {path} --policy {listed.spec}",)
 
 
 def _words(needs: frozenset[Signal]) -> str:
