@@ -111,13 +111,13 @@ class Witness:
 
     def _start_step(self) -> None:
         self._faults: list[str] = []
-        self._held: set[int] = set()
-        self._tiers: tuple[Tier, ...] = ()
         self._start_pass()
 
     def _start_pass(self) -> None:
         """What was attended is that of a step's last pass; what the tags contradict is kept of all."""
         self._attended: set[int] = set()
+        self._held: set[int] = set()
+        self._tiers: tuple[Tier, ...] = ()
         self._tokens: collections.Counter[int] = collections.Counter()  # of each chunk, over all views
         self._told: dict[int, _Told] = {}
         self._views = 0
