@@ -13,7 +13,7 @@ from worldkv.answers import NOTHING_RETRIEVED
 from worldkv.errors import PolicyError, SpecError
 from worldkv.parts.fetch import check_pair, fetch
 from worldkv.parts.select import GreedyCoverage, Threshold, TopK
-from worldkv.policy import CoverageIndex, CoverageSelector, Index, Selector
+from worldkv.policy import CoverageIndex, CoverageSelector, Index, ScoreWrapper, Selector
 from worldkv.views import BankView, Query
 
 
@@ -30,6 +30,14 @@ class Covers(CoverageIndex):
     answer: Any
 
     def coverage(self, query: Query, bank: BankView) -> Any:
+        return self.answer
+
+
+@dataclass(frozen=True)
+class Adds(ScoreWrapper):
+    answer: Any
+
+    def added(self, query: Query, bank: BankView) -> Any:
         return self.answer
 
 
@@ -155,3 +163,27 @@ def test_refusals_name_the_index() -> None:
     with pytest.raises(PolicyError) as caught:
         fetch(Covers(np.zeros((3, 2), bool)), GreedyCoverage(), QUERY, BANK, 9)
     assert str(caught.value) == "Covers.coverage must be booleans (4 chunks, points), got bool (3, 2) at step 4"
+
+
+def test_what_wrappers_add_are_shares_of_the_range_of_scores() -> None:
+    wrappers = (Adds([0.5, 0, 0, 0]), Adds([0.125, 0, 0.5, 0]))
+    found = fetch(Answers([1, 3, 2, 5]), TopK(), QUERY, BANK, 6, wrappers)
+    assert found.scores.tolist() == [1 + 4 * 0.625, 3, 2 + 4 * 0.5, 5] and found.ids == (3, 2)
+    alike = fetch(Answers([2, 2, 2, 2]), TopK(), QUERY, BANK, 3, (Adds([0, 0.5, 0, 0]),))
+    assert alike.scores.tolist() == [2, 2.5, 2, 2], "where all score the same, a share of 1"
+
+
+def test_what_wrappers_add_to_coverage_are_shares_of_all_points() -> None:
+    wrappers = (Adds([0, 0, 0.25, 0]), Adds([0.125, 0, 0.25, 0]))
+    found = fetch(Covers(np.eye(4, dtype=bool)), GreedyCoverage(), QUERY, BANK, 6, wrappers)
+    assert found.ids == (2, 0), "each shows a point, and the selector knows what is added"
+    assert found.scores.tolist() == [0.375, 0.25, 0.75, 0.25]
+
+
+def test_a_wrapper_s_answer_is_refused_in_its_own_name() -> None:
+    with pytest.raises(PolicyError) as caught:
+        fetch(Answers(np.zeros(4)), TopK(), QUERY, BANK, 9, (Adds(np.zeros(3)),))
+    assert str(caught.value) == ("Adds.added must be one number for each of 4 banked chunks, got shape (3,) at step 4")
+    with pytest.raises(PolicyError) as caught:
+        fetch(Answers(np.zeros(4)), TopK(), QUERY, BANK, 9, (Adds([0, np.nan, 0, 0]),))
+    assert str(caught.value) == "Adds.added must be finite, chunk 1 is not at step 4"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from worldkv.compressed import compressed
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.parts import unlike_anchor
+from worldkv.parts import ScoredBy, unlike_anchor
 from worldkv.parts.world_compression import WorldCompression
 from worldkv.views import ChunkView
 
@@ -70,6 +70,19 @@ def test_kept_tokens_are_those_of_the_loops(
     assert keep.tokens.tolist() == slow_keep(keys, rows * 3, frames, ratio, pooled)
     counted = rule.kept_tokens(view(geometry))
     assert keep.count == counted.count == compressed(rule, view(geometry)).count
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_scorer_that_tells_heads_apart_counts_by_their_mean(pooled: bool) -> None:
+    geometry = CacheGeometry(2, 3, 3, 8, 2, 3, frames_per_chunk=3)
+    worth = np.random.default_rng(1).normal(size=(2, 3, 18)).astype(np.float32)
+    kept = WorldCompression(0.5, pooled, ScoredBy(lambda chunk: worth)).keep(view(geometry, np.zeros((2, 3, 18, 8))))
+    assert kept.tokens is not None
+    for layer, tokens in enumerate(kept.tokens.tolist()):
+        mean = [sum(float(worth[layer, head, token]) for head in range(3)) for token in range(18)]
+        groups = [range(6, 18)] if pooled else [range(6, 12), range(12, 18)]
+        best = [sorted(group, key=lambda token: -mean[token])[: len(group) // 2] for group in groups]  # noqa: B023
+        assert tokens == [*range(6), *sorted(sum(best, []))]
 
 
 @pytest.mark.parametrize("at_a_time", [1, 1 << 24], ids=["layer by layer", "all layers together"])

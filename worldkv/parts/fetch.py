@@ -99,7 +99,7 @@ def _picked(
         )
     rows = selector.select(coverage, query, bank, chunks, added)
     bits = np.packbits(coverage, axis=1)
-    shares = np.bitwise_count(bits).sum(axis=1, dtype=np.int64) / max(1, coverage.shape[1])
+    shares = np.bitwise_count(bits).sum(axis=1) / max(1, coverage.shape[1])
     return Retrieval(tuple(bank.ids[rows].tolist()), scores=shares if added is None else shares + added)
 
 

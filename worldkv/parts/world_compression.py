@@ -53,8 +53,7 @@ class WorldCompression(Compression):
         """The choice by `chunk.keys` `(layers, kv_heads, tokens, head_dim)`; its tokens are `(layers, count)`."""
         counted = self.kept_tokens(chunk)
         ends = np.cumsum([round(tokens) for tokens in chunk.frame_tokens])
-        scores = on_host(self.scorer.token_scores(chunk))
-        scores = scores[:, 0] if scores.shape[1] == 1 else scores.mean(axis=1)
+        scores = on_host(self.scorer.token_scores(chunk)).mean(axis=1)
         if self.pooled:
             groups = [(int(ends[0]), int(ends[-1]), counted.count - int(ends[0]))]
         else:
