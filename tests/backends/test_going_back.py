@@ -33,7 +33,7 @@ CONFIGS = {
 }
 STEPS = 22
 POLICIES = EVERY | {"prefetching": AskedAhead(), "asked late": AskedLate()}
-TURNS = [
+RUNS = [
     (name, config)
     for number, name in enumerate(POLICIES)
     for config in (("disk", "forgets")[number % 2], *(("host",) if number % 3 == 0 else ()))
@@ -60,7 +60,7 @@ def window_of(cache: WorldCache) -> dict[int, list[Tensor]]:
     return {chunk: [arena.read(chunk, plane).clone() for plane in (0, 1)] for chunk in arena.chunks()}
 
 
-@pytest.mark.parametrize(("name", "config"), TURNS)
+@pytest.mark.parametrize(("name", "config"), RUNS)
 def test_whatever_is_taken_back_the_steps_are_the_same(name: str, config: str) -> None:
     """Late copies, so that something taken back while it is on its way shows as NaN."""
     draw = random.Random(f"{name} {config}")

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from worldkv.policy import Part
     from worldkv.signals import Signal
 
@@ -50,10 +48,11 @@ def policies(names: Names = None) -> None:
                 print()
             _print_whole(listed)
         return
-    own = len(list(_policies()))
-    for number, listed in enumerate([*_policies(), *_parts()]):
-        if number == own:
-            console().print("Parts of composed, and parts of parts\n", style="bold")
+    for listed in _policies():
+        _print_short(listed)
+        print()
+    console().print("Parts of composed, and parts of parts\n", style="bold")
+    for listed in _parts():
         _print_short(listed)
         print()
     _say(("One in full, with the meaning of its parameters: worldkv policies NAME", "dim"))
@@ -170,5 +169,4 @@ def _say(*pieces: str | tuple[str, str]) -> None:
     from worldkv.cli.tables import console
 
     out = console()
-    text: Text = Text.assemble(*pieces)
-    out.print(text, soft_wrap=not out.is_terminal)
+    out.print(Text.assemble(*pieces), soft_wrap=not out.is_terminal)
