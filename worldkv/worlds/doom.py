@@ -72,12 +72,12 @@ def doom_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int
     """Every latent frame of a staged path, rendered; what is imagined where memory has nothing is paint.
 
     The game is frozen, but lamps go on flickering and flames burning: a view that returns has the same depth to the
-    last bit and the same colours but for those.
+    last bit and the same colours but for those. The same path and seed give the same frames, lamps and all.
 
     Args:
         chunked: a path from `staged`, cut.
         geometry: the cache shape that pictures are for.
-        seed: of the paint.
+        seed: of the paint and of the lamps.
 
     Raises:
         SpecError: ViZDoom is missing, or the field of view is wider than the game's.
@@ -95,7 +95,7 @@ def doom_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int
     depth = np.empty((len(positions), *picture), np.float32)
     sky = np.zeros(depth.shape, np.bool_)
     truth = np.empty((len(positions), *picture, 3), np.float32)
-    with running_game() as game:
+    with running_game(seed=seed) as game:
         for frame, heading in enumerate(degrees):
             units = np.rint(positions[frame, [0, 2]] * UNITS_PER_METRE).astype(int)
             height, screen, steps = look(game, units, heading)

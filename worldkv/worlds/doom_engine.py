@@ -65,11 +65,16 @@ def check_doom() -> None:
 
 
 @contextmanager
-def running_game() -> Iterator[Any]:
+def running_game(*, seed: int = 0) -> Iterator[Any]:
     """A game that is frozen where it starts.
+
+    Lamps go on flickering by the engine's own dice: with the same seed and the same commands they do so alike.
 
     The engine writes its settings, and a folder of its own into the directory it is started in. Both go with the game:
     for the moment of its start the process works in a temporary directory, so start one from one thread at a time.
+
+    Args:
+        seed: of the engine's dice, 0 or more; its last 32 bits count.
 
     Raises:
         SpecError: ViZDoom is missing.
@@ -91,6 +96,7 @@ def running_game() -> Iterator[Any]:
         game.set_window_visible(False)
         game.set_sound_enabled(False)
         game.set_mode(vizdoom.Mode.PLAYER)
+        game.set_seed(seed % 2**32)
         game.add_game_args("+sv_cheats 1")
         names = ("POSITION_X", "POSITION_Y", "ANGLE", "CAMERA_POSITION_Z")
         game.set_available_game_variables([getattr(vizdoom.GameVariable, name) for name in names])
