@@ -22,8 +22,9 @@ def bank_of(
     view_distance: float = 1.0,
     geometry: CacheGeometry = PRESETS["tiny"],
     track: Literal["pose", "action"] = "pose",
+    in_window: int = 0,
 ) -> tuple[Query, BankView]:
-    """All chunks but the last are banked, the last is the query.
+    """The last chunk is the query, those just before it are in the window, all others are banked.
 
     Args:
         frame_positions: `(chunks, frames, 3)`.
@@ -31,6 +32,7 @@ def bank_of(
         view_distance: of the query.
         geometry: its frames per chunk must be those given.
         track: whether these are poses of the camera or integrated from actions.
+        in_window: how many are in the window.
     """
     path = PoseTrack.of(np.asarray(frame_positions, float), np.asarray(frame_rotations, float))
     signals = frozenset({Signal(track)})
@@ -48,11 +50,12 @@ def bank_of(
     ]
     for pose in poses[:-1]:
         table.append(Viewpoint(pose, pose), None)
-    window = ChunkRows(table, slice(0, 0), signals)
     step = len(table)
+    banked = step - in_window
+    window = ChunkRows(table, slice(banked, step), signals)
     camera, action = (poses[-1], None) if track == "pose" else (None, poses[-1])
     query = Query(step, geometry, window, (), (), None, None, (90.0, 60.0), view_distance, camera, action)
-    return query, BankView(table, slice(0, step), signals)
+    return query, BankView(table, slice(0, banked), signals)
 
 
 def bank_of_keys(

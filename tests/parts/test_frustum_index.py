@@ -1,6 +1,9 @@
-"""The frustum index against views whose answer is plain, and against a count by hand."""
+"""The frustum index against views whose answer is plain, and against its rule told point by point."""
 
 from __future__ import annotations
+
+import itertools
+import math
 
 import numpy as np
 import pytest
@@ -10,8 +13,12 @@ from scipy.spatial.transform import Rotation
 
 from tests.parts.bank import bank_of
 from worldkv.errors import SpecError
-from worldkv.parts.frustum_index import FrustumIndex
+from worldkv.parts.frustum_index import COLUMNS, SPARE, FrustumIndex
+from worldkv.parts.looks import look
 from worldkv.parts.select import GreedyCoverage, packed
+from worldkv.views import BankView, Query
+
+Frame = tuple[np.ndarray, np.ndarray]
 
 
 def heading(degrees: float) -> np.ndarray:
@@ -66,6 +73,118 @@ def test_a_query_costs_rows_near_it_only() -> None:
     frames = np.zeros((400, 3, 3))
     query, bank = bank_of(frames, np.tile(np.eye(3), (400, 3, 1, 1)))
     assert FrustumIndex(nearest_chunks=16).coverage(query, bank).any(axis=1).sum() <= 16
+
+
+def sees(frame: Frame, point: np.ndarray, reach: float) -> bool:
+    """Within 90 by 60 degrees and within reach."""
+    x, y, z = frame[1].T @ (point - frame[0])
+    across, down = (math.degrees(math.atan2(abs(side), z)) for side in (x, y))
+    return bool(across <= 45 and down <= 30 and math.dist(point, frame[0]) <= reach)
+
+
+def towards(point: np.ndarray, frame: Frame) -> np.ndarray:
+    return np.asarray((frame[0] - point) / math.dist(frame[0], point))
+
+
+def within(degrees: float, a: np.ndarray, b: np.ndarray) -> bool:
+    return math.degrees(math.acos(min(1.0, max(-1.0, float(a @ b))))) <= degrees
+
+
+def told_point_by_point(index: FrustumIndex, query: Query, bank: BankView) -> np.ndarray:
+    """The rule as its docstring has it, for a bank that is near and has fewer chunks than are looked at."""
+    assert query.pose is not None
+    reach, draw = query.view_distance, np.random.default_rng(index.seed)
+    here = list(zip(query.pose.frame_positions, query.pose.frame_rotations, strict=True))
+    window, past = (
+        [list(zip(*chunk, strict=True)) for chunk in zip(poses.frame_positions, poses.frame_rotations, strict=True)]
+        for poses in (query.window.poses, bank.poses)
+    )
+    shown = list(itertools.chain(*window))
+    middle = query.pose.position + 0.5 * reach * query.pose.rotation[:, 2]
+    centres = bank.poses.positions + 0.5 * reach * bank.poses.rotations[:, :, 2]
+    nearest = sorted(range(len(bank)), key=lambda row: math.dist(centres[row], middle))
+    shift, root = draw.uniform(size=3), 1.2207440846057596
+    kept: list[tuple[np.ndarray, np.ndarray, float]] = []
+    for number in range(index.points * index.draws):
+        across, down, deep = ((shift[axis] + (number + 1) / root ** (axis + 1)) % 1 for axis in range(3))
+        ray = np.array([2 * across - 1, (2 * down - 1) * math.tan(math.pi / 6), 1.0])
+        place, turn = here[number % len(here)]
+        sight = turn @ ray / math.hypot(*ray)
+        point = place + sight * deep * reach
+        hidden = any(sees(frame, point, reach) and within(30, towards(point, frame), -sight) for frame in shown)
+        if not hidden and len(kept) < index.points:
+            kept.append((point, sight, deep * reach))
+    luck = draw.uniform(size=(index.normals, len(kept)))
+    flags: list[list[bool]] = []
+    weights: list[float] = []
+    for which, number in itertools.product(range(index.normals), range(len(kept))):
+        point, sight, deep = kept[number]
+        saw = [frame for row in nearest for frame in past[row] if sees(frame, point, reach)]
+        ways = [(math.dist(point, frame[0]) ** -2, towards(point, frame)) for frame in saw] + [(deep**-2, -sight)]
+        total = sum(share for share, _ in ways)
+        level = (which + luck[which, number]) / index.normals * total
+        ladder = itertools.accumulate(share for share, _ in ways)
+        facing = next(way for rung, (_, way) in zip(ladder, ways, strict=True) if rung >= level)
+        is_shown = any(sees(frame, point, reach) and within(60, towards(point, frame), facing) for frame in shown)
+        if saw and within(60, facing, -sight) and not is_shown:
+            flags.append(
+                [sees(f, point, reach) and within(60, towards(point, f), facing) for f in itertools.chain(*past)]
+            )
+            weights.append(total * deep**2)
+    covered = np.zeros((len(bank), COLUMNS + SPARE * (SPARE + 1) // 2), bool)
+    spare = [row for rank, row in enumerate(nearest[:SPARE]) for _ in range(SPARE - rank)]
+    covered[spare, COLUMNS + np.arange(len(spare))] = True
+    if not flags:
+        return covered
+    by_chunk = np.array(flags).reshape(len(flags), len(bank), -1)
+    columns = np.concatenate([by_chunk[:, :, 0], by_chunk.any(axis=2)])
+    worth = [(1 - index.keep_ratio) * one for one in weights] + [index.keep_ratio * one for one in weights]
+    ladder_of = list(itertools.accumulate(worth))
+    place_of = 0
+    for column in range(COLUMNS):
+        while ladder_of[place_of] < (column + 0.5) / COLUMNS * ladder_of[-1]:
+            place_of += 1
+        covered[:, column] = columns[place_of]
+    return covered
+
+
+@given(seed=st.integers(0, 2**32 - 1), points=st.integers(1, 4))
+def test_looks_are_those_of_every_frame_at_every_point(seed: int, points: int) -> None:
+    draw = np.random.default_rng(seed)
+    places, spots = draw.normal(size=(40, 1, 3)), draw.normal(size=(points, 3))
+    turns = Rotation.random(40, rng=draw).as_matrix()[:, None]
+    found = look(spots.T, places, turns, bank_of(places[:2, [0] * 3], turns[:2, [0] * 3], view_distance=2.0)[0])
+    frames = list(zip(places[:, 0], turns[:, 0], strict=True))
+    seen = [(f, p) for f, frame in enumerate(frames) for p, spot in enumerate(spots) if sees(frame, spot, 2.0)]
+    assert list(zip(found.frames.tolist(), found.points.tolist(), strict=True)) == seen
+    for pair, (frame, spot) in enumerate(seen):
+        assert found.back[:, pair] == pytest.approx(towards(spots[spot], frames[frame]), abs=1e-12)
+        assert found.squared[pair] == pytest.approx(math.dist(spots[spot], frames[frame][0]) ** 2)
+
+
+@settings(max_examples=30)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    spread=st.sampled_from((0.0, 0.3, 1.0)),
+    turned=st.sampled_from((20.0, 180.0)),
+    in_window=st.integers(0, 3),
+    index=st.builds(
+        FrustumIndex,
+        points=st.integers(1, 30),
+        draws=st.integers(1, 3),
+        normals=st.integers(1, 4),
+        keep_ratio=st.sampled_from((0.25, 0.6, 1.0)),
+        seed=st.integers(0, 5),
+    ),
+)
+def test_it_is_the_rule_told_point_by_point(
+    seed: int, spread: float, turned: float, in_window: int, index: FrustumIndex
+) -> None:
+    draw = np.random.default_rng(seed)
+    frames = 100.0 + spread * draw.normal(size=(11, 1, 3)) + 0.02 * draw.normal(size=(11, 3, 3))
+    looks = Rotation.from_euler("yx", draw.uniform(-1, 1, size=(33, 2)) * (turned, 20), degrees=True)
+    query, bank = bank_of(frames, looks.as_matrix().reshape(11, 3, 3, 3), view_distance=2.0, in_window=in_window)
+    assert np.array_equal(index.coverage(query, bank), told_point_by_point(index, query, bank))
 
 
 @given(st.integers(1, 200), st.integers(1, 20), st.integers(0, 2**32 - 1))

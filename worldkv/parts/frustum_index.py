@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import SpecError
-from worldkv.parts.looks import Looks, look
+from worldkv.parts.facings import drawn_facings
+from worldkv.parts.looks import look
 from worldkv.parts.select import best_rows
 from worldkv.policy import CoverageIndex
 from worldkv.pose import Array, frustum_tangents
@@ -86,22 +87,30 @@ class FrustumIndex(CoverageIndex):
         draw = np.random.default_rng(self.seed)
         points, sight, depths = self._sample(query, query.pose, draw)
         shown = look(points, window.frame_positions, window.frame_rotations, query)
-        same_side = np.einsum("fpi,pi->fp", shown.back, -sight) >= SAME_SIDE_COSINE
-        kept = np.flatnonzero(~(shown.seen & same_side).any(axis=0))[: self.points]
-        points, sight, depths, shown = points[kept], sight[kept], depths[kept], shown.only(kept)
+        is_shown = np.zeros(points.shape[1], np.bool_)
+        is_shown[shown.points[shown.sees(-sight[:, shown.points], SAME_SIDE_COSINE)]] = True
+        kept = np.flatnonzero(~is_shown)[: self.points]
+        if len(kept) == 0:
+            return covered
+        shown = shown.of(kept, points.shape[1])
+        points, sight, depths = points[:, kept], sight[:, kept], depths[kept]
         past = look(points, poses.frame_positions[rows], poses.frame_rotations[rows], query)
-        facings, weights = self._facings(past, sight, depths, draw)
-        counts = np.einsum("jpi,pi->jp", facings, -sight) >= FACING_COSINE
-        counts &= past.seen.any(axis=0)
-        for seen, back in zip(shown.seen, shown.back, strict=True):
-            counts &= ~(seen & (np.einsum("jpi,pi->jp", facings, back) >= FACING_COSINE))
-        which, point = np.nonzero(counts)
+        facings, weights = drawn_facings(past, sight, depths, self.normals, draw)
+        counts = np.einsum("jip,ip->jp", facings, -sight) >= FACING_COSINE
+        counts &= np.bincount(past.points, minlength=len(kept)) > 0
+        which, pair = np.nonzero(shown.sees(facings[:, :, shown.points], FACING_COSINE))
+        counts[which, shown.points[pair]] = False
+        _, point = np.nonzero(counts)
         if len(point) == 0:
             return covered
-        facing = facings[which, point]
-        seen = past.seen[:, point] & (np.einsum("fpi,pi->fp", past.back[:, point], facing) >= FACING_COSINE)
-        by_chunk = seen.reshape(len(rows), -1, len(point))
-        columns = np.concatenate([by_chunk[:, 0], by_chunk.any(axis=1)], axis=1)
+        place = np.cumsum(counts).reshape(counts.shape) - 1
+        sees = counts[:, past.points] & past.sees(facings[:, :, past.points], FACING_COSINE)
+        which_seen, pair = np.nonzero(sees)
+        chunk, frame = np.divmod(past.frames[pair], poses.frame_positions.shape[1])
+        column = place[which_seen, past.points[pair]]
+        columns = np.zeros((len(rows), 2 * len(point)), np.bool_)
+        columns[chunk[frame == 0], column[frame == 0]] = True
+        columns[chunk, column + len(point)] = True
         weight = np.concatenate([(1 - self.keep_ratio) * weights[point], self.keep_ratio * weights[point]])
         covered[rows, :COLUMNS] = columns[:, _resampled(weight)]
         return covered
@@ -114,29 +123,21 @@ class FrustumIndex(CoverageIndex):
         return rows[best_rows(-np.einsum("ij,ij->i", offset, offset), self.nearest_chunks)]
 
     def _sample(self, query: Query, pose: ChunkPose, draw: np.random.Generator) -> tuple[Array, Array, Array]:
-        """World points, unit sight lines towards them `(points, 3)` and depths `(points,)`, even in depth."""
+        """World points, unit sight lines towards them `(3, points)` and depths `(points,)`, even in depth."""
         drawn = self.points * self.draws
         step = 1.2207440846057596 ** -np.arange(1.0, 4.0)  # the R3 sequence's irrational steps
-        cube = (np.arange(1, drawn + 1)[:, None] * step + draw.uniform(size=3)) % 1.0
-        rays = np.ones((drawn, 3))
-        rays[:, :2] = (2 * cube[:, :2] - 1) * frustum_tangents(query.field_of_view)
-        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        frame = np.arange(drawn) % len(pose.frame_positions)
-        sight = np.einsum("nij,nj->ni", pose.frame_rotations[frame], rays)
-        depths = np.maximum(cube[:, 2], 1e-9) * query.view_distance
-        return pose.frame_positions[frame] + sight * depths[:, None], sight, depths
-
-    def _facings(self, past: Looks, sight: Array, depths: Array, draw: np.random.Generator) -> tuple[Array, Array]:
-        """Facings `(normals, points, 3)` drawn among the cameras that saw each point, and each point's weight."""
-        frames, points = past.seen.shape
-        own = 1.0 / depths**2
-        share = np.vstack([np.where(past.seen, 1.0 / past.squared, 0.0), own])
-        total = share.sum(axis=0)
-        strata = (np.arange(self.normals)[:, None] + draw.uniform(size=(self.normals, points))) / self.normals
-        ladder = np.cumsum(share, axis=0)
-        source = np.stack([(ladder < level).sum(axis=0) for level in strata * total])
-        back = np.concatenate([past.back, -sight[None]])
-        return back[np.minimum(source, frames), np.arange(points)], total / own
+        cube = (np.arange(1, drawn + 1) * step[:, None] + draw.uniform(size=3)[:, None]) % 1.0
+        rays = np.ones((3, drawn))
+        rays[:2] = (2 * cube[:2] - 1) * np.array(frustum_tangents(query.field_of_view))[:, None]
+        rays /= np.linalg.norm(rays, axis=0)
+        depths = np.maximum(cube[2], 1e-9) * query.view_distance
+        sight, points = np.empty((3, drawn)), np.empty((3, drawn))
+        frames = len(pose.frame_positions)
+        for frame, (place, turn) in enumerate(zip(pose.frame_positions, pose.frame_rotations, strict=True)):
+            mine = slice(frame, None, frames)
+            sight[:, mine] = turn @ rays[:, mine]
+            points[:, mine] = place[:, None] + sight[:, mine] * depths[mine]
+        return points, sight, depths
 
 
 def _resampled(weights: Array) -> NDArray[np.intp]:

@@ -10,33 +10,85 @@ from numpy.typing import NDArray
 from worldkv.pose import Array, frustum_tangents
 from worldkv.views import Query
 
+_AT_ONCE = 1 << 16
+"""Pairs of a frame and a point that are judged together: what is computed for them stays in the processor's cache."""
+
 
 class Looks(NamedTuple):
-    """What a set of frames sees of a set of points.
+    """Who sees what: one entry for each pair of a frame and a point it has in its frustum and within range.
 
     Attributes:
-        seen: in the frustum and within range `(frames, points)`.
-        back: unit vectors from each point to each camera `(frames, points, 3)`.
-        squared: squared distances `(frames, points)`.
+        frames, points: row of the frame and of the point `(pairs,)`, frame by frame.
+        back: unit vectors from the point to the camera `(3, pairs)`.
+        squared: squared distances `(pairs,)`.
     """
 
-    seen: NDArray[np.bool_]
+    frames: NDArray[np.intp]
+    points: NDArray[np.intp]
     back: Array
     squared: Array
 
-    def only(self, points: NDArray[np.intp]) -> Looks:
-        """The same for some of the points."""
-        return Looks(self.seen[:, points], self.back[:, points], self.squared[:, points])
+    def sees(self, facings: Array, cosine: float) -> NDArray[np.bool_]:
+        """Whether the camera is within an angle of where a surface at its point faces `(..., pairs)`.
+
+        Args:
+            facings: unit vectors for each pair `(..., 3, pairs)`.
+            cosine: of the widest angle.
+        """
+        return np.asarray(np.einsum("...in,in->...n", facings, self.back) >= cosine)
+
+    def of(self, kept: NDArray[np.intp], num_points: int) -> Looks:
+        """The same for some of the points, `kept` of `num_points`, which get new rows."""
+        row = np.full(num_points, -1)
+        row[kept] = np.arange(len(kept))
+        points = row[self.points]
+        stay = np.flatnonzero(points >= 0)
+        return Looks(self.frames[stay], points[stay], self.back[:, stay], self.squared[stay])
 
 
 def look(points: Array, frame_positions: Array, frame_rotations: Array, query: Query) -> Looks:
-    """What frames at `(chunks, frames, 3)` and `(chunks, frames, 3, 3)` see of `points` `(points, 3)`."""
-    positions, rotations = frame_positions.reshape(-1, 1, 3), frame_rotations.reshape(-1, 3, 3)
-    offset = points[None] - positions
-    local = offset @ rotations
-    squared = np.maximum(np.einsum("fpi,fpi->fp", offset, offset), 1e-18)
-    tangent_x, tangent_y = frustum_tangents(query.field_of_view)
-    depth = local[..., 2]
-    seen = (depth > 0) & (squared <= query.view_distance**2)
-    seen &= (np.abs(local[..., 0]) <= tangent_x * depth) & (np.abs(local[..., 1]) <= tangent_y * depth)
-    return Looks(seen, offset / -np.sqrt(squared)[..., None], squared)
+    """What frames at `(chunks, frames, 3)` and `(chunks, frames, 3, 3)` see of `points` `(3, points)`."""
+    count = points.shape[1]
+    centre = points.mean(axis=1, keepdims=True)
+    about = points - centre  # far from the world's origin little would be left of differences of products
+    places = np.ascontiguousarray(frame_positions.reshape(-1, 3).T) - centre
+    turns = frame_rotations.reshape(-1, 3, 3)
+    tangents, reach = frustum_tangents(query.field_of_view), query.view_distance
+    origin = np.einsum("fij,if->jf", turns, places)
+    near = _may_see(origin, float(np.sqrt((about**2).sum(axis=0).max())) * (1 + 1e-9), tangents, reach)
+    found: list[tuple[NDArray[np.intp], NDArray[np.intp], Array]] = []
+    step = max(1, _AT_ONCE // count)
+    for start in range(0, len(near), step):
+        rows = near[start : start + step]
+        x, y, z = (turns[rows, :, axis] @ about - origin[axis, rows, None] for axis in range(3))
+        squared = x * x + y * y + z * z
+        seen = (z > 0) & (squared <= reach**2)
+        seen &= np.abs(x, out=x) <= tangents[0] * z
+        seen &= np.abs(y, out=y) <= tangents[1] * z
+        row, point = np.nonzero(seen)
+        found.append((rows[row], point, squared[row, point]))
+    if not found:
+        return Looks(np.empty(0, np.intp), np.empty(0, np.intp), np.empty((3, 0)), np.empty(0))
+    frames, seen_points = (np.concatenate([part[which] for part in found]) for which in (0, 1))
+    squared = np.maximum(np.concatenate([part[2] for part in found]), 1e-18)
+    back = np.empty((3, len(frames)))
+    for axis in range(3):
+        np.subtract(places[axis].take(frames), about[axis].take(seen_points), out=back[axis])
+    back /= np.sqrt(squared)
+    return Looks(frames, seen_points, back, squared)
+
+
+def _may_see(origin: Array, radius: float, tangents: tuple[float, float], reach: float) -> NDArray[np.intp]:
+    """Rows of frames whose frustum meets the ball `radius` around the points' centre.
+
+    Args:
+        origin: the frames' positions in their own axes, from that centre `(3, frames)`.
+        radius: all points lie this near it.
+        tangents: of half the field of view, across and down.
+        reach: view distance.
+    """
+    x, y, z = -origin
+    may = (z > -radius) & (x * x + y * y + z * z <= (reach + radius) ** 2)
+    for side, tangent in zip((x, y), tangents, strict=True):
+        may &= np.abs(side) - tangent * z <= radius * np.sqrt(1 + tangent**2)
+    return np.flatnonzero(may)
