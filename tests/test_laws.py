@@ -287,6 +287,9 @@ LIST_MODULES = "import sys\nprint(*sys.modules, file=sys.stderr)\n"
     ("code", "arguments", "unwanted"),
     [
         pytest.param("import worldkv\n", [], DEFERRED | {"hypothesis"}, id="import worldkv"),
+        pytest.param(
+            "import worldkv.testing.elsewhere\n", [], {"torch", "hypothesis"}, id="another process of the kit"
+        ),
         pytest.param("import worldkv.cli\n", [], DEFERRED | {"hypothesis"}, id="import worldkv.cli"),
         pytest.param(COMMAND_LINE, ["--help"], DEFERRED | {"hypothesis"}, id="worldkv --help"),
         pytest.param(COMMAND_LINE, ["policies"], DEFERRED | {"hypothesis"}, id="worldkv policies"),

@@ -5,8 +5,9 @@ The names below are the public interface; everything is imported on first use, s
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from worldkv.lazy import on_first_use
 
 if TYPE_CHECKING:
     from worldkv.answers import Eviction as Eviction
@@ -79,14 +80,7 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)
 
-
-def __getattr__(name: str) -> Any:
-    """The public name, imported on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'worldkv' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = on_first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

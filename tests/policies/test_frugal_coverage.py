@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
 from tests.conftest import SHARED_DATA
 from worldkv.cli.paths import load_path
 from worldkv.geometry import PRESETS
-from worldkv.landmarks import place_landmarks
+from worldkv.landmarks import Landmarks, place_landmarks
 from worldkv.policies import FrugalCoverage, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.sim import load_machine, simulate
+from worldkv.trajectory.chunked import ChunkedTrajectory
 
 LINGBOT = PRESETS["lingbot-world-fast-480p"]
 
 
+@functools.cache
+def path_of(source: str) -> tuple[ChunkedTrajectory, tuple[Landmarks, ...]]:
+    """A path, and two draws of its landmarks."""
+    path = load_path(source, LINGBOT, format=None, fps=None, view_distance=None).chunked
+    return path, tuple(place_landmarks(path, seed=seed) for seed in (0, 1))
+
+
 def outcome(policy: CachePolicy, source: str, chunks: int) -> tuple[float, int]:
     """Mean recall over two draws of the landmarks, and bytes over the bus both ways."""
-    path = load_path(source, LINGBOT, format=None, fps=None, view_distance=None).chunked
+    path, draws = path_of(source)
     sized = policy.resized(chunks * LINGBOT.chunk_tokens, LINGBOT)
     assert sized is not None
     recalls = []
-    for seed in (0, 1):
-        landmarks = place_landmarks(path, seed=seed)
+    for landmarks in draws:
         done = simulate(path, sized, LINGBOT, load_machine("worldkv-project-page"), landmarks=landmarks)
         recalls.append(done.recall or 0.0)
         assert done.attended_tokens.max() <= chunks * LINGBOT.chunk_tokens
