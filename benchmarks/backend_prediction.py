@@ -12,9 +12,9 @@ from worldkv.backends.cache import WorldCache
 from worldkv.backends.calibrate import warm_up
 from worldkv.backends.models.dit import CausalVideoDiT
 from worldkv.backends.rollout import generate
+from worldkv.cli.asked.run_request import NumberType
 from worldkv.cli.calibrate import measure
-from worldkv.cli.run_request import NumberType
-from worldkv.cli.slow_progress import SlowProgress
+from worldkv.cli.told.slow_progress import SlowProgress
 from worldkv.sim.clock import Clock
 from worldkv.spec import parse_geometry, parse_policy
 from worldkv.stopwatch import Stopwatch

@@ -128,8 +128,8 @@ def measured(name: str, data: Path, policies: tuple[str, ...] = POLICIES) -> Mea
 
 def rollouts(world: str, source: str, policies: tuple[str, ...], seed: int = 0, budgets: str | None = None) -> Any:
     """The document of `worldkv compare --world`."""
-    from worldkv.cli.contest import hold
-    from worldkv.cli.request import Request
+    from worldkv.cli.asked.request import Request
+    from worldkv.cli.work.contest import hold
 
     return hold(
         Request(source, policies, "rooms", world=world, seed=seed, budgets=budgets, floor=budgets is not None)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.policies_measured import LINGBOT, PATHS, SINK, bytes_moved, rollout
-from worldkv.cli.paths import load_path
+from worldkv.cli.asked.paths import load_path
 from worldkv.policies import RandomRetrieval
 from worldkv.policy import CachePolicy
 from worldkv.spec import parse_policy

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from worldkv.cli.both_executors import attention_of_full_kv
-from worldkv.cli.paths import load_path
-from worldkv.cli.recorder import needs_model
+from worldkv.cli.asked.paths import load_path
+from worldkv.cli.work.both_executors import attention_of_full_kv
+from worldkv.cli.work.recorder import needs_model
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.landmarks import place_landmarks
 from worldkv.policy import CachePolicy, Part, TokenScorer, needs_of

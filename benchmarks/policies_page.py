@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.marked_page import write_sections
 from benchmarks.policies_duel import at_distances, duel
 from benchmarks.policies_measured import BUDGETS, Figures, measured, never_returning, runs_on_tensors
-from worldkv.cli.self_description import claim_of, parts_by_kind, source_of
+from worldkv.cli.told.self_description import claim_of, parts_by_kind, source_of
 from worldkv.geometry import PRESETS
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, needs_of
 from worldkv.policy_names import policy_classes

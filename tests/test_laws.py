@@ -230,7 +230,7 @@ MODULES = frozenset({"engine", "pose", "policies", "parts", "sim", "backends", "
         ("worldkv/cli/run.py", "import torch"),
         ("worldkv/sim/sweep.py", "from joblib import Parallel"),
         ("worldkv/sim/sweep.py", LAZY.format("import pyarrow")),
-        ("worldkv/cli/sweep_file.py", "import pyarrow.parquet"),
+        ("worldkv/cli/work/sweep_file.py", "import pyarrow.parquet"),
         ("worldkv/cli/run.py", "from worldkv.backends import arena"),
         ("worldkv/__main__.py", "import torch"),
         ("worldkv/testing/kit.py", "import torch"),

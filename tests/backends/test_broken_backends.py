@@ -8,7 +8,7 @@ import pytest
 
 from tests.backends.broken import GALLERY
 from worldkv.backends.backend import TorchBackend
-from worldkv.cli.both_executors import Parity, run_both
+from worldkv.cli.work.both_executors import Parity, run_both
 from worldkv.config import CacheConfig
 from worldkv.policies import WorldKV
 from worldkv.spec import parse_geometry

@@ -18,9 +18,9 @@ from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.backend import Drop, Move, Traffic
 from worldkv.backends.backend import TorchBackend
 from worldkv.chunks import Tier
-from worldkv.cli.both_executors import Parity, first_chunks, run_both
-from worldkv.cli.parity_record import Difference, Expected, first_difference
-from worldkv.cli.paths import load_path, revisiting_chunks
+from worldkv.cli.asked.paths import load_path, revisiting_chunks
+from worldkv.cli.work.both_executors import Parity, first_chunks, run_both
+from worldkv.cli.work.parity_record import Difference, Expected, first_difference
 from worldkv.config import CacheConfig
 from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.backends.asking import OddSizes
 from worldkv.backends.cpu_ops import CpuOps
 from worldkv.backends.staging import Staging
-from worldkv.cli.both_executors import run_both
+from worldkv.cli.work.both_executors import run_both
 from worldkv.config import CacheConfig
 from worldkv.geometry import PRESETS
 from worldkv.tiers import TierLimits

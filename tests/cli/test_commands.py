@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Worldkv
-from worldkv.cli.floor import WINDOW
-from worldkv.cli.painted import WORLD_POLICIES
+from worldkv.cli.asked.floor import WINDOW
+from worldkv.cli.work.painted import WORLD_POLICIES
 
 PROGRAM = (sys.executable, "-m", "worldkv")
 HEAVY = ("torch", "scipy", "matplotlib", "networkx", "safetensors")

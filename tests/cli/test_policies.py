@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Worldkv
-from worldkv.cli.self_description import parameters_of, parts_by_kind, spec_with
+from worldkv.cli.told.self_description import parameters_of, parts_by_kind, spec_with
 from worldkv.policy import CachePolicy
 from worldkv.policy_names import policy_classes
 from worldkv.spec import parameters, parse_policy

@@ -17,8 +17,8 @@ import pytest
 
 from tests.cli.conftest import Worldkv
 from tests.cli.test_terminal import ESCAPE, LONG, on_a_terminal
-from worldkv.cli.sweep_file import SweepFile, csv_bytes, parquet_bytes
-from worldkv.cli.sweep_request import parse_seeds
+from worldkv.cli.asked.sweep_request import parse_seeds
+from worldkv.cli.work.sweep_file import SweepFile, csv_bytes, parquet_bytes
 from worldkv.errors import SpecError
 from worldkv.sim import sweep as engine
 from worldkv.sim.sweep import COLUMNS

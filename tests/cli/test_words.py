@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from worldkv.cli.options import parse_size
-from worldkv.cli.output import finite
-from worldkv.cli.words import folded, gib, listed, size
+from worldkv.cli.asked.options import parse_size
+from worldkv.cli.told.output import finite
+from worldkv.cli.told.words import folded, gib, listed, size
 from worldkv.errors import SpecError
 
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Worldkv
-from worldkv.cli.contest import hold
-from worldkv.cli.painted import WORLD_POLICIES
-from worldkv.cli.request import Request
+from worldkv.cli.asked.request import Request
+from worldkv.cli.work.contest import hold
+from worldkv.cli.work.painted import WORLD_POLICIES
 from worldkv.sim.compare import compare
 
 TURNS = "script:R_L_R_L_R_L90_360"
@@ -112,7 +112,7 @@ def test_bad_input_ends_in_one_sentence(worldkv: Worldkv, words: tuple[str, ...]
 def test_without_the_game_the_doom_world_names_its_cure(worldkv: Worldkv, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worldkv.worlds.doom_engine.importlib.util.find_spec", lambda name: None)
     for words in (("compare", TURNS, "--policy", "worldkv"), ("run", TURNS)):
-        monkeypatch.setattr("worldkv.cli.painted.require_torch", lambda command: None)
+        monkeypatch.setattr("worldkv.cli.work.painted.require_torch", lambda command: None)
         monkeypatch.setattr(f"worldkv.cli.{words[0]}.require_torch", lambda command: None, raising=False)
         ran = worldkv(*words, "--world", "doom")
         assert ran.code == 2 and "pip install 'worldkv[doom]'" in ran.err

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHARED_DATA
-from worldkv.cli.paths import load_path
+from worldkv.cli.asked.paths import load_path
 from worldkv.geometry import PRESETS
 from worldkv.landmarks import Landmarks, place_landmarks
 from worldkv.policies import FrugalCoverage, WorldKV

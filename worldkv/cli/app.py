@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from worldkv.cli.asked.options import examples, unwrapped
 from worldkv.cli.calibrate import EXAMPLES as CALIBRATE_EXAMPLES
 from worldkv.cli.calibrate import HELP as CALIBRATE_HELP
 from worldkv.cli.calibrate import calibrate
@@ -26,7 +27,6 @@ from worldkv.cli.explain import explain
 from worldkv.cli.new_policy import EXAMPLES as NEW_POLICY_EXAMPLES
 from worldkv.cli.new_policy import HELP as NEW_POLICY_HELP
 from worldkv.cli.new_policy import new_policy
-from worldkv.cli.options import examples, unwrapped
 from worldkv.cli.parity import EXAMPLES as PARITY_EXAMPLES
 from worldkv.cli.parity import HELP as PARITY_HELP
 from worldkv.cli.parity import parity

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.options import (
+from worldkv.cli.asked.options import (
     DeviceOption,
     PassesOption,
     RunGeometryOption,
     SpillFolderOption,
 )
-from worldkv.cli.output import check_outputs, write_bytes
-from worldkv.cli.run_request import NumberType
-from worldkv.cli.torch_door import require_torch
+from worldkv.cli.asked.run_request import NumberType
+from worldkv.cli.asked.torch_door import require_torch
+from worldkv.cli.told.output import check_outputs, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from worldkv.backends.rollout import MeasuredStep
-    from worldkv.cli.machine_fit import Fit
+    from worldkv.cli.work.machine_fit import Fit
     from worldkv.geometry import CacheGeometry
 
 HELP = """Measure this machine with the model and cache of `worldkv run`, and write a machine file.
@@ -77,7 +77,7 @@ def calibrate(
     """See `HELP`."""
     require_torch("calibrate")
     check_outputs("", [("--output", output)])
-    from worldkv.cli.slow_progress import SlowProgress
+    from worldkv.cli.told.slow_progress import SlowProgress
     from worldkv.sim.machine import machine_text
 
     with SlowProgress() as progress:
@@ -100,9 +100,9 @@ def measure(
     from worldkv.backends.calibrate import sample_copies, sample_files, sample_steps
     from worldkv.backends.device_ops import device_ops
     from worldkv.backends.disk import DiskStore
-    from worldkv.cli.machine_fit import fit_machine, predicted_over_measured
-    from worldkv.cli.real_run import sized_geometry
-    from worldkv.cli.run_document import this_machine
+    from worldkv.cli.told.run_document import this_machine
+    from worldkv.cli.work.machine_fit import fit_machine, predicted_over_measured
+    from worldkv.cli.work.real_run import sized_geometry
 
     ops = device_ops(device)
     geometry = sized_geometry(spec, dtype.itemsize)
@@ -141,7 +141,7 @@ def copy_sizes(geometry: CacheGeometry) -> list[int]:
 
 def _affordable(geometry: CacheGeometry, device: str, chunks: int, folder: str | None) -> int:
     """As many chunks as fit in memory; what is refused does not fit at 16."""
-    from worldkv.cli.memory import Need, check_room, model_bytes
+    from worldkv.cli.told.memory import Need, check_room, model_bytes
     from worldkv.errors import BudgetError
 
     while True:
@@ -163,7 +163,7 @@ class _Rollouts:
     def __init__(self, geometry: CacheGeometry, device: str, dtype: NumberType, passes: int, chunks: int) -> None:
         from worldkv.backends.cache import WorldCache
         from worldkv.backends.rollout import generate
-        from worldkv.cli.on_device import device_stopwatch, torch_dtype, warm_model
+        from worldkv.cli.asked.on_device import device_stopwatch, torch_dtype, warm_model
         from worldkv.spec import parse_policy
         from worldkv.trajectory import cut, load_trajectory
         from worldkv.trajectory.viewpoints import scene_of, viewpoints
@@ -196,7 +196,7 @@ class _Rollouts:
 
 
 def _print(fit: Fit, ratio: float, output: str) -> None:
-    from worldkv.cli.tables import console, new_table, print_table
+    from worldkv.cli.told.tables import console, new_table, print_table
 
     out, machine = console(), fit.machine
     out.print(f"{machine.name}, {machine.fitted_geometry}\n", soft_wrap=not out.is_terminal)

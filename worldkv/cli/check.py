@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.options import MOST_SEED, JsonOption
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.asked.options import MOST_SEED, JsonOption
+from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
 from worldkv.errors import SpecError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _chosen(specs: list[str] | None, every: bool) -> list[str]:
 
 
 def _examine(spec: str, examples: int, seed: int, only: list[str] | None, *, is_quiet: bool) -> Report:
-    from worldkv.cli.progress import Progress
+    from worldkv.cli.told.progress import Progress
     from worldkv.testing import examine
     from worldkv.testing.kit import checks_for, subject_of
 
@@ -144,7 +144,7 @@ def reproducible(report: Report, *, timing: bool) -> dict[str, Any]:
 
 def print_report(report: Report, *, timing: bool = False) -> None:
     """A report for people: a line for each check, then what is wrong, each with its cure."""
-    from worldkv.cli.tables import console, new_table, print_notes, print_table
+    from worldkv.cli.told.tables import console, new_table, print_notes, print_table
 
     out = console()
     out.print(f"{report.subject}\n", style="bold", soft_wrap=not out.is_terminal)
@@ -170,7 +170,7 @@ def print_report(report: Report, *, timing: bool = False) -> None:
 def _print_failure(finding: Finding) -> None:
     from rich.padding import Padding
 
-    from worldkv.cli.tables import console
+    from worldkv.cli.told.tables import console
 
     out = console()
     out.print(f"\n{finding.name}", style="bold red")
@@ -209,7 +209,7 @@ def _costs(report: Report, timing: bool) -> list[str]:
 
 
 def _print_checks() -> None:
-    from worldkv.cli.tables import console, new_table, print_table
+    from worldkv.cli.told.tables import console, new_table, print_table
     from worldkv.testing import kit as kit  # registers every check
     from worldkv.testing.check import CHECKS
 

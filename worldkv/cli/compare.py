@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.budgets_options import BudgetsOption, NoFloorOption, check_budgets_with
-from worldkv.cli.floor import FLOOR
-from worldkv.cli.options import (
+from worldkv.cli.asked.budgets_options import BudgetsOption, NoFloorOption, check_budgets_with
+from worldkv.cli.asked.floor import FLOOR
+from worldkv.cli.asked.options import (
     DEFAULT_GEOMETRY,
     DEFAULT_MACHINE,
     ChunksOption,
@@ -22,12 +22,12 @@ from worldkv.cli.options import (
     WorldOption,
     parse_size,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
-from worldkv.cli.painted import WORLD_GEOMETRY, WORLD_POLICIES, check_world_options
-from worldkv.cli.request import DEFAULT_POLICIES, Match, Request, WhenFull
+from worldkv.cli.asked.request import DEFAULT_POLICIES, Match, Request, WhenFull
+from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.work.painted import WORLD_GEOMETRY, WORLD_POLICIES, check_world_options
 
 if TYPE_CHECKING:
-    from worldkv.cli.contest import Outcome
+    from worldkv.cli.work.contest import Outcome
 
 HELP = """Run cache policies side by side over one camera path.
 
@@ -173,21 +173,21 @@ def run(request: Request) -> Outcome:
         request.trajectory,
         [(f"--{name}", getattr(request, name)) for name in ("json", "log", "plot", "filmstrip", "film")],
     )
-    from worldkv.cli.contest import hold
+    from worldkv.cli.work.contest import hold
 
     outcome = hold(request)
     if request.plot is not None and request.budgets is not None:
-        from worldkv.cli.figure_pareto import Point, draw_pareto
+        from worldkv.cli.figures.pareto import Point, draw_pareto
 
         path, geometry = outcome.document["trajectory"], outcome.document["geometry"]
         points = [Point.of(path["name"], row) for row in outcome.document["rows"]]
         draw_pareto(request.plot, points, f"{path['chunks']:,} chunks on {geometry['name']}")
     elif request.plot is not None:
-        from worldkv.cli.figure import draw_comparison
+        from worldkv.cli.figures.comparison import draw_comparison
 
         draw_comparison(request.plot, outcome)
     if outcome.painters is not None:
-        from worldkv.cli.filmstrip import draw_film, draw_filmstrip
+        from worldkv.cli.figures.filmstrip import draw_film, draw_filmstrip
 
         if request.filmstrip is not None:
             draw_filmstrip(request.filmstrip, outcome)
@@ -203,11 +203,11 @@ def show(request: Request, outcome: Outcome) -> None:
     if request.json == STANDARD_OUTPUT:
         return
     if outcome.painters is None:
-        from worldkv.cli.tables import print_comparison
+        from worldkv.cli.told.tables import print_comparison
 
         print_comparison(outcome.document)
     else:
-        from worldkv.cli.painted_tables import print_painted
+        from worldkv.cli.told.painted_tables import print_painted
 
         print_painted(outcome.document)
     files = (request.json, request.log, request.plot, request.filmstrip, request.film)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.options import (
+from worldkv.cli.asked.options import (
     DEFAULT_GEOMETRY,
     FormatOption,
     FpsOption,
@@ -16,10 +16,10 @@ from worldkv.cli.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
 
 if TYPE_CHECKING:
-    from worldkv.cli.explanation import Explanation
+    from worldkv.cli.told.explanation import Explanation
 
 HELP = """Say why a policy kept, fetched and evicted what it did at one step: scores, ranks and the runners-up.
 
@@ -47,9 +47,9 @@ def explain(
 ) -> None:
     """See `HELP`."""
     check_outputs(trajectory, [("--json", json)])
-    from worldkv.cli.explanation import explain_step
-    from worldkv.cli.paths import load_path
-    from worldkv.cli.progress import Progress
+    from worldkv.cli.asked.paths import load_path
+    from worldkv.cli.told.explanation import explain_step
+    from worldkv.cli.told.progress import Progress
     from worldkv.spec import parse_geometry, parse_policy
 
     shape = parse_geometry(geometry)
@@ -66,8 +66,8 @@ def explain(
 
 
 def _print(spec: str, explanation: Explanation) -> None:
-    from worldkv.cli.tables import console, new_table, print_notes, print_table
-    from worldkv.cli.words import number, share
+    from worldkv.cli.told.tables import console, new_table, print_notes, print_table
+    from worldkv.cli.told.words import number, share
 
     out = console()
     document = explanation.document

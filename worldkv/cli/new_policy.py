@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from worldkv.cli.output import check_outputs, write_bytes
+from worldkv.cli.told.output import check_outputs, write_bytes
 from worldkv.errors import OutputError, SpecError
 
 HELP = """Write a policy to start from: one documented file that is right as it stands, and a test beside it.

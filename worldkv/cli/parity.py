@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.options import (
+from worldkv.cli.asked.options import (
     ChunksOption,
     DeviceOption,
     FormatOption,
@@ -20,13 +20,13 @@ from worldkv.cli.options import (
     ViewDistanceOption,
     parse_size,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
-from worldkv.cli.request import WhenFull
-from worldkv.cli.torch_door import require_torch
+from worldkv.cli.asked.request import WhenFull
+from worldkv.cli.asked.torch_door import require_torch
+from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
 
 if TYPE_CHECKING:
-    from worldkv.cli.both_executors import Parity
-    from worldkv.cli.paths import LoadedPath
+    from worldkv.cli.asked.paths import LoadedPath
+    from worldkv.cli.work.both_executors import Parity
     from worldkv.config import CacheConfig
     from worldkv.policy import CachePolicy
 
@@ -91,9 +91,9 @@ def parity(
     """See `HELP`."""
     require_torch("parity")
     check_outputs(trajectory, [("--json", json), ("--record", record)])
-    from worldkv.cli.paths import load_path
-    from worldkv.cli.progress import Progress
-    from worldkv.cli.shortened import shortened
+    from worldkv.cli.asked.paths import load_path
+    from worldkv.cli.asked.shortened import shortened
+    from worldkv.cli.told.progress import Progress
     from worldkv.config import CacheConfig
     from worldkv.errors import SpecError
     from worldkv.spec import parse_geometry
@@ -184,7 +184,7 @@ def executed_by_both(
     Raises:
         WorldKVError: anything the user can mend.
     """
-    from worldkv.cli.both_executors import run_both
+    from worldkv.cli.work.both_executors import run_both
     from worldkv.landmarks import place_landmarks
     from worldkv.policy import needs_of
     from worldkv.signals import Signal
@@ -206,7 +206,7 @@ def executed_by_both(
 
 def parity_row(spec: str, path: LoadedPath, found: Parity) -> dict[str, Any]:
     """What was found, JSON-ready."""
-    from worldkv.cli.paths import revisiting_chunks
+    from worldkv.cli.asked.paths import revisiting_chunks
 
     steps = [step for step, seen in enumerate(found.seen) if seen is not None]
     spilled = sum(step.traffic.host_to_disk for step in found.simulated)
@@ -238,8 +238,8 @@ def _record(name: str, path: LoadedPath, found: Parity) -> None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    from worldkv.cli.memory import amount
-    from worldkv.cli.tables import console, new_table, print_notes, print_table
+    from worldkv.cli.told.memory import amount
+    from worldkv.cli.told.tables import console, new_table, print_notes, print_table
 
     out = console()
     out.print(

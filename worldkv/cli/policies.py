@@ -39,7 +39,7 @@ class Listed(NamedTuple):
 
 def policies(names: Names = None) -> None:
     """See `HELP`."""
-    from worldkv.cli.tables import console
+    from worldkv.cli.told.tables import console
 
     if names:
         found = [listed for name in names for listed in _named(name)]
@@ -65,7 +65,7 @@ def _policies() -> Iterator[Listed]:
 
 
 def _parts() -> Iterator[Listed]:
-    from worldkv.cli.self_description import parts_by_kind, spec_with
+    from worldkv.cli.told.self_description import parts_by_kind, spec_with
 
     for kind, parts in parts_by_kind().items():
         for name, cls in parts.items():
@@ -94,7 +94,7 @@ def _named(name: str) -> Sequence[Listed]:
 
 
 def _print_short(listed: Listed) -> None:
-    from worldkv.cli.self_description import claim_of, needs_by_default, parameters_of, source_of
+    from worldkv.cli.told.self_description import claim_of, needs_by_default, parameters_of, source_of
 
     _say((listed.name, "bold cyan"), "  ", claim_of(listed.cls))
     takes = ", ".join(f"{taken.name}={taken.default}" for taken in parameters_of(listed.cls))
@@ -108,7 +108,7 @@ def _print_short(listed: Listed) -> None:
 
 
 def _print_whole(listed: Listed) -> None:
-    from worldkv.cli.self_description import needs_by_default, paragraphs_of, parameters_of, source_of
+    from worldkv.cli.told.self_description import needs_by_default, paragraphs_of, parameters_of, source_of
 
     _say((listed.name, "bold cyan"))
     for paragraph in paragraphs_of(listed.cls):
@@ -133,7 +133,7 @@ def _print_pairs(pairs: Iterable[tuple[str, str]], *, style: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from worldkv.cli.tables import console, print_table
+    from worldkv.cli.told.tables import console, print_table
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style=style)
@@ -145,7 +145,7 @@ def _print_pairs(pairs: Iterable[tuple[str, str]], *, style: str = "") -> None:
 
 def _first_commands(listed: Listed) -> tuple[str, ...]:
     """What shows it at work: the simulator where it knows enough, else a model, or a recorded run of one."""
-    from worldkv.cli.self_description import needs_by_default
+    from worldkv.cli.told.self_description import needs_by_default
     from worldkv.signals import Signal
 
     needs = needs_by_default(listed.cls)
@@ -166,7 +166,7 @@ def _words(needs: frozenset[Signal]) -> str:
 def _say(*pieces: str | tuple[str, str]) -> None:
     from rich.text import Text
 
-    from worldkv.cli.tables import console
+    from worldkv.cli.told.tables import console
 
     out = console()
     out.print(Text.assemble(*pieces), soft_wrap=not out.is_terminal)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.check import require_hypothesis
-from worldkv.cli.options import (
+from worldkv.cli.asked.options import (
     ChunksOption,
     DeviceOption,
     FormatOption,
@@ -21,13 +20,14 @@ from worldkv.cli.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
-from worldkv.cli.run_request import NumberType
-from worldkv.cli.torch_door import require_torch
+from worldkv.cli.asked.run_request import NumberType
+from worldkv.cli.asked.torch_door import require_torch
+from worldkv.cli.check import require_hypothesis
+from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
 
 if TYPE_CHECKING:
-    from worldkv.cli.promote_stages import PromoteRequest
-    from worldkv.cli.slow_progress import SlowProgress
+    from worldkv.cli.told.slow_progress import SlowProgress
+    from worldkv.cli.work.promote_stages import PromoteRequest
 
 HELP = """Take a policy to real attention, step by step, and give one verdict.
 
@@ -97,7 +97,7 @@ def promote(
     """See `HELP`."""
     require_torch("promote")
     require_hypothesis()
-    from worldkv.cli.promote_stages import PromoteRequest
+    from worldkv.cli.work.promote_stages import PromoteRequest
     from worldkv.spec import split_spec
 
     name = split_spec(policy)[0].rpartition(":")[2]
@@ -121,7 +121,7 @@ def promote(
     document = carry_out(request, is_told=target != STANDARD_OUTPUT)
     write_json(target, document)
     if target != STANDARD_OUTPUT:
-        from worldkv.cli.promote_tables import print_promotion
+        from worldkv.cli.told.promote_tables import print_promotion
 
         print_promotion(document)
         print(f"\nWritten: {target}")
@@ -140,13 +140,13 @@ def carry_out(request: PromoteRequest, *, is_told: bool) -> dict[str, Any]:
         WorldKVError: path, spec or geometry is none; what the policy does wrong is in the document instead.
     """
     from worldkv import __version__
-    from worldkv.cli import promote_stages as stage
-    from worldkv.cli.promote_commands import commands
-    from worldkv.cli.promote_tables import outcome
-    from worldkv.cli.promote_verdict import reasons, remarks
-    from worldkv.cli.recorder import needs_model
-    from worldkv.cli.run_document import this_machine
-    from worldkv.cli.slow_progress import SlowProgress
+    from worldkv.cli.told.promote_commands import commands
+    from worldkv.cli.told.promote_tables import outcome
+    from worldkv.cli.told.promote_verdict import reasons, remarks
+    from worldkv.cli.told.run_document import this_machine
+    from worldkv.cli.told.slow_progress import SlowProgress
+    from worldkv.cli.work import promote_stages as stage
+    from worldkv.cli.work.recorder import needs_model
 
     stages: dict[str, Any] = {}
     with SlowProgress() as progress, tempfile.TemporaryDirectory(prefix="worldkv-") as folder:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.options import (
+from worldkv.cli.asked.options import (
     DEFAULT_GEOMETRY,
     FormatOption,
     FpsOption,
@@ -17,10 +17,10 @@ from worldkv.cli.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_folder, check_outputs, write_json
+from worldkv.cli.told.output import STANDARD_OUTPUT, check_folder, check_outputs, write_json
 
 if TYPE_CHECKING:
-    from worldkv.cli.paths import LoadedPath
+    from worldkv.cli.asked.paths import LoadedPath
 
 HELP = """Say what a camera path is: how long, how far, how often it comes back, and what is odd about it.
 
@@ -52,8 +52,8 @@ def trajectory(
     check_outputs(trajectory, [("--json", json), ("--plot", plot), ("--write-tum", write_tum)])
     if write_lingbot is not None:
         check_folder("--write-lingbot", write_lingbot, trajectory)
-    from worldkv.cli.paths import load_path
-    from worldkv.cli.progress import Progress
+    from worldkv.cli.asked.paths import load_path
+    from worldkv.cli.told.progress import Progress
     from worldkv.spec import parse_geometry
 
     shape = parse_geometry(geometry)
@@ -61,7 +61,7 @@ def trajectory(
         progress.begin(f"reading {trajectory}")
         path = load_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
     if plot is not None:
-        from worldkv.cli.figure_track import draw_track
+        from worldkv.cli.figures.track import draw_track
 
         draw_track(plot, path)
     if write_lingbot is not None:
@@ -104,7 +104,7 @@ def warnings(path: LoadedPath) -> list[str]:
 
 
 def _print(path: LoadedPath) -> None:
-    from worldkv.cli.tables import console, new_table, print_notes, print_table
+    from worldkv.cli.told.tables import console, new_table, print_notes, print_table
 
     summary = path.summary
     out = console()

@@ -1,0 +1,1 @@
+"""What was asked for: options as typed, and the requests that they make."""

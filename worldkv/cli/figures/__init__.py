@@ -1,0 +1,1 @@
+"""Pictures: of a comparison, of a path, of a sweep's best, of frames."""

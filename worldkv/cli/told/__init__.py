@@ -1,0 +1,1 @@
+"""What is told: tables, documents, sentences, progress."""
