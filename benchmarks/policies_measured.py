@@ -15,6 +15,7 @@ from worldkv.cli.work.both_executors import attention_of_full_kv
 from worldkv.cli.work.recorder import needs_model
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.landmarks import place_landmarks
+from worldkv.parts import WorldCompression
 from worldkv.policy import CachePolicy, Part, TokenScorer, needs_of
 from worldkv.policy_names import policy_classes
 from worldkv.signals import Signal
@@ -101,7 +102,8 @@ def runs_on_tensors(policy: CachePolicy) -> bool:
 def _inside(part: Part) -> Iterator[Part]:
     for inner in part.parts():
         yield inner
-        yield from _inside(inner)
+        if not isinstance(inner, WorldCompression):
+            yield from _inside(inner)
 
 
 def never_returning(data: Path) -> str:

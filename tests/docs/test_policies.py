@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.policies_measured import runs_on_tensors
 from benchmarks.policies_page import kind_of, part_table, policy_table
 from worldkv.spec import parse_policy
 
@@ -35,3 +37,11 @@ def test_its_lists_are_those_of_the_code(name: str, table: object) -> None:
 )
 def test_kinds(spec: str, kind: str) -> None:
     assert kind_of(parse_policy(spec)) == kind
+
+
+def test_its_rows_say_who_needs_a_model() -> None:
+    measured = PAGE[PAGE.index("<!-- measured -->") : PAGE.index("<!-- end of measured -->")]
+    rows = set(re.findall(r"^\| (?:\*\*)?([\w-]+)(?:\*\*)?( \(tensors\))? \| [-\d]", measured, re.MULTILINE))
+    assert len(rows) >= 28
+    for name, mark in rows - {("policy", ""), ("---", "")}:
+        assert runs_on_tensors(parse_policy(name)) == bool(mark), name

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from worldkv.chunks import ChunkTable
 from worldkv.geometry import PRESETS, CacheGeometry
@@ -23,8 +25,10 @@ def bank_of(
     geometry: CacheGeometry = PRESETS["tiny"],
     track: Literal["pose", "action"] = "pose",
     in_window: int = 0,
+    banked: Sequence[int] | None = None,
+    field_of_view: tuple[float, float] = (90.0, 60.0),
 ) -> tuple[Query, BankView]:
-    """The last chunk is the query, those just before it are in the window, all others are banked.
+    """The last chunk is the query, those just before it are in the window, all others or some are banked.
 
     Args:
         frame_positions: `(chunks, frames, 3)`.
@@ -33,6 +37,8 @@ def bank_of(
         geometry: its frames per chunk must be those given.
         track: whether these are poses of the camera or integrated from actions.
         in_window: how many are in the window.
+        banked: ids of the banked, ascending; all that are not in the window by default.
+        field_of_view: of the query, in degrees.
     """
     path = PoseTrack.of(np.asarray(frame_positions, float), np.asarray(frame_rotations, float))
     signals = frozenset({Signal(track)})
@@ -51,11 +57,12 @@ def bank_of(
     for pose in poses[:-1]:
         table.append(Viewpoint(pose, pose), None)
     step = len(table)
-    banked = step - in_window
-    window = ChunkRows(table, slice(banked, step), signals)
+    newest = step - in_window
+    rows = slice(0, newest) if banked is None else np.asarray(banked, np.int64)
+    window = ChunkRows(table, slice(newest, step), signals)
     camera, action = (poses[-1], None) if track == "pose" else (None, poses[-1])
-    query = Query(step, geometry, window, (), (), None, None, (90.0, 60.0), view_distance, camera, action)
-    return query, BankView(table, slice(0, banked), signals)
+    query = Query(step, geometry, window, (), (), None, None, field_of_view, view_distance, camera, action)
+    return query, BankView(table, rows, signals)
 
 
 def bank_of_keys(
@@ -77,3 +84,22 @@ def bank_of_keys(
     step = len(table)
     asked = Query(step, geometry, window, (), (), None, None, (90.0, 60.0), 1.0, summary=query)
     return asked, BankView(table, slice(0, step), signals)
+
+
+def some_ids(draw: np.random.Generator, chunks: int) -> list[int]:
+    """Ids of `chunks` banked chunks as a rollout leaves them: after a sink, and with holes."""
+    gaps = draw.choice([1, 1, 1, 2, 3], chunks)
+    return [int(chunk) for chunk in np.cumsum(gaps) + draw.integers(0, 4)]
+
+
+def looking_about(draw: np.random.Generator, chunks: int, spread: float = 0.4) -> tuple[Array, Array]:
+    """Cameras about one place that look anywhere and move a little: positions and rotations of three frames each."""
+    places = draw.normal(scale=spread, size=(chunks, 1, 3)) + draw.normal(scale=0.2 * spread, size=(chunks, 3, 3))
+    turns = Rotation.random(chunks, rng=draw).as_matrix()[:, None]
+    within = Rotation.from_rotvec(draw.normal(scale=0.2, size=(3 * chunks, 3))).as_matrix().reshape(chunks, 3, 3, 3)
+    return places, turns @ within
+
+
+def mean_cameras(places: Array, turns: Array) -> tuple[Array, Array]:
+    """Mean position and chordal mean rotation of every chunk `(chunks, 3)`, `(chunks, 3, 3)`."""
+    return places.mean(axis=1), np.stack([Rotation.from_matrix(some).mean().as_matrix() for some in turns])

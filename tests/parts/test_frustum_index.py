@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -75,11 +76,12 @@ def test_a_query_costs_rows_near_it_only() -> None:
     assert FrustumIndex(nearest_chunks=16).coverage(query, bank).any(axis=1).sum() <= 16
 
 
-def sees(frame: Frame, point: np.ndarray, reach: float) -> bool:
-    """Within 90 by 60 degrees and within reach."""
+def sees(frame: Frame, point: np.ndarray, query: Query) -> bool:
+    """Within the query's field of view and within its reach."""
     x, y, z = frame[1].T @ (point - frame[0])
-    across, down = (math.degrees(math.atan2(abs(side), z)) for side in (x, y))
-    return bool(across <= 45 and down <= 30 and math.dist(point, frame[0]) <= reach)
+    across, down = (2 * math.degrees(math.atan2(abs(side), z)) for side in (x, y))
+    is_near = math.dist(point, frame[0]) <= query.view_distance
+    return bool(across <= query.field_of_view[0] and down <= query.field_of_view[1] and is_near)
 
 
 def towards(point: np.ndarray, frame: Frame) -> np.ndarray:
@@ -91,7 +93,7 @@ def within(degrees: float, a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def told_point_by_point(index: FrustumIndex, query: Query, bank: BankView) -> np.ndarray:
-    """The rule as its docstring has it, for a bank that is near and has fewer chunks than are looked at."""
+    """The rule as its docstring has it."""
     assert query.pose is not None
     reach, draw = query.view_distance, np.random.default_rng(index.seed)
     here = list(zip(query.pose.frame_positions, query.pose.frame_rotations, strict=True))
@@ -102,41 +104,46 @@ def told_point_by_point(index: FrustumIndex, query: Query, bank: BankView) -> np
     shown = list(itertools.chain(*window))
     middle = query.pose.position + 0.5 * reach * query.pose.rotation[:, 2]
     centres = bank.poses.positions + 0.5 * reach * bank.poses.rotations[:, :, 2]
-    nearest = sorted(range(len(bank)), key=lambda row: math.dist(centres[row], middle))
+    apart = [math.dist(place, query.pose.position) for place in bank.poses.positions]
+    within_reach = [row for row in range(len(bank)) if apart[row] <= 2.2 * reach]
+    nearest = sorted(within_reach, key=lambda row: math.dist(centres[row], middle))[: index.nearest_chunks]
+    tangents = [math.tan(math.radians(angle / 2)) for angle in query.field_of_view]
     shift, root = draw.uniform(size=3), 1.2207440846057596
     kept: list[tuple[np.ndarray, np.ndarray, float]] = []
     for number in range(index.points * index.draws):
         across, down, deep = ((shift[axis] + (number + 1) / root ** (axis + 1)) % 1 for axis in range(3))
-        ray = np.array([2 * across - 1, (2 * down - 1) * math.tan(math.pi / 6), 1.0])
+        ray = np.array([(2 * across - 1) * tangents[0], (2 * down - 1) * tangents[1], 1.0])
         place, turn = here[number % len(here)]
         sight = turn @ ray / math.hypot(*ray)
         point = place + sight * deep * reach
-        hidden = any(sees(frame, point, reach) and within(30, towards(point, frame), -sight) for frame in shown)
+        hidden = any(sees(frame, point, query) and within(30, towards(point, frame), -sight) for frame in shown)
         if not hidden and len(kept) < index.points:
             kept.append((point, sight, deep * reach))
     luck = draw.uniform(size=(index.normals, len(kept)))
-    flags: list[list[bool]] = []
+    flags: list[list[list[bool]]] = []
     weights: list[float] = []
     for which, number in itertools.product(range(index.normals), range(len(kept))):
         point, sight, deep = kept[number]
-        saw = [frame for row in nearest for frame in past[row] if sees(frame, point, reach)]
+        saw = [frame for row in nearest for frame in past[row] if sees(frame, point, query)]
         ways = [(math.dist(point, frame[0]) ** -2, towards(point, frame)) for frame in saw] + [(deep**-2, -sight)]
         total = sum(share for share, _ in ways)
         level = (which + luck[which, number]) / index.normals * total
         ladder = itertools.accumulate(share for share, _ in ways)
         facing = next(way for rung, (_, way) in zip(ladder, ways, strict=True) if rung >= level)
-        is_shown = any(sees(frame, point, reach) and within(60, towards(point, frame), facing) for frame in shown)
+        is_shown = any(sees(frame, point, query) and within(60, towards(point, frame), facing) for frame in shown)
         if saw and within(60, facing, -sight) and not is_shown:
-            flags.append(
-                [sees(f, point, reach) and within(60, towards(point, f), facing) for f in itertools.chain(*past)]
-            )
+            sides = [
+                [row in nearest and sees(f, point, query) and within(60, towards(point, f), facing) for f in chunk]
+                for row, chunk in enumerate(past)
+            ]
+            flags.append(sides)
             weights.append(total * deep**2)
     covered = np.zeros((len(bank), COLUMNS + SPARE * (SPARE + 1) // 2), bool)
     spare = [row for rank, row in enumerate(nearest[:SPARE]) for _ in range(SPARE - rank)]
     covered[spare, COLUMNS + np.arange(len(spare))] = True
     if not flags:
         return covered
-    by_chunk = np.array(flags).reshape(len(flags), len(bank), -1)
+    by_chunk = np.array(flags)
     columns = np.concatenate([by_chunk[:, :, 0], by_chunk.any(axis=2)])
     worth = [(1 - index.keep_ratio) * one for one in weights] + [index.keep_ratio * one for one in weights]
     ladder_of = list(itertools.accumulate(worth))
@@ -148,14 +155,16 @@ def told_point_by_point(index: FrustumIndex, query: Query, bank: BankView) -> np
     return covered
 
 
-@given(seed=st.integers(0, 2**32 - 1), points=st.integers(1, 4))
-def test_looks_are_those_of_every_frame_at_every_point(seed: int, points: int) -> None:
+@given(seed=st.integers(0, 2**32 - 1), points=st.integers(1, 4), at_once=st.sampled_from((1, 20, 1 << 16)))
+def test_looks_are_those_of_every_frame_at_every_point(seed: int, points: int, at_once: int) -> None:
     draw = np.random.default_rng(seed)
     places, spots = draw.normal(size=(40, 1, 3)), draw.normal(size=(points, 3))
     turns = Rotation.random(40, rng=draw).as_matrix()[:, None]
-    found = look(spots.T, places, turns, bank_of(places[:2, [0] * 3], turns[:2, [0] * 3], view_distance=2.0)[0])
+    query, _ = bank_of(places[:2, [0] * 3], turns[:2, [0] * 3], view_distance=2.0)
+    with mock.patch("worldkv.parts.looks._AT_ONCE", at_once):
+        found = look(spots.T, places, turns, query)
     frames = list(zip(places[:, 0], turns[:, 0], strict=True))
-    seen = [(f, p) for f, frame in enumerate(frames) for p, spot in enumerate(spots) if sees(frame, spot, 2.0)]
+    seen = [(f, p) for f, frame in enumerate(frames) for p, spot in enumerate(spots) if sees(frame, spot, query)]
     assert list(zip(found.frames.tolist(), found.points.tolist(), strict=True)) == seen
     for pair, (frame, spot) in enumerate(seen):
         assert found.back[:, pair] == pytest.approx(towards(spots[spot], frames[frame]), abs=1e-12)
@@ -165,7 +174,7 @@ def test_looks_are_those_of_every_frame_at_every_point(seed: int, points: int) -
 @settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    spread=st.sampled_from((0.0, 0.3, 1.0)),
+    spread=st.sampled_from((0.0, 0.3, 1.0, 4.0)),
     turned=st.sampled_from((20.0, 180.0)),
     in_window=st.integers(0, 3),
     index=st.builds(
@@ -173,17 +182,25 @@ def test_looks_are_those_of_every_frame_at_every_point(seed: int, points: int) -
         points=st.integers(1, 30),
         draws=st.integers(1, 3),
         normals=st.integers(1, 4),
+        nearest_chunks=st.sampled_from((3, 6, 256)),
         keep_ratio=st.sampled_from((0.25, 0.6, 1.0)),
         seed=st.integers(0, 5),
     ),
+    field_of_view=st.sampled_from(((90.0, 60.0), (70.0, 80.0))),
 )
 def test_it_is_the_rule_told_point_by_point(
-    seed: int, spread: float, turned: float, in_window: int, index: FrustumIndex
+    seed: int,
+    spread: float,
+    turned: float,
+    in_window: int,
+    index: FrustumIndex,
+    field_of_view: tuple[float, float],
 ) -> None:
     draw = np.random.default_rng(seed)
     frames = 100.0 + spread * draw.normal(size=(11, 1, 3)) + 0.02 * draw.normal(size=(11, 3, 3))
     looks = Rotation.from_euler("yx", draw.uniform(-1, 1, size=(33, 2)) * (turned, 20), degrees=True)
-    query, bank = bank_of(frames, looks.as_matrix().reshape(11, 3, 3, 3), view_distance=2.0, in_window=in_window)
+    turns = looks.as_matrix().reshape(11, 3, 3, 3)
+    query, bank = bank_of(frames, turns, view_distance=2.0, in_window=in_window, field_of_view=field_of_view)
     assert np.array_equal(index.coverage(query, bank), told_point_by_point(index, query, bank))
 
 

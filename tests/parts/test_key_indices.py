@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.parts.bank import bank_of_keys
 from worldkv.errors import SpecError
-from worldkv.geometry import PRESETS
+from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.parts import KeyBounds, Lookahead, MeanKey
 
 TINY = PRESETS["tiny"]
@@ -64,6 +64,15 @@ def test_lookahead_gate_by_gate(seed: int, layers: int, weight: float, bias: flo
             total = sum(max(0.0, float(asked[layer, h] @ means[row, layer, h])) for h in range(TINY.kv_heads))
             gates.append(1 / (1 + math.exp(bias - weight / math.sqrt(TINY.head_dim) * total)))
         assert scores[row] == pytest.approx(max(gates), abs=1e-5)
+
+
+@pytest.mark.parametrize(("layers", "voting"), [(1, [0]), (2, [0, 8]), (3, [0, 4, 8]), (4, [0, 3, 5, 8])])
+def test_layers_that_vote_are_spread_evenly(layers: int, voting: list[int]) -> None:
+    geometry = CacheGeometry(9, 1, 1, 4, 2, 2)
+    means = np.zeros((9, 9, 1, 4))
+    means[np.arange(9), np.arange(9)] = 1.0  # chunk n agrees in layer n only
+    query, bank = bank_of_keys(means, np.zeros_like(means), np.ones((9, 1, 4), np.float32), geometry)
+    assert np.flatnonzero(Lookahead(layers).scores(query, bank) > 0.5).tolist() == voting
 
 
 def test_before_the_first_query_nobody_is_better() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from worldkv.parts import Admission, AnchorPenalty, AttentionReceived, Novelty, 
 from worldkv.parts.anchor_penalty import save_direction
 from worldkv.parts.key_diff import KeyDiff
 from worldkv.policies import H2O, DeepForcing, NoveltyAdmission
-from worldkv.policy import CachePolicy
-from worldkv.signals import Viewpoint
+from worldkv.policy import CachePolicy, TokenScorer
+from worldkv.signals import Signal, Viewpoint
 from worldkv.state import StepRecord
 from worldkv.testing.course import Course, Move
 from worldkv.testing.keyed_backend import chunk_tensors
@@ -40,10 +41,22 @@ def held(engine: CacheEngine) -> dict[int, int]:
     return {chunk: int(columns["tokens"][chunk]) for chunk in range(produced) if columns["tier"][chunk] == 0}
 
 
+@dataclasses.dataclass(frozen=True)
+class Coarse(TokenScorer):
+    """The mean of attention in eighths: many tokens tie."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.ATTENTION_MASS})
+
+    def token_scores(self, chunk: ChunkView) -> Any:
+        mass = np.rint(8 * chunk.attention_mass.mean(axis=(0, 1), dtype=np.float64))
+        return np.broadcast_to(mass, (GEOMETRY.layers, 1, len(mass)))
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("recent", "heavy"), [(6, 6), (3, 3), (0, 6), (6, 0)])
-def test_h2o_keeps_the_heaviest_of_all_older_tokens(recent: int, heavy: int, seed: int) -> None:
-    """Masses are those the backend shows, by token; whoever is out stays out."""
+@pytest.mark.parametrize("is_coarse", [False, True])
+def test_h2o_keeps_the_heaviest_of_all_older_tokens(recent: int, heavy: int, seed: int, is_coarse: bool) -> None:
+    """Masses are those the backend shows, by token; of equal ones the older stays, and whoever is out stays out."""
     pool: dict[tuple[int, int], float] = {}
     for chunks in (6, 14):
         pool.clear()
@@ -51,14 +64,14 @@ def test_h2o_keeps_the_heaviest_of_all_older_tokens(recent: int, heavy: int, see
             leaving = step - recent // 3
             if leaving >= 0:
                 mass = chunk_tensors(GEOMETRY, leaving, seed)[2].mean(axis=(0, 1), dtype=np.float64)
-                pool |= {(leaving, token): float(mass[token]) for token in range(WHOLE)}
+                for token in range(WHOLE):
+                    pool[leaving, token] = round(8 * float(mass[token])) if is_coarse else float(mass[token])
             best = sorted(pool, key=lambda key: (-pool[key], key))[: heavy * FRAME]
             pool = {key: pool[key] for key in best}
-        engine, records = trial(H2O(recent, heavy), chunks, seed)
-        expected = {chunk: WHOLE for chunk in range(chunks - recent // 3, chunks)}
-        for chunk, _ in pool:
-            expected[chunk] = expected.get(chunk, 0) + 1
-        assert held(engine) == expected
+        engine, records = trial(H2O(recent, heavy, Coarse() if is_coarse else AttentionReceived()), chunks, seed)
+        until = chunks - 1 - recent // 3
+        assert held_tokens(engine, seed, until) == sorted(pool)
+        assert [chunk for chunk in held(engine) if chunk > until] == list(range(until + 1, chunks))
         assert records[-1].plan.attended_tokens <= (recent + 3 + heavy) * FRAME
 
 

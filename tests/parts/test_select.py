@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.parts.bank import bank_of
+from tests.parts.bank import bank_of, some_ids
 from worldkv.errors import SpecError
 from worldkv.parts.select import GreedyCoverage, Spread, Threshold, best_rows, packed, quantised
 
@@ -16,24 +16,30 @@ QUERY, BANK = bank_of(np.zeros((9, 3, 3)), EYES)
 SCORES = np.array([0.2, 0.9, 0.8, 0.1, 0.7, 0.6, 0.9, 0.3])
 
 
-def slow_spread(scores: list[float], count: int, gap: int) -> list[int]:
-    """Best first, leaving out whatever is nearer than `gap` to one taken."""
+def slow_spread(scores: list[float], ids: list[int], count: int, gap: int) -> list[int]:
+    """Best first, leaving out whatever is nearer than `gap` chunks to one taken."""
     taken: list[int] = []
     for row in sorted(range(len(scores)), key=lambda row: (-scores[row], row)):
-        if len(taken) < count and all(abs(row - other) >= gap for other in taken):
+        if len(taken) < count and all(abs(ids[row] - ids[other]) >= gap for other in taken):
             taken.append(row)
     return taken
 
 
-@given(st.lists(st.integers(-6, 6), min_size=1, max_size=8), st.integers(0, 9), st.integers(1, 5))
-def test_spread_leaves_out_neighbours_of_what_it_took(values: list[int], count: int, gap: int) -> None:
-    query, bank = bank_of(np.zeros((len(values) + 1, 3, 3)), EYES[: len(values) + 1])
+@given(
+    st.lists(st.integers(-6, 6), min_size=1, max_size=8),
+    st.integers(0, 9),
+    st.integers(1, 5),
+    st.integers(0, 2**32 - 1),
+)
+def test_spread_leaves_out_neighbours_of_what_it_took(values: list[int], count: int, gap: int, seed: int) -> None:
+    ids = some_ids(np.random.default_rng(seed), len(values))
+    query, bank = bank_of(np.zeros((ids[-1] + 2, 3, 3)), np.tile(np.eye(3), (ids[-1] + 2, 3, 1, 1)), banked=ids)
     rows = Spread(gap).select(np.asarray(values, float), query, bank, count)
-    assert rows.tolist() == slow_spread([float(value) for value in values], count, gap)
+    assert rows.tolist() == slow_spread([float(value) for value in values], ids, count, gap)
     assert rows.dtype == np.int64
 
 
-def test_spread_looks_at_ids_and_takes_ties_by_age() -> None:
+def test_spread_takes_ties_by_age() -> None:
     assert Spread(1).select(SCORES, QUERY, BANK, 3).tolist() == [1, 6, 2]
     assert Spread(2).select(SCORES, QUERY, BANK, 9).tolist() == [1, 6, 4], "the others stand beside one of these"
     assert Spread().select(np.empty(0), *bank_of(np.zeros((1, 3, 3)), EYES[:1]), 3).tolist() == []

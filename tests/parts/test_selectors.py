@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
 
-from tests.parts.bank import Array, bank_of
+from tests.parts.bank import Array, bank_of, looking_about, mean_cameras, some_ids
 from worldkv.errors import SpecError
 from worldkv.parts import DistinctPoses, Frugal, OnePerRun, ThresholdPages
 from worldkv.views import BankView, Query
@@ -19,10 +19,12 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def drawn(seed: int, chunks: int = 20) -> tuple[np.random.Generator, Query, BankView, Array, Array]:
+    """Dice, a query and a bank whose ids have holes, and the mean cameras of the banked."""
     draw = np.random.default_rng(seed)
-    places = np.tile(draw.normal(size=(chunks + 1, 1, 3)), (1, 3, 1))
-    turns = np.tile(Rotation.random(chunks + 1, rng=draw).as_matrix()[:, None], (1, 3, 1, 1))
-    return (draw, *bank_of(places, turns, view_distance=2.0), places[:, 0], turns[:, 0])
+    ids = some_ids(draw, chunks)
+    places, turns = looking_about(draw, ids[-1] + 2, 1.0)
+    query, bank = bank_of(places, turns, view_distance=2.0, banked=ids)
+    return (draw, query, bank, *mean_cameras(places[ids], turns[ids]))
 
 
 @given(seed=SEEDS, least=st.sampled_from((0.2, 0.5, 0.8)), count=st.integers(1, 6))
@@ -32,7 +34,7 @@ def test_one_of_every_run_of_neighbours(seed: int, least: float, count: int) -> 
     runs: list[list[int]] = []
     for row in range(20):
         if scores[row] > least:
-            if runs and runs[-1][-1] == row - 1:
+            if runs and bank.ids[runs[-1][-1]] == bank.ids[row] - 1:
                 runs[-1].append(row)
             else:
                 runs.append([row])
@@ -65,34 +67,38 @@ def test_pages_with_most_passing_chunks_come_first(seed: int, per_page: int, pag
     passing: dict[int, list[int]] = {}
     for row in range(20):
         if scores[row] >= 0.5:
-            passing.setdefault(row // per_page, []).append(row)
+            passing.setdefault(int(bank.ids[row]) // per_page, []).append(row)
     first = sorted(passing, key=lambda page: (-len(passing[page]), page))[:pages]
     rows = sorted((row for page in first for row in passing[page]), key=lambda row: (-scores[row], row))
     assert ThresholdPages(0.5, per_page, pages).select(scores, query, bank, count).tolist() == rows[:count]
 
 
-@given(seed=SEEDS, cost=st.sampled_from((0.0, 0.2, 1.0)), count=st.integers(1, 6))
-def test_a_fetch_is_paid_for(seed: int, cost: float, count: int) -> None:
+@given(seed=SEEDS, cost=st.sampled_from((0.0, 0.2, 1.0)), count=st.integers(1, 6), is_wrapped=st.booleans())
+def test_a_fetch_is_paid_for(seed: int, cost: float, count: int, is_wrapped: bool) -> None:
     """Greedy over sets; who is in the window already is free and may stay where there is room."""
-    import dataclasses
-
     draw, query, bank, *_ = drawn(seed, 9)
+    ids = bank.ids.tolist()
+    used = dict(zip(ids, draw.permutation(9).tolist(), strict=True))
+    for chunk, step in used.items():
+        bank._table.write("last_used", chunk, step)
     flags = draw.random((9, 64)) < draw.random((9, 1)) * 0.5
-    query = dataclasses.replace(query, resident=tuple(sorted(draw.choice(8, 2, replace=False).tolist())))
-    free = {*query.resident, 8}
+    added = draw.uniform(-0.3, 0.3, 9) if is_wrapped else np.zeros(9)
+    query = dataclasses.replace(query, resident=tuple(sorted(draw.choice(ids[:8], 2, replace=False).tolist())))
+    free = [row for row in range(9) if ids[row] in query.resident or row == 8]
     left = set(range(64))
     taken: list[int] = []
     while len(taken) < count:
         gains = {row: len(left & set(np.flatnonzero(flags[row]))) for row in range(9)}
-        worth = {row: gain - (0 if row in free else cost * 64 / count) for row, gain in gains.items() if gain}
+        price = {row: (0 if row in free else cost * 64 / count) - 64 * added[row] for row in range(9)}
+        worth = {row: gain - price[row] for row, gain in gains.items() if gain}
         if not worth or max(worth.values()) <= 0:
             break
         best = max(worth, key=lambda row: (round(worth[row], 9), row in free, -row))
         taken.append(best)
         left -= set(np.flatnonzero(flags[best]))
-    spare = sorted((row for row in free if row not in taken), key=lambda row: (-int(bank.last_used[row]), -row))
+    spare = sorted((row for row in free if row not in taken), key=lambda row: -used[ids[row]])
     expected = taken + spare[: count - len(taken)]
-    assert Frugal(cost).select(flags, query, bank, count).tolist() == expected
+    assert Frugal(cost).select(flags, query, bank, count, added if is_wrapped else None).tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from worldkv.parts import (
     WorldCompression,
 )
 from worldkv.parts.anchor_penalty import mean_difference, save_direction
+from worldkv.policy import TokenScorer
 from worldkv.views import ChunkView
 
 GEOMETRY = CacheGeometry(2, 4, 2, 6, 2, 3, frames_per_chunk=2)
@@ -94,6 +95,25 @@ def test_the_highest_scored_share_is_kept_in_every_head(seed: int, ratio: float)
         assert keep.tokens[layer, head].tolist() == sorted(best)
     first = [sum(token < GEOMETRY.tokens_per_frame for token in keep.tokens[place]) for place in PLACES]
     assert keep.frame_tokens == pytest.approx((np.mean(first), count - np.mean(first)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Coarse(TokenScorer):
+    """Attention above a half or not: many tokens tie."""
+
+    def token_scores(self, chunk: ChunkView) -> Any:
+        return np.floor(chunk.attention_mass * 2)
+
+
+@given(SEEDS, st.sampled_from((0.05, 0.4, 0.7)))
+def test_of_equal_scores_the_older_tokens_are_kept(seed: int, ratio: float) -> None:
+    shown, count = chunk(seed), math.ceil(ratio * TOKENS)
+    keep = ScoredTokens(Coarse(), ratio).keep(shown)
+    assert keep.tokens is not None
+    for place in PLACES:
+        halves = [math.floor(2 * mass) for mass in shown.attention_mass[place].tolist()]
+        best = sorted(range(TOKENS), key=lambda token: (-halves[token], token))[:count]
+        assert keep.tokens[place].tolist() == sorted(best)
 
 
 def test_only_the_anchor_frame() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from tests.parts.bank import Array, bank_of
+from tests.parts.bank import Array, bank_of, looking_about, mean_cameras
 from worldkv.errors import SpecError
 from worldkv.metrics import greedy_cover
 from worldkv.parts import AgePenalty, FovOverlap, FovScore, GreedyCoverage, PlanarCones
@@ -18,14 +18,6 @@ from worldkv.parts.fov_overlap import points_in_view
 from worldkv.parts.select import packed
 
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def wander(seed: int, chunks: int, spread: float = 0.4) -> tuple[Array, Array]:
-    """Standing cameras about one place, looking anywhere: positions and rotations of three frames each."""
-    draw = np.random.default_rng(seed)
-    places = draw.normal(scale=spread, size=(chunks, 1, 3))
-    turns = Rotation.random(chunks, rng=draw).as_matrix()[:, None]
-    return np.tile(places, (1, 3, 1)), np.tile(turns, (1, 3, 1, 1))
 
 
 def sees(point: Array, place: Array, turn: Array, reach: float, wide: float, high: float) -> bool:
@@ -36,16 +28,23 @@ def sees(point: Array, place: Array, turn: Array, reach: float, wide: float, hig
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, radius=st.sampled_from((0.5, 1.0, 3.0)), angles=st.sampled_from(((90.0, 60.0), (105.0, 75.0))))
-def test_overlap_is_counted_point_by_point(seed: int, radius: float, angles: tuple[float, float]) -> None:
-    places, turns = wander(seed, 9)
-    query, bank = bank_of(places, turns, view_distance=1.3)
-    index = FovOverlap(300, radius, *angles, seed=seed % 7)
+@given(
+    seed=SEEDS,
+    radius=st.sampled_from((0.5, 1.0, 3.0)),
+    angles=st.sampled_from(((90.0, 60.0), (105.0, 75.0))),
+    is_own=st.booleans(),
+)
+def test_overlap_is_counted_point_by_point(seed: int, radius: float, angles: tuple[float, float], is_own: bool) -> None:
+    frames = looking_about(np.random.default_rng(seed), 9)
+    places, turns = mean_cameras(*frames)
+    query, bank = bank_of(*frames, view_distance=1.3, field_of_view=angles if is_own else (70.0, 50.0))
+    wide, high = angles
+    index = FovOverlap(300, radius, None if is_own else wide, None if is_own else high, seed % 7)
     flags = index.coverage(query, bank)
     drawn = points_in_view(300, angles, seed % 7).places.T * radius * 1.3
-    wide, high = np.deg2rad(angles)
+    across, down = np.deg2rad(angles)
     expected = [
-        [sees(turns[-1, 0] @ p + places[-1, 0], places[c, 0], turns[c, 0], radius * 1.3, wide, high) for p in drawn]
+        [sees(turns[-1] @ p + places[-1], places[c], turns[c], radius * 1.3, across, down) for p in drawn]
         for c in range(len(bank))
     ]
     assert flags.tolist() == expected
@@ -78,15 +77,14 @@ def test_points_are_drawn_from_the_seed_and_then_sifted(seed: int, angles: tuple
 
 
 def test_another_seed_draws_other_points() -> None:
-    places, turns = wander(2, 9)
-    query, bank = bank_of(places, turns, view_distance=1.3)
+    query, bank = bank_of(*looking_about(np.random.default_rng(2), 9), view_distance=1.3)
     one, same, other = (FovOverlap(300, seed=seed).look(query, bank)[0].places for seed in (3, 3, 4))
     assert np.array_equal(one, same)
     assert not np.isin(one, other).any()
 
 
 def test_many_cameras_are_judged_as_each_alone() -> None:
-    places, turns = wander(5, 1501, spread=1.5)
+    places, turns = looking_about(np.random.default_rng(5), 1501, 1.5)
     query, bank = bank_of(places, turns, view_distance=1.0)
     index = FovOverlap(2_000)
     together = index.coverage(query, bank)
@@ -100,7 +98,7 @@ def test_many_cameras_are_judged_as_each_alone() -> None:
 @given(seed=SEEDS, penalty=st.sampled_from((0.0, 0.2, 1.0)))
 def test_worldmems_greedy_choice_by_sets(seed: int, penalty: float) -> None:
     """Take the best, remove its points from the query's, repeat; 0.2 x age / now off every candidate."""
-    query, bank = bank_of(*wander(seed, 12, 0.2), view_distance=1.0)
+    query, bank = bank_of(*looking_about(np.random.default_rng(seed), 12, 0.2), view_distance=1.0)
     flags = FovOverlap(400).coverage(query, bank)
     added = AgePenalty(penalty).added(query, bank)
     left = {p for row in flags for p in np.flatnonzero(row)}
@@ -121,27 +119,36 @@ def test_worldmems_greedy_choice_by_sets(seed: int, penalty: float) -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=SEEDS)
-def test_planar_cones_by_angles(seed: int) -> None:
-    places, turns = wander(seed, 8)
-    query, bank = bank_of(places, turns, view_distance=1.1)
+@given(seed=SEEDS, wide=st.sampled_from((90.0, 50.0)))
+def test_planar_cones_by_angles(seed: int, wide: float) -> None:
+    frames = looking_about(np.random.default_rng(seed), 8)
+    places, turns = mean_cameras(*frames)
+    query, bank = bank_of(*frames, view_distance=1.1, field_of_view=(wide, 60.0))
     scores = PlanarCones(6, 5).scores(query, bank)
-    right, forward = turns[-1, 0][:, 0], turns[-1, 0][:, 2]
+    right, forward = turns[-1][:, 0], turns[-1][:, 2]
+    half = math.radians(wide) / 2
 
     def flat(vector: Array) -> Array:
         return np.array([vector @ right, vector @ forward])
 
     for row in range(len(bank)):
-        at, ahead = flat(places[row, 0] - places[-1, 0]), flat(turns[row, 0][:, 2])
+        at, ahead = flat(places[row] - places[-1]), flat(turns[row][:, 2])
         covered = []
         for i in range(6):
             for j in range(5):
-                angle = ((i + 0.5) / 6 * 2 - 1) * math.pi / 4
+                angle = ((i + 0.5) / 6 * 2 - 1) * half
                 depth = math.sqrt((j + 0.5) / 5) * 1.1
                 away = np.array([math.sin(angle) * depth, math.cos(angle) * depth]) - at
                 cosine = away @ ahead / np.linalg.norm(away) / np.linalg.norm(ahead)
-                covered.append(np.linalg.norm(away) <= 1.1 and cosine >= math.cos(math.pi / 4))
+                covered.append(np.linalg.norm(away) <= 1.1 and cosine >= math.cos(half))
         assert scores[row] == pytest.approx(np.mean(covered))
+
+
+def test_a_camera_that_looks_straight_down_has_no_fan() -> None:
+    turns = np.tile(np.eye(3), (2, 3, 1, 1))
+    turns[0] = Rotation.from_euler("x", -90, degrees=True).as_matrix()
+    score = PlanarCones(6, 5).scores(*bank_of(np.zeros((2, 3, 3)), turns, view_distance=1.0))
+    assert np.isfinite(score).all()
 
 
 @pytest.mark.parametrize(

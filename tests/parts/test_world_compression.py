@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -115,6 +116,21 @@ def test_heads_split_over_ranks_keep_the_same_tokens() -> None:
     first = WorldCompression().keep(_with_reduce(geometry, keys[:, :2], lambda sums: sums + partial[0]))
     assert whole.tokens is not None and first.tokens is not None
     assert (whole.tokens == first.tokens).all()
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_frame_that_has_fewer_than_its_share_keeps_what_it_has(pooled: bool) -> None:
+    """A chunk shrunk before: of nine tokens its second frame has one left, its third five."""
+    geometry = CacheGeometry(2, 2, 2, 4, 3, 3, frames_per_chunk=3)
+    keys = np.random.default_rng(3).standard_normal((2, 2, 15, 4)).astype(np.float32)
+    keep = WorldCompression(0.4, pooled).keep(dataclasses.replace(view(geometry, keys), frame_tokens=(9.0, 1.0, 5.0)))
+    assert keep.count == 9 + 1 + 4 and keep.tokens is not None and keep.tokens.shape == (2, 14)
+    for layer in range(2):
+        centre = keys[layer, :, :9].mean(axis=1).ravel().astype(float)
+        tokens = [keys[layer, :, token].ravel().astype(float) for token in range(15)]
+        likeness = [float(token @ centre) / math.sqrt(float(token @ token)) for token in tokens]
+        left_out = max(range(9 if pooled else 10, 15), key=lambda token: likeness[token])
+        assert keep.tokens[layer].tolist() == [token for token in range(15) if token != left_out]
 
 
 @pytest.mark.parametrize(("ratio", "share"), [(0.25, (1, 2)), (0.5, (2, 3)), (1.0, (1, 1))])

@@ -11,6 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from tests.parts.bank import Array, bank_of
+from worldkv.answers import Retrieval
 from worldkv.engine import CacheEngine
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
@@ -54,10 +55,11 @@ def rollout(
 
 
 def test_age_and_residence_by_their_formulas() -> None:
-    query, bank = bank_of(np.zeros((7, 3, 3)), np.tile(np.eye(3), (7, 3, 1, 1)))
-    query = dataclasses.replace(query, resident=(4, 1))
-    assert AgePenalty(0.3).added(query, bank).tolist() == pytest.approx([-0.3 * (6 - row) / 6 for row in range(6)])
-    assert Hysteresis(0.25).added(query, bank).tolist() == [0, 0.25, 0, 0, 0.25, 0]
+    ids = [1, 2, 4, 7, 8]
+    query, bank = bank_of(np.zeros((11, 3, 3)), np.tile(np.eye(3), (11, 3, 1, 1)), banked=ids)
+    query = dataclasses.replace(query, resident=(7, 2))
+    assert AgePenalty(0.3).added(query, bank).tolist() == pytest.approx([-0.3 * (10 - chunk) / 10 for chunk in ids])
+    assert Hysteresis(0.25).added(query, bank).tolist() == [0, 0.25, 0, 0.25, 0]
 
 
 def test_hysteresis_keeps_what_is_nearly_as_good() -> None:
@@ -108,6 +110,44 @@ def test_the_camera_goes_on_as_it_did_by_powers_of_one_turn() -> None:
         assert np.allclose(ahead.frame_rotations[frame], expected)
     standing = ChunkPose.of(poses[0][None])
     assert moved_on(standing) is standing, "one frame says nothing of motion"
+
+
+def test_only_the_last_motion_of_a_chunk_goes_on() -> None:
+    turns = [Rotation.from_rotvec(vector) for vector in ([0.0, 0.5, 0.1], [0.2, -0.1, 0.0])]
+    steps = [np.array([0.0, 0.0, 2.0]), np.array([0.5, -0.2, 1.0])]
+    place, facing = np.array([1.0, 2.0, 3.0]), Rotation.from_rotvec([0.3, 0.0, -0.4])
+    places, facings = [place], [facing]
+    for number in (0, 1, 1, 1, 1):
+        place, facing = place + facing.apply(steps[number]), facing * turns[number]
+        places.append(place)
+        facings.append(facing)
+    here = ChunkPose.of(_matrices(places[:3], facings[:3]))
+    ahead = moved_on(here)
+    assert np.allclose(ahead.frame_positions, places[3:])
+    assert np.allclose(ahead.frame_rotations, [one.as_matrix() for one in facings[3:]])
+
+
+def _matrices(places: list[Array], facings: list[Rotation]) -> Array:
+    poses = np.tile(np.eye(4), (len(places), 1, 1))
+    poses[:, :3, 3], poses[:, :3, :3] = places, [one.as_matrix() for one in facings]
+    return poses
+
+
+def test_a_forecast_is_a_second_question_with_the_answer_resident() -> None:
+    query, bank = bank_of(np.arange(21.0).reshape(7, 1, 3) + np.arange(3.0)[:, None], np.tile(np.eye(3), (7, 3, 1, 1)))
+    query = dataclasses.replace(query, resident=(0, 5))
+    asked: list[Query] = []
+
+    def ask(query: Query, bank: BankView) -> Retrieval:
+        asked.append(query)
+        return Retrieval(((4, 2), (1, 4))[len(asked) - 1])
+
+    found = PredictedPose().retrieve(query, bank, ask)
+    assert found == Retrieval((4, 2), next_ids=(1, 4))
+    first, second = asked
+    assert first is query and second.resident == (4, 2)
+    assert second.pose is not None and query.pose is not None
+    assert np.allclose(second.pose.frame_positions, query.pose.frame_positions[-1] + [[1.0] * 3, [2.0] * 3, [3.0] * 3])
 
 
 def test_a_forecast_is_what_the_next_step_wants_and_changes_nothing() -> None:
