@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from worldkv.errors import TrajectoryError
 from worldkv.landmarks import Landmarks, place_landmarks
+from worldkv.parts import FovOverlap
 from worldkv.policies import Composed, FrustumCoverage, RandomRetrieval
-from worldkv.policy import CachePolicy
+from worldkv.policy import CachePolicy, Index
+from worldkv.pose import Array
 from worldkv.sim import Entrant, load_machine, simulate
 from worldkv.sim.budgets import parse_budget
 from worldkv.sim.sweep import COLUMNS, Scenery, SweepTask, reseeded, run_task, run_tasks
@@ -21,6 +24,7 @@ from worldkv.trajectory import ChunkedTrajectory, cut, load_trajectory
 from worldkv.trajectory.recorded import write
 from worldkv.trajectory.recorded_signals import RecordedSignals
 from worldkv.trajectory.trajectory import Trajectory
+from worldkv.views import BankView, Query
 
 TINY = parse_geometry("tiny")
 MACHINE = load_machine("worldkv-project-page")
@@ -109,6 +113,46 @@ def test_seeds_go_wherever_there_is_one_to_set(
     policy: CachePolicy, fixed: frozenset[str], expected: CachePolicy
 ) -> None:
     assert reseeded(Entrant("it", policy, fixed), 5).policy == expected
+
+
+@dataclass(frozen=True)
+class Drawn(Index):
+    """Scores nobody, over another that draws too."""
+
+    spec_names: ClassVar[tuple[str, ...]] = ("drawn",)
+
+    seed: int = 0
+    other: FovOverlap = FovOverlap()
+
+    def scores(self, query: Query, bank: BankView) -> Array:
+        return np.zeros(len(bank))
+
+
+@pytest.mark.parametrize(
+    ("given", "seeds"),
+    [
+        ((), (5, 5, 5)),
+        (("fov.seed",), (5, 5, 0)),
+        (("drawn.seed",), (5, 0, 5)),
+        (("fov.seed", "drawn.seed"), (5, 0, 0)),
+        (("fov#1.seed",), (5, 5, 0)),
+        (("seed",), (0, 5, 5)),
+    ],
+)
+def test_a_seed_that_was_given_stays_whoever_has_it(given: tuple[str, ...], seeds: tuple[int, int, int]) -> None:
+    @dataclass(frozen=True)
+    class Root(Composed):
+        seed: int = 0
+
+    found = reseeded(Entrant("it", Root(Drawn()), frozenset(given)), 5).policy
+    assert isinstance(found, Root) and isinstance(found.index, Drawn)
+    assert (found.seed, found.index.seed, found.index.other.seed) == seeds
+
+
+@pytest.mark.parametrize("key", ["seed", "fov.seed"])
+def test_a_seed_typed_for_a_part_is_not_overwritten(key: str) -> None:
+    entrant = Entrant.parsed("it", f"composed:index=fov,{key}=3", TINY)
+    assert reseeded(entrant, 5).policy == entrant.policy == Composed(FovOverlap(seed=3))
 
 
 def test_a_path_that_changed_is_refused(tmp_path: Path) -> None:

@@ -7,28 +7,38 @@ from numpy.typing import NDArray
 
 from worldkv.bounds import check_signals
 from worldkv.errors import SignalError
+from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, is_data_dependent, needs_of
 from worldkv.signals import Measured, Signal
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.recorded_signals import RecordedSignals
 from worldkv.trajectory.viewpoints import scene_of
 
+_OF_A_SHAPE = frozenset({Signal.QUERY_SUMMARY, Signal.KEY_SUMMARY})
+"""Signals that have the shape of the model that they were measured in."""
 
-def check_can_tell(policy: CachePolicy, chunked: ChunkedTrajectory, *, has_landmarks: bool) -> None:
+
+def check_can_tell(
+    policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, *, has_landmarks: bool
+) -> None:
     """Refuse a policy that cannot be simulated along a path.
 
     Args:
         policy: the policy, at the size it is to run.
         chunked: the path, with what was recorded on it.
+        geometry: the cache shape of the simulation.
         has_landmarks: whether landmarks will be there, for oracles.
 
     Raises:
         SignalError: neither path nor recording has a signal it reads; or how much it keeps is decided on tensors, and
-            nothing is recorded, or the decisions of another policy, of one of another size included.
+            nothing is recorded, or the decisions of another policy, of one of another size included; or what was
+            recorded is of another geometry.
     """
     recorded = chunked.trajectory.signals
     supplied = scene_of(chunked).signals | recorded_supplies(recorded)
     check_signals(policy, needs_of(policy), supplied | ({Signal.LANDMARKS} if has_landmarks else frozenset()))
+    if recorded is not None and (is_data_dependent(policy) or _OF_A_SHAPE & needs_of(policy)):
+        _check_geometry(recorded, geometry)
     if not is_data_dependent(policy):
         return
     from worldkv.spec import spec_of
@@ -41,6 +51,22 @@ def check_can_tell(policy: CachePolicy, chunked: ChunkedTrajectory, *, has_landm
             f"what {spec} keeps is decided on tensors, and {there}; record this policy (worldkv run PATH --policy "
             f"{spec} --record FILE) and take the recording"
         )
+
+
+def _check_geometry(recorded: RecordedSignals, geometry: CacheGeometry) -> None:
+    if recorded.geometry is not None and recorded.geometry != geometry.name:
+        raise SignalError(
+            f"what a model measured on this path was recorded in geometry {recorded.geometry}, and this run is in "
+            f"{geometry.name}; take that one (--geometry {recorded.geometry}), or record the path in {geometry.name}"
+        )
+    shape = geometry.layers, geometry.kv_heads, geometry.head_dim
+    for name in ("query_summary", "key_mean"):
+        values = getattr(recorded, name)
+        if values is not None and values.shape[1:] != shape:
+            raise SignalError(
+                f"the recorded {name} is {values.shape[1:]} a chunk, layers by key heads by channels, and "
+                f"{geometry.name} has {shape}; take the geometry that it was recorded in"
+            )
 
 
 def recorded_supplies(recorded: RecordedSignals | None) -> frozenset[Signal]:

@@ -83,7 +83,7 @@ def simulate(
         SpecError, SignalError, BudgetError: see `CacheEngine` and `check_can_tell`.
     """
     recorded = chunked.trajectory.signals
-    check_can_tell(policy, chunked, has_landmarks=landmarks is not None)
+    check_can_tell(policy, chunked, geometry, has_landmarks=landmarks is not None)
     backend = SimBackend(recorded_supplies(recorded))
     engine = CacheEngine(policy, geometry, backend, config, scene_of(chunked, landmarks))
     book = RolloutBook(chunked, engine, machine, landmarks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -22,6 +23,7 @@ from worldkv.sim.machine import Machine
 from worldkv.sim.report import row_document
 from worldkv.sim.sweep_key import trajectory_digest
 from worldkv.spec import parse_policy
+from worldkv.spec_keys import Key, field_names, names_of
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.cut import cut
 from worldkv.trajectory.load import load_trajectory
@@ -191,22 +193,31 @@ def prepared(scenery: Scenery) -> Contest:
 
 
 def reseeded(entrant: Entrant, seed: int) -> Entrant:
-    """The same with `seed` in every field of that name, its parts' included, unless the user gave one."""
-    return entrant if "seed" in entrant.fixed else replace(entrant, policy=_with_seed(entrant.policy, seed))
+    """The same with `seed` in every field of that name, its parts' included, but for those that the user gave."""
+    given = [key for key in map(Key.of, entrant.fixed) if key.field == "seed"]
+    return replace(entrant, policy=_with_seed(entrant.policy, seed, given, Counter(), None))
 
 
-def _with_seed(part: P, seed: int) -> P:
+def _with_seed(part: P, seed: int, given: list[Key], met: Counter[str], root: Part | None) -> P:
+    """`part` and what is in it, in the order in which keys number parts; `met` counts their names."""
     if not dataclasses.is_dataclass(part):
         return part
+    names = names_of(type(part))
+    met.update(() if root is None else names)
+    whose = root or part
+    is_plain = whose is part or "seed" not in field_names(type(whose))
+    is_given = any(
+        key.name in names and key.number in ("", str(met[key.name])) if key.name else is_plain for key in given
+    )
     changed: dict[str, Any] = {}
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
-        if field.name == "seed":
+        if field.name == "seed" and not is_given:
             changed["seed"] = seed
         elif isinstance(value, Part):
-            changed[field.name] = _with_seed(value, seed)
+            changed[field.name] = _with_seed(value, seed, given, met, whose)
         elif isinstance(value, tuple) and any(isinstance(inner, Part) for inner in value):
-            changed[field.name] = tuple(_with_seed(inner, seed) for inner in value)
+            changed[field.name] = tuple(_with_seed(inner, seed, given, met, whose) for inner in value)
     return cast(P, replace(cast(Any, part), **changed)) if changed else part
 
 

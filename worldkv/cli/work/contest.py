@@ -96,7 +96,7 @@ def hold(request: Request) -> Outcome:
         seen = with_pose_noise(path.chunked, request.pose_noise, seed=request.seed)
         if not on_tensors:
             for entrant in entrants:
-                check_can_tell(entrant.policy, seen, has_landmarks=request.recall)
+                check_can_tell(entrant.policy, seen, geometry, has_landmarks=request.recall)
         progress.begin("placing landmarks")
         landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
         oracle = parse_policy("oracle") if request.recall else None

@@ -96,7 +96,7 @@ def plan_sweep(request: SweepRequest, done: Mapping[str, SweepRow]) -> SweepPlan
     field = _competitors(request, geometry)
     paths = _paths(request, geometry)
     for competitor in field:
-        _check_signals(competitor.entrant, paths)
+        _check_signals(competitor.entrant, paths, geometry)
     model = row_key(dataclasses.asdict(geometry), machine_text(machine))
     rows: dict[str, SweepRow] = {}
     tasks: list[SweepTask] = []
@@ -195,7 +195,7 @@ def _competitors(request: SweepRequest, geometry: CacheGeometry) -> list[Competi
     return list(found.values())
 
 
-def _check_signals(entrant: Entrant, paths: Sequence[SweptPath]) -> None:
+def _check_signals(entrant: Entrant, paths: Sequence[SweptPath], geometry: CacheGeometry) -> None:
     """Refuse a policy that none of the paths can tell enough about; where some can, its other rows fail.
 
     Raises:
@@ -206,7 +206,7 @@ def _check_signals(entrant: Entrant, paths: Sequence[SweptPath]) -> None:
     def refusals() -> Iterator[SignalError | None]:
         for path in paths:
             try:
-                check_can_tell(entrant.policy, path.chunked, has_landmarks=True)
+                check_can_tell(entrant.policy, path.chunked, geometry, has_landmarks=True)
                 yield None
             except SignalError as error:
                 yield error
