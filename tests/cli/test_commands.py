@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Worldkv
+from worldkv.cli import main
 from worldkv.cli.asked.floor import WINDOW
 from worldkv.cli.work.painted import WORLD_POLICIES
 
@@ -83,6 +84,14 @@ def test_an_interrupt_is_quiet_and_leaves_nothing(
     ran = worldkv("compare", "generate:loop:chunks=20", "--log", tmp_path / "log", "--json", tmp_path / "json")
     assert (ran.code, ran.out, ran.err) == (130, "", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_who_changes_their_mind_while_it_starts_gets_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(arguments: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("worldkv.cli.app.main", interrupted)
+    assert main(["policies"]) == 130
 
 
 def test_trajectory_describes(worldkv: Worldkv) -> None:

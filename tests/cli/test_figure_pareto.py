@@ -8,11 +8,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldkv.cli.figures.pareto import Point, draw_pareto, front, spots_of
+from worldkv.cli.figures.pareto import Point, draw_pareto, front, is_mark, spots_of
 
 
 def point(policy: str, budget: str, tokens: int, moved: int, recall: float | None, path: str = "a path") -> Point:
-    return Point(path, policy, budget, policy, tokens, tokens, moved, recall, None)
+    return Point(path, policy, budget, policy in ("full-kv", "oracle"), tokens, tokens, moved, recall, None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "marked"),
+    [
+        ("full-kv", True),
+        ("oracle", True),
+        ("attention-oracle", True),
+        ("belady:need=attention-need", True),
+        ("composed:eviction=never", True),
+        ("worldkv:keep_ratio=1", False),
+        ("random", False),
+        ("h2o", False),
+    ],
+)
+def test_what_nobody_can_run_at_that_price_is_a_mark(spec: str, marked: bool) -> None:
+    assert is_mark(spec) == marked
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -44,6 +44,12 @@ def test_a_name_of_a_policy_and_of_a_part_tells_both(worldkv: Worldkv) -> None:
     )
 
 
+def test_a_part_by_its_other_names_and_a_policy_with_its_parameters(worldkv: Worldkv) -> None:
+    plain, other = (worldkv("policies", f"compression={name}").out for name in ("world-compression", "worldkv"))
+    assert plain == other and plain.startswith("compression=world-compression\n")
+    assert worldkv("policies", "worldkv:keep_ratio=0.5").out == worldkv("policies", "worldkv").out
+
+
 def test_a_file_s_class_is_told_too(worldkv: Worldkv, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,34 @@ def test_stopped_by_the_user_it_says_how_to_go_on(
     second = worldkv("sweep", LOOP, *FEW, "--out", out)
     assert "12 rows: 6 now, 6 found there" in second.out
     assert read(out) == read(whole)
+
+
+SLOW = """
+import sys, time
+from dataclasses import dataclass
+from worldkv.policies import SlidingWindow
+
+@dataclass(frozen=True)
+class Slow(SlidingWindow):
+    def evict(self, window):
+        open(f"{__file__}.begun", "w").close()
+        time.sleep(0.2)
+        return super().evict(window)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_told_to_end_it_takes_its_workers_along(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    words = ("sweep", LOOP, "-p", f"{tmp_path}/slow.py:Slow", *BASE[:-2], "--jobs", "2", "--out", f"{tmp_path}/r.csv")
+    with subprocess.Popen([sys.executable, "-m", "worldkv", *words], stderr=subprocess.PIPE, text=True) as program:
+        while not (tmp_path / "slow.py.begun").exists():
+            assert program.poll() is None
+            time.sleep(0.05)
+        program.send_signal(number)
+        _, said = program.communicate(timeout=60)  # ends when nobody holds the pipe any more, workers included
+    assert program.returncode == 128 + number
+    assert "worldkv: stopped;" in said and "goes on from there" in said and "Traceback" not in said
 
 
 KILLER = """

@@ -16,6 +16,8 @@ from worldkv.parts.select import GreedyCoverage, Threshold, TopK
 from worldkv.policy import CoverageIndex, CoverageSelector, Index, ScoreWrapper, Selector
 from worldkv.views import BankView, Query
 
+CURE = "; look for a division by zero, or a number that is too large"
+
 
 @dataclass(frozen=True)
 class Answers(Index):
@@ -159,7 +161,7 @@ def test_refusals_name_the_index() -> None:
     )
     with pytest.raises(PolicyError) as caught:
         fetch(Answers(np.array([0, np.nan, np.nan, 0])), TopK(), QUERY, BANK, 9)
-    assert str(caught.value) == "Answers.scores must be finite, chunk 1 is not at step 4"
+    assert str(caught.value) == f"Answers.scores must be finite, chunk 1 is not at step 4{CURE}"
     with pytest.raises(PolicyError) as caught:
         fetch(Covers(np.zeros((3, 2), bool)), GreedyCoverage(), QUERY, BANK, 9)
     assert str(caught.value) == "Covers.coverage must be booleans (4 chunks, points), got bool (3, 2) at step 4"
@@ -186,4 +188,4 @@ def test_a_wrapper_s_answer_is_refused_in_its_own_name() -> None:
     assert str(caught.value) == ("Adds.added must be one number for each of 4 banked chunks, got shape (3,) at step 4")
     with pytest.raises(PolicyError) as caught:
         fetch(Answers(np.zeros(4)), TopK(), QUERY, BANK, 9, (Adds([0, np.nan, 0, 0]),))
-    assert str(caught.value) == "Adds.added must be finite, chunk 1 is not at step 4"
+    assert str(caught.value) == f"Adds.added must be finite, chunk 1 is not at step 4{CURE}"

@@ -152,10 +152,20 @@ def test_a_camera_that_looks_straight_down_has_no_fan() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"points": 0}, {"radius": 0.0}, {"horizontal_degrees": 180.0}, {"vertical_degrees": -1.0}, {"seed": -1}]
+    "wrong",
+    [
+        {"points": 0},
+        {"points": 10**11},
+        {"radius": 0.0},
+        {"horizontal_degrees": 180.0},
+        {"vertical_degrees": -1.0},
+        {"seed": -1},
+    ],
 )
 def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(SpecError):
         FovOverlap(**wrong)  # type: ignore[arg-type]
     with pytest.raises(SpecError):
         PlanarCones(rays=0)
+    with pytest.raises(SpecError, match="rays times depths must be at most 1,000,000"):
+        PlanarCones(100_000, 100_000)

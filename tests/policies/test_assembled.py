@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from worldkv.parts import (
     Frugal,
     FrustumIndex,
     GreedyCoverage,
+    Hysteresis,
     KeyBounds,
     KeyDiff,
     MeanKey,
@@ -114,3 +116,21 @@ def test_a_scorer_goes_round_a_scorer_by_spec(tmp_path: Path) -> None:
     )
     assert isinstance(made, Composed)
     assert made.compression == ScoredTokens(AnchorPenalty(AttentionReceived(), 0.3, str(file)), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"index": WholeChunk()}, "Composed.index must be an object of class Index or CoverageIndex"),
+        ({"index": FovOverlap}, "Composed.index must be an object of class Index or CoverageIndex"),
+        ({"selector": FovOverlap()}, "Composed.selector must be an object of class Selector or CoverageSelector"),
+        ({"eviction": FovOverlap()}, "Composed.eviction must be an object of class EvictionRule"),
+        ({"compression": FovOverlap()}, "Composed.compression must be an object of class Compression"),
+        ({"wrappers": Hysteresis()}, r"Composed.wrappers must be a tuple of wrappers, as in \(Hysteresis\(\),\)"),
+        ({"wrappers": (FovOverlap(),)}, "Composed.wrappers must be a tuple of wrappers"),
+        ({"retrieved_frames": "6"}, "Composed.retrieved_frames must be a whole number, got '6'"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_when_it_is_put_together(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        Composed(**wrong)

@@ -105,6 +105,17 @@ def test_landmark_shares_by_counting_bits() -> None:
     assert shares.any()
 
 
+def test_attention_to_a_chunk_itself_is_no_need_of_memory() -> None:
+    from tests.parts.bank import bank_of
+
+    mass = np.random.default_rng(1).random((16, 16)).astype(np.float32)
+    query, bank = bank_of(np.zeros((13, 3, 3)), np.tile(np.eye(3), (13, 3, 1, 1)))
+    query = dataclasses.replace(query, step=12, attention_ahead=mass[12:])
+    found = AttentionNeed().shares(query, bank, np.array([1, 4, 11]), slice(1, 9))
+    expected = [[mass[step, row] / sum(map(float, mass[step, :step])) for row in (1, 4, 11)] for step in (13, 14, 15)]
+    assert found == pytest.approx(np.array(expected), rel=1e-5)
+
+
 def test_parameters_out_of_range_are_refused() -> None:
     for kind, wrong in ((AttentionOracle, (-3,)), (Belady, (-3,)), (Belady, (9, 0.0)), (Belady, (9, 0.1, -1))):
         with pytest.raises(SpecError):

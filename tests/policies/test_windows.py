@@ -54,6 +54,8 @@ def test_references_stay_and_the_rest_is_first_in_first_out(
 def test_references_that_are_none_are_refused(words: str) -> None:
     with pytest.raises(SpecError, match="ranges of latent frames such as 0-2"):
         ReferenceWindow(words)
+    with pytest.raises(SpecError, match=r"must be latent frames under 1,000,000, got '0-1000000'"):
+        ReferenceWindow("0-1000000")
     with pytest.raises(SpecError, match=r"whole chunks of 3 latent frames, got 0-3; nearest: 0-5"):
         ReferenceWindow("0-3").pinned(9, TINY)
 

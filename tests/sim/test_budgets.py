@@ -57,10 +57,31 @@ def test_a_word_is_so_many_tokens(word: str, chunks: int, tokens: int) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["", "%", "0%", "101%", "-5%", "ten", "0", "0chunks", "1.5chunks", "32760.5", "5 %%", "7 frames", "1e3", "9" * 99],
+    [
+        "",
+        "%",
+        "0%",
+        "101%",
+        "-5%",
+        "ten",
+        "0",
+        "0chunks",
+        "1.5chunks",
+        "32760.5",
+        "5 %%",
+        "7 frames",
+        "1e3",
+        "9" * 99,
+    ],
 )
 def test_what_is_no_budget_is_refused(word: str) -> None:
     with pytest.raises(SpecError, match="budget"):
+        parse_budget(word)
+
+
+@pytest.mark.parametrize("word", ["１０%", "٣chunks"])
+def test_digits_are_those_of_a_keyboard(word: str) -> None:
+    with pytest.raises(SpecError, match="a budget is a share such as 10%"):
         parse_budget(word)
 
 
@@ -71,6 +92,16 @@ def test_tokens_that_do_not_hold_a_chunk_are_refused() -> None:
 
 def test_budgets_keep_their_order_and_come_once() -> None:
     assert [budget.word for budget in parse_budgets("20%, 5%,20 %,7chunks")] == ["20%", "5%", "7chunks"]
+    assert [budget.word for budget in parse_budgets("7chunk,7chunks,480,480tokens,5.0%,5%")] == [
+        "7chunk",
+        "480",
+        "5.0%",
+    ]
+
+
+def test_a_number_that_is_too_large_is_told_the_largest() -> None:
+    with pytest.raises(SpecError, match=r"counts whole tokens, 1 to 1,099,511,627,776, got"):
+        parse_budget("9" * 23)
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,28 @@ def test_the_code_digest_is_of_a_policy_and_its_parts() -> None:
     assert isinstance(frustum, Composed)
 
 
+def test_a_helper_beside_a_policy_is_its_code_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mine_here.py").write_text(
+        "from dataclasses import dataclass\nfrom helper_here import Base\n\n"
+        "@dataclass(frozen=True)\nclass Mine(Base):\n    pass\n"
+    )
+    (tmp_path / "helper_here.py").write_text(
+        "import deeper_here\nfrom worldkv.policies import SlidingWindow\n\nclass Base(SlidingWindow):\n    pass\n"
+    )
+    (tmp_path / "deeper_here.py").write_text("WEIGHT = 1\n")
+    (tmp_path / "another_here.py").write_text("WEIGHT = 1\n")
+    policy = parse_policy(f"{tmp_path}/mine_here.py:Mine")
+    before = code_digest(policy)
+    (tmp_path / "another_here.py").write_text("WEIGHT = 2\n")
+    assert code_digest(policy) == before
+    for name in ("deeper_here", "helper_here", "mine_here"):
+        file = tmp_path / f"{name}.py"
+        file.write_text(file.read_text() + "# of another mind\n")
+        assert code_digest(policy) != before
+        before = code_digest(policy)
+
+
 def test_attention_recall_is_the_mass_that_a_window_holds(tmp_path: Path) -> None:
     loop = load_trajectory(LOOP)
     mass = np.tril(np.random.default_rng(0).random((24, 24)), -1).astype(np.float32)

@@ -1,3 +1,44 @@
 """The command line: one file a command."""
 
-from worldkv.cli.app import main as main
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+INTERRUPTED = 130
+"""The exit code of a command that was stopped by ctrl-c."""
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was told to end, and ends as after ctrl-c: what was done is kept, workers go with it."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line and say how it went; see `worldkv.cli.app.main`.
+
+    Args:
+        arguments: the words after `worldkv`; the process's own where None.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        if arguments is None:
+            for number in _ENDINGS:
+                signal.signal(number, _stop)
+        from worldkv.cli.app import main as run  # whoever changes their mind while numpy loads gets no traceback
+
+        return run(arguments)
+    except Stopped as stop:
+        return 128 + int(stop.args[0])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    for other in _ENDINGS:
+        signal.signal(other, signal.SIG_IGN)
+    raise Stopped(number)
+
+
+_ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from worldkv.cli import INTERRUPTED
 from worldkv.cli.asked.options import examples, unwrapped
 from worldkv.cli.calibrate import EXAMPLES as CALIBRATE_EXAMPLES
 from worldkv.cli.calibrate import HELP as CALIBRATE_HELP
@@ -46,8 +47,8 @@ from worldkv.cli.trajectory import HELP as TRAJECTORY_HELP
 from worldkv.cli.trajectory import trajectory
 from worldkv.errors import WorldKVError
 
-FINE, BAD_INPUT, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
-"""Exit codes beside 1, a check or comparison that failed; the last two are the shell's for the two signals."""
+FINE, BAD_INPUT, CLOSED_PIPE = 0, 2, 141
+"""Exit codes beside 1 (a check that failed) and `INTERRUPTED`; the last is the shell's for a closed pipe."""
 
 _Usage: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 # typer brings its own click in some releases and uses the installed one in others; this is the right one in both.
@@ -121,8 +122,6 @@ def main(arguments: list[str] | None = None) -> int:
         return CLOSED_PIPE
     except SystemExit:
         return CLOSED_PIPE  # rich leaves this way, and only then; it has pointed standard output elsewhere already
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except WorldKVError as error:
         return _refuse(str(error))
     except (RuntimeError, MemoryError) as error:

@@ -73,7 +73,7 @@ def _parts() -> Iterator[Listed]:
 
 
 def _named(name: str) -> Sequence[Listed]:
-    """What a user may mean by a name: a policy, a part by either of its names, or both.
+    """What a user may mean by a name or a spec: a policy, a part by any of its names, or both.
 
     Raises:
         SpecError: nothing is called so.
@@ -82,12 +82,17 @@ def _named(name: str) -> Sequence[Listed]:
     from worldkv.nearest import nearest
     from worldkv.policy_names import imported
 
-    if ":" in name:
-        return [Listed(name, name, imported(name))]
     known: dict[str, list[Listed]] = {}
     for listed in (*_policies(), *_parts()):
-        for word in {listed.name, *listed.cls.spec_names}:
+        kind, is_part, _ = listed.name.rpartition("=")
+        words = [f"{kind}={word}" for word in listed.cls.spec_names] if is_part else []
+        for word in {listed.name, *listed.cls.spec_names, *words}:
             known.setdefault(word, []).append(listed)
+    head, is_longer, _ = name.partition(":")
+    if head in known:
+        return known[head]
+    if is_longer:
+        return [Listed(name, name, imported(name))]
     if name not in known:
         raise SpecError(f"no policy and no part is called {name!r}; {nearest(name, known)}")
     return known[name]

@@ -80,7 +80,9 @@ def _picked(
     added: Array | None = None
     for wrapper in wrappers:
         if isinstance(wrapper, ScoreWrapper):
-            more = _checked(wrapper, "added", wrapper.added(query, bank), query, bank)
+            with np.errstate(over="ignore"):  # refused by name, in a sentence
+                added_here = wrapper.added(query, bank)
+            more = _checked(wrapper, "added", added_here, query, bank)
             added = more if added is None else added + more
     if isinstance(index, Index) and isinstance(selector, Selector):
         scores = _checked(index, "scores", index.scores(query, bank), query, bank)
@@ -121,5 +123,8 @@ def _checked(part: Part, method: str, scores: Array, query: Query, bank: BankVie
         )
     if not np.isfinite(scores).all():
         chunk = int(bank.ids[~np.isfinite(scores)][0])
-        raise PolicyError(f"{type(part).__name__}.{method} must be finite, chunk {chunk} is not at step {query.step}")
+        raise PolicyError(
+            f"{type(part).__name__}.{method} must be finite, chunk {chunk} is not at step {query.step}; look for "
+            "a division by zero, or a number that is too large"
+        )
     return scores

@@ -16,6 +16,9 @@ from worldkv.pose import Array, frustum_tangents
 from worldkv.signals import Signal
 from worldkv.views import BankView, Query
 
+MOST_POINTS = 1_000_000
+"""Drawn in the ball; the share of a view that they count is then right to a thousandth."""
+
 
 @dataclass(frozen=True)
 class FovOverlap(CoverageIndex):
@@ -45,8 +48,8 @@ class FovOverlap(CoverageIndex):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.points < 1:
-            raise SpecError(f"points must be at least 1, got {self.points}")
+        if not 1 <= self.points <= MOST_POINTS:
+            raise SpecError(f"points must be 1 to {MOST_POINTS:,}, got {self.points}")
         if not 0 < self.radius < np.inf:
             raise SpecError(f"radius must be a positive number of view distances, got {self.radius}")
         for name in ("horizontal_degrees", "vertical_degrees"):

@@ -68,6 +68,6 @@ class AttentionNeed(Need):
         """See `Need.shares`."""
         if query.attention_ahead is None:
             return np.zeros((0, len(rows)))
-        mass = query.attention_ahead[ahead].astype(np.float64)
+        mass = np.tril(query.attention_ahead, query.step - 1)[ahead].astype(np.float64)  # a step's own is no memory
         shares: Array = mass[:, bank.ids[rows]] / np.maximum(mass.sum(axis=1, keepdims=True), 1e-300)
         return shares

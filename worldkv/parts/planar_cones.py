@@ -15,6 +15,9 @@ from worldkv.pose import Array, frustum_tangents
 from worldkv.signals import Signal
 from worldkv.views import BankView, Query
 
+MOST_POINTS = 1_000_000
+"""Of a fan."""
+
 
 @dataclass(frozen=True)
 class PlanarCones(Index):
@@ -39,6 +42,11 @@ class PlanarCones(Index):
         for name in ("rays", "depths"):
             if getattr(self, name) < 1:
                 raise SpecError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.rays * self.depths > MOST_POINTS:
+            raise SpecError(
+                f"rays times depths must be at most {MOST_POINTS:,}, got {self.rays} x {self.depths}; a fan of 24 x 16 "
+                "is enough"
+            )
 
     def scores(self, query: Query, bank: BankView) -> Array:
         """See `Index.scores`: between 0 and 1."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from worldkv.errors import SpecError
 from worldkv.parts.assembled import Assembled, Roles
 from worldkv.parts.keep_all import WholeChunk
 from worldkv.parts.pose_index import PoseIndex
@@ -12,10 +13,20 @@ from worldkv.parts.select import GreedyCoverage, TopK
 from worldkv.parts.sink_recent import SinkRecent
 from worldkv.policy import Compression, CoverageIndex, CoverageSelector, EvictionRule, Index, Selector, Wrapper
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    "index": (Index, CoverageIndex),
+    "selector": (Selector, CoverageSelector, type(None)),
+    "eviction": (EvictionRule,),
+    "compression": (Compression,),
+}
+
 
 @dataclass(frozen=True)
 class Composed(Assembled):
     """A policy put together from parts; how a new index is tried without writing a policy. Source: this project.
+
+    It is asked before the first pass, so that an index by queries sees those of the step before; `mean-key`,
+    `quest-bounds` and `arkvale` as policies are asked after it, with the step's own.
 
     Attributes:
         index: scores the banked chunks, or says what they cover.
@@ -34,6 +45,20 @@ class Composed(Assembled):
     compression: Compression = WholeChunk()
     retrieved_frames: int = 18
     wrappers: tuple[Wrapper, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds):
+                wanted = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
+                raise SpecError(f"Composed.{name} must be an object of class {wanted}, got {value!r}")
+        if not isinstance(self.wrappers, tuple) or not all(isinstance(one, Wrapper) for one in self.wrappers):
+            raise SpecError(
+                f"Composed.wrappers must be a tuple of wrappers, as in (Hysteresis(),), got {self.wrappers!r}"
+            )
+        if isinstance(self.retrieved_frames, bool) or not isinstance(self.retrieved_frames, int):
+            raise SpecError(f"Composed.retrieved_frames must be a whole number, got {self.retrieved_frames!r}")
+        super().__post_init__()
 
     def assembled(self) -> Roles:
         """See `Assembled.assembled`."""

@@ -22,11 +22,12 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 class DeepForcing(CachePolicy):
     """A sink that is more than half the window, at rebased positions, and participative compression of the middle.
 
-    When the middle holds more than `middle_frames` frames' worth of tokens, those with the largest raw product with the
-    step's queries stay. The sink's home is the bank, from where it is always attended, so that its keys can be rotated
-    next to the recent window at every step; nothing comes back over the bus. Published: sink 10, recent 4, window 16
-    latent frames, each head choosing its own tokens at the first pass; here the nearest whole chunks, and all heads
-    keep the same. Source: arXiv 2512.05081.
+    When the middle holds more than `middle_frames` frames' worth of tokens, those with the largest raw product with
+    the step's queries stay. The sink's home is the bank, from where it is always attended, so that its keys can be
+    rotated to right before the newest unbroken run of chunks at every step; nothing comes back over the bus. Tokens
+    left of the middle keep their places in time, so a moved sink may share a place with some of them (ours).
+    Published: sink 10, recent 4, window 16 latent frames, each head choosing its own tokens at the first pass; here
+    the nearest whole chunks, and all heads keep the same. Source: arXiv 2512.05081.
 
     Attributes:
         sink_frames: first latent frames, attended for ever.

@@ -20,9 +20,9 @@ class FlashMemory(Assembled):
 
     Beside a small sink and the recent tail. A look chooses for the next interval, so what it finds travels while the
     model computes. Published: a trained retriever over tokens (see `Lookahead` for its rule), 64 tokens an interval,
-    which is far less than a chunk: the shortest interval here, one step, is the nearest. The index is any,
-    field-of-view overlap by default, since a threshold means something there. Source: arXiv
-    2606.09079.
+    which is far less than a chunk: the shortest interval here, one step, is the nearest; and a threshold of 0.5 of that
+    retriever's gate. The index is any, field-of-view overlap by default, since a threshold means something there too;
+    a tenth of the view is ours. Source: arXiv 2606.09079.
 
     Attributes:
         sink_frames: first latent frames that never leave the window.

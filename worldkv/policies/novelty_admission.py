@@ -19,8 +19,8 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 class NoveltyAdmission(CachePolicy):
     """A token that leaves the recent window stays if its key is unlike its chunk's mean key, else it is gone for good.
 
-    Per layer and KV head, decided once. It stands in for SP-KV where there are no trained weights, and makes no claim
-    of its fidelity. Source: this project, after the rule of arXiv 2605.14037.
+    The mean is of directions. Per layer and KV head, decided once. It stands in for SP-KV where there are no
+    trained weights, and makes no claim of its fidelity. Source: this project, after the rule of arXiv 2605.14037.
 
     Attributes:
         recent_frames: newest latent frames left whole beside the chunk being generated.

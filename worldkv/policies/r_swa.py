@@ -16,6 +16,8 @@ from worldkv.parts.keep_all import WholeChunk
 from worldkv.policy import LATE_STEP, CachePolicy
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
+MOST_FRAMES = 1_000_000
+"""Of a reference set; a path of that many latent frames lasts for days."""
 _RANGE = re.compile(r"(?P<first>\d+)(-(?P<last>\d+))?")
 
 
@@ -55,6 +57,8 @@ class ReferenceWindow(CachePolicy):
             last = int(match["last"] or match["first"]) if match else 0
             if last < first:
                 raise SpecError(f"references must be ranges of latent frames such as 0-2+30-35, got {text!r}")
+            if last >= MOST_FRAMES:
+                raise SpecError(f"references must be latent frames under {MOST_FRAMES:,}, got {text!r}")
             found.append((first, last + 1))
         return tuple(found)
 

@@ -72,7 +72,7 @@ class RelicSubsample(CachePolicy):
 
 
 def thinned(chunk: ChunkView) -> Keep | None:
-    """What the schedule keeps of a whole chunk; None if it is no longer whole, or the schedule keeps all of it."""
+    """What the schedule keeps of a whole chunk; None if it is no longer whole."""
     geometry = chunk.geometry
     per_frame, frames = geometry.tokens_per_frame, geometry.frames_per_chunk
     if chunk.tokens != geometry.chunk_tokens:

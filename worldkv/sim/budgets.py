@@ -10,7 +10,10 @@ from typing import Literal
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 
-_WORD = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*(?P<unit>%|chunks?|tokens?|)")
+_WORD = re.compile(r"(?P<amount>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>%|chunks?|tokens?|)")
+
+MOST = 2**40
+"""Chunks or tokens; more than any memory holds."""
 
 Unit = Literal["%", "chunks", "tokens"]
 
@@ -64,15 +67,18 @@ def parse_budget(word: str) -> Budget:
         raise SpecError(
             f"a budget's share must be over 0% and at most 100%, got {word!r}; 100% is what full KV attends"
         )
-    if unit != "%" and (amount.denominator != 1 or not 1 <= amount <= 2**40):
-        raise SpecError(f"a budget counts whole {unit}, at least 1, got {word!r}; write 7chunks, 32760 or 10%")
+    if unit != "%" and (amount.denominator != 1 or not 1 <= amount <= MOST):
+        raise SpecError(f"a budget counts whole {unit}, 1 to {MOST:,}, got {word!r}; write 7chunks, 32760 or 10%")
     return Budget("".join(word.split()), amount, unit)
 
 
 def parse_budgets(text: str) -> tuple[Budget, ...]:
-    """The budgets of `5%,10%,7chunks`, each once, in the order given.
+    """The budgets of `5%,10%,7chunks`, each size once, in the order given.
 
     Raises:
         SpecError: see `parse_budget`.
     """
-    return tuple(dict.fromkeys(parse_budget(word) for word in text.split(",")))
+    found: dict[tuple[Fraction, Unit], Budget] = {}
+    for budget in map(parse_budget, text.split(",")):
+        found.setdefault((budget.amount, budget.unit), budget)
+    return tuple(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import inspect
@@ -28,11 +29,32 @@ def trajectory_digest(trajectory: Trajectory) -> str:
 
 
 def code_digest(policy: Part) -> str:
-    """A digest of the source files of a policy's and its parts' classes: who changes a policy sweeps it anew."""
+    """A digest of the source of a policy's and its parts' classes, and of what those import from their own folder.
+
+    Who changes a policy, or a helper beside it, sweeps it anew.
+    """
     digest = hashlib.sha256()
-    for file in sorted(set(_source_files(policy))):
-        digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+    files: set[Path] = set()
+    for file in _source_files(policy):
+        _collect(Path(file), files)
+    for content in sorted(hashlib.sha256(file.read_bytes()).digest() for file in files):
+        digest.update(content)
     return digest.hexdigest()
+
+
+def _collect(file: Path, found: set[Path]) -> None:
+    """`file`, and every module of its folder that it imports by its bare name, and what that one imports."""
+    if file in found:
+        return
+    found.add(file)
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""] if node.module else [alias.name for alias in node.names]
+        for name in names:
+            beside = file.parent / f"{name}.py"
+            if beside.is_file():
+                _collect(beside, found)
 
 
 def row_key(*what: object) -> str:

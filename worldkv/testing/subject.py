@@ -147,7 +147,7 @@ def _composed(part: Part) -> CachePolicy:
         return Composed(eviction=part)
     raise SpecError(
         f"{type(part).__name__} is neither a policy, an index, a compression, a scorer nor an eviction rule; "
-        "check it inside a policy, e.g. Composed(selector=...)"
+        "check it inside a policy, as in composed:selector=top-k or composed:wrappers=hysteresis"
     )
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-REFERENCES = ("full-kv", "oracle")
-"""Policies that nobody can run at that price: drawn, but no part of the front."""
 FRONT = "#f2c6a5"
 MARKERS = "osD^vPX<>h"
 _MEASURES = {"revisit_recall": "revisit recall", "attention_recall": "attention recall"}
@@ -27,7 +25,7 @@ class Point(NamedTuple):
 
     Attributes:
         trajectory, policy, budget: of which path, who, at which size.
-        kind: the policy's name without parameters.
+        is_mark: whether nobody can run it at that price, see `is_mark`.
         budget_tokens: that size; None for one of its own.
         window_tokens: its peak.
         bytes_moved: moved over the bus in both directions.
@@ -37,7 +35,7 @@ class Point(NamedTuple):
     trajectory: str
     policy: str
     budget: str
-    kind: str
+    is_mark: bool
     budget_tokens: int | None
     window_tokens: int
     bytes_moved: int
@@ -51,13 +49,23 @@ class Point(NamedTuple):
             trajectory,
             row["policy"],
             row["budget"],
-            row["spec"].partition(":")[0],
+            is_mark(row["spec"]),
             row["budget_tokens"],
             row["window_tokens_peak"],
             row["bytes_device_to_host"] + row["bytes_host_to_device"],
             row["revisit_recall"],
             row.get("attention_recall"),
         )
+
+
+def is_mark(spec: str) -> bool:
+    """Whether a policy is drawn as a mark, no part of the front: an oracle, or one whose window grows without end."""
+    from worldkv.policy import needs_of
+    from worldkv.signals import Signal
+    from worldkv.spec import parse_policy
+
+    policy = parse_policy(spec)
+    return bool(needs_of(policy) & {Signal.LANDMARKS, Signal.ATTENTION_AHEAD}) or not policy.is_bounded
 
 
 class Spot(NamedTuple):
@@ -93,7 +101,7 @@ def draw_pareto(name: str, points: Sequence[Point], title: str) -> None:
                 _draw_panel(axes, own, cost, measure, policies, palette)
             row[0].set(title=trajectory, ylabel=f"{_MEASURES[measure]} (higher is better)")
         has_spread = len({point[:3] for point in points}) < len(points)
-        _draw_legend(figure, policies, palette, {point.policy: point.kind for point in points}, has_spread)
+        _draw_legend(figure, policies, palette, {point.policy for point in points if point.is_mark}, has_spread)
         figure.suptitle(title, fontsize=13, fontweight="bold")
         save(figure, name)
 
@@ -131,10 +139,9 @@ def _draw_panel(
     axes: Axes, points: Sequence[Point], cost: str, measure: str, policies: Sequence[str], palette: dict[str, str]
 ) -> None:
     rivals: list[tuple[float, float]] = []
-    kinds = {point.policy: point.kind for point in points}
     for place, policy in enumerate(policies):
         spots = spots_of(points, policy, cost, measure)
-        is_reference = kinds.get(policy) in REFERENCES
+        is_reference = any(point.is_mark for point in points if point.policy == policy)
         if not is_reference:
             rivals += [(spot.x, spot.y) for spot in spots]
         for spot in spots:
@@ -194,8 +201,9 @@ def _mark_budgets(axes: Axes, points: Sequence[Point]) -> None:
     """The budgets as ticks, in tokens and as they were asked for, but for those too near their left neighbour."""
     words = {point.budget_tokens or point.window_tokens: point.budget for point in reversed(points)}
     ticks: list[int] = []
+    least = max(1.3, (max(words) / min(words)) ** 0.11)  # a label's width, on a logarithmic axis
     for tokens in sorted(words):
-        if not ticks or tokens > 1.3 * ticks[-1]:
+        if not ticks or tokens > least * ticks[-1]:
             ticks.append(tokens)
     axes.set_xticks(ticks, [f"{_short(tokens)}\n{words[tokens]}" for tokens in ticks])
 
@@ -222,15 +230,18 @@ def _short(value: float) -> str:
 
 
 def _draw_legend(
-    figure: Figure, policies: Sequence[str], palette: dict[str, str], kinds: dict[str, str], has_spread: bool
+    figure: Figure, policies: Sequence[str], palette: dict[str, str], marks: set[str], has_spread: bool
 ) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], **_look(place, palette[policy], kinds[policy] in REFERENCES), label=folded(policy, 26))
+        Line2D([], [], **_look(place, palette[policy], policy in marks), label=folded(policy, 26))
         for place, policy in enumerate(policies)
     ]
     handles.append(Line2D([], [], color=FRONT, linewidth=4, label="Pareto front"))
+    if marks:
+        label = "not in the front: reads what\nno model has, or keeps all"
+        handles.append(Line2D([], [], **_look(0, GREY, True), label=label))
     if has_spread:
         handles.append(Line2D([], [], color=GREY, linewidth=1, marker="|", label="least to greatest\nover seeds"))
     figure.legend(

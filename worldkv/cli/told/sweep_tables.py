@@ -118,6 +118,11 @@ def _paths(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
                 f"{path.name} was not recorded under full KV: some chunks were out of its window, so attention recall "
                 "is left out; record it with --policy full-kv."
             )
+        if any(row["attention_recall"] is not None for row in own):
+            yield (
+                f"{path.name}: attention recall counts all that an attended chunk received under full KV; for policies "
+                "that prune chunks it is an upper mark."
+            )
         for note in path.chunked.trajectory.notes:
             yield f"{path.name}: {note}"
 
