@@ -17,7 +17,8 @@ from worldkv.parts.sink_recent import SinkRecent
 class KeyDiffKV(Assembled):
     """WorldKV's window and index; a stored chunk keeps the tokens least like the chunk's mean key.
 
-    World Compression without an anchor frame, and every head for itself. Source: KeyDiff (arXiv 2504.15364).
+    The mean is of keys at unit length. World Compression without an anchor frame, and every head for itself.
+    Source: KeyDiff (arXiv 2504.15364).
 
     Attributes:
         sink_frames: first latent frames that never leave the window.

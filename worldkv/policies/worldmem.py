@@ -19,13 +19,13 @@ class WorldMem(Assembled):
 
     Points in a ball round the camera, greedy coverage, 0.2 x age / now off what a chunk adds. Published over single
     frames with a field of view of 105 x 75 degrees and a ball of 30 of a game's units; the path's own field of view, a
-    ball as wide as the view distance, chunks and window sizes are ours. Source: arXiv 2504.12369.
+    ball whose radius is the view distance, chunks and window sizes are ours. Source: arXiv 2504.12369.
 
     Attributes:
         sink_frames: first latent frames that never leave the window.
         retrieved_frames: latent frames fetched at most.
         recent_frames: newest latent frames kept beside the chunk being generated.
-        age_penalty: what the oldest chunk loses, as a share of all points.
+        age_penalty: what a chunk as old as the rollout loses, as a share of the points in view.
         points: points drawn round the camera.
         seed: seed of the points.
     """

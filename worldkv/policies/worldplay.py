@@ -19,8 +19,8 @@ class WorldPlay(Assembled):
     The first chunk stays for ever beside the last 12 latent frames; what is retrieved is given the time positions just
     before them. Published over clips of 4 latent frames with 50,000 points in a ball of radius 8 at 60 x 35 degrees;
     the context is encoded again, its time indices assigned anew, contiguously from 0. Ours reuses keys and values, in
-    chunks, with the path's own field of view, in a ball as wide as the view distance, and only what is retrieved moves
-    in time. Source: arXiv 2512.14614.
+    chunks, with the path's own field of view and 20,000 points in a ball whose radius is the view distance, and only
+    what is retrieved moves in time. Source: arXiv 2512.14614.
 
     Attributes:
         sink_frames: first latent frames that never leave the window.
