@@ -46,16 +46,15 @@ PATHS = {
 }
 FIRST = 64
 LONGEST = ("sliding-window", "worldkv", "h2o", "novelty-admission")
-AT_EVERY_SETTING = ("lingbot-00",)
+FIRST_OF_A_KIND = {type(policy): name for name, policy in reversed(EVERY.items())}
 ON_PATHS = [
     (name, path)
     for name, policy in EVERY.items()
     for path in PATHS
-    if (path != "kitti" or name in LONGEST)
-    and (path in AT_EVERY_SETTING or name == next(other for other in EVERY if type(EVERY[other]) is type(policy)))
+    if name == FIRST_OF_A_KIND[type(policy)] and (path != "kitti" or name in LONGEST)
 ]
-"""The longest path for four policies of all kinds, one path at every setting, the others once for every policy; `make
-parity` takes every policy over all of every path."""
+"""The longest path for four policies of all kinds, the others once for every policy; every setting is run below, on a
+path that turns back, and `make parity` takes every policy over all of every path."""
 
 
 class Given(NamedTuple):
