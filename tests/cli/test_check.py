@@ -69,6 +69,14 @@ def test_json_alone_and_the_same_twice(worldkv: Worldkv) -> None:
     assert first == second
 
 
+def test_a_part_may_be_called_as_it_is_listed(worldkv: Worldkv) -> None:
+    words = ("--only", "coverage_is_boolean", "--examples", "1", "--json", "-")
+    (report,) = worldkv("check", "index=fov:points=50", *words).document["reports"]
+    assert report["subject"] == "fov:points=50" and report["passed"]
+    ran = worldkv("check", "wrappers=pose")
+    assert ran.code == 2 and "unknown policy 'wrappers=pose'" in ran.err
+
+
 def test_seconds_of_questions_only_when_asked_for(worldkv: Worldkv) -> None:
     words = ("check", "worldkv", "--only", "cost_grows_with_the_bank", "--json", "-")
     for more, expected in (((), 0), (("--timing",), 6)):

@@ -15,7 +15,7 @@ import worldkv
 from worldkv.answers import Eviction
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
-from worldkv.parts import PoseIndex, SinkRecent, TopK, WorldCompression
+from worldkv.parts import FovOverlap, PoseIndex, SinkRecent, TopK, WorldCompression
 from worldkv.policies import SlidingWindow, WorldKV
 from worldkv.policy import Compression, Index
 from worldkv.pose import Array
@@ -89,6 +89,15 @@ def test_a_part_alone_gets_the_checks_of_its_kind() -> None:
         examine(TopK())
     with pytest.raises(SpecError, match="did you mean pinned_chunks_stay"):
         examine(WorldKV(), only=["pinned_chunk_stays"])
+
+
+def test_a_check_of_another_kind_is_skipped() -> None:
+    for subject, check, kind in (
+        (FovOverlap(), "scores_can_be_ranked", "Index"),
+        (WorldKV(), "coverage_is_boolean", "CoverageIndex"),
+    ):
+        (finding,) = examine(subject, only=[check]).findings
+        assert finding.status == "skipped" and finding.message == f"it is of every {kind}"
 
 
 @pytest.mark.parametrize("subject", [DropsTheSink(), NotFinite()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType
 
 INTERRUPTED = 130
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     try:
-        if arguments is None:
+        if arguments is None and threading.current_thread() is threading.main_thread():
             for number in _ENDINGS:
                 signal.signal(number, _stop)
         from worldkv.cli.app import main as run  # whoever changes their mind while numpy loads gets no traceback

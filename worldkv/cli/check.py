@@ -111,7 +111,15 @@ def _chosen(specs: list[str] | None, every: bool) -> list[str]:
 
     if every == bool(specs):
         raise SpecError("name what to check, as in worldkv check my_policy.py:MyPolicy, or take --all")
-    return list(policy_homes()) if specs is None or every else specs
+    return list(policy_homes()) if specs is None or every else list(map(_without_kind, specs))
+
+
+def _without_kind(spec: str) -> str:
+    """A part that is called as `worldkv policies` lists it, `index=fov`, by its name alone."""
+    from worldkv.cli.told.self_description import parts_by_kind
+
+    kind, _, part = spec.partition("=")
+    return part if part.partition(":")[0] in parts_by_kind().get(kind, {}) else spec
 
 
 def _examine(spec: str, examples: int, seed: int, only: list[str] | None, *, is_quiet: bool) -> Report:

@@ -65,7 +65,7 @@ def examine(
         SpecError: it cannot be checked at all, or no check has that name.
     """
     who = subject_of(subject)
-    chosen = checks_for(who)
+    chosen = concerned = checks_for(who)
     if only is not None:
         for name in only:
             if name not in CHECKS:
@@ -76,7 +76,9 @@ def examine(
     for one in chosen:
         if on_check is not None:
             on_check(one.name)
-        if refusal is not None:
+        if one not in concerned:
+            found.append(Finding(one.name, one.claim, "skipped", 0.0, f"it is of every {one.kind.__name__}"))
+        elif refusal is not None:
             status: Status = "failed" if one.owns_errors else "blocked"
             found.append(Finding(one.name, one.claim, status, 0.0, f"it starts in no cache shape: {refusal}"))
         elif found and found[-1].status in ("failed", "blocked") and _HUNG in found[-1].message:
