@@ -11,6 +11,7 @@ import pytest
 from tests.parts.bank import bank_of
 from worldkv.answers import NOTHING_RETRIEVED
 from worldkv.errors import PolicyError, SpecError
+from worldkv.parts import AgePenalty
 from worldkv.parts.fetch import check_pair, fetch
 from worldkv.parts.select import GreedyCoverage, Threshold, TopK
 from worldkv.policy import CoverageIndex, CoverageSelector, Index, ScoreWrapper, Selector
@@ -180,6 +181,11 @@ def test_what_wrappers_add_to_coverage_are_shares_of_all_points() -> None:
     found = fetch(Covers(np.eye(4, dtype=bool)), GreedyCoverage(), QUERY, BANK, 6, wrappers)
     assert found.ids == (2, 0), "each shows a point, and the selector knows what is added"
     assert found.scores.tolist() == [0.375, 0.25, 0.75, 0.25]
+
+
+def test_a_wrapper_s_number_that_is_too_large_is_refused_without_a_warning() -> None:
+    with pytest.raises(PolicyError, match=r"AgePenalty.added must be finite, chunk 0 is not .* too large"):
+        fetch(Answers(np.zeros(4)), TopK(), QUERY, BANK, 9, (AgePenalty(1e308),))
 
 
 def test_a_wrapper_s_answer_is_refused_in_its_own_name() -> None:
