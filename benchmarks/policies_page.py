@@ -18,9 +18,8 @@ from benchmarks.policies_duel import at_distances, duel
 from benchmarks.policies_measured import BUDGETS, Figures, measured, never_returning, runs_on_tensors
 from worldkv.cli.told.self_description import claim_of, parts_by_kind, source_of
 from worldkv.geometry import PRESETS
-from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, needs_of
+from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, is_oracle, needs_of
 from worldkv.policy_names import policy_classes
-from worldkv.signals import Signal
 from worldkv.spec import parameters, parse_policy, spec_of
 
 FLOOR = ("random", "sliding-window")
@@ -57,7 +56,7 @@ def policy_table() -> str:
 
 def kind_of(policy: CachePolicy) -> str:
     """What sort of policy it is, read from what it is made of."""
-    if needs_of(policy) & {Signal.LANDMARKS, Signal.ATTENTION_AHEAD}:
+    if is_oracle(policy):
         return "oracle"
     indices = [part for part in policy.parts() if isinstance(part, Index | CoverageIndex)]
     if indices:

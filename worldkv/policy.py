@@ -78,6 +78,11 @@ def needs_of(part: Part) -> frozenset[Signal]:
     return declared.union(*(needs_of(inner) for inner in part.parts()))
 
 
+def is_oracle(part: Part) -> bool:
+    """Whether it reads what no model has: the landmarks of the metric, or attention of a recorded run to come."""
+    return bool(needs_of(part) & {Signal.LANDMARKS, Signal.ATTENTION_AHEAD})
+
+
 class CachePolicy(Part):
     """Decides which chunks stay, which come back and which of their tokens are worth keeping.
 

@@ -60,12 +60,11 @@ class Point(NamedTuple):
 
 def is_mark(spec: str) -> bool:
     """Whether a policy is drawn as a mark, no part of the front: an oracle, or one whose window grows without end."""
-    from worldkv.policy import needs_of
-    from worldkv.signals import Signal
+    from worldkv.policy import is_oracle
     from worldkv.spec import parse_policy
 
     policy = parse_policy(spec)
-    return bool(needs_of(policy) & {Signal.LANDMARKS, Signal.ATTENTION_AHEAD}) or not policy.is_bounded
+    return is_oracle(policy) or not policy.is_bounded
 
 
 class Spot(NamedTuple):
@@ -86,6 +85,7 @@ def draw_pareto(name: str, points: Sequence[Point], title: str) -> None:
     from matplotlib.figure import Figure
 
     policies = list(dict.fromkeys(point.policy for point in points))
+    marks = {point.policy for point in points if point.is_mark}
     palette = colours(policies)
     strips = [
         (trajectory, measure)
@@ -98,10 +98,10 @@ def draw_pareto(name: str, points: Sequence[Point], title: str) -> None:
         for row, (trajectory, measure) in zip(grid, strips, strict=False):
             for axes, cost in zip(row, _COSTS, strict=True):
                 own = [point for point in points if point.trajectory == trajectory]
-                _draw_panel(axes, own, cost, measure, policies, palette)
+                _draw_panel(axes, own, cost, measure, policies, palette, marks)
             row[0].set(title=trajectory, ylabel=f"{_MEASURES[measure]} (higher is better)")
         has_spread = len({point[:3] for point in points}) < len(points)
-        _draw_legend(figure, policies, palette, {point.policy for point in points if point.is_mark}, has_spread)
+        _draw_legend(figure, policies, palette, marks, has_spread)
         figure.suptitle(title, fontsize=13, fontweight="bold")
         save(figure, name)
 
@@ -136,12 +136,18 @@ def _measures(points: Iterable[Point]) -> list[str]:
 
 
 def _draw_panel(
-    axes: Axes, points: Sequence[Point], cost: str, measure: str, policies: Sequence[str], palette: dict[str, str]
+    axes: Axes,
+    points: Sequence[Point],
+    cost: str,
+    measure: str,
+    policies: Sequence[str],
+    palette: dict[str, str],
+    marks: set[str],
 ) -> None:
     rivals: list[tuple[float, float]] = []
     for place, policy in enumerate(policies):
         spots = spots_of(points, policy, cost, measure)
-        is_reference = any(point.is_mark for point in points if point.policy == policy)
+        is_reference = policy in marks
         if not is_reference:
             rivals += [(spot.x, spot.y) for spot in spots]
         for spot in spots:
