@@ -18,7 +18,7 @@ COMPOSED := composed:wrappers=hysteresis+refresh-interval composed:wrappers=pred
     composed:eviction=admission belady:need=attention-need
 PENALISED := composed:compression=scored-tokens,scorer=anchor-penalty,penalty=0.7,
 # of the keys of `--geometry tiny`: 2 layers, 2 heads of 16 channels
-DRAWN_DIRECTION := import sys, pathlib, numpy, worldkv.parts.anchor_penalty as made; \
+DRAWN_DIRECTION := import sys, pathlib, numpy, worldkv.parts.scorer.anchor_penalty as made; \
     keys = numpy.random.default_rng(0).standard_normal((2, 2, 2, 9, 16)); \
     made.save_direction(made.mean_difference(*keys), pathlib.Path(sys.argv[1]))
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt

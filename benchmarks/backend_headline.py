@@ -17,11 +17,11 @@ from worldkv.backends.rollout import generate
 from worldkv.geometry import CacheGeometry
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
+from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import simulate
-from worldkv.spec import parse_geometry
+from worldkv.specs.parse import parse_geometry
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 GEOMETRY = "tiny:head_dim=64,frame_rows=10,frame_columns=10"
 PATH = "generate:tour:chunks=90"

@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.geometry import CacheGeometry
 from worldkv.signals import Viewpoint
-from worldkv.state import StepPlan, StepRecord
 from worldkv.trajectory import cut, load_trajectory
 from worldkv.trajectory.chunked import ChunkedTrajectory
 

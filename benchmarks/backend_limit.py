@@ -14,11 +14,11 @@ from benchmarks.backend_verdict import Verdict
 from worldkv.backend import Traffic
 from worldkv.backends.attention import attend
 from worldkv.backends.cache import WorldCache
-from worldkv.backends.lanes import copy
+from worldkv.backends.window.groups import copy
+from worldkv.scene import scene_of, viewpoints
 from worldkv.signals import Viewpoint
-from worldkv.spec import parse_geometry, parse_policy
+from worldkv.specs.parse import parse_geometry, parse_policy
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 
 class Size(NamedTuple):

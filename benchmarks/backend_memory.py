@@ -17,11 +17,11 @@ from worldkv.backends.rollout import generate
 from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
 from worldkv.policies import WorldKV
+from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import simulate
-from worldkv.spec import parse_geometry
+from worldkv.specs.parse import parse_geometry
 from worldkv.tiers import TierLimits
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 GEOMETRY = "tiny:head_dim=64,frame_rows=12,frame_columns=13"
 PATH = "generate:tour:rooms=12,seed=1,chunks=240"

@@ -12,13 +12,13 @@ from worldkv.backends.cache import WorldCache
 from worldkv.backends.calibrate import warm_up
 from worldkv.backends.models.dit import CausalVideoDiT
 from worldkv.backends.rollout import generate
-from worldkv.cli.asked.run_request import NumberType
-from worldkv.cli.calibrate import measure
-from worldkv.cli.told.slow_progress import SlowProgress
+from worldkv.experiments.calibration import measure
+from worldkv.experiments.progress import Silent
+from worldkv.experiments.run_config import NumberType
+from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.clock import Clock
-from worldkv.spec import parse_geometry, parse_policy
+from worldkv.specs.parse import parse_geometry, parse_policy
 from worldkv.stopwatch import Stopwatch
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 GEOMETRY = "tiny:head_dim=64,frame_rows=8,frame_columns=8"
 PATH = "script:RRR360_540"
@@ -52,8 +52,7 @@ def run() -> list[Verdict]:
 
 def _round() -> dict[str, list[float]]:
     """One calibration and one rollout of every policy: predicted over measured of every step but the first few."""
-    with SlowProgress() as progress:
-        fit, _ = measure(GEOMETRY, "cpu", NumberType.AUTO, DENOISE_PASSES, CALIBRATION_CHUNKS, None, progress)
+    fit, _ = measure(GEOMETRY, "cpu", NumberType.AUTO, DENOISE_PASSES, CALIBRATION_CHUNKS, None, Silent())
     geometry = parse_geometry(GEOMETRY)
     path = read_path(PATH, geometry)
     model = CausalVideoDiT(geometry)

@@ -14,10 +14,10 @@ from benchmarks.naive_cache import NaiveCache
 from worldkv.backends.cache import WorldCache
 from worldkv.geometry import CacheGeometry
 from worldkv.policies import WorldKV
+from worldkv.scene import scene_of, viewpoints
 from worldkv.signals import Viewpoint
-from worldkv.spec import parse_geometry
+from worldkv.specs.parse import parse_geometry
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 GEOMETRY = "tiny:head_dim=64,frame_rows=6,frame_columns=10"
 PATHS = {"KITTI 00": "kitti/KITTI_00_gt.txt", "fr2_desk": "tum/fr2_desk_groundtruth.txt"}

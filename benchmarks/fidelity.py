@@ -128,11 +128,13 @@ def measured(name: str, data: Path, policies: tuple[str, ...] = POLICIES) -> Mea
 
 def rollouts(world: str, source: str, policies: tuple[str, ...], seed: int = 0, budgets: str | None = None) -> Any:
     """The document of `worldkv compare --world`."""
-    from worldkv.cli.asked.request import Request
-    from worldkv.cli.work.contest import hold
+    from worldkv.experiments.comparison import hold
+    from worldkv.experiments.comparison_config import Request
+    from worldkv.experiments.progress import Silent
 
     return hold(
-        Request(source, policies, "rooms", world=world, seed=seed, budgets=budgets, floor=budgets is not None)
+        Request(source, policies, "rooms", world=world, seed=seed, budgets=budgets, floor=budgets is not None),
+        Silent(),
     ).document
 
 

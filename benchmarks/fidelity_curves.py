@@ -93,8 +93,8 @@ def draw(told: dict[str, dict[str, dict[str, Line]]], name: str) -> None:
     """One row of panels a path."""
     from matplotlib.figure import Figure
 
-    from worldkv.cli.figures.comparison import save
-    from worldkv.cli.figures.palette import GREY, INK, colours
+    from worldkv.plots.comparison import save
+    from worldkv.plots.style import GREY, INK, colours
 
     figure = Figure(figsize=(11, 3.1 * len(told)), layout="constrained")
     grid: Any = figure.subplots(len(told), 3, squeeze=False)

@@ -14,7 +14,7 @@ from benchmarks.pose_query import table_of
 from worldkv.chunks import ChunkTable
 from worldkv.parts import AgePenalty, FovOverlap, FovScore, GreedyCoverage, PlanarCones, TopK
 from worldkv.parts.fetch import fetch
-from worldkv.parts.fov_overlap import points_in_view
+from worldkv.parts.index.fov_overlap import points_in_view
 from worldkv.policy import CoverageIndex, CoverageSelector, Index, Selector, Wrapper
 from worldkv.pose import Array, frustum_tangents
 from worldkv.signals import ChunkPose

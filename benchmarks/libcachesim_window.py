@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.machine import machine
-from worldkv.config import Scene
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.geometry import PRESETS
 from worldkv.policies import SlidingWindow
+from worldkv.scene import Scene
 from worldkv.signals import Viewpoint
 from worldkv.sim.backend import SimBackend
 

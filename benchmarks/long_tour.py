@@ -13,11 +13,12 @@ from typing import ClassVar
 import numpy as np
 
 from benchmarks.machine import machine
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepRecord
 from worldkv.geometry import PRESETS
-from worldkv.landmarks import place_landmarks
-from worldkv.parts.pose_index import PoseIndex
-from worldkv.parts.world_compression import WorldCompression
+from worldkv.metrics.landmarks import place_landmarks
+from worldkv.parts.compression.world_compression import WorldCompression
+from worldkv.parts.index.pose_index import PoseIndex
 from worldkv.policies import Composed, WorldKV
 from worldkv.policy import Index
 from worldkv.pose import Array
@@ -25,7 +26,6 @@ from worldkv.signals import Signal
 from worldkv.sim.clock import StepTime
 from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import simulate
-from worldkv.state import StepRecord
 from worldkv.trajectory import cut, load_trajectory
 from worldkv.views import BankView, Query
 

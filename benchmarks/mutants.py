@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.mutants_page import page, verdict
 from benchmarks.mutants_read import Mutant, read_mutants
-from worldkv.trajectory.atomic import write_atomically
+from worldkv.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("worldkv", "tests", "pyproject.toml", "README.md")

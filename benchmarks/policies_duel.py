@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.policies_measured import LINGBOT, PATHS, SINK, bytes_moved, rollout
-from worldkv.cli.asked.paths import load_path
 from worldkv.policies import RandomRetrieval
 from worldkv.policy import CachePolicy
-from worldkv.spec import parse_policy
+from worldkv.specs.parse import parse_policy
+from worldkv.trajectory.loaded import load_path
 
 WINDOWS = (5, 6, 7, 8, 9, 10)
 """Chunks, the one being generated included, at the default view distance."""

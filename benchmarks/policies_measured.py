@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from worldkv.cli.asked.paths import load_path
-from worldkv.cli.work.both_executors import attention_of_full_kv
-from worldkv.cli.work.recorder import needs_model
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.landmarks import place_landmarks
+from worldkv.metrics.landmarks import place_landmarks
+from worldkv.parity.run import attention_of_full_kv
 from worldkv.parts import WorldCompression
 from worldkv.policy import CachePolicy, Part, TokenScorer, needs_of
-from worldkv.policy_names import policy_classes
+from worldkv.scene import scene_of, viewpoints
 from worldkv.signals import Signal
 from worldkv.sim import load_machine, simulate
-from worldkv.sim.rollout import Rollout, RolloutBook
-from worldkv.spec import parse_policy
+from worldkv.sim.recorder import needs_model
+from worldkv.sim.rollout import RolloutRecord, RolloutRecorder
+from worldkv.specs.names import policy_classes
+from worldkv.specs.parse import parse_policy
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
+from worldkv.trajectory.loaded import load_path
 
 PATHS = {
     "KITTI 00": "kitti/KITTI_00_gt.txt",
@@ -127,7 +127,7 @@ def never_returning(data: Path) -> str:
     )
 
 
-def rollout(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, seed: int = 0) -> Rollout:
+def rollout(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, seed: int = 0) -> RolloutRecord:
     """One rollout, by whoever can tell how it goes."""
     landmarks = place_landmarks(chunked, seed=seed)
     if geometry is LINGBOT:
@@ -135,7 +135,9 @@ def rollout(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeom
     return on_tensors(policy, chunked, geometry, landmarks)
 
 
-def on_tensors(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, landmarks: Any) -> Rollout:
+def on_tensors(
+    policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, landmarks: Any
+) -> RolloutRecord:
     """The same with a transformer of random weights."""
     import torch
 
@@ -149,19 +151,19 @@ def on_tensors(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheG
         ahead = attention_of_full_kv(chunked, geometry, 1, "cpu", 0)
         scene = dataclasses.replace(scene, signals=scene.signals | {Signal.ATTENTION_AHEAD}, attention_ahead=ahead)
     with WorldCache(policy, geometry, scene=scene) as cache:
-        book = RolloutBook(chunked, cache.engine, load_machine(MACHINE), landmarks)
+        book = RolloutRecorder(chunked, cache.engine, load_machine(MACHINE), landmarks)
         model = CausalVideoDiT(geometry)
         for step in generate(model, cache, viewpoints(chunked), denoise_passes=1, on_plan=book.begin):
             book.commit(step.record)
         return book.close()
 
 
-def bytes_moved(one: Rollout) -> int:
+def bytes_moved(one: RolloutRecord) -> int:
     """Bytes over the bus, both ways."""
     traffic = one.engine.backend.traffic()
     return traffic.device_to_host + traffic.host_to_device
 
 
-def chunks_moved(one: Rollout, geometry: CacheGeometry) -> float:
+def chunks_moved(one: RolloutRecord, geometry: CacheGeometry) -> float:
     """The same in chunks' worth a step."""
     return bytes_moved(one) / geometry.chunk_bytes / len(one.seconds)

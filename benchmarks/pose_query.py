@@ -13,8 +13,8 @@ from benchmarks.machine import machine
 from worldkv.chunks import ChunkTable
 from worldkv.geometry import PRESETS
 from worldkv.parts.fetch import fetch
-from worldkv.parts.pose_index import PoseIndex, RotationMean
-from worldkv.parts.select import TopK
+from worldkv.parts.index.pose_index import PoseIndex, RotationMean
+from worldkv.parts.selector.select import TopK
 from worldkv.signals import ChunkPose, Signal
 from worldkv.views import BankView, ChunkRows, Query
 

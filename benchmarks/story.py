@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from worldkv.geometry import PRESETS
-from worldkv.landmarks import Landmarks, place_landmarks
+from worldkv.metrics.landmarks import Landmarks, place_landmarks
 from worldkv.policies import FrustumCoverage, Oracle, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.sim.machine import load_machine

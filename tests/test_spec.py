@@ -25,8 +25,8 @@ from worldkv.parts import (
 )
 from worldkv.policies import Composed, DropOldest, FullKV, Oracle, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
-from worldkv.policy_names import policy_classes
-from worldkv.spec import in_frames, parse_geometry, parse_policy, spec_of
+from worldkv.specs.names import policy_classes
+from worldkv.specs.parse import in_frames, parse_geometry, parse_policy, spec_of
 
 LINGBOT = PRESETS["lingbot-world-fast-480p"]
 

@@ -18,11 +18,11 @@ from safetensors.numpy import save_file
 
 from worldkv.errors import SpecError
 from worldkv.parts import PARTS, AgePenalty, AnchorPenalty, FrustumIndex, ScoredTokens, WorldCompression
-from worldkv.parts.anchor_penalty import save_direction
+from worldkv.parts.scorer.anchor_penalty import save_direction
 from worldkv.policies import Composed
 from worldkv.policy import Part
-from worldkv.policy_names import policy_classes
-from worldkv.spec import parse_part, parse_policy, spec_of
+from worldkv.specs.names import policy_classes
+from worldkv.specs.parse import parse_part, parse_policy, spec_of
 
 DEEPEST = 3
 """Parts inside parts inside a policy."""

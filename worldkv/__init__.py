@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worldkv.lazy import on_first_use
+from worldkv._lazy import on_first_use
 
 if TYPE_CHECKING:
     from worldkv.answers import Eviction as Eviction
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from worldkv.backend import CacheBackend as CacheBackend
     from worldkv.backends.cache import WorldCache as WorldCache
     from worldkv.config import CacheConfig as CacheConfig
-    from worldkv.config import Scene as Scene
-    from worldkv.engine import CacheEngine as CacheEngine
+    from worldkv.engine.engine import CacheEngine as CacheEngine
     from worldkv.errors import WorldKVError as WorldKVError
     from worldkv.geometry import CacheGeometry as CacheGeometry
-    from worldkv.landmarks import place_landmarks as place_landmarks
+    from worldkv.metrics.landmarks import place_landmarks as place_landmarks
     from worldkv.policy import CachePolicy as CachePolicy
     from worldkv.policy import Compression as Compression
     from worldkv.policy import CoverageIndex as CoverageIndex
     from worldkv.policy import EvictionRule as EvictionRule
     from worldkv.policy import Index as Index
+    from worldkv.scene import Scene as Scene
+    from worldkv.scene import viewpoints as viewpoints
     from worldkv.signals import Signal as Signal
     from worldkv.signals import Viewpoint as Viewpoint
     from worldkv.sim.machine import load_machine as load_machine
     from worldkv.sim.rollout import simulate as simulate
-    from worldkv.spec import parse_geometry as parse_geometry
-    from worldkv.spec import parse_policy as parse_policy
+    from worldkv.specs.parse import parse_geometry as parse_geometry
+    from worldkv.specs.parse import parse_policy as parse_policy
     from worldkv.tiers import TierLimits as TierLimits
     from worldkv.trajectory import cut as cut
     from worldkv.trajectory import load_trajectory as load_trajectory
-    from worldkv.trajectory.viewpoints import viewpoints as viewpoints
     from worldkv.views import BankView as BankView
     from worldkv.views import ChunkView as ChunkView
     from worldkv.views import Query as Query
@@ -48,7 +48,7 @@ _HOMES = {
     "BankView": "worldkv.views",
     "CacheBackend": "worldkv.backend",
     "CacheConfig": "worldkv.config",
-    "CacheEngine": "worldkv.engine",
+    "CacheEngine": "worldkv.engine.engine",
     "CacheGeometry": "worldkv.geometry",
     "CachePolicy": "worldkv.policy",
     "ChunkView": "worldkv.views",
@@ -71,11 +71,11 @@ _HOMES = {
     "cut": "worldkv.trajectory",
     "load_machine": "worldkv.sim.machine",
     "load_trajectory": "worldkv.trajectory",
-    "parse_geometry": "worldkv.spec",
-    "parse_policy": "worldkv.spec",
-    "place_landmarks": "worldkv.landmarks",
+    "parse_geometry": "worldkv.specs.parse",
+    "parse_policy": "worldkv.specs.parse",
+    "place_landmarks": "worldkv.metrics.landmarks",
     "simulate": "worldkv.sim.rollout",
-    "viewpoints": "worldkv.trajectory.viewpoints",
+    "viewpoints": "worldkv.scene",
 }
 
 __all__ = sorted(_HOMES)

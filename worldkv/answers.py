@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
-from worldkv.quantised import StoredAs, stored_bytes
 
 Ids = NDArray[np.int64]
 """Chunk ids `(n,)`."""
+StoredAs = Literal["int8", "fp8"]
+"""Eight-bit integers, or floats of four exponent and three mantissa bits (e4m3); both with a scale a channel."""
+SCALE_BYTES = 4
+"""Scales are float32: at a fraction of a percent of a chunk, half precision would save nothing and could overflow."""
+
+
+def stored_bytes(geometry: CacheGeometry, tokens: int) -> int:
+    """Bytes of `tokens` tokens: one a number, and one scale for each channel of every layer, head, branch, K and V."""
+    channels = 2 * geometry.branches * geometry.layers * geometry.kv_heads * geometry.head_dim
+    return channels * (tokens + SCALE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,7 @@ class Keep:
         if self.stored_as is not None and self.stored_bytes != stored_bytes(geometry, self.count):
             raise PolicyError(
                 f"a keep stored as {self.stored_as} takes {stored_bytes(geometry, self.count)} bytes (numbers and "
-                f"scales), got stored_bytes={self.stored_bytes}; take worldkv.quantised.stored_bytes"
+                f"scales), got stored_bytes={self.stored_bytes}; take worldkv.answers.stored_bytes"
             )
         if self.stored_bytes is not None and self.stored_bytes < 1:
             raise PolicyError(f"a keep's stored_bytes must be positive, got {self.stored_bytes}")

@@ -1,5 +1,10 @@
 """The named errors of worldkv: one small tree, every message one sentence with the cure."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class WorldKVError(Exception):
     """Anything a user can cause; the command line prints its sentence and exits with code 2."""
@@ -52,3 +57,12 @@ class LostChunkError(WorldKVError):
         """Chunk `chunk` is lost because of `why`."""
         super().__init__(f"chunk {chunk} is lost: {why}; run again, or go on without it (when_lost=go-on)")
         self.chunk = chunk
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """A hint for an unknown word: the nearest known one, or all of them; that there are none."""
+    known = sorted(words)
+    if not known:
+        return "there are none"
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"

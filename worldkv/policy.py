@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.answers import Eviction, Ids, Keep, RaggedKeep, Retrieval
 from worldkv.errors import SpecError
-from worldkv.geometry import CacheGeometry
+from worldkv.geometry import CacheGeometry, ModelShape
 from worldkv.pose import Array
 from worldkv.signals import Signal
 from worldkv.views import BankView, ChunkView, Query, WindowView
-
-if TYPE_CHECKING:
-    from worldkv.model_shape import ModelShape
 
 NO_IDS: Ids = np.empty(0, np.int64)
 """No chunks."""
@@ -299,3 +296,27 @@ def is_ragged(part: Part) -> bool:
     return any(isinstance(one, EvictionRule | Compression) and one.ragged for one in inside) or any(
         map(is_ragged, inside)
     )
+
+
+def shape_of(part: Part) -> ModelShape:
+    """What a part and everything in it are bound to.
+
+    Raises:
+        SpecError: they are bound to different models.
+    """
+    shape = part.bound_to or ModelShape()
+    for inner in part.parts():
+        shape = shape.joined(shape_of(inner))
+    return shape
+
+
+P = TypeVar("P", bound=Part)
+
+
+def by_spec_name(exported: Mapping[str, object], kind: type[P]) -> dict[str, type[P]]:
+    """The classes of a kind among a module's names, by every name that a spec string may use for them."""
+    found: dict[str, type[P]] = {}
+    for value in exported.values():
+        if isinstance(value, type) and issubclass(value, kind) and "spec_names" in vars(value):
+            found |= dict.fromkeys(value.spec_names, value)
+    return found

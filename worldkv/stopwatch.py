@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+PARTS = ("attention", "attention mass", "compression", "transfer", "policy")
+"""Spans that a step's time is split into; what is left is the model's own layers."""
+
 
 class Stopwatch:
     """Seconds by name; while an inner span runs the outer one stands still.

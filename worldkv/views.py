@@ -17,7 +17,7 @@ from worldkv.answers import Ids
 from worldkv.chunks import ChunkTable
 from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry
-from worldkv.landmarks import Landmarks
+from worldkv.metrics.landmarks import Landmarks
 from worldkv.pose import Array
 from worldkv.signals import ChunkPose, Signal
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backend import Fetch, Move, Spill
-from worldkv.backends.arena import VALUES, Arena
-from worldkv.backends.backend import TorchBackend
-from worldkv.backends.parcel import HostBuffer
+from worldkv.backends.bank.stored_chunk import HostBuffer
+from worldkv.backends.torch_backend import TorchBackend
+from worldkv.backends.window.arena import VALUES, Arena
 from worldkv.chunks import Tier
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from worldkv.backends.device_ops import DeviceOps, Event, allocate, check_copy
-from worldkv.backends.retry import twice
+from worldkv.backends.transfer.device_ops import DeviceOps, Event, allocate, check_copy
+from worldkv.backends.transfer.retry import twice
 from worldkv.errors import TransferError
 
 Span = tuple[int, int]

@@ -14,17 +14,17 @@ from torch import Tensor
 from tests.backends.naive_cache import NaiveCache, Rows
 from worldkv.backends import cache as cache_module
 from worldkv.backends.cache import WorldCache
-from worldkv.backends.device_ops import DeviceOps
 from worldkv.backends.rebasing import rebased_places
+from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.config import CacheConfig
+from worldkv.engine.state import StepRecord
 from worldkv.geometry import CacheGeometry
 from worldkv.parts import UnlikeAnchor, WorldCompression
 from worldkv.policy import CachePolicy, Part, needs_of
+from worldkv.scene import scene_of, viewpoints
 from worldkv.signals import Signal, Viewpoint
-from worldkv.state import StepRecord
 from worldkv.trajectory import cut, load_trajectory
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 PASSES = 2
@@ -55,7 +55,7 @@ def open_cache(
     measured: frozenset[Signal] = frozenset(),
 ) -> WorldCache:
     """A cache for the path, on `ops` where given."""
-    from worldkv.landmarks import place_landmarks
+    from worldkv.metrics.landmarks import place_landmarks
 
     landmarks = place_landmarks(path.chunked) if Signal.LANDMARKS in needs_of(policy) else None
     scene = scene_of(path.chunked, landmarks)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from worldkv.backends.arena import Arena, ArenaForm
-from worldkv.backends.cpu_ops import CpuOps
-from worldkv.backends.run_layout import MOST_EXTENTS
+from worldkv.backends.transfer.cpu_ops import CpuOps
+from worldkv.backends.window.arena import Arena, ArenaForm
+from worldkv.backends.window.run_layout import MOST_EXTENTS
 from worldkv.geometry import CacheGeometry
 
 GEOMETRY = CacheGeometry(2, 1, 1, 4, 1, 6, frames_per_chunk=1, itemsize=4)

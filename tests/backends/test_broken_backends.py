@@ -7,11 +7,11 @@ import functools
 import pytest
 
 from tests.backends.broken import GALLERY
-from worldkv.backends.backend import TorchBackend
-from worldkv.cli.work.both_executors import Parity, run_both
+from worldkv.backends.torch_backend import TorchBackend
 from worldkv.config import CacheConfig
+from worldkv.parity.run import Parity, run_both
 from worldkv.policies import WorldKV
-from worldkv.spec import parse_geometry
+from worldkv.specs.parse import parse_geometry
 from worldkv.tiers import TierLimits
 from worldkv.trajectory import cut, load_trajectory
 

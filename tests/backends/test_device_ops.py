@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.backends.late_ops import LateOps
-from worldkv.backends.cpu_ops import AT_ONCE_BYTES, CpuOps
-from worldkv.backends.cuda_ops import CudaOps
-from worldkv.backends.device_ops import DeviceOps, check_copy, device_ops
-from worldkv.backends.retry import twice
+from worldkv.backends.transfer.cpu_ops import AT_ONCE_BYTES, CpuOps
+from worldkv.backends.transfer.cuda_ops import CudaOps
+from worldkv.backends.transfer.device_ops import DeviceOps, check_copy
+from worldkv.backends.transfer.open_device import device_ops
+from worldkv.backends.transfer.retry import twice
 from worldkv.errors import DeviceError, LostChunkError, OutputError, TransferError
 
 PATIENCE = 60.0
@@ -475,7 +476,7 @@ def test_an_idle_thread_holds_no_tensor() -> None:
 @pytest.mark.parametrize("copies", [0, 1, 40])
 def test_the_process_ends_with_copies_under_way(copies: int) -> None:
     done = run_python(
-        "import torch\nfrom worldkv.backends.cpu_ops import CpuOps\nops = CpuOps()\n"
+        "import torch\nfrom worldkv.backends.transfer.cpu_ops import CpuOps\nops = CpuOps()\n"
         "source = torch.ones(1 << 24, dtype=torch.uint8)\n"
         f"for _ in range({copies}): ops.copy_async(torch.empty_like(source), source)\n"
         "print('bye')"

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor
 
-import worldkv.backends.parcel_file
-from worldkv.backends.disk import SUFFIX, DiskChunk, DiskStore
-from worldkv.backends.parcel_file import PIECE_BYTES
+import worldkv.backends.bank.chunk_file
+from worldkv.backends.bank.chunk_file import PIECE_BYTES
+from worldkv.backends.bank.disk import SUFFIX, DiskChunk, DiskStore
 from worldkv.errors import DeviceError, LostChunkError, OutputError, TransferError
 
 Break = Callable[[DiskChunk, DiskStore], object]
@@ -81,7 +81,7 @@ def test_a_parcel_comes_back_and_safetensors_reads_it(store: DiskStore, chunk: i
 def test_pieces_do_not_show(num_bytes: int, piece: int) -> None:
     """Small pieces, so that every way their edges can meet comes up."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worldkv.backends.parcel_file, "PIECE_BYTES", max(piece, 64))
+        patch.setattr(worldkv.backends.bank.chunk_file, "PIECE_BYTES", max(piece, 64))
         store = DiskStore()
         content = content_of(num_bytes, num_bytes)
         stored = store.write(3, content)
@@ -393,11 +393,11 @@ PROGRAM = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-import worldkv.backends.parcel_file
-from worldkv.backends.disk import DiskStore
+import worldkv.backends.bank.chunk_file
+from worldkv.backends.bank.disk import DiskStore
 
 folder, is_held = Path(sys.argv[1]), []
-worldkv.backends.parcel_file.PIECE_BYTES = 1 << 18
+worldkv.backends.bank.chunk_file.PIECE_BYTES = 1 << 18
 
 def write(rounds):
     store = DiskStore(folder)

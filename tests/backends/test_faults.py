@@ -12,8 +12,8 @@ import torch
 
 from tests.backends.late_ops import LateOps
 from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
-from worldkv.backends import disk
-from worldkv.backends.bank import MOST_WRITING
+from worldkv.backends.bank import disk
+from worldkv.backends.bank.bank import MOST_WRITING
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
 from worldkv.errors import LostChunkError, OutputError, PolicyError, TransferError

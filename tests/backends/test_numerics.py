@@ -17,7 +17,7 @@ from tests.backends.naive_cache import NaiveCache, shifted
 from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, loop, open_cache
 from tests.policies.every import EVERY
 from worldkv.answers import Eviction, Keep
-from worldkv.backends.arena import KEYS, ROTATED
+from worldkv.backends.window.arena import KEYS, ROTATED
 from worldkv.config import CacheConfig
 from worldkv.errors import PositionError
 from worldkv.geometry import CacheGeometry
@@ -25,7 +25,7 @@ from worldkv.parts import QuantisedBank
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
-from worldkv.testing.probe import Question, probed
+from worldkv.testing.recording_policy import Question, probed
 from worldkv.tiers import TierLimits
 from worldkv.views import ChunkView, WindowView
 

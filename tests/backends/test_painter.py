@@ -17,8 +17,8 @@ from worldkv.backends import WorldCache, roll_out
 from worldkv.backends.models import Painter
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.spec import parse_policy
-from worldkv.trajectory.viewpoints import viewpoints
+from worldkv.scene import viewpoints
+from worldkv.specs.parse import parse_policy
 from worldkv.worlds import World, measure
 from worldkv.worlds.paint import Colours, Paint
 from worldkv.worlds.world import FRESH_CONTRAST

@@ -16,23 +16,23 @@ from tests.conftest import SHARED_DATA
 from tests.policies.every import EVERY
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.backend import Drop, Move, Traffic
-from worldkv.backends.backend import TorchBackend
+from worldkv.backends.torch_backend import TorchBackend
 from worldkv.chunks import Tier
-from worldkv.cli.asked.paths import load_path, revisiting_chunks
-from worldkv.cli.work.both_executors import Parity, first_chunks, run_both
-from worldkv.cli.work.parity_record import Difference, Expected, first_difference
 from worldkv.config import CacheConfig
 from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry
-from worldkv.landmarks import Landmarks, place_landmarks
+from worldkv.metrics.landmarks import Landmarks, place_landmarks
+from worldkv.parity.record import Difference, Expected, first_difference
+from worldkv.parity.run import Parity, first_chunks, run_both
 from worldkv.parts import SinkRecent, WholeChunk
 from worldkv.policies import Composed
 from worldkv.policy import CachePolicy, Compression, needs_of
 from worldkv.signals import Signal
 from worldkv.sim import load_machine, simulate
-from worldkv.spec import parse_geometry
+from worldkv.specs.parse import parse_geometry
 from worldkv.tiers import TierLimits
 from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv.trajectory.loaded import load_path, revisiting_chunks
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
 SMALL = parse_geometry("tiny:heads=2,kv_heads=1,frame_rows=2,frame_columns=3,head_dim=8")

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from worldkv.answers import Keep
-from worldkv.backends import lanes
-from worldkv.backends.arena import Arena, ArenaForm
 from worldkv.backends.attention import attend, attention_received
-from worldkv.backends.cpu_ops import CpuOps
 from worldkv.backends.rotary import Rotary
+from worldkv.backends.transfer.cpu_ops import CpuOps
+from worldkv.backends.window import groups as lanes
+from worldkv.backends.window.arena import Arena, ArenaForm
 from worldkv.geometry import CacheGeometry
 
 DEVICE = torch.device("meta")  # the CPU build cannot even slice a tensor that pretends to be on CUDA

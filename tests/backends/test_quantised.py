@@ -12,16 +12,15 @@ import torch
 from tests.backends.late_ops import LateOps
 from tests.backends.rollouts import generate, loop, open_cache
 from tests.backends.test_parity import run
-from worldkv.answers import Retrieval
-from worldkv.backends.arena import KEYS, VALUES
+from worldkv.answers import Retrieval, StoredAs, stored_bytes
 from worldkv.backends.cache import WorldCache
+from worldkv.backends.window.arena import KEYS, VALUES
 from worldkv.config import CacheConfig
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts import QuantisedBank, SinkRecent, WholeChunk, WorldCompression
 from worldkv.policies import Composed
 from worldkv.policy import Compression
-from worldkv.quantised import StoredAs, stored_bytes
 from worldkv.tiers import TierLimits
 from worldkv.views import BankView, Query
 

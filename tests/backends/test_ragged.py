@@ -14,9 +14,9 @@ from tests.backends.late_ops import LateOps
 from tests.backends.naive_cache import NaiveCache
 from tests.backends.rollouts import assert_close, generate, inputs, loop, open_cache
 from worldkv.answers import Eviction, RaggedKeep, Retrieval
-from worldkv.backends.witness import Witness
 from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
+from worldkv.parity.observer import TensorObserver
 from worldkv.parts import SinkRecent
 from worldkv.policies import NoveltyAdmission
 from worldkv.policy import CachePolicy
@@ -129,11 +129,11 @@ def test_the_witness_reads_every_head() -> None:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT
     from worldkv.backends.rollout import generate as generate_with
-    from worldkv.trajectory.viewpoints import scene_of
+    from worldkv.scene import scene_of
 
     path = loop(GEOMETRY)
     with WorldCache(Ragged(), GEOMETRY, scene=scene_of(path.chunked), is_tagged=True) as cache:
-        witness = Witness(cache)
+        witness = TensorObserver(cache)
         for step in generate_with(CausalVideoDiT(GEOMETRY), cache, path.views, denoise_passes=1):
             seen = witness.commit()
             assert seen.faults == ()

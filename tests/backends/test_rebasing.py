@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worldkv.backends.rebasing import rebased_places
-from worldkv.state import StepPlan
+from worldkv.engine.state import StepPlan
 
 
 def plan_of(step: int, home: set[int], retrieved: tuple[int, ...]) -> StepPlan:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldkv.backends.run_layout import MOST_EXTENTS, Copy, RunLayout
+from worldkv.backends.window.run_layout import MOST_EXTENTS, Copy, RunLayout
 
 Token = tuple[int, int]
 

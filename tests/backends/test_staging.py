@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backends.asking import OddSizes
-from worldkv.backends.cpu_ops import CpuOps
-from worldkv.backends.staging import Staging
-from worldkv.cli.work.both_executors import run_both
+from worldkv.backends.transfer.cpu_ops import CpuOps
+from worldkv.backends.transfer.staging import Staging
 from worldkv.config import CacheConfig
 from worldkv.geometry import PRESETS
+from worldkv.parity.run import run_both
 from worldkv.tiers import TierLimits
 from worldkv.trajectory import cut, load_trajectory
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from tests.backends.rollouts import PASSES, generate, loop
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.tags import TAG_CHANNELS
-from worldkv.backends.witness import Seen, Witness
 from worldkv.geometry import CacheGeometry
+from worldkv.parity.observer import ObservedStep, TensorObserver
 from worldkv.policies import RandomRetrieval
-from worldkv.trajectory.viewpoints import scene_of
+from worldkv.scene import scene_of
 
 GEOMETRY = CacheGeometry(2, 2, 2, 8, 2, 3, itemsize=4, rope_frames=1 << 16, branches=2)
 POLICY = RandomRetrieval(retrieved_frames=3, sink_frames=3, recent_frames=3)
@@ -29,11 +29,11 @@ layers, planes, branches, heads = (st.integers(0, 1) for _ in range(4))
 places = st.integers(0, ATTENDED * GEOMETRY.chunk_tokens - 1)
 
 
-def last_step(layer: int, number: int, tamper: Tamper) -> Seen:
+def last_step(layer: int, number: int, tamper: Tamper) -> ObservedStep:
     """What is seen of the last step if `tamper` changed what a layer's attention was given in pass `number`."""
     path = loop(GEOMETRY)
     with WorldCache(POLICY, GEOMETRY, scene=scene_of(path.chunked, None), is_tagged=True) as cache:
-        witness = Witness(cache)
+        witness = TensorObserver(cache)
         look, views = cache.on_attend, [0]
 
         def tampered(at: int, keys: Tensor, values: Tensor) -> None:
@@ -95,7 +95,7 @@ def test_tokens_of_a_chunk_out_of_order_are_told(layer: int, nth: int, later: in
 def test_fewer_tokens_than_the_table_has_are_counted_in_the_last_pass(number: int) -> None:
     path = loop(GEOMETRY)
     with WorldCache(POLICY, GEOMETRY, scene=scene_of(path.chunked, None), is_tagged=True) as cache:
-        witness, views = Witness(cache), [0]
+        witness, views = TensorObserver(cache), [0]
         look = cache.on_attend
 
         def cut(at: int, keys: Tensor, values: Tensor) -> None:

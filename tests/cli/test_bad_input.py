@@ -200,7 +200,7 @@ def test_unwritable_output_is_refused_before_the_work(
     worldkv: Worldkv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("worldkv.cli.work.contest.hold", _too_early)
+    monkeypatch.setattr("worldkv.experiments.comparison.hold", _too_early)
     lingbot(tmp_path / "poses", poses())
     ran = worldkv("compare", "poses.npy", option, name)
     assert_refused(ran.code, ran.out, ran.err)

@@ -10,8 +10,8 @@ import pytest
 from tests.cli.conftest import Worldkv
 from worldkv.backend import Traffic
 from worldkv.backends.calibrate import CopySample, StepSample, fit_line, sample_copies
-from worldkv.backends.device_ops import device_ops
-from worldkv.cli.work.machine_fit import EDGES, fit_machine, predicted_over_measured
+from worldkv.backends.transfer.open_device import device_ops
+from worldkv.experiments.machine_fit import EDGES, fit_machine, predicted_over_measured
 from worldkv.geometry import PRESETS
 from worldkv.sim.clock import Clock
 from worldkv.sim.machine import Edge, Machine, load_machine, machine_names, machine_text

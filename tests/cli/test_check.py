@@ -9,7 +9,7 @@ import pytest
 from tests.cli.conftest import Worldkv
 from worldkv.testing.check import CHECKS
 
-RIGHT = "worldkv.cli.starting.index:Starting"
+RIGHT = "worldkv.cli.templates.index:Starting"
 
 WRONG = """
 from dataclasses import dataclass

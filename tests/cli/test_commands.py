@@ -13,8 +13,8 @@ import pytest
 
 from tests.cli.conftest import Worldkv
 from worldkv.cli import main
-from worldkv.cli.asked.floor import WINDOW
-from worldkv.cli.work.painted import WORLD_POLICIES
+from worldkv.experiments.worlds import WORLD_POLICIES
+from worldkv.sim.baselines import WINDOW
 
 PROGRAM = (sys.executable, "-m", "worldkv")
 HEAVY = ("torch", "scipy", "matplotlib", "networkx", "safetensors")
@@ -80,7 +80,7 @@ def test_an_interrupt_is_quiet_and_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("worldkv.engine.CacheEngine.begin", interrupted)
+    monkeypatch.setattr("worldkv.engine.engine.CacheEngine.begin", interrupted)
     ran = worldkv("compare", "generate:loop:chunks=20", "--log", tmp_path / "log", "--json", tmp_path / "json")
     assert (ran.code, ran.out, ran.err) == (130, "", "")
     assert not list(tmp_path.iterdir())

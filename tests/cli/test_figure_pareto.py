@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldkv.cli.figures.pareto import Point, draw_pareto, front, is_mark, spots_of
+from worldkv.plots.pareto import Point, draw_pareto, front, is_mark, spots_of
 
 
 def point(policy: str, budget: str, tokens: int, moved: int, recall: float | None, path: str = "a path") -> Point:

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Worldkv
 from worldkv.cli.new_policy import Kind, class_name, module_name
 from worldkv.policy import Part
-from worldkv.policy_names import imported
+from worldkv.specs.names import imported
 from worldkv.testing import examine
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Worldkv
-from worldkv.policy_names import policy_homes
+from worldkv.specs.names import policy_homes
 
 LOOP = "generate:loop:chunks=20,laps=2"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Worldkv
-from worldkv.cli.told.self_description import parameters_of, parts_by_kind, spec_with
 from worldkv.policy import CachePolicy
-from worldkv.policy_names import policy_classes
-from worldkv.spec import parameters, parse_policy
+from worldkv.report.catalog import parameters_of, parts_by_kind, spec_with
+from worldkv.specs.names import policy_classes
+from worldkv.specs.parse import parameters, parse_policy
 
 PARTS = [(kind, name, cls) for kind, parts in parts_by_kind().items() for name, cls in parts.items()]
 CLASSES = [*policy_classes().values(), *(cls for _, _, cls in PARTS)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Worldkv
-from worldkv.cli.told.promote_verdict import reasons, remarks
+from worldkv.experiments.promotion_verdict import reasons, remarks
 
 QUICK = ("--chunks", 20, "--passes", 1, "--examples", 2, "--machine", "worldkv-project-page")
 PATH = "generate:tour:rooms=3,seed=1,chunks=30"

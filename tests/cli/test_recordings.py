@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Worldkv
-from worldkv.cli.work.sweep_file import SweepFile
+from worldkv.experiments.sweep_file import SweepFile
 
 LOOP = "generate:loop:chunks=20,laps=2"
 TINY = ("--geometry", "tiny")

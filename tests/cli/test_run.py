@@ -10,9 +10,10 @@ import pytest
 
 from tests.cli.conftest import Worldkv
 from tests.cli.test_compare import ROW_KEYS
-from worldkv.cli.told import memory
-from worldkv.cli.told.slow_progress import SlowProgress, duration
+from worldkv.cli.slow_progress import SlowProgress, duration
+from worldkv.experiments import memory
 from worldkv.geometry import PRESETS
+from worldkv.report.format import amount
 from worldkv.trajectory import cut, load_trajectory
 
 TINY = PRESETS["tiny"]
@@ -174,7 +175,7 @@ def test_what_does_not_fit_names_its_parts(worldkv: Worldkv, monkeypatch: pytest
     monkeypatch.setattr(memory, "available_memory", lambda: needed - 1)
     ran = worldkv("run", LOOP, "--passes", "1")
     assert ran.code == 2
-    assert f"bank {memory.amount(bank)}" in ran.err and "--host-budget" in ran.err
+    assert f"bank {amount(bank)}" in ran.err and "--host-budget" in ran.err
     monkeypatch.setattr(memory, "available_memory", lambda: needed)
     assert worldkv("run", LOOP, "--passes", "1").code == 0
     monkeypatch.setattr(memory, "available_memory", lambda: needed - bank + 50_000)
@@ -185,7 +186,7 @@ def test_a_run_of_minutes_is_announced_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = iter(range(0, 10**6, 60))
-    monkeypatch.setattr("worldkv.cli.told.slow_progress.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("worldkv.cli.slow_progress.time.monotonic", lambda: float(next(now)))
     with SlowProgress() as progress:
         progress.is_shown = True
         progress.begin("worldkv", 100)

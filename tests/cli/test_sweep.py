@@ -18,13 +18,13 @@ import pytest
 
 from tests.cli.conftest import Worldkv
 from tests.cli.test_terminal import ESCAPE, LONG, on_a_terminal
-from worldkv.cli.asked.sweep_request import parse_seeds
-from worldkv.cli.work.sweep_file import SweepFile, csv_bytes, parquet_bytes
 from worldkv.errors import SpecError
+from worldkv.experiments.seeds import parse_seeds
+from worldkv.experiments.sweep_file import SweepFile, csv_bytes, parquet_bytes
 from worldkv.sim import sweep as engine
 from worldkv.sim.sweep import COLUMNS
 from worldkv.trajectory import load_trajectory
-from worldkv.trajectory.recorded import write
+from worldkv.trajectory.formats.recorded import write
 from worldkv.trajectory.recorded_signals import RecordedSignals
 from worldkv.trajectory.trajectory import Trajectory
 

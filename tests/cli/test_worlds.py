@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Worldkv
-from worldkv.cli.asked.request import Request
-from worldkv.cli.work.contest import hold
-from worldkv.cli.work.painted import WORLD_POLICIES
-from worldkv.sim.compare import compare
+from worldkv.experiments.comparison import hold
+from worldkv.experiments.comparison_config import Request
+from worldkv.experiments.progress import Silent
+from worldkv.experiments.worlds import WORLD_POLICIES
+from worldkv.sim.compare import compare_candidates
 
 TURNS = "script:R_L_R_L_R_L90_360"
 SMALL = "rooms:frame_rows=6,frame_columns=10"
@@ -41,9 +42,9 @@ def test_every_row_tells_what_its_pictures_are_worth(worldkv: Worldkv) -> None:
 
 
 def test_what_is_carried_out_is_what_is_simulated() -> None:
-    outcome = hold(Request(TURNS, WORLD_POLICIES, SMALL, world="rooms"))
-    entrants = [row.entrant for row in outcome.comparison.rows]
-    simulated = compare(outcome.contest, entrants, match_window_tokens=False)
+    outcome = hold(Request(TURNS, WORLD_POLICIES, SMALL, world="rooms"), Silent())
+    candidates = [row.candidate for row in outcome.comparison.rows]
+    simulated = compare_candidates(outcome.setup, candidates, match_window_tokens=False)
     for real, foreseen in zip(outcome.comparison.rows, simulated.rows, strict=True):
         traffic = [row.rollout.engine.backend.traffic() for row in (real, foreseen)]
         assert traffic[0] == traffic[1]
@@ -112,7 +113,7 @@ def test_bad_input_ends_in_one_sentence(worldkv: Worldkv, words: tuple[str, ...]
 def test_without_the_game_the_doom_world_names_its_cure(worldkv: Worldkv, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worldkv.worlds.doom_engine.importlib.util.find_spec", lambda name: None)
     for words in (("compare", TURNS, "--policy", "worldkv"), ("run", TURNS)):
-        monkeypatch.setattr("worldkv.cli.work.painted.require_torch", lambda command: None)
+        monkeypatch.setattr("worldkv.experiments.worlds.require_torch", lambda command: None)
         monkeypatch.setattr(f"worldkv.cli.{words[0]}.require_torch", lambda command: None, raising=False)
         ran = worldkv(*words, "--world", "doom")
         assert ran.code == 2 and "pip install 'worldkv[doom]'" in ran.err

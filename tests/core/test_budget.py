@@ -10,7 +10,7 @@ from tests.core.scripted import Scripted
 from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Retrieval
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.errors import BudgetError
 from worldkv.policies import FullKV, WorldKV
 from worldkv.sim.backend import SimBackend

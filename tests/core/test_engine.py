@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 
 from tests.core.chaos import Chaos
 from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
-from worldkv.config import CacheConfig, Scene
-from worldkv.engine import CacheEngine
+from worldkv.config import CacheConfig
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepRecord
 from worldkv.errors import BudgetError, PolicyError, SignalError, SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.policies import FullKV, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
+from worldkv.scene import Scene
 from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
-from worldkv.state import StepRecord
 from worldkv.testing.audit import audit_homes, audit_ledgers
-from worldkv.testing.model import DictionaryCache
-from worldkv.testing.probe import Question, probed
+from worldkv.testing.dictionary_cache import DictionaryCache
+from worldkv.testing.recording_policy import Question, probed
 from worldkv.tiers import TierLimits
 from worldkv.views import BankView, ChunkView, Query, WindowView
 

@@ -10,11 +10,12 @@ import numpy as np
 from tests.core.scripted import Scripted
 from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Keep, Retrieval
-from worldkv.config import CacheConfig, Scene
-from worldkv.engine import CacheEngine
+from worldkv.config import CacheConfig
+from worldkv.engine.engine import CacheEngine
+from worldkv.scene import Scene
 from worldkv.signals import ChunkPose, Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
-from worldkv.testing.probe import Question, probed
+from worldkv.testing.recording_policy import Question, probed
 from worldkv.tiers import TierLimits
 
 CHUNK = TINY.chunk_bytes

@@ -8,10 +8,10 @@ from tests.core.scripted import Failing, Scripted
 from tests.core.test_engine import BLIND, HERE, TINY, steps
 from worldkv.answers import Eviction, Retrieval
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.errors import LostChunkError, TransferError
 from worldkv.testing.audit import audit_homes, audit_ledgers
-from worldkv.testing.probe import Question, probed
+from worldkv.testing.recording_policy import Question, probed
 
 POLICY = Scripted({4: Eviction(bank=(0, 1, 2))}, {5: Retrieval((2, 0, 1)), 6: Retrieval((2, 0, 1))})
 """Banks three of four chunks; from step 5 on it wants all of them that are left."""

@@ -13,11 +13,11 @@ from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.backend import Move, Traffic
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.signals import Signal
 from worldkv.sim.backend import SimBackend
 from worldkv.stopwatch import Stopwatch
-from worldkv.testing.probe import Question, probed
+from worldkv.testing.recording_policy import Question, probed
 from worldkv.tiers import TierLimits
 
 CHUNK, TOKENS = TINY.chunk_bytes, TINY.chunk_tokens

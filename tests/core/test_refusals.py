@@ -10,7 +10,7 @@ from tests.core.scripted import Failing, Scripted
 from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Retrieval
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.errors import PolicyError, SpecError, TransferError
 from worldkv.policies import FullKV
 from worldkv.policy import CachePolicy

@@ -10,7 +10,7 @@ import pytest
 
 from tests.core.test_engine import BLIND, TINY, steps
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.policies import FullKV
 from worldkv.signals import Signal
 from worldkv.sim.backend import SimBackend

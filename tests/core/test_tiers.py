@@ -9,7 +9,7 @@ from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.chunks import Tier
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.errors import BudgetError, PolicyError
 from worldkv.policies import RandomRetrieval
 from worldkv.policy import CachePolicy

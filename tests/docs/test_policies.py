@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.policies_measured import runs_on_tensors
 from benchmarks.policies_page import kind_of, part_table, policy_table
-from worldkv.spec import parse_policy
+from worldkv.specs.parse import parse_policy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
 

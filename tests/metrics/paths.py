@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from worldkv.landmarks import Landmarks
+from worldkv.metrics.landmarks import Landmarks
 from worldkv.pose import Array
 from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
 from worldkv.trajectory.trajectory import Trajectory

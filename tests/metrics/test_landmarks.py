@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from tests.metrics import brute_force
 from tests.metrics.paths import FRAMES, chunked, flags, random_landmarks, stroll, wander
 from worldkv.errors import SpecError
-from worldkv.landmarks import Landmarks, place_landmarks
+from worldkv.metrics.landmarks import Landmarks, place_landmarks
 
 seeds = st.integers(0, 2**32 - 1)
 

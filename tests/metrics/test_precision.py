@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from tests.metrics.paths import flags, random_landmarks
-from worldkv.metrics import PrecisionMeter
+from worldkv.metrics.recall import PrecisionMeter
 
 NUM_CHUNKS = 6
 choices = st.lists(st.sets(st.integers(0, NUM_CHUNKS - 1)), min_size=NUM_CHUNKS, max_size=NUM_CHUNKS)

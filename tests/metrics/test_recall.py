@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.metrics import brute_force
 from tests.metrics.paths import FRAMES, flags, random_landmarks, wander
-from worldkv.landmarks import Landmarks, place_landmarks
-from worldkv.metrics import RecallMeter
+from worldkv.metrics.landmarks import Landmarks, place_landmarks
+from worldkv.metrics.recall import RecallMeter
 
 NUM_CHUNKS = 7
 fractions = st.lists(st.sampled_from([0.0, 0.25, 1 / 3, 0.5, 1.0]), min_size=FRAMES, max_size=FRAMES)

@@ -18,12 +18,12 @@ from worldkv.parts import Admission, LearnedUtility, Novelty, ScoredBy
 from worldkv.policies import Composed, NoveltyAdmission, SelfPrunedKV, WorldKV
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.signals import Signal, Viewpoint
-from worldkv.spec import parse_policy, spec_of
+from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.testing import check_policy
 from worldkv.testing.code import replay_code
-from worldkv.testing.course import Course, Move
+from worldkv.testing.motion_script import Course, Move
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.subject import Subject
 from worldkv.testing.trial import Trial, first_difference
 from worldkv.views import ChunkView, WindowView
 

@@ -9,9 +9,9 @@ import pytest
 
 from tests.parts.test_world_compression import view
 from worldkv.geometry import CacheGeometry
-from worldkv.parts import unlike_anchor
-from worldkv.parts.unlike_anchor import anchor_similarity
-from worldkv.parts.world_compression import WorldCompression
+from worldkv.parts.compression.world_compression import WorldCompression
+from worldkv.parts.scorer import unlike_anchor
+from worldkv.parts.scorer.unlike_anchor import anchor_similarity
 from worldkv.views import ChunkView
 
 

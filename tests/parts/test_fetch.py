@@ -13,7 +13,7 @@ from worldkv.answers import NOTHING_RETRIEVED
 from worldkv.errors import PolicyError, SpecError
 from worldkv.parts import AgePenalty
 from worldkv.parts.fetch import check_pair, fetch
-from worldkv.parts.select import GreedyCoverage, Threshold, TopK
+from worldkv.parts.selector.select import GreedyCoverage, Threshold, TopK
 from worldkv.policy import CoverageIndex, CoverageSelector, Index, ScoreWrapper, Selector
 from worldkv.views import BankView, Query
 

@@ -14,9 +14,9 @@ from scipy.spatial.transform import Rotation
 
 from tests.parts.bank import bank_of
 from worldkv.errors import SpecError
-from worldkv.parts.frustum_index import COLUMNS, SPARE, FrustumIndex
-from worldkv.parts.looks import look
-from worldkv.parts.select import GreedyCoverage, packed
+from worldkv.parts.index.frustum_index import COLUMNS, SPARE, FrustumIndex
+from worldkv.parts.selector.select import GreedyCoverage, packed
+from worldkv.parts.visibility.visible_pairs import look
 from worldkv.views import BankView, Query
 
 Frame = tuple[np.ndarray, np.ndarray]
@@ -161,7 +161,7 @@ def test_looks_are_those_of_every_frame_at_every_point(seed: int, points: int, a
     places, spots = draw.normal(size=(40, 1, 3)), draw.normal(size=(points, 3))
     turns = Rotation.random(40, rng=draw).as_matrix()[:, None]
     query, _ = bank_of(places[:2, [0] * 3], turns[:2, [0] * 3], view_distance=2.0)
-    with mock.patch("worldkv.parts.looks._AT_ONCE", at_once):
+    with mock.patch("worldkv.parts.visibility.visible_pairs._AT_ONCE", at_once):
         found = look(spots.T, places, turns, query)
     frames = list(zip(places[:, 0], turns[:, 0], strict=True))
     seen = [(f, p) for f, frame in enumerate(frames) for p, spot in enumerate(spots) if sees(frame, spot, query)]

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from worldkv.chunks import ChunkTable
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepRecord
 from worldkv.errors import SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts import Admission, AnchorPenalty, AttentionReceived, Novelty, TokenPool
-from worldkv.parts.anchor_penalty import save_direction
-from worldkv.parts.key_diff import KeyDiff
+from worldkv.parts.scorer.anchor_penalty import save_direction
+from worldkv.parts.scorer.key_diff import KeyDiff
 from worldkv.policies import H2O, DeepForcing, NoveltyAdmission
 from worldkv.policy import CachePolicy, TokenScorer
 from worldkv.signals import Signal, Viewpoint
-from worldkv.state import StepRecord
-from worldkv.testing.course import Course, Move
 from worldkv.testing.keyed_backend import chunk_tensors
+from worldkv.testing.motion_script import Course, Move
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial, measured_at
 from worldkv.views import ChunkView, WindowView

@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from tests.parts.bank import bank_of
 from worldkv.errors import SpecError
-from worldkv.parts.pose_index import ActionIndex, PoseIndex, RotationMean, pose_scores
-from worldkv.parts.select import TopK, best_rows
+from worldkv.parts.index.pose_index import ActionIndex, PoseIndex, RotationMean, pose_scores
+from worldkv.parts.selector.select import TopK, best_rows
 from worldkv.pose import chordal_mean, geodesic_angles
 
 

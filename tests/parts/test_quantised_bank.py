@@ -7,13 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from worldkv.answers import Keep
+from worldkv.answers import Keep, stored_bytes
 from worldkv.errors import PolicyError, SpecError
 from worldkv.geometry import PRESETS
 from worldkv.parts import QuantisedBank, ScoredTokens, WholeChunk, WorldCompression
 from worldkv.policies import Composed
-from worldkv.quantised import stored_bytes
-from worldkv.spec import parse_policy
+from worldkv.specs.parse import parse_policy
 from worldkv.views import ChunkView
 
 TINY, LINGBOT = PRESETS["tiny"], PRESETS["lingbot-world-fast-480p"]

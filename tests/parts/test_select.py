@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.parts.bank import bank_of, some_ids
 from worldkv.errors import SpecError
-from worldkv.parts.select import GreedyCoverage, Spread, Threshold, best_rows, packed, quantised
+from worldkv.parts.selector.select import GreedyCoverage, Spread, Threshold, best_rows, packed, quantised
 
 EYES = np.tile(np.eye(3), (9, 3, 1, 1))
 QUERY, BANK = bank_of(np.zeros((9, 3, 3)), EYES)

@@ -27,7 +27,7 @@ from worldkv.parts import (
     UnlikeAnchor,
     WorldCompression,
 )
-from worldkv.parts.anchor_penalty import mean_difference, save_direction
+from worldkv.parts.scorer.anchor_penalty import mean_difference, save_direction
 from worldkv.policy import TokenScorer
 from worldkv.views import ChunkView
 

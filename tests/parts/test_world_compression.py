@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldkv.compressed import compressed
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.parts import ScoredBy, unlike_anchor
-from worldkv.parts.world_compression import WorldCompression
+from worldkv.parts import ScoredBy
+from worldkv.parts.compress import compressed
+from worldkv.parts.compression.world_compression import WorldCompression
+from worldkv.parts.scorer import unlike_anchor
 from worldkv.views import ChunkView
 
 TINY = PRESETS["tiny"]

@@ -12,18 +12,18 @@ from scipy.spatial.transform import Rotation
 
 from tests.parts.bank import Array, bank_of
 from worldkv.answers import Retrieval
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepRecord
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
 from worldkv.parts import AgePenalty, Hysteresis, PoseIndex, PredictedPose, RefreshInterval
-from worldkv.parts.predicted_pose import moved_on
+from worldkv.parts.wrapper.predicted_pose import moved_on
 from worldkv.policies import Composed
 from worldkv.policy import Index, Wrapper
+from worldkv.scene import scene_of, viewpoints
 from worldkv.signals import ChunkPose
 from worldkv.sim.backend import SimBackend
-from worldkv.state import StepRecord
 from worldkv.trajectory import cut, load_trajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 from worldkv.views import BankView, Query
 
 TINY = PRESETS["tiny"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from worldkv.parts.anchor_penalty import mean_difference, save_direction
+from worldkv.parts.scorer.anchor_penalty import mean_difference, save_direction
 
 LAYERS, KV_HEADS, HEAD_DIM, HIDDEN_CHANNELS = 2, 1, 8, 16
 

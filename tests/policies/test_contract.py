@@ -9,18 +9,18 @@ import pytest
 
 from tests.policies.every import EVERY
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepRecord
 from worldkv.geometry import PRESETS
-from worldkv.landmarks import place_landmarks
+from worldkv.metrics.landmarks import place_landmarks
 from worldkv.parts import TopK
-from worldkv.parts.assembled import Assembled
+from worldkv.parts.from_parts import FromParts
 from worldkv.policy import LATE_STEP, CachePolicy
-from worldkv.policy_names import policy_classes
 from worldkv.sim.clock import StepTime
 from worldkv.sim.machine import load_machine
-from worldkv.sim.rollout import Rollout, simulate
-from worldkv.spec import spec_of
-from worldkv.state import StepRecord
+from worldkv.sim.rollout import RolloutRecord, simulate
+from worldkv.specs.names import policy_classes
+from worldkv.specs.parse import spec_of
 from worldkv.trajectory import cut, load_trajectory
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.recorded_signals import RecordedSignals
@@ -53,7 +53,7 @@ def made_up(chunks: int, policy: CachePolicy) -> RecordedSignals:
     return RecordedSignals(kept, entries, held, mass, query, *keys, policy=spec_of(policy))
 
 
-def run(policy: CachePolicy, path: str, config: CacheConfig | None = None) -> tuple[Rollout, list[StepRecord]]:
+def run(policy: CachePolicy, path: str, config: CacheConfig | None = None) -> tuple[RolloutRecord, list[StepRecord]]:
     chunked, records = chunked_path(path, policy), []
 
     def note(engine: CacheEngine, record: StepRecord, _: StepTime) -> None:
@@ -96,7 +96,7 @@ def test_resized_fills_but_never_exceeds(name: str) -> None:
             continue  # its window is as large as the recording was
         peak = run(policy, "tour")[0].attended_tokens.max()
         assert peak <= chunks * TINY.chunk_tokens
-        if not isinstance(policy, Assembled) or isinstance(policy.roles.selector, TopK):
+        if not isinstance(policy, FromParts) or isinstance(policy.policy_parts.selector, TopK):
             assert peak > (chunks - 1) * TINY.chunk_tokens, "other selectors may want less than there is room for"
 
 

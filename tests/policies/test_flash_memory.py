@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests.parts.bank import Array
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.geometry import PRESETS
 from worldkv.policies import FlashMemory
 from worldkv.policy import Index
+from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.backend import SimBackend
 from worldkv.trajectory import cut, load_trajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 from worldkv.views import BankView, Query
 
 TINY = PRESETS["tiny"]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHARED_DATA
-from worldkv.cli.asked.paths import load_path
 from worldkv.geometry import PRESETS
-from worldkv.landmarks import Landmarks, place_landmarks
+from worldkv.metrics.landmarks import Landmarks, place_landmarks
 from worldkv.policies import FrugalCoverage, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.sim import load_machine, simulate
 from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv.trajectory.loaded import load_path
 
 LINGBOT = PRESETS["lingbot-world-fast-480p"]
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from worldkv.answers import Keep, Retrieval
-from worldkv.config import CacheConfig, Scene
-from worldkv.engine import CacheEngine
+from worldkv.config import CacheConfig
+from worldkv.engine.engine import CacheEngine
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
 from worldkv.parts import ActionIndex, PoseIndex, SinkRecent, TopK, WorldCompression
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
+from worldkv.scene import Scene
 from worldkv.signals import ChunkPose, Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.views import ChunkView

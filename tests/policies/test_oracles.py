@@ -9,17 +9,16 @@ import itertools
 import numpy as np
 import pytest
 
-from worldkv.config import Scene
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepRecord
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
 from worldkv.parts import AttentionNeed, LandmarkNeed
 from worldkv.policies import AttentionOracle, Belady
+from worldkv.scene import Scene, scene_of, viewpoints
 from worldkv.signals import Signal
 from worldkv.sim.backend import SimBackend
-from worldkv.state import StepRecord
 from worldkv.trajectory import cut, load_trajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 TINY = PRESETS["tiny"]
 
@@ -86,7 +85,7 @@ def test_belady_fetches_as_little_as_any_rule_can(seed: int) -> None:
 
 def test_landmark_shares_by_counting_bits() -> None:
     from tests.parts.bank import bank_of
-    from worldkv.landmarks import place_landmarks
+    from worldkv.metrics.landmarks import place_landmarks
 
     chunked = cut(load_trajectory("generate:loop:chunks=16,laps=2"), TINY)
     landmarks = place_landmarks(chunked)

@@ -12,10 +12,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from worldkv.answers import Keep
-from worldkv.config import Scene
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepRecord
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.fov_overlap import points_in_view
+from worldkv.parts.index.fov_overlap import points_in_view
 from worldkv.policies import (
     ArkVale,
     ContextAsMemory,
@@ -29,10 +29,10 @@ from worldkv.policies import (
     WorldPlay,
 )
 from worldkv.policy import CachePolicy
+from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
-from worldkv.state import StepRecord
 from worldkv.testing.keyed_backend import KeyedBackend, chunk_tensors
-from worldkv.testing.probe import Question, probed
+from worldkv.testing.recording_policy import Question, probed
 
 LAYERS, HEADS, CHANNELS, TOKENS = 2, 2, 4, 63
 GEOMETRY = CacheGeometry(LAYERS, HEADS, HEADS, CHANNELS, 3, 7, frames_per_chunk=3, rope_frames=1 << 16)

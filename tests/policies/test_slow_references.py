@@ -17,20 +17,20 @@ from hypothesis import strategies as st
 
 from tests.metrics.paths import bits
 from worldkv.answers import Eviction, RaggedKeep
-from worldkv.bank import forget_chunk
 from worldkv.chunks import ChunkTable
-from worldkv.config import Scene
-from worldkv.engine import CacheEngine
+from worldkv.engine.banking import forget_chunk
+from worldkv.engine.engine import CacheEngine
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.landmarks import Landmarks
+from worldkv.metrics.landmarks import Landmarks
 from worldkv.parts import AttentionNeed, LandmarkNeed
 from worldkv.policies import Belady, DropOldest, NoveltyAdmission, Oracle, RandomRetrieval, RelicSubsample
 from worldkv.policy import CachePolicy
+from worldkv.scene import Scene
 from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
-from worldkv.testing.course import Course, Move
 from worldkv.testing.keyed_backend import chunk_tensors
-from worldkv.testing.probe import Question
+from worldkv.testing.motion_script import Course, Move
+from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial
 from worldkv.views import BankView, ChunkRows, Query

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worldkv.engine.state import StepRecord
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
 from worldkv.policies import MemFlowPrototypes, ReferenceWindow, RelicSubsample, StreamingLLM
 from worldkv.policies.relic_subsample import FACTORS, thinned
 from worldkv.policy import CachePolicy
 from worldkv.pose import Array
-from worldkv.state import StepRecord
-from worldkv.testing.course import Course, Move
+from worldkv.testing.motion_script import Course, Move
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial, measured_at
 from worldkv.views import ChunkView

@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from benchmarks import story
 from tests.conftest import SHARED_DATA
-from worldkv.landmarks import Landmarks
+from worldkv.metrics.landmarks import Landmarks
 from worldkv.policy import CachePolicy
-from worldkv.sim.rollout import Rollout, simulate
+from worldkv.sim.rollout import RolloutRecord, simulate
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
 GEOMETRY, MACHINE, PATHS = story.GEOMETRY, story.MACHINE, tuple(story.PATHS)
@@ -20,7 +20,7 @@ def path(name: str, scale: float = 1.0) -> tuple[ChunkedTrajectory, Landmarks]:
     return story.path(name, SHARED_DATA, scale)
 
 
-def rollout(name: str, policy: CachePolicy, scale: float = 1.0) -> Rollout:
+def rollout(name: str, policy: CachePolicy, scale: float = 1.0) -> RolloutRecord:
     """`policy` on a path."""
     chunked, landmarks = path(name, scale)
     return simulate(chunked, policy, GEOMETRY, MACHINE, landmarks=landmarks)

@@ -10,10 +10,10 @@ import pytest
 from tests.sim.acceptance import GEOMETRY, MACHINE, PATHS, path, recall, rollout
 from worldkv.config import CacheConfig
 from worldkv.geometry import PRESETS
-from worldkv.landmarks import place_landmarks
+from worldkv.metrics.landmarks import place_landmarks
 from worldkv.policies import FrustumCoverage, FullKV, Oracle, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
-from worldkv.sim.compare import Contest, Entrant, compare
+from worldkv.sim.compare import Candidate, ComparisonSetup, compare_candidates
 from worldkv.sim.rollout import simulate
 from worldkv.trajectory import cut, load_trajectory
 from worldkv.trajectory.noise import with_pose_noise
@@ -92,8 +92,10 @@ def test_it_does_so_where_it_is_closest_for_every_draw_of_landmarks(name: str, s
 @pytest.mark.parametrize("name", PATHS)
 def test_all_rows_of_the_default_comparison_have_equal_windows(name: str) -> None:
     chunked, landmarks = path(name)
-    entrants = [Entrant(str(i), p) for i, p in enumerate((SlidingWindow(), WorldKV(), RandomRetrieval(), Oracle()))]
-    result = compare(Contest(chunked, GEOMETRY, MACHINE, CacheConfig(), landmarks, Oracle()), entrants)
+    candidates = [Candidate(str(i), p) for i, p in enumerate((SlidingWindow(), WorldKV(), RandomRetrieval(), Oracle()))]
+    result = compare_candidates(
+        ComparisonSetup(chunked, GEOMETRY, MACHINE, CacheConfig(), landmarks, Oracle()), candidates
+    )
     assert result.matched_to == "1"
     assert {int(row.rollout.attended_tokens.max()) for row in result.rows} == {7 * GEOMETRY.chunk_tokens}
     shares = [row.share_of_oracle for row in result.rows]

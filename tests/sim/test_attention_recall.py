@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worldkv.sim.attention_recall import AttentionRecallMeter
+from worldkv.metrics.attention_recall import AttentionRecallMeter
 from worldkv.trajectory import RecordedSignals
 
 STEPS = 12

@@ -7,27 +7,27 @@ import pytest
 from worldkv.config import CacheConfig
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.landmarks import place_landmarks
+from worldkv.metrics.landmarks import place_landmarks
 from worldkv.policies import RandomRetrieval
-from worldkv.sim import Contest, Entrant, load_machine, simulate
+from worldkv.sim import Candidate, ComparisonSetup, load_machine, simulate
 from worldkv.sim.at_budgets import compare_at_budgets
 from worldkv.sim.budgets import parse_budget, parse_budgets
-from worldkv.spec import parse_geometry, parse_policy
+from worldkv.specs.parse import parse_geometry, parse_policy
 from worldkv.trajectory import cut, load_trajectory
 
 TINY = parse_geometry("tiny")
 CHUNK = TINY.chunk_tokens
 
 
-def contest(chunks: int = 30) -> Contest:
+def setup(chunks: int = 30) -> ComparisonSetup:
     """A short loop on the tiny geometry, judged against the oracle."""
     chunked = cut(load_trajectory(f"generate:loop:chunks={chunks}"), TINY)
     machine = load_machine("worldkv-project-page")
-    return Contest(chunked, TINY, machine, CacheConfig(), place_landmarks(chunked), parse_policy("oracle"))
+    return ComparisonSetup(chunked, TINY, machine, CacheConfig(), place_landmarks(chunked), parse_policy("oracle"))
 
 
-def entrant(spec: str, geometry: CacheGeometry = TINY) -> Entrant:
-    return Entrant.parsed(spec, spec, geometry)
+def candidate(spec: str, geometry: CacheGeometry = TINY) -> Candidate:
+    return Candidate.parsed(spec, spec, geometry)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_a_number_that_is_too_large_is_told_the_largest() -> None:
     ],
 )
 def test_a_row_is_that_of_the_policy_sized_by_hand(spec: str, by_hand: str) -> None:
-    shared = contest()
-    (row,) = compare_at_budgets(shared, [entrant(spec)], parse_budgets("7chunks")).rows
+    shared = setup()
+    (row,) = compare_at_budgets(shared, [candidate(spec)], parse_budgets("7chunks")).rows
     policy = parse_policy(by_hand)
-    assert row.entrant.policy == policy
+    assert row.candidate.policy == policy
     assert row.is_matched
     alone = simulate(shared.chunked, policy, TINY, shared.machine, landmarks=shared.landmarks)
     assert row.rollout.recall == alone.recall
@@ -126,9 +126,14 @@ def test_a_row_is_that_of_the_policy_sized_by_hand(spec: str, by_hand: str) -> N
 
 
 def test_rows_come_budget_by_budget_and_own_sizes_first() -> None:
-    entrants = [entrant("random"), entrant("full-kv"), entrant("sliding-window:recent_frames=6"), entrant("oracle")]
-    rows = compare_at_budgets(contest(), entrants, parse_budgets("50%,7chunks")).rows
-    assert [(row.entrant.label, row.budget and row.budget.word) for row in rows] == [
+    candidates = [
+        candidate("random"),
+        candidate("full-kv"),
+        candidate("sliding-window:recent_frames=6"),
+        candidate("oracle"),
+    ]
+    rows = compare_at_budgets(setup(), candidates, parse_budgets("50%,7chunks")).rows
+    assert [(row.candidate.label, row.budget and row.budget.word) for row in rows] == [
         ("full-kv", None),
         ("sliding-window:recent_frames=6", None),
         ("random", "50%"),
@@ -140,37 +145,39 @@ def test_rows_come_budget_by_budget_and_own_sizes_first() -> None:
 
 def test_what_the_user_fixed_stays() -> None:
     budgets = parse_budgets("9chunks")
-    (row,) = compare_at_budgets(contest(), [entrant("random:sink_frames=6")], budgets).rows
-    assert row.entrant.policy == parse_policy("random:sink_frames=6,retrieved_frames=12")
+    (row,) = compare_at_budgets(setup(), [candidate("random:sink_frames=6")], budgets).rows
+    assert row.candidate.policy == parse_policy("random:sink_frames=6,retrieved_frames=12")
 
 
 def test_a_policy_that_cannot_be_so_small_is_named() -> None:
-    found = compare_at_budgets(contest(), [entrant("pose-nms"), entrant("oracle")], parse_budgets("2chunks,6chunks"))
+    found = compare_at_budgets(setup(), [candidate("pose-nms"), candidate("oracle")], parse_budgets("2chunks,6chunks"))
     assert [(left.label, left.budget.word, left.tokens) for left in found.left_out] == [
         ("pose-nms", "2chunks", 2 * CHUNK)
     ]
-    assert [row.entrant.label for row in found.rows] == ["oracle", "pose-nms", "oracle"]
+    assert [row.candidate.label for row in found.rows] == ["oracle", "pose-nms", "oracle"]
 
 
 @pytest.mark.parametrize(
     ("chunks", "sink", "drawn", "recent"), [(2, 0, 1, 0), (3, 1, 1, 0), (4, 1, 1, 1), (5, 1, 1, 2), (6, 1, 2, 2)]
 )
 def test_chance_gives_up_recent_frames_then_the_sink(chunks: int, sink: int, drawn: int, recent: int) -> None:
-    (row,) = compare_at_budgets(contest(), [entrant("random")], parse_budgets(f"{chunks}chunks")).rows
-    assert row.entrant.policy == RandomRetrieval(3 * sink, 3 * drawn, 3 * recent)
+    (row,) = compare_at_budgets(setup(), [candidate("random")], parse_budgets(f"{chunks}chunks")).rows
+    assert row.candidate.policy == RandomRetrieval(3 * sink, 3 * drawn, 3 * recent)
     assert int(row.rollout.attended_tokens.max()) == chunks * CHUNK
 
 
 def test_chance_gives_up_where_nothing_can_be_drawn() -> None:
-    found = compare_at_budgets(contest(), [entrant("random"), entrant("random:sink_frames=3")], parse_budgets("1chunk"))
+    found = compare_at_budgets(
+        setup(), [candidate("random"), candidate("random:sink_frames=3")], parse_budgets("1chunk")
+    )
     assert not found.rows and len(found.left_out) == 2
-    fixed = compare_at_budgets(contest(), [entrant("random:sink_frames=3")], parse_budgets("2chunks"))
+    fixed = compare_at_budgets(setup(), [candidate("random:sink_frames=3")], parse_budgets("2chunks"))
     assert not fixed.rows, "what the user fixed is not given up"
 
 
 def test_share_of_oracle_is_against_the_oracle_of_the_same_budget() -> None:
-    entrants = [entrant("random"), entrant("oracle")]
-    rows = compare_at_budgets(contest(), entrants, parse_budgets("20%,40%")).rows
+    candidates = [candidate("random"), candidate("oracle")]
+    rows = compare_at_budgets(setup(), candidates, parse_budgets("20%,40%")).rows
     for chance, best in (rows[:2], rows[2:]):
         assert best.rollout.recall is not None and chance.rollout.recall is not None
         assert chance.share_of_oracle == chance.rollout.recall / best.rollout.recall

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from worldkv.geometry import PRESETS
-from worldkv.landmarks import place_landmarks
+from worldkv.metrics.landmarks import place_landmarks
 from worldkv.policies import WorldKV
 from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import simulate

@@ -9,9 +9,9 @@ import pytest
 
 from worldkv.errors import SignalError
 from worldkv.geometry import PRESETS
-from worldkv.sim import Entrant, load_machine, simulate
+from worldkv.sim import Candidate, load_machine, simulate
 from worldkv.sim.replay import check_can_tell
-from worldkv.spec import parse_policy
+from worldkv.specs.parse import parse_policy
 from worldkv.trajectory import RecordedSignals, cut, load_trajectory
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
@@ -92,12 +92,12 @@ def test_the_simulator_refuses_before_its_first_step() -> None:
 
 def test_a_policy_that_is_replayed_is_of_the_size_that_was_recorded() -> None:
     for spec in ("h2o", "deep-forcing"):
-        replayed, measured = (Entrant.parsed(spec, spec, TINY, on_tensors=on) for on in (False, True))
+        replayed, measured = (Candidate.parsed(spec, spec, TINY, on_tensors=on) for on in (False, True))
         for chunks in (8, 20):
             assert replayed.resized(chunks * TINY.chunk_tokens, TINY) is None
             assert measured.resized(chunks * TINY.chunk_tokens, TINY) is not None
         assert not replayed.takes_budgets(TINY) and measured.takes_budgets(TINY)
-    assert Entrant.parsed("keydiff", "keydiff", TINY).takes_budgets(TINY), "how many it keeps is known"
+    assert Candidate.parsed("keydiff", "keydiff", TINY).takes_budgets(TINY), "how many it keeps is known"
 
 
 @pytest.mark.parametrize("spec", ["novelty-admission", "mean-key", "composed:index=key-bounds"])

@@ -11,9 +11,9 @@ from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.config import CacheConfig
 from worldkv.geometry import PRESETS
 from worldkv.policy import CachePolicy
-from worldkv.sim.compare import Comparison, Contest, Entrant, Row
+from worldkv.sim.compare import Candidate, ComparedRows, ComparisonSetup, Row
+from worldkv.sim.document import comparison_document, rope_overrun
 from worldkv.sim.machine import Edge, Machine
-from worldkv.sim.report import comparison_document, rope_overrun
 from worldkv.sim.rollout import simulate
 from worldkv.tiers import TierLimits
 from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
@@ -62,9 +62,9 @@ def still(chunks: int) -> ChunkedTrajectory:
 def test_every_number_of_a_row() -> None:
     chunked = still(5)
     config = CacheConfig(limits=TierLimits(host_bytes=CHUNK))  # two halves; the rest spills
-    contest = Contest(chunked, GEOMETRY, MACHINE, config)
+    setup = ComparisonSetup(chunked, GEOMETRY, MACHINE, config)
     rollout = simulate(chunked, BanksHalves(), GEOMETRY, MACHINE, config=config)
-    row = comparison_document(contest, Comparison([Row(Entrant("mine", BanksHalves()), rollout)]), None)["rows"][0]
+    row = comparison_document(setup, ComparedRows([Row(Candidate("mine", BanksHalves()), rollout)]), None)["rows"][0]
     # Steps attend 1 chunk, step 3 one and a half: 1 s fixed, 2 s a chunk attended. Each commit stores half a chunk
     # (0.5 s). From the third on one half spills (2 s). Step 3 fetches chunk 0 from disk: 1 s over the bus, 4 s off it.
     assert rollout.seconds.tolist() == pytest.approx([3.5, 3.5, 5.5, 3 + 1 + 0.5 + 2 + 5, 5.5])
@@ -114,13 +114,13 @@ def test_replicas_are_counted_beside() -> None:
     chunked = still(4)
     config = CacheConfig(limits=TierLimits(host_bytes=CHUNK))
     rollout = simulate(chunked, BanksHalves(), GEOMETRY, MACHINE, config=config)
-    contest = Contest(chunked, GEOMETRY, MACHINE, config)
-    row = comparison_document(contest, Comparison([Row(Entrant("mine", BanksHalves()), rollout)]), None)["rows"][0]
+    setup = ComparisonSetup(chunked, GEOMETRY, MACHINE, config)
+    row = comparison_document(setup, ComparedRows([Row(Candidate("mine", BanksHalves()), rollout)]), None)["rows"][0]
     assert row["tokens_replicated"] == TOKENS // 2, "chunk 0, fetched at the last step"
 
 
 def test_the_rotary_table_fits_exactly_and_not_one_frame_more() -> None:
     short = replace(GEOMETRY, rope_frames=15)
-    assert rope_overrun(Contest(still(5), short, MACHINE, CacheConfig())) is None
-    assert rope_overrun(Contest(still(6), short, MACHINE, CacheConfig())) == 6
-    assert rope_overrun(Contest(still(5), replace(GEOMETRY, rope_frames=14), MACHINE, CacheConfig())) == 5
+    assert rope_overrun(ComparisonSetup(still(5), short, MACHINE, CacheConfig())) is None
+    assert rope_overrun(ComparisonSetup(still(6), short, MACHINE, CacheConfig())) == 6
+    assert rope_overrun(ComparisonSetup(still(5), replace(GEOMETRY, rope_frames=14), MACHINE, CacheConfig())) == 5

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from worldkv.errors import TrajectoryError
-from worldkv.landmarks import Landmarks, place_landmarks
+from worldkv.metrics.landmarks import Landmarks, place_landmarks
 from worldkv.parts import FovOverlap
 from worldkv.policies import Composed, FrustumCoverage, RandomRetrieval
 from worldkv.policy import CachePolicy, Index
 from worldkv.pose import Array
-from worldkv.sim import Entrant, load_machine, simulate
+from worldkv.sim import Candidate, load_machine, simulate
 from worldkv.sim.budgets import parse_budget
 from worldkv.sim.sweep import COLUMNS, Scenery, SweepTask, reseeded, run_task, run_tasks
 from worldkv.sim.sweep_key import code_digest, trajectory_digest
-from worldkv.spec import parse_geometry, parse_policy
+from worldkv.specs.parse import parse_geometry, parse_policy
 from worldkv.trajectory import ChunkedTrajectory, cut, load_trajectory
-from worldkv.trajectory.recorded import write
+from worldkv.trajectory.formats.recorded import write
 from worldkv.trajectory.recorded_signals import RecordedSignals
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.views import BankView, Query
@@ -112,7 +112,7 @@ def test_a_policy_that_fails_has_a_row_and_the_others_go_on(tmp_path: Path) -> N
 def test_seeds_go_wherever_there_is_one_to_set(
     policy: CachePolicy, fixed: frozenset[str], expected: CachePolicy
 ) -> None:
-    assert reseeded(Entrant("it", policy, fixed), 5).policy == expected
+    assert reseeded(Candidate("it", policy, fixed), 5).policy == expected
 
 
 @dataclass(frozen=True)
@@ -144,15 +144,15 @@ def test_a_seed_that_was_given_stays_whoever_has_it(given: tuple[str, ...], seed
     class Root(Composed):
         seed: int = 0
 
-    found = reseeded(Entrant("it", Root(Drawn()), frozenset(given)), 5).policy
+    found = reseeded(Candidate("it", Root(Drawn()), frozenset(given)), 5).policy
     assert isinstance(found, Root) and isinstance(found.index, Drawn)
     assert (found.seed, found.index.seed, found.index.other.seed) == seeds
 
 
 @pytest.mark.parametrize("key", ["seed", "fov.seed"])
 def test_a_seed_typed_for_a_part_is_not_overwritten(key: str) -> None:
-    entrant = Entrant.parsed("it", f"composed:index=fov,{key}=3", TINY)
-    assert reseeded(entrant, 5).policy == entrant.policy == Composed(FovOverlap(seed=3))
+    candidate = Candidate.parsed("it", f"composed:index=fov,{key}=3", TINY)
+    assert reseeded(candidate, 5).policy == candidate.policy == Composed(FovOverlap(seed=3))
 
 
 def test_a_path_that_changed_is_refused(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from worldkv.errors import SpecError
-from worldkv.geometry import PRESETS
-from worldkv.model_shape import ModelShape, shape_of
+from worldkv.geometry import PRESETS, ModelShape
 from worldkv.parts import Admission, AnchorPenalty, LearnedUtility, PoseIndex, ScoredTokens
-from worldkv.parts.anchor_penalty import save_direction
+from worldkv.parts.scorer.anchor_penalty import save_direction
 from worldkv.policies import Composed, SelfPrunedKV, WorldKV
+from worldkv.policy import shape_of
 from worldkv.testing import examine
 from worldkv.testing.keyed_backend import keyed_backend
 from worldkv.testing.kit import subject_of
-from worldkv.testing.subject import GEOMETRIES, Subject
+from worldkv.testing.policy_under_test import GEOMETRIES, Subject
 
 SOME = ["answers_on_every_path", "keep_is_well_formed", "declares_what_it_reads"]
 """Checks with rollouts, the quickest; the list of all policies gets every one."""

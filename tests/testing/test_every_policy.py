@@ -9,7 +9,7 @@ from worldkv.parts import PARTS, TokenPool
 from worldkv.policies import H2O
 from worldkv.policy import Compression, CoverageIndex, EvictionRule, Index, Part, TokenScorer
 from worldkv.testing import parametrize_with_checks
-from worldkv.testing.subject import Subject
+from worldkv.testing.policy_under_test import Subject
 
 SMALLER: dict[type[Part], Part] = {H2O: H2O(6, 3), TokenPool: TokenPool(6, 3)}
 """Checked in smaller pools: the default ones take 117 chunks to fill, and every check fills them."""

@@ -8,7 +8,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.core.chaos import Chaos
 from worldkv import bank
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.testing import CheckFailed, cache_machine
 from worldkv.testing.keyed_backend import KeyedBackend
 
@@ -60,10 +60,10 @@ def test_shrinking_that_is_not_counted_is_caught(monkeypatch: pytest.MonkeyPatch
 
     def shrink(state: object, table: object, chunk: int, keep: object) -> object:
         pruned = state.counts.pruned  # type: ignore[attr-defined]
-        move = booked(state, table, chunk, keep)  # type: ignore[arg-type]
+        move = booked(state, table, chunk, keep)
         state.counts.pruned = pruned  # type: ignore[attr-defined]
         return move
 
-    monkeypatch.setattr("worldkv.engine.shrink_chunk", shrink)
+    monkeypatch.setattr("worldkv.engine.engine.shrink_chunk", shrink)
     with pytest.raises((CheckFailed, ExceptionGroup), match="tokens"):
         run(cache_machine(Chaos(5)))

@@ -9,7 +9,7 @@ import pytest
 from tests.testing.right import Right
 from worldkv import Retrieval
 from worldkv.testing import examine
-from worldkv.testing.patience import Hung, patience
+from worldkv.testing.timeout import Hung, patience
 from worldkv.views import BankView, Query
 
 
@@ -25,8 +25,8 @@ class Hangs(Right):
 
 
 def test_what_hangs_fails_once_and_the_rest_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worldkv.testing.patience.PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr("worldkv.testing.subject._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("worldkv.testing.timeout.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("worldkv.testing.policy_under_test._PATIENCE_SECONDS", 0.5)
     first, second, third = examine(
         Hangs(), only=["answers_on_every_path", "evict_names_residents", "retrieve_names_banked"]
     ).findings

@@ -12,9 +12,9 @@ from tests.testing.wrong_answers import WRONG_ANSWERS
 from tests.testing.wrong_keeps import WRONG_KEEPS, Strongest
 from tests.testing.wrong_parts import WRONG_PARTS
 from tests.testing.wrong_state import MEMORIES, WRONG_STATE
-from worldkv.bank import discard_chunk
+from worldkv.engine.banking import discard_chunk
+from worldkv.engine.state import EngineState
 from worldkv.policy import Part
-from worldkv.state import EngineState
 from worldkv.testing import examine
 from worldkv.testing.check import CHECKS
 
@@ -63,6 +63,6 @@ def test_tokens_that_nobody_counts_are_caught(monkeypatch: pytest.MonkeyPatch) -
         discard_chunk(state, table, chunk)  # type: ignore[arg-type]
         state.counts.discarded = before
 
-    monkeypatch.setattr("worldkv.engine.discard_chunk", discard)
+    monkeypatch.setattr("worldkv.engine.engine.discard_chunk", discard)
     (finding,) = examine("sliding-window", only=["tokens_and_bytes_add_up"]).findings
     assert finding.status == "failed" and "tokens produced: the books say" in finding.message

@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from worldkv.errors import TrajectoryError
 from worldkv.trajectory import dead_reckon, load_trajectory
-from worldkv.trajectory.bench76 import STEP as TICK_STEP
-from worldkv.trajectory.matrix_game import DEGREES_PER_UNIT, STEP
+from worldkv.trajectory.formats.bench76 import STEP as TICK_STEP
+from worldkv.trajectory.formats.matrix_game import DEGREES_PER_UNIT, STEP
 
 action = st.tuples(
     st.sampled_from([-1.0, 0.0, 1.0]),

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from worldkv.geometry import PRESETS
 from worldkv.trajectory import PathSummary, Trajectory, cut, describe, load_trajectory
-from worldkv.trajectory.jumps import rotation_jumps
+from worldkv.trajectory.anomalies import rotation_jumps
 from worldkv.trajectory.revisits import find_revisits
 
 DATA = Path(os.environ.get("WORLDKV_SHARED_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")

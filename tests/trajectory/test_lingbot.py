@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 from scipy.spatial.transform import Rotation
 
 from worldkv.errors import OutputError, TrajectoryError
-from worldkv.trajectory import Trajectory, lingbot, load_trajectory
+from worldkv.trajectory import Trajectory, load_trajectory
+from worldkv.trajectory.formats import lingbot
 
 
 def make(folder: Path, prefix: str = "", frames: int = 6, *, intrinsics: bool = True) -> np.ndarray:

@@ -11,7 +11,8 @@ from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file, save_file
 
 from worldkv.errors import OutputError, TrajectoryError
-from worldkv.trajectory import RecordedSignals, Trajectory, load_trajectory, recorded
+from worldkv.trajectory import RecordedSignals, Trajectory, load_trajectory
+from worldkv.trajectory.formats import recorded
 
 SUMMARY = np.arange(24.0).reshape(2, 3, 2, 2).astype(np.float32)
 SIGNALS = RecordedSignals(

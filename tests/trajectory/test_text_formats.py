@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from worldkv.errors import TrajectoryError
-from worldkv.trajectory import load_trajectory, tum
-from worldkv.trajectory.formats import FORMATS, detect_format
-from worldkv.trajectory.glimpse import Glimpse
+from worldkv.trajectory import load_trajectory
+from worldkv.trajectory.formats import tum
+from worldkv.trajectory.formats.registry import FORMATS, detect_format
+from worldkv.trajectory.formats.sniff import Glimpse
 
 Array = NDArray[np.float64]
 

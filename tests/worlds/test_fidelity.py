@@ -10,7 +10,7 @@ import pytest
 from tests.worlds.small import TURNS, world
 from worldkv.worlds import measure
 from worldkv.worlds.fidelity import LEAST_SHARE, MOST_DB, first_visit, psnr
-from worldkv.worlds.sight import NEVER
+from worldkv.worlds.seen_before import NEVER
 
 
 def test_decibels_are_those_of_the_formula() -> None:

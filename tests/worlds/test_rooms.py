@@ -12,7 +12,7 @@ from tests.worlds.small import SMALL, TOUR, TURNS, path, world
 from worldkv.errors import SpecError
 from worldkv.pose import Array
 from worldkv.worlds.rooms import CEILING, FAR, look_around
-from worldkv.worlds.views import ray_grid
+from worldkv.worlds.surface_points import ray_grid
 
 
 def slow_reach(position: Array, ray: Array, walls: Array) -> float:

@@ -10,8 +10,8 @@ import pytest
 from tests.worlds.small import TOUR, TURNS, world
 from worldkv.pose import frustum_tangents
 from worldkv.worlds.projector import CLOSE_METRES, CLOSE_PITCH, Projector
-from worldkv.worlds.sight import NEVER, look_back
-from worldkv.worlds.views import Views
+from worldkv.worlds.seen_before import NEVER, look_back
+from worldkv.worlds.surface_points import Views
 
 
 def slow_shows(views: Views, frame: int, row: int, column: int, other: int) -> bool:

@@ -10,21 +10,22 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from worldkv.backends.arena import ArenaForm
 from worldkv.backends.attention import attend
-from worldkv.backends.backend import TorchBackend
-from worldkv.backends.device_ops import device_ops
 from worldkv.backends.measuring import SignalMeter
 from worldkv.backends.rebasing import rebase
 from worldkv.backends.rotary import Rotary
 from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
-from worldkv.config import CacheConfig, Scene
-from worldkv.engine import CacheEngine, Snapshot
+from worldkv.backends.torch_backend import TorchBackend
+from worldkv.backends.transfer.open_device import device_ops
+from worldkv.backends.window.arena import ArenaForm
+from worldkv.config import CacheConfig
+from worldkv.engine.engine import CacheEngine, Snapshot
+from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import DeviceError, PolicyError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
+from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
-from worldkv.state import StepPlan, StepRecord
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 
 OnAttend = Callable[[int, Tensor, Tensor], None]

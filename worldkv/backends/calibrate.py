@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldkv.backends.attention import attend
-from worldkv.backends.device_ops import DeviceOps
-from worldkv.backends.disk import DiskStore
+from worldkv.backends.bank.disk import DiskStore
 from worldkv.backends.models.dit import CausalVideoDiT, noise_for
 from worldkv.backends.rollout import MeasuredStep
+from worldkv.backends.transfer.device_ops import DeviceOps
 
 
 class Alone:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldkv.backends.arena import KEYS, Arena
 from worldkv.backends.attention import attention_received
+from worldkv.backends.window.arena import KEYS, Arena
+from worldkv.engine.state import StepPlan
 from worldkv.geometry import CacheGeometry
 from worldkv.signals import Measured, Signal
-from worldkv.state import StepPlan
 
 MEASURED = frozenset({Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS})
 """The signals that can be measured here; all of the first branch."""

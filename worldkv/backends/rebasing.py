@@ -6,9 +6,9 @@ from functools import partial
 
 from torch import Tensor
 
-from worldkv.backends.arena import Arena
 from worldkv.backends.rotary import Rotary
-from worldkv.state import StepPlan
+from worldkv.backends.window.arena import Arena
+from worldkv.engine.state import StepPlan
 
 
 def rebased_places(plan: StepPlan) -> dict[int, int]:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.models.dit import CausalVideoDiT, generate_chunk, noise_for
+from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.signals import Viewpoint
-from worldkv.state import StepPlan, StepRecord
 
 MakeChunk = Callable[[WorldCache, int], Tensor]
 """Generates the chunk of that number through all passes and layers; the last pass is the clean one."""

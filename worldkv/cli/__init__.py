@@ -6,8 +6,7 @@ import signal
 import threading
 from types import FrameType
 
-INTERRUPTED = 130
-"""The exit code of a command that was stopped by ctrl-c."""
+from worldkv.cli.exit_codes import INTERRUPTED
 
 
 class Stopped(KeyboardInterrupt):

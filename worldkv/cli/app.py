@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from worldkv.cli import INTERRUPTED
-from worldkv.cli.asked.options import examples, unwrapped
 from worldkv.cli.calibrate import EXAMPLES as CALIBRATE_EXAMPLES
 from worldkv.cli.calibrate import HELP as CALIBRATE_HELP
 from worldkv.cli.calibrate import calibrate
@@ -22,12 +20,14 @@ from worldkv.cli.compare import HELP as COMPARE_HELP
 from worldkv.cli.compare import compare
 from worldkv.cli.demo import HELP as DEMO_HELP
 from worldkv.cli.demo import demo
+from worldkv.cli.exit_codes import BAD_INPUT, CLOSED_PIPE, FINE, INTERRUPTED
 from worldkv.cli.explain import EXAMPLES as EXPLAIN_EXAMPLES
 from worldkv.cli.explain import HELP as EXPLAIN_HELP
 from worldkv.cli.explain import explain
 from worldkv.cli.new_policy import EXAMPLES as NEW_POLICY_EXAMPLES
 from worldkv.cli.new_policy import HELP as NEW_POLICY_HELP
 from worldkv.cli.new_policy import new_policy
+from worldkv.cli.options import examples, unwrapped
 from worldkv.cli.parity import EXAMPLES as PARITY_EXAMPLES
 from worldkv.cli.parity import HELP as PARITY_HELP
 from worldkv.cli.parity import parity
@@ -46,9 +46,6 @@ from worldkv.cli.trajectory import EXAMPLES as TRAJECTORY_EXAMPLES
 from worldkv.cli.trajectory import HELP as TRAJECTORY_HELP
 from worldkv.cli.trajectory import trajectory
 from worldkv.errors import WorldKVError
-
-FINE, BAD_INPUT, CLOSED_PIPE = 0, 2, 141
-"""Exit codes beside 1 (a check that failed) and `INTERRUPTED`; the last is the shell's for a closed pipe."""
 
 _Usage: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 # typer brings its own click in some releases and uses the installed one in others; this is the right one in both.

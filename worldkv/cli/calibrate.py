@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldkv.cli.asked.options import (
+from worldkv.cli.options import (
     DeviceOption,
     PassesOption,
     RunGeometryOption,
     SpillFolderOption,
 )
-from worldkv.cli.asked.run_request import NumberType
-from worldkv.cli.asked.torch_door import require_torch
-from worldkv.cli.told.output import check_outputs, write_bytes
+from worldkv.cli.output import check_outputs
+from worldkv.experiments.calibration import MEASURED_CHUNKS, measure
+from worldkv.experiments.require_torch import require_torch
+from worldkv.experiments.run_config import NumberType
+from worldkv.files import write_bytes
+from worldkv.report.calibration_tables import print_calibration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from worldkv.backends.rollout import MeasuredStep
-    from worldkv.cli.work.machine_fit import Fit
-    from worldkv.geometry import CacheGeometry
+    pass
 
 HELP = """Measure this machine with the model and cache of `worldkv run`, and write a machine file.
 
@@ -37,26 +35,6 @@ EXAMPLES = (
     "worldkv compare KITTI_00_gt.txt --geometry tiny --machine worldkv-machine.toml",
 )
 
-ROLLOUTS = {
-    "full-kv": "full-kv",
-    "sliding-window": "sliding-window",
-    "worldkv": "worldkv",
-    "worldkv, larger": "worldkv:keep_ratio=0.8,retrieved_chunks=8",
-    "random": "random:retrieved_chunks=4",
-}
-"""Policies whose steps are timed side by side: two that move nothing, three that store and fetch more or less.
-
-Only one of them grows without end: every further large window would drive the others' out of the processor's cache."""
-
-HELD_OUT = {"worldkv, elsewhere": "worldkv", "sliding-window, elsewhere": "sliding-window"}
-"""Policies timed beside them on another path, on which the fit is tried."""
-
-PATH = "generate:loop:chunks={chunks},laps=4"
-OTHER_PATH = "generate:tour:rooms=4,seed=1,chunks={chunks}"
-_CHUNKS = 64
-_PATIENCE_SECONDS = 120.0
-_COPY_REPEATS = 15
-
 
 def calibrate(
     geometry: RunGeometryOption = "tiny",
@@ -68,7 +46,7 @@ def calibrate(
     passes: PassesOption = 4,
     chunks: Annotated[
         int, typer.Option("--chunks", metavar="N", min=16, help="Chunks of the path measured on, fewer if it is slow.")
-    ] = _CHUNKS,
+    ] = MEASURED_CHUNKS,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE.toml", help="Where the machine file goes.")
     ] = "worldkv-machine.toml",
@@ -77,145 +55,10 @@ def calibrate(
     """See `HELP`."""
     require_torch("calibrate")
     check_outputs("", [("--output", output)])
-    from worldkv.cli.told.slow_progress import SlowProgress
+    from worldkv.cli.slow_progress import SlowProgress
     from worldkv.sim.machine import machine_text
 
     with SlowProgress() as progress:
         fit, ratio = measure(geometry, device, dtype, passes, chunks, spill_folder, progress)
     write_bytes(output, machine_text(fit.machine).encode())
-    _print(fit, ratio, output)
-
-
-def measure(
-    spec: str, device: str, dtype: NumberType, passes: int, chunks: int, spill_folder: str | None, progress: Any
-) -> tuple[Fit, float]:
-    """Time steps and copies, and fit a machine to them.
-
-    Returns:
-        The fit, and what it predicts of a path that was left out, over what was measured there.
-
-    Raises:
-        WorldKVError: anything the user can mend.
-    """
-    from worldkv.backends.calibrate import sample_copies, sample_files, sample_steps
-    from worldkv.backends.device_ops import device_ops
-    from worldkv.backends.disk import DiskStore
-    from worldkv.cli.told.run_document import this_machine
-    from worldkv.cli.work.machine_fit import fit_machine, predicted_over_measured
-    from worldkv.cli.work.real_run import sized_geometry
-
-    ops = device_ops(device)
-    geometry = sized_geometry(spec, dtype.itemsize)
-    chunks = _affordable(geometry, device, chunks, spill_folder)
-    sizes = copy_sizes(geometry)
-    progress.begin("timing copies")
-    copies = sample_copies(ops, sizes, _COPY_REPEATS)
-    store = DiskStore(None if spill_folder is None else Path(spill_folder))
-    try:
-        progress.begin("timing the disk")
-        copies += sample_files(store, sizes, _COPY_REPEATS)
-    finally:
-        store.close()
-    progress.begin("drawing weights")
-    with _Rollouts(geometry, device, dtype, passes, chunks) as rollouts:
-        progress.begin("timing steps", chunks)
-        steps = sample_steps(rollouts.started, _PATIENCE_SECONDS, progress.reached)
-    num_rounds = max(sum(step.rollout == name for step in steps) for name in ROLLOUTS)
-    source = (
-        f"Measured by worldkv calibrate on {this_machine(device)}: {num_rounds} chunks of {len(ROLLOUTS)} rollouts "
-        f"in {dtype.value if dtype.itemsize else 'the default type'}, {passes} denoise passes; files as just written."
-    )
-    # The first steps pay for memory that is touched for the first time.
-    settled = steps[2 * len(ROLLOUTS | HELD_OUT) :]
-    used = [step for step in settled if step.rollout in ROLLOUTS]
-    fit = fit_machine(this_machine(device), source, geometry, passes, used, copies)
-    left_out = [step for step in settled if step.rollout in HELD_OUT]
-    return fit, predicted_over_measured(fit.machine, geometry, left_out)
-
-
-def copy_sizes(geometry: CacheGeometry) -> list[int]:
-    """Bytes to time copies of, round a chunk's parcel."""
-    most = min(4 * geometry.chunk_bytes, 1 << 30)
-    return sorted({max(1024, most >> shift) for shift in range(0, 10, 2)})
-
-
-def _affordable(geometry: CacheGeometry, device: str, chunks: int, folder: str | None) -> int:
-    """As many chunks as fit in memory; what is refused does not fit at 16."""
-    from worldkv.cli.told.memory import Need, check_room, model_bytes
-    from worldkv.errors import BudgetError
-
-    while True:
-        window = 2 * chunks * geometry.chunk_bytes  # one that grows to hold everything, and some smaller ones
-        staging = 3 * len(ROLLOUTS | HELD_OUT) * geometry.chunk_bytes
-        try:
-            check_room(Need(window, staging, model_bytes(geometry), window, 0), geometry, device, folder)
-        except BudgetError:
-            if chunks <= 16:
-                raise
-            chunks = max(16, chunks // 2)
-        else:
-            return chunks
-
-
-class _Rollouts:
-    """Rollouts of every policy of `ROLLOUTS` with one model, begun and not yet run."""
-
-    def __init__(self, geometry: CacheGeometry, device: str, dtype: NumberType, passes: int, chunks: int) -> None:
-        from worldkv.backends.cache import WorldCache
-        from worldkv.backends.rollout import generate
-        from worldkv.cli.asked.on_device import device_stopwatch, torch_dtype, warm_model
-        from worldkv.spec import parse_policy
-        from worldkv.trajectory import cut, load_trajectory
-        from worldkv.trajectory.viewpoints import scene_of, viewpoints
-
-        self._caches: list[WorldCache] = []
-        self.started: dict[str, Iterator[MeasuredStep]] = {}
-        model = None
-        for name, spec in (ROLLOUTS | HELD_OUT).items():
-            path = OTHER_PATH if name in HELD_OUT else PATH
-            chunked = cut(load_trajectory(path.format(chunks=chunks)), geometry)
-            policy = parse_policy(spec, geometry)
-            cache = WorldCache(
-                policy,
-                geometry,
-                device=device,
-                dtype=torch_dtype(dtype.value),
-                scene=scene_of(chunked),
-                stopwatch=device_stopwatch(device),  # as in a run: it costs a little itself
-            )
-            self._caches.append(cache)
-            model = model or warm_model(geometry, cache, 0)
-            self.started[name] = generate(model, cache, viewpoints(chunked), denoise_passes=passes)
-
-    def __enter__(self) -> _Rollouts:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for cache in self._caches:
-            cache.close()
-
-
-def _print(fit: Fit, ratio: float, output: str) -> None:
-    from worldkv.cli.told.tables import console, new_table, print_table
-
-    out, machine = console(), fit.machine
-    out.print(f"{machine.name}, {machine.fitted_geometry}\n", soft_wrap=not out.is_terminal)
-    table = new_table(("", "at nothing", "rate", "fit within"), left=(0,))
-    rate = f"{machine.attention_flops_per_second / 1e9:,.1f} GFLOP/s"
-    table.add_row("model and attention", f"{machine.fixed_seconds * 1e3:.2f} ms", rate, _within(fit.errors["a step"]))
-    table.add_row("cache, nothing moved", f"{machine.other_seconds * 1e3:.3f} ms", "", "")
-    for name in ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host", "storing", "landing"):
-        edge = getattr(machine, name)
-        words = name.replace("_", " ")
-        errors = fit.errors.get(words, fit.errors["upkeep"])
-        speed = f"{edge.bytes_per_second / 1e9:,.2f} GB/s" if edge.bytes_per_second < 1e15 else "no matter"
-        table.add_row(words, f"{edge.latency_seconds * 1e3:.3f} ms", speed, _within(errors))
-    print_table(out, table)
-    print(f"\nOn a path left out of the fit it predicts {ratio:.2f} x what was measured (median of steps).")
-    print(f"Written: {output}; worldkv run TRAJECTORY --machine {output} predicts with it")
-
-
-def _within(errors: list[float]) -> str:
-    """The middle and the worst relative error."""
-    sizes = sorted(map(abs, errors))
-    return f"{sizes[len(sizes) // 2]:.0%}, worst {sizes[-1]:.0%}" if sizes else "-"
+    print_calibration(fit, ratio, output)

@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.asked.budgets_options import BudgetsOption, NoFloorOption, check_budgets_with
-from worldkv.cli.asked.floor import FLOOR
-from worldkv.cli.asked.options import (
-    DEFAULT_GEOMETRY,
-    DEFAULT_MACHINE,
+from worldkv.cli.budget_options import BudgetsOption, NoFloorOption, check_budgets_with
+from worldkv.cli.options import (
     ChunksOption,
     FormatOption,
     FpsOption,
@@ -22,12 +19,15 @@ from worldkv.cli.asked.options import (
     WorldOption,
     parse_size,
 )
-from worldkv.cli.asked.request import DEFAULT_POLICIES, Match, Request, WhenFull
-from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
-from worldkv.cli.work.painted import WORLD_GEOMETRY, WORLD_POLICIES, check_world_options
+from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.experiments.comparison_config import DEFAULT_POLICIES, Match, Request, WhenFull
+from worldkv.experiments.worlds import WORLD_GEOMETRY, WORLD_POLICIES, check_world_options
+from worldkv.geometry import DEFAULT_GEOMETRY
+from worldkv.sim.baselines import FLOOR
+from worldkv.sim.machine import DEFAULT_MACHINE
 
 if TYPE_CHECKING:
-    from worldkv.cli.work.contest import Outcome
+    from worldkv.experiments.comparison import Outcome
 
 HELP = """Run cache policies side by side over one camera path.
 
@@ -173,21 +173,24 @@ def run(request: Request) -> Outcome:
         request.trajectory,
         [(f"--{name}", getattr(request, name)) for name in ("json", "log", "plot", "filmstrip", "film")],
     )
-    from worldkv.cli.work.contest import hold
+    from worldkv.cli.progress import Progress
+    from worldkv.cli.slow_progress import SlowProgress
+    from worldkv.experiments.comparison import hold
 
-    outcome = hold(request)
+    with (Progress if request.world is None else SlowProgress)() as progress:
+        outcome = hold(request, progress)
     if request.plot is not None and request.budgets is not None:
-        from worldkv.cli.figures.pareto import Point, draw_pareto
+        from worldkv.plots.pareto import Point, draw_pareto
 
         path, geometry = outcome.document["trajectory"], outcome.document["geometry"]
         points = [Point.of(path["name"], row) for row in outcome.document["rows"]]
         draw_pareto(request.plot, points, f"{path['chunks']:,} chunks on {geometry['name']}")
     elif request.plot is not None:
-        from worldkv.cli.figures.comparison import draw_comparison
+        from worldkv.plots.comparison import draw_comparison
 
         draw_comparison(request.plot, outcome)
     if outcome.painters is not None:
-        from worldkv.cli.figures.filmstrip import draw_film, draw_filmstrip
+        from worldkv.plots.filmstrip import draw_film, draw_filmstrip
 
         if request.filmstrip is not None:
             draw_filmstrip(request.filmstrip, outcome)
@@ -203,11 +206,11 @@ def show(request: Request, outcome: Outcome) -> None:
     if request.json == STANDARD_OUTPUT:
         return
     if outcome.painters is None:
-        from worldkv.cli.told.tables import print_comparison
+        from worldkv.report.tables import print_comparison
 
         print_comparison(outcome.document)
     else:
-        from worldkv.cli.told.painted_tables import print_painted
+        from worldkv.report.world_tables import print_painted
 
         print_painted(outcome.document)
     files = (request.json, request.log, request.plot, request.filmstrip, request.film)

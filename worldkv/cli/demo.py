@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from worldkv.cli.asked.request import Request
-from worldkv.cli.asked.torch_door import has_torch
 from worldkv.cli.compare import run, show
-from worldkv.cli.told.output import check_outputs
-from worldkv.cli.work.painted import WORLD_GEOMETRY, WORLD_POLICIES
+from worldkv.cli.output import check_outputs
+from worldkv.experiments.comparison_config import Request
+from worldkv.experiments.require_torch import has_torch
+from worldkv.experiments.worlds import WORLD_GEOMETRY, WORLD_POLICIES
 
 HELP = """Compare the default policies on a generated tour, then look at what they remember.
 

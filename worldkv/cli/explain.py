@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldkv.cli.asked.options import (
-    DEFAULT_GEOMETRY,
+from worldkv.cli.options import (
     FormatOption,
     FpsOption,
     GeometryOption,
@@ -16,10 +15,12 @@ from worldkv.cli.asked.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.geometry import DEFAULT_GEOMETRY
+from worldkv.report.explanation_tables import print_explanation
 
 if TYPE_CHECKING:
-    from worldkv.cli.told.explanation import Explanation
+    pass
 
 HELP = """Say why a policy kept, fetched and evicted what it did at one step: scores, ranks and the runners-up.
 
@@ -47,10 +48,10 @@ def explain(
 ) -> None:
     """See `HELP`."""
     check_outputs(trajectory, [("--json", json)])
-    from worldkv.cli.asked.paths import load_path
-    from worldkv.cli.told.explanation import explain_step
-    from worldkv.cli.told.progress import Progress
-    from worldkv.spec import parse_geometry, parse_policy
+    from worldkv.cli.progress import Progress
+    from worldkv.experiments.explanation import explain_step
+    from worldkv.specs.parse import parse_geometry, parse_policy
+    from worldkv.trajectory.loaded import load_path
 
     shape = parse_geometry(geometry)
     chosen = parse_policy(policy, shape)
@@ -62,47 +63,4 @@ def explain(
     if json is not None:
         write_json(json, explanation.document)
     if json != STANDARD_OUTPUT:
-        _print(policy, explanation)
-
-
-def _print(spec: str, explanation: Explanation) -> None:
-    from worldkv.cli.told.tables import console, new_table, print_notes, print_table
-    from worldkv.cli.told.words import number, share
-
-    out = console()
-    document = explanation.document
-    out.print(
-        f"{spec} at step {document['step']} of {document['trajectory']}", style="bold", soft_wrap=not out.is_terminal
-    )
-    out.print(
-        f"{document['attended_tokens']:,} tokens attended, {len(document['window'])} chunks at home in the window, "
-        f"{len(document['retrieved'])} fetched of {document['bank_chunks']} in the bank\n",
-        soft_wrap=not out.is_terminal,
-    )
-    heads = ("chunk", "why it is here", "rank", "score", "tokens\nkept", "distance", "angle", "of what\ncounts", "age")
-    table = new_table(heads, left=(1,))
-
-    def add(row: dict[str, Any], style: str | None = None) -> None:
-        table.add_row(
-            str(row["chunk"]),
-            row["role"],
-            "-" if row["rank"] is None else str(row["rank"]),
-            number(row["score"], 4),
-            share(row["kept_share"]),
-            number(row["distance"]),
-            "-" if row["degrees"] is None else f"{row['degrees']:.0f}",
-            share(row["counted_share"]),
-            str(row["age"]),
-            style=style,
-        )
-
-    for row in document["window"]:
-        add(row)
-    table.add_section()
-    for row in document["retrieved"]:
-        add(row, "green")
-    table.add_section()
-    for row in document["runners_up"]:
-        add(row, "dim")
-    print_table(out, table)
-    print_notes(out, document["sentences"], head="At this step")
+        print_explanation(policy, explanation.document)

@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
-from worldkv.cli.told.output import check_outputs, write_bytes
+from worldkv.cli.output import check_outputs
 from worldkv.errors import OutputError, SpecError
+from worldkv.files import write_bytes
 
 HELP = """Write a policy to start from: one documented file that is right as it stands, and a test beside it.
 
@@ -108,7 +109,7 @@ def class_name(module: str) -> str:
 
 def source(kind: Kind, cls: str) -> str:
     """The file to start from, its class renamed."""
-    template = Path(__file__).parent / "starting" / f"{kind.value}.py"
+    template = Path(__file__).parent / "templates" / f"{kind.value}.py"
     return re.sub(r"\bStarting\b", cls, template.read_text(encoding="utf-8"))
 
 

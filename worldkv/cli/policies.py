@@ -39,7 +39,7 @@ class Listed(NamedTuple):
 
 def policies(names: Names = None) -> None:
     """See `HELP`."""
-    from worldkv.cli.told.tables import console
+    from worldkv.report.tables import console
 
     if names:
         found = [listed for name in names for listed in _named(name)]
@@ -59,13 +59,13 @@ def policies(names: Names = None) -> None:
 
 
 def _policies() -> Iterator[Listed]:
-    from worldkv.policy_names import policy_classes
+    from worldkv.specs.names import policy_classes
 
     yield from (Listed(name, name, cls) for name, cls in policy_classes().items())
 
 
 def _parts() -> Iterator[Listed]:
-    from worldkv.cli.told.self_description import parts_by_kind, spec_with
+    from worldkv.report.catalog import parts_by_kind, spec_with
 
     for kind, parts in parts_by_kind().items():
         for name, cls in parts.items():
@@ -78,9 +78,8 @@ def _named(name: str) -> Sequence[Listed]:
     Raises:
         SpecError: nothing is called so.
     """
-    from worldkv.errors import SpecError
-    from worldkv.nearest import nearest
-    from worldkv.policy_names import imported
+    from worldkv.errors import SpecError, nearest
+    from worldkv.specs.names import imported
 
     known: dict[str, list[Listed]] = {}
     for listed in (*_policies(), *_parts()):
@@ -99,7 +98,7 @@ def _named(name: str) -> Sequence[Listed]:
 
 
 def _print_short(listed: Listed) -> None:
-    from worldkv.cli.told.self_description import claim_of, needs_by_default, parameters_of, source_of
+    from worldkv.report.catalog import claim_of, needs_by_default, parameters_of, source_of
 
     _say((listed.name, "bold cyan"), "  ", claim_of(listed.cls))
     takes = ", ".join(f"{taken.name}={taken.default}" for taken in parameters_of(listed.cls))
@@ -113,7 +112,7 @@ def _print_short(listed: Listed) -> None:
 
 
 def _print_whole(listed: Listed) -> None:
-    from worldkv.cli.told.self_description import needs_by_default, paragraphs_of, parameters_of, source_of
+    from worldkv.report.catalog import needs_by_default, paragraphs_of, parameters_of, source_of
 
     _say((listed.name, "bold cyan"))
     for paragraph in paragraphs_of(listed.cls):
@@ -138,7 +137,7 @@ def _print_pairs(pairs: Iterable[tuple[str, str]], *, style: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from worldkv.cli.told.tables import console, print_table
+    from worldkv.report.tables import console, print_table
 
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style=style)
@@ -150,7 +149,7 @@ def _print_pairs(pairs: Iterable[tuple[str, str]], *, style: str = "") -> None:
 
 def _first_commands(listed: Listed) -> tuple[str, ...]:
     """What shows it at work: the simulator where it knows enough, else a model, or a recorded run of one."""
-    from worldkv.cli.told.self_description import needs_by_default
+    from worldkv.report.catalog import needs_by_default
     from worldkv.signals import Signal
 
     needs = needs_by_default(listed.cls)
@@ -171,7 +170,7 @@ def _words(needs: frozenset[Signal]) -> str:
 def _say(*pieces: str | tuple[str, str]) -> None:
     from rich.text import Text
 
-    from worldkv.cli.told.tables import console
+    from worldkv.report.tables import console
 
     out = console()
     out.print(Text.assemble(*pieces), soft_wrap=not out.is_terminal)

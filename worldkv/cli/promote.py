@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worldkv.cli.asked.options import (
+from worldkv.cli.options import (
     ChunksOption,
     DeviceOption,
     FormatOption,
@@ -20,14 +20,14 @@ from worldkv.cli.asked.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.asked.run_request import NumberType
-from worldkv.cli.asked.torch_door import require_torch
-from worldkv.cli.check import require_hypothesis
-from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.experiments.check import require_hypothesis
+from worldkv.experiments.require_torch import require_torch
+from worldkv.experiments.run_config import NumberType
 
 if TYPE_CHECKING:
-    from worldkv.cli.told.slow_progress import SlowProgress
-    from worldkv.cli.work.promote_stages import PromoteRequest
+    from worldkv.cli.slow_progress import SlowProgress
+    from worldkv.experiments.promotion import PromoteRequest
 
 HELP = """Take a policy to real attention, step by step, and give one verdict.
 
@@ -97,8 +97,8 @@ def promote(
     """See `HELP`."""
     require_torch("promote")
     require_hypothesis()
-    from worldkv.cli.work.promote_stages import PromoteRequest
-    from worldkv.spec import split_spec
+    from worldkv.experiments.promotion import PromoteRequest
+    from worldkv.specs.parse import split_spec
 
     name = split_spec(policy)[0].rpartition(":")[2]
     target = json or f"promote-{name}.json"
@@ -121,7 +121,7 @@ def promote(
     document = carry_out(request, is_told=target != STANDARD_OUTPUT)
     write_json(target, document)
     if target != STANDARD_OUTPUT:
-        from worldkv.cli.told.promote_tables import print_promotion
+        from worldkv.report.promotion_tables import print_promotion
 
         print_promotion(document)
         print(f"\nWritten: {target}")
@@ -140,13 +140,13 @@ def carry_out(request: PromoteRequest, *, is_told: bool) -> dict[str, Any]:
         WorldKVError: path, spec or geometry is none; what the policy does wrong is in the document instead.
     """
     from worldkv import __version__
-    from worldkv.cli.told.promote_commands import commands
-    from worldkv.cli.told.promote_tables import outcome
-    from worldkv.cli.told.promote_verdict import reasons, remarks
-    from worldkv.cli.told.run_document import this_machine
-    from worldkv.cli.told.slow_progress import SlowProgress
-    from worldkv.cli.work import promote_stages as stage
-    from worldkv.cli.work.recorder import needs_model
+    from worldkv.cli.slow_progress import SlowProgress
+    from worldkv.experiments import promotion as stage
+    from worldkv.experiments.measurements import this_machine
+    from worldkv.experiments.promotion_commands import commands
+    from worldkv.experiments.promotion_verdict import reasons, remarks
+    from worldkv.report.promotion_tables import outcome
+    from worldkv.sim.recorder import needs_model
 
     stages: dict[str, Any] = {}
     with SlowProgress() as progress, tempfile.TemporaryDirectory(prefix="worldkv-") as folder:

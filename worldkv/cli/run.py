@@ -6,9 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worldkv.cli.asked.options import (
-    DEFAULT_MACHINE,
-    MOST_SEED,
+from worldkv.cli.options import (
     ChunksOption,
     DeviceOption,
     FormatOption,
@@ -22,11 +20,13 @@ from worldkv.cli.asked.options import (
     WorldOption,
     parse_size,
 )
-from worldkv.cli.asked.request import WhenFull
-from worldkv.cli.asked.run_request import NumberType, RunRequest, WhenLost
-from worldkv.cli.asked.torch_door import require_torch
-from worldkv.cli.told.output import STANDARD_OUTPUT, check_outputs, write_json
-from worldkv.cli.work.painted import WORLD_GEOMETRY, check_world
+from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.experiments.comparison_config import WhenFull
+from worldkv.experiments.require_torch import require_torch
+from worldkv.experiments.run_config import NumberType, RunRequest, WhenLost
+from worldkv.experiments.seeds import MOST_SEED
+from worldkv.experiments.worlds import WORLD_GEOMETRY, check_world
+from worldkv.sim.machine import DEFAULT_MACHINE
 
 HELP = """Generate along a camera path with a real model and one policy: real attention, real copies, measured times.
 
@@ -148,13 +148,15 @@ def run(
         world,
     )
     check_outputs(trajectory, [("--json", json), ("--log", log), ("--record", record)])
-    from worldkv.cli.work.real_run import carry_out
+    from worldkv.cli.slow_progress import SlowProgress
+    from worldkv.experiments.real_run import carry_out
 
-    document = carry_out(request)
+    with SlowProgress() as progress:
+        document = carry_out(request, progress)
     if json is not None:
         write_json(json, document)
     if json != STANDARD_OUTPUT:
-        from worldkv.cli.told.run_tables import print_run
+        from worldkv.report.run_tables import print_run
 
         print_run(document)
         written: list[Any] = [name for name in (json, log, record) if name is not None]

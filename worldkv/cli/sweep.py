@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldkv.cli.asked.budgets_options import NoFloorOption
-from worldkv.cli.asked.options import (
-    DEFAULT_GEOMETRY,
-    DEFAULT_MACHINE,
-    FormatOption,
-    FpsOption,
-    GeometryOption,
-    ViewDistanceOption,
-)
-from worldkv.cli.asked.sweep_request import DEFAULT_BUDGETS, DEFAULT_POLICIES, DEFAULT_SEEDS, SweepRequest
-from worldkv.cli.told.output import check_outputs
-from worldkv.cli.told.slow_progress import SlowProgress
+from worldkv.cli.budget_options import NoFloorOption
+from worldkv.cli.options import FormatOption, FpsOption, GeometryOption, ViewDistanceOption
+from worldkv.cli.output import check_outputs
+from worldkv.cli.slow_progress import SlowProgress
+from worldkv.experiments.sweep_config import DEFAULT_BUDGETS, DEFAULT_POLICIES, DEFAULT_SEEDS, SweepRequest
+from worldkv.geometry import DEFAULT_GEOMETRY
+from worldkv.sim.machine import DEFAULT_MACHINE
 
 if TYPE_CHECKING:
-    from worldkv.cli.work.sweep_file import SweepFile
-    from worldkv.cli.work.sweep_plan import SweepPlan
+    from worldkv.experiments.sweep_file import SweepFile
+    from worldkv.experiments.sweep_plan import SweepPlan
     from worldkv.sim.sweep import SweepRow
 
 HELP = """Run every policy at every budget on every path with every seed, over all cores, into one CSV or Parquet file.
@@ -134,8 +129,8 @@ def run(request: SweepRequest) -> bool:
         WorldKVError: anything the user can mend.
         KeyboardInterrupt: stopped by the user; the file has what was done.
     """
-    from worldkv.cli.work.sweep_file import SweepFile
-    from worldkv.cli.work.sweep_plan import plan_sweep
+    from worldkv.experiments.sweep_file import SweepFile
+    from worldkv.experiments.sweep_plan import plan_sweep
 
     for trajectory in request.trajectories:
         check_outputs(trajectory, [("--out", request.out), ("--plot", request.plot)])
@@ -174,15 +169,15 @@ def _fill(file: SweepFile, plan: SweepPlan, jobs: int | None, progress: SlowProg
 
 def _tell(request: SweepRequest, plan: SweepPlan, rows: list[SweepRow]) -> None:
     """The tables, the notes, the picture, and where all of it is."""
-    from worldkv.cli.told.sweep_tables import print_sweep, sweep_notes
+    from worldkv.report.sweep_tables import print_sweep, sweep_notes
     from worldkv.sim import load_machine
-    from worldkv.spec import parse_geometry
+    from worldkv.specs.parse import parse_geometry
 
     geometry = parse_geometry(request.geometry)
     print_sweep(plan, rows, sweep_notes(plan, rows, geometry, load_machine(request.machine)))
     written = [request.out]
     if request.plot is not None:
-        from worldkv.cli.figures.pareto import Point, draw_pareto
+        from worldkv.plots.pareto import Point, draw_pareto
 
         points = [Point.of(row["trajectory"], row) for row in rows if row["status"] == "ok"]
         draw_pareto(request.plot, points, f"Recall by what it costs, on {geometry.name}")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldkv.cli.asked.options import (
-    DEFAULT_GEOMETRY,
+from worldkv.cli.options import (
     FormatOption,
     FpsOption,
     GeometryOption,
@@ -17,10 +15,12 @@ from worldkv.cli.asked.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.told.output import STANDARD_OUTPUT, check_folder, check_outputs, write_json
+from worldkv.cli.output import STANDARD_OUTPUT, check_folder, check_outputs, write_json
+from worldkv.geometry import DEFAULT_GEOMETRY
+from worldkv.report.trajectory_summary import path_document, print_path
 
 if TYPE_CHECKING:
-    from worldkv.cli.asked.paths import LoadedPath
+    pass
 
 HELP = """Say what a camera path is: how long, how far, how often it comes back, and what is odd about it.
 
@@ -52,95 +52,30 @@ def trajectory(
     check_outputs(trajectory, [("--json", json), ("--plot", plot), ("--write-tum", write_tum)])
     if write_lingbot is not None:
         check_folder("--write-lingbot", write_lingbot, trajectory)
-    from worldkv.cli.asked.paths import load_path
-    from worldkv.cli.told.progress import Progress
-    from worldkv.spec import parse_geometry
+    from worldkv.cli.progress import Progress
+    from worldkv.specs.parse import parse_geometry
+    from worldkv.trajectory.loaded import load_path
 
     shape = parse_geometry(geometry)
     with Progress() as progress:
         progress.begin(f"reading {trajectory}")
         path = load_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
     if plot is not None:
-        from worldkv.cli.figures.track import draw_track
+        from worldkv.plots.track import draw_track
 
         draw_track(plot, path)
     if write_lingbot is not None:
-        from worldkv.trajectory import lingbot
+        from worldkv.trajectory.formats import lingbot
 
         lingbot.write(path.chunked.trajectory, Path(write_lingbot))
     if write_tum is not None:
-        from worldkv.trajectory import tum
+        from worldkv.trajectory.formats import tum
 
         tum.write(path.chunked.trajectory, Path(write_tum).resolve())
     if json is not None:
         write_json(json, path_document(path))
     if json != STANDARD_OUTPUT:
-        _print(path)
+        print_path(path)
         written = [name for name in (json, plot, write_lingbot, write_tum) if name is not None]
         if written:
             print(f"\nWritten: {', '.join(written)}")
-
-
-def path_document(path: LoadedPath) -> dict[str, Any]:
-    """The summary as JSON, with the geometry it was cut for and the warnings."""
-    document = dataclasses.asdict(path.summary)
-    document["geometry"] = path.geometry.name
-    document["warnings"] = warnings(path)
-    return document
-
-
-def warnings(path: LoadedPath) -> list[str]:
-    """What somebody who compares policies on this path has to know."""
-    summary = path.summary
-    found = []
-    if summary.never_returns:
-        found.append(
-            "This path never comes back: no chunk sees a place again that the camera had left. Retrieval cannot win "
-            "on it, and recall will have no value."
-        )
-    elif summary.median_gap is not None and summary.return_share < 0.05:
-        found.append(f"This path hardly comes back: {summary.return_share:.1%} of its chunks return to a place left.")
-    return found
-
-
-def _print(path: LoadedPath) -> None:
-    from worldkv.cli.told.tables import console, new_table, print_notes, print_table
-
-    summary = path.summary
-    out = console()
-    table = new_table(("", ""), left=(0, 1))
-    table.show_header = False
-    for name, text in _facts(path):
-        table.add_row(name, text)
-    out.print(summary.name, style="bold", soft_wrap=not out.is_terminal)
-    print_table(out, table)
-    print_notes(out, warnings(path), head="Warning")
-    print_notes(out, summary.notes)
-
-
-def _facts(path: LoadedPath) -> list[tuple[str, str]]:
-    summary = path.summary
-    rate = "unknown frame rate" if summary.frames_per_second is None else f"{summary.frames_per_second:.4g} fps"
-    time = "" if summary.seconds is None else f", {summary.seconds:,.1f} s"
-    wide, tall = summary.field_of_view
-    facts = [
-        ("frames", f"{summary.frames:,} at {rate}{time}"),
-        ("chunks", f"{summary.chunks:,} of {path.geometry.video_frames_per_chunk} frames ({path.geometry.name})"),
-        ("way", f"{summary.length:,.4g} long, {summary.extent:,.4g} from corner to corner, in the path's unit"),
-        ("view", f"{wide:.4g} x {tall:.4g} degrees, {summary.view_distance:.3g} far"),
-        ("comes back", f"{summary.revisit_share:.0%} of chunks (near a pose of more than 7 chunks ago)"),
-        ("returns", f"{summary.return_share:.0%} of chunks (likewise, and the camera was away in between)"),
-    ]
-    if summary.median_gap is not None:
-        ends = f"{summary.gap_quantiles[0]:g} to {summary.gap_quantiles[-1]:g}"
-        facts.append(("after", f"{summary.median_gap:g} chunks in the median, {ends} for the middle 80 %"))
-    if summary.time_gaps:
-        start, length = max(summary.time_gaps, key=lambda gap: gap[1])
-        facts.append(("gaps", f"{len(summary.time_gaps)} in time, the longest {length:.2f} s at {start:.2f} s"))
-    if summary.rotation_jumps:
-        worst = ", ".join(f"{jump.degrees:.1f} degrees at frame {jump.frame}" for jump in summary.rotation_jumps[:3])
-        more = len(summary.rotation_jumps) - 3
-        facts.append(("jumps", worst + (f" and {more} more" if more > 0 else "")))
-    if summary.num_walls is not None:
-        facts.append(("walls", f"{summary.num_walls:,}"))
-    return facts

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.key_bounds import KeyBounds, Volume
-from worldkv.parts.select import TopK
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.key_bounds import KeyBounds, Volume
+from worldkv.parts.selector.select import TopK
 
 
 @dataclass(frozen=True)
-class ArkVale(Assembled):
+class ArkVale(FromParts):
     """Chunks whose keys' bounding ball allows the largest product with the query come back from the host.
 
     Published over pages of 16 or 32 tokens per layer and head, the ball that of the keys; here chunks, averaged, the
@@ -34,9 +34,9 @@ class ArkVale(Assembled):
     recent_frames: int = 6
     volume: Volume = "ball"
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             KeyBounds(self.volume),
             TopK(),

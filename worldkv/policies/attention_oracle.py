@@ -11,10 +11,10 @@ import numpy as np
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.keep_all import WholeChunk
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.need import AttentionNeed
-from worldkv.parts.select import best_rows
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.selector.select import best_rows
 from worldkv.policy import CachePolicy, Part
 from worldkv.views import BankView, ChunkView, Query, WindowView
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from worldkv.errors import SpecError
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.pose_index import PoseIndex
-from worldkv.parts.select import GreedyCoverage, TopK
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.pose_index import PoseIndex
+from worldkv.parts.selector.select import GreedyCoverage, TopK
 from worldkv.policy import Compression, CoverageIndex, CoverageSelector, EvictionRule, Index, Selector, Wrapper
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -22,7 +22,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 @dataclass(frozen=True)
-class Composed(Assembled):
+class Composed(FromParts):
     """A policy put together from parts; how a new index is tried without writing a policy. Source: this project.
 
     It is asked before the first pass, so that an index by queries sees those of the step before; `mean-key`,
@@ -60,7 +60,7 @@ class Composed(Assembled):
             raise SpecError(f"Composed.retrieved_frames must be a whole number, got {self.retrieved_frames!r}")
         super().__post_init__()
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
         selector = self.selector or (TopK() if isinstance(self.index, Index) else GreedyCoverage())
-        return Roles(self.eviction, self.index, selector, self.compression, self.wrappers)
+        return PolicyParts(self.eviction, self.index, selector, self.compression, self.wrappers)

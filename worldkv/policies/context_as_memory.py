@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.one_per_run import OnePerRun
-from worldkv.parts.planar_cones import PlanarCones
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.planar_cones import PlanarCones
+from worldkv.parts.selector.one_per_run import OnePerRun
 
 
 @dataclass(frozen=True)
-class ContextAsMemory(Assembled):
+class ContextAsMemory(FromParts):
     """The chunks whose fan, seen from above, overlaps the view's; of neighbours in time only the best.
 
     Published over single frames, 20 of them; chunks, and who of a run stays, are ours. Source: arXiv 2506.03141.
@@ -32,9 +32,9 @@ class ContextAsMemory(Assembled):
     recent_frames: int = 6
     least_overlap: float = 0.1
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             PlanarCones(),
             OnePerRun(self.least_overlap),

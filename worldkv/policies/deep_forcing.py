@@ -11,9 +11,9 @@ import numpy as np
 from worldkv.answers import Eviction, Ids, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.participation import Participation
-from worldkv.parts.token_pool import TokenPool
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.token_pool import TokenPool
+from worldkv.parts.scorer.participation import Participation
 from worldkv.policy import CachePolicy, Part
 from worldkv.views import BankView, ChunkView, Query, WindowView
 

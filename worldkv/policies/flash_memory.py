@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.fov_overlap import FovOverlap, FovScore
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.refresh_interval import RefreshInterval
-from worldkv.parts.sink_recent import SinkRecent
-from worldkv.parts.threshold_pages import ThresholdPages
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.fov_overlap import FovOverlap, FovScore
+from worldkv.parts.selector.threshold_pages import ThresholdPages
+from worldkv.parts.wrapper.refresh_interval import RefreshInterval
 from worldkv.policy import Index
 
 
 @dataclass(frozen=True)
-class FlashMemory(Assembled):
+class FlashMemory(FromParts):
     """Threshold instead of top-k, a look every `refresh_steps`, and transfers that wait in staging for the boundary.
 
     Beside a small sink and the recent tail. A look chooses for the next interval, so what it finds travels while the
@@ -44,9 +44,9 @@ class FlashMemory(Assembled):
     most_pages: int = 4
     index: Index = FovScore(FovOverlap(4_000))
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             self.index,
             ThresholdPages(self.least_score, 2, self.most_pages),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.frugal import Frugal
-from worldkv.parts.frustum_index import FrustumIndex
-from worldkv.parts.sink_recent import SinkRecent
-from worldkv.parts.world_compression import WorldCompression
+from worldkv.parts.compression.world_compression import WorldCompression
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.frustum_index import FrustumIndex
+from worldkv.parts.selector.frugal import Frugal
 
 
 @dataclass(frozen=True)
-class FrugalCoverage(Assembled):
+class FrugalCoverage(FromParts):
     """More remembered than by WorldKV's rule, from the same window, for fewer bytes moved.
 
     Chunks are judged by what they show of the view that nothing else shows; one that is not in the window yet has to
@@ -40,9 +40,9 @@ class FrugalCoverage(Assembled):
     points: int = 1_000
     seed: int = 0
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             FrustumIndex(self.points, keep_ratio=self.keep_ratio, seed=self.seed),
             Frugal(self.fetch_cost),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.frustum_index import FrustumIndex
-from worldkv.parts.select import GreedyCoverage
-from worldkv.parts.sink_recent import SinkRecent
-from worldkv.parts.world_compression import WorldCompression
+from worldkv.parts.compression.world_compression import WorldCompression
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.frustum_index import FrustumIndex
+from worldkv.parts.selector.select import GreedyCoverage
 
 
 @dataclass(frozen=True)
-class FrustumCoverage(Assembled):
+class FrustumCoverage(FromParts):
     """WorldKV's window and compression, with chunks chosen for what they add to each other, not one by one.
 
     Nearest poses are near-duplicates of each other; coverage spends the same tokens on different parts of the view.
@@ -38,9 +38,9 @@ class FrustumCoverage(Assembled):
     points: int = 1_000
     seed: int = 0
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             FrustumIndex(self.points, keep_ratio=self.keep_ratio, seed=self.seed),
             GreedyCoverage(),

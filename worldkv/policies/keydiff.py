@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.key_diff import KeyDiff
-from worldkv.parts.pose_index import PoseIndex
-from worldkv.parts.scored_tokens import ScoredTokens
-from worldkv.parts.select import TopK
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.scored_tokens import ScoredTokens
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.pose_index import PoseIndex
+from worldkv.parts.scorer.key_diff import KeyDiff
+from worldkv.parts.selector.select import TopK
 
 
 @dataclass(frozen=True)
-class KeyDiffKV(Assembled):
+class KeyDiffKV(FromParts):
     """WorldKV's window and index; a stored chunk keeps the tokens least like the chunk's mean key.
 
     The mean is of keys at unit length. World Compression without an anchor frame, and every head for itself.
@@ -34,9 +34,9 @@ class KeyDiffKV(Assembled):
     recent_frames: int = 6
     keep_ratio: float = 0.5
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             PoseIndex(),
             TopK(),

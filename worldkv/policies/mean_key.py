@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.mean_key import MeanKey
-from worldkv.parts.select import TopK
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.mean_key import MeanKey
+from worldkv.parts.selector.select import TopK
 
 
 @dataclass(frozen=True)
-class MeanKeyRetrieval(Assembled):
+class MeanKeyRetrieval(FromParts):
     """What ReKV and InfLLM fetch by, asked with the step's own queries.
 
     Asked after the first denoise pass. Published per layer; scores here are averaged over layers and heads, since a
@@ -35,9 +35,9 @@ class MeanKeyRetrieval(Assembled):
     recent_frames: int = 6
     rebase: bool = False
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             MeanKey(),
             TopK(),

@@ -9,14 +9,14 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 
 from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep, RaggedKeep, Retrieval
-from worldkv.compressed import compressed
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.anchor_only import AnchorOnly
+from worldkv.parts.compress import compressed
+from worldkv.parts.compression.anchor_only import AnchorOnly
+from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.fetch import fetch
-from worldkv.parts.mean_key import MeanKey
-from worldkv.parts.select import TopK
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.index.mean_key import MeanKey
+from worldkv.parts.selector.select import TopK
 from worldkv.policy import CachePolicy, Part
 from worldkv.views import BankView, ChunkView, Query, WindowView
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.admission import Admission
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.novelty import Novelty
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.admission import Admission
+from worldkv.parts.scorer.novelty import Novelty
 from worldkv.policy import CachePolicy, Part
 from worldkv.views import BankView, ChunkView, Query, WindowView
 

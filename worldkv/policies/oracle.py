@@ -9,9 +9,9 @@ from typing import ClassVar, Self
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.metrics import greedy_cover
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.metrics.greedy_cover import greedy_cover
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.views import BankView, ChunkView, Query, WindowView

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.distinct_poses import DistinctPoses
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.pose_index import PoseIndex
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.pose_index import PoseIndex
+from worldkv.parts.selector.distinct_poses import DistinctPoses
 
 
 @dataclass(frozen=True)
-class PoseNms(Assembled):
+class PoseNms(FromParts):
     """WorldKV's index, with chunks left out that stand and look like one already taken.
 
     Six near-duplicates of one view show less than six sides of a thing. Source: the suppression of arXiv 2506.18903
@@ -33,9 +33,9 @@ class PoseNms(Assembled):
     recent_frames: int = 6
     least_apart: float = 0.2
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             PoseIndex(),
             DistinctPoses(self.least_apart),

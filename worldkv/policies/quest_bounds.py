@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.key_bounds import KeyBounds
-from worldkv.parts.select import TopK
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.key_bounds import KeyBounds
+from worldkv.parts.selector.select import TopK
 
 
 @dataclass(frozen=True)
-class QuestBounds(Assembled):
+class QuestBounds(FromParts):
     """Pages ranked by an upper bound of their attention, with chunks for pages.
 
     Published over pages of 16 tokens, per head and layer, with nothing evicted; ours ranks banked chunks by the bound
@@ -32,9 +32,9 @@ class QuestBounds(Assembled):
     retrieved_frames: int = 18
     recent_frames: int = 6
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             KeyBounds("box"),
             TopK(),

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.attention_received import AttentionReceived
-from worldkv.parts.pose_index import PoseIndex
-from worldkv.parts.scored_tokens import ScoredTokens
-from worldkv.parts.select import TopK
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.scored_tokens import ScoredTokens
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.pose_index import PoseIndex
+from worldkv.parts.scorer.attention_received import AttentionReceived
+from worldkv.parts.selector.select import TopK
 from worldkv.policy import TokenScorer
 
 
 @dataclass(frozen=True)
-class SnapKV(Assembled):
+class SnapKV(FromParts):
     """WorldKV's window and index; a stored chunk keeps the tokens that the chunks after it attended to.
 
     The chunks of the recent window are the observation window; of each token's neighbours the greatest attention
@@ -37,9 +37,9 @@ class SnapKV(Assembled):
     keep_ratio: float = 0.5
     scorer: TokenScorer = AttentionReceived(pooled_tokens=7)
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             PoseIndex(),
             TopK(),

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.admission import Admission
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.learned_utility import LearnedUtility
-from worldkv.parts.scored_by import ScoreFunction
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.admission import Admission
+from worldkv.parts.scorer.learned_utility import LearnedUtility
+from worldkv.parts.scorer.scored_by import ScoreFunction
 from worldkv.policy import CachePolicy, Part, TokenScorer
 from worldkv.views import BankView, ChunkView, Query, WindowView
 

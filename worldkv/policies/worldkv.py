@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from worldkv.errors import SpecError
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.pose_index import ActionIndex, PoseIndex, RotationMean
-from worldkv.parts.select import TopK
-from worldkv.parts.sink_recent import SinkRecent
-from worldkv.parts.world_compression import WorldCompression
+from worldkv.parts.compression.world_compression import WorldCompression
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.pose_index import ActionIndex, PoseIndex, RotationMean
+from worldkv.parts.selector.select import TopK
 
 
 @dataclass(frozen=True)
-class WorldKV(Assembled):
+class WorldKV(FromParts):
     """World Retrieval and World Compression: the window is sink | retrieved | recent, the rest waits in the bank.
 
     Before each chunk the nearest banked camera poses are fetched; each chunk is compressed once, when it is banked.
@@ -43,11 +43,11 @@ class WorldKV(Assembled):
     rotation_mean: RotationMean = "elementwise"
     rebase: bool = False
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
         if self.index not in ("pose", "action"):
             raise SpecError(f"worldkv's index must be pose or action, got {self.index!r}")
-        return Roles(
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             PoseIndex(self.rotation_mean) if self.index == "pose" else ActionIndex(self.rotation_mean),
             TopK(),

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.age_penalty import AgePenalty
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.fov_overlap import FovOverlap
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.select import GreedyCoverage
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.fov_overlap import FovOverlap
+from worldkv.parts.selector.select import GreedyCoverage
+from worldkv.parts.wrapper.age_penalty import AgePenalty
 
 
 @dataclass(frozen=True)
-class WorldMem(Assembled):
+class WorldMem(FromParts):
     """The chunks that together saw most of the points in view; each pick counts only what it adds.
 
     Points in a ball round the camera, greedy coverage, 0.2 x age / now off what a chunk adds. Published over single
@@ -39,9 +39,9 @@ class WorldMem(Assembled):
     points: int = 10_000
     seed: int = 0
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             FovOverlap(self.points, seed=self.seed),
             GreedyCoverage(),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from worldkv.parts.assembled import Assembled, Roles
-from worldkv.parts.fov_overlap import FovOverlap, FovScore
-from worldkv.parts.keep_all import WholeChunk
-from worldkv.parts.select import TopK
-from worldkv.parts.sink_recent import SinkRecent
+from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.index.fov_overlap import FovOverlap, FovScore
+from worldkv.parts.selector.select import TopK
 
 
 @dataclass(frozen=True)
-class WorldPlay(Assembled):
+class WorldPlay(FromParts):
     """The chunks whose field of view overlaps the step's most, one by one, at rebased positions.
 
     The first chunk stays for ever beside the last 12 latent frames; what is retrieved is given the time positions just
@@ -38,9 +38,9 @@ class WorldPlay(Assembled):
     points: int = 20_000
     seed: int = 0
 
-    def assembled(self) -> Roles:
-        """See `Assembled.assembled`."""
-        return Roles(
+    def make_parts(self) -> PolicyParts:
+        """See `FromParts.make_parts`."""
+        return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
             FovScore(FovOverlap(self.points, seed=self.seed)),
             TopK(),

@@ -1,13 +1,13 @@
 """The backend without tensors: counts, a time model, comparisons."""
 
 from worldkv.sim.backend import SimBackend as SimBackend
+from worldkv.sim.candidate import Candidate as Candidate
 from worldkv.sim.clock import Clock as Clock
-from worldkv.sim.compare import Contest as Contest
-from worldkv.sim.compare import compare as compare
-from worldkv.sim.entrant import Entrant as Entrant
+from worldkv.sim.compare import ComparisonSetup as ComparisonSetup
+from worldkv.sim.compare import compare_candidates as compare_candidates
 from worldkv.sim.machine import Edge as Edge
 from worldkv.sim.machine import Machine as Machine
 from worldkv.sim.machine import load_machine as load_machine
 from worldkv.sim.machine import machine_names as machine_names
-from worldkv.sim.rollout import Rollout as Rollout
+from worldkv.sim.rollout import RolloutRecord as RolloutRecord
 from worldkv.sim.rollout import simulate as simulate

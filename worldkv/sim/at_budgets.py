@@ -6,27 +6,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from worldkv.sim.budgets import Budget
-from worldkv.sim.compare import Comparison, Contest, Execute, LeftOut, Row, run_entrant, share_of_oracle, simulated
-from worldkv.sim.entrant import Entrant
+from worldkv.sim.candidate import Candidate
+from worldkv.sim.compare import (
+    ComparedRows,
+    ComparisonSetup,
+    Execute,
+    LeftOut,
+    Row,
+    run_candidate,
+    share_of_oracle,
+    simulated,
+)
 from worldkv.sim.rollout import OnStep
 
-Watch = Callable[[Entrant, Budget | None], OnStep]
+Watch = Callable[[Candidate, Budget | None], OnStep]
 """Given who runs and at which budget (None for its own size), what to call after each of its steps."""
 
 
 def compare_at_budgets(
-    contest: Contest,
-    entrants: Sequence[Entrant],
+    setup: ComparisonSetup,
+    candidates: Sequence[Candidate],
     budgets: Sequence[Budget],
     *,
     on_step: Watch | None = None,
     execute: Execute = simulated,
-) -> Comparison:
-    """Run every entrant at every budget; those whose size cannot be set run once, first, at their own.
+) -> ComparedRows:
+    """Run every candidate at every budget; those whose size cannot be set run once, first, at their own.
 
     Args:
-        contest: what they share.
-        entrants: the policies, in table order.
+        setup: what they share.
+        candidates: the policies, in table order.
         budgets: the sizes, in table order.
         on_step: see `Watch`.
         execute: who carries the rows out.
@@ -38,22 +47,22 @@ def compare_at_budgets(
         SpecError, SignalError, BudgetError: see `CacheEngine`; a budget that holds not even one chunk.
     """
 
-    def run(entrant: Entrant, budget: Budget | None) -> Row:
-        rollout = run_entrant(contest, entrant, None if on_step is None else on_step(entrant, budget), execute)
+    def run(candidate: Candidate, budget: Budget | None) -> Row:
+        rollout = run_candidate(setup, candidate, None if on_step is None else on_step(candidate, budget), execute)
         tokens = None if budget is None else budget.tokens(geometry, num_chunks)
-        return Row(entrant, rollout, budget=budget, budget_tokens=tokens)
+        return Row(candidate, rollout, budget=budget, budget_tokens=tokens)
 
-    geometry, num_chunks = contest.geometry, contest.chunked.num_chunks
-    result = Comparison(budgets=tuple(budgets))
-    sizeable = [entrant for entrant in entrants if entrant.takes_budgets(geometry)]
-    result.rows = [run(entrant, None) for entrant in entrants if entrant not in sizeable]
+    geometry, num_chunks = setup.geometry, setup.chunked.num_chunks
+    result = ComparedRows(budgets=tuple(budgets))
+    sizeable = [candidate for candidate in candidates if candidate.takes_budgets(geometry)]
+    result.rows = [run(candidate, None) for candidate in candidates if candidate not in sizeable]
     for budget in budgets:
         tokens = budget.tokens(geometry, num_chunks)
-        for entrant in sizeable:
-            sized = entrant.resized(tokens, geometry)
+        for candidate in sizeable:
+            sized = candidate.resized(tokens, geometry)
             if sized is None:
-                result.left_out.append(LeftOut(entrant.label, budget, tokens))
+                result.left_out.append(LeftOut(candidate.label, budget, tokens))
             else:
                 result.rows.append(replace(run(sized, budget), is_matched=True))
-    share_of_oracle(contest, result.rows)
+    share_of_oracle(setup, result.rows)
     return result

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from worldkv.config import CacheConfig
 from worldkv.errors import BudgetError
 from worldkv.geometry import CacheGeometry
-from worldkv.landmarks import Landmarks
+from worldkv.metrics.landmarks import Landmarks
 from worldkv.policy import CachePolicy
 from worldkv.sim.budgets import Budget
-from worldkv.sim.entrant import ANY_SIZE_TOKENS
-from worldkv.sim.entrant import Entrant as Entrant
+from worldkv.sim.candidate import ANY_SIZE_TOKENS
+from worldkv.sim.candidate import Candidate as Candidate
 from worldkv.sim.machine import Machine
-from worldkv.sim.rollout import OnStep, Rollout, simulate
+from worldkv.sim.rollout import OnStep, RolloutRecord, simulate
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
 
 @dataclass(frozen=True)
-class Contest:
+class ComparisonSetup:
     """What all rows of a comparison share.
 
     Attributes:
@@ -39,23 +39,23 @@ class Contest:
     oracle: CachePolicy | None = None
 
 
-Execute = Callable[[Contest, CachePolicy, OnStep | None], Rollout]
-"""Carries one policy of a contest out, by simulation or on tensors."""
+Execute = Callable[[ComparisonSetup, CachePolicy, OnStep | None], RolloutRecord]
+"""Carries one policy of a setup out, by simulation or on tensors."""
 
 
-def simulated(contest: Contest, policy: CachePolicy, watch: OnStep | None = None) -> Rollout:
+def simulated(setup: ComparisonSetup, policy: CachePolicy, watch: OnStep | None = None) -> RolloutRecord:
     """The policy's rollout without tensors.
 
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`.
     """
     return simulate(
-        contest.chunked,
+        setup.chunked,
         policy,
-        contest.geometry,
-        contest.machine,
-        config=contest.config,
-        landmarks=contest.landmarks,
+        setup.geometry,
+        setup.machine,
+        config=setup.config,
+        landmarks=setup.landmarks,
         on_step=watch,
     )
 
@@ -65,7 +65,7 @@ class Row:
     """One policy's rollout and where it stands.
 
     Attributes:
-        entrant: who ran, at the size it ran.
+        candidate: who ran, at the size it ran.
         rollout: what came of it.
         share_of_oracle: its recall over that of the oracle at the same window tokens; None without recall.
         is_matched: whether its size was set, to the reference's or to a budget.
@@ -73,8 +73,8 @@ class Row:
         budget_tokens: that budget on this path.
     """
 
-    entrant: Entrant
-    rollout: Rollout
+    candidate: Candidate
+    rollout: RolloutRecord
     share_of_oracle: float | None = None
     is_matched: bool = False
     budget: Budget | None = None
@@ -97,7 +97,7 @@ class LeftOut:
 
 
 @dataclass
-class Comparison:
+class ComparedRows:
     """The rows in the order asked for.
 
     Attributes:
@@ -115,19 +115,19 @@ class Comparison:
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def compare(
-    contest: Contest,
-    entrants: Sequence[Entrant],
+def compare_candidates(
+    setup: ComparisonSetup,
+    candidates: Sequence[Candidate],
     *,
     match_window_tokens: bool = True,
     on_step: Callable[[str], OnStep] | None = None,
     execute: Execute = simulated,
-) -> Comparison:
-    """Run every entrant; with `match_window_tokens`, size those that can be to the first bounded one that cannot.
+) -> ComparedRows:
+    """Run every candidate; with `match_window_tokens`, size those that can be to the first bounded one that cannot.
 
     Args:
-        contest: what they share.
-        entrants: the policies, in table order.
+        setup: what they share.
+        candidates: the policies, in table order.
         match_window_tokens: whether sizes are matched.
         on_step: given a row's label, what to call after each of its steps.
         execute: who carries the rows out; the oracle that shares are taken of is always simulated.
@@ -136,67 +136,67 @@ def compare(
         SpecError, SignalError, BudgetError: see `CacheEngine`.
     """
 
-    def run(entrant: Entrant) -> Rollout:
-        return run_entrant(contest, entrant, None if on_step is None else on_step(entrant.label), execute)
+    def run(candidate: Candidate) -> RolloutRecord:
+        return run_candidate(setup, candidate, None if on_step is None else on_step(candidate.label), execute)
 
-    result = Comparison()
-    done: dict[str, Rollout] = {}
-    reference = _reference(entrants, contest.geometry) if match_window_tokens else None
+    result = ComparedRows()
+    done: dict[str, RolloutRecord] = {}
+    reference = _reference(candidates, setup.geometry) if match_window_tokens else None
     if reference is not None:
         done[reference.label] = run(reference)
         result.matched_to = reference.label
         result.matched_tokens = int(done[reference.label].attended_tokens.max())
-    for entrant in entrants:
+    for candidate in candidates:
         sized = None
-        if result.matched_tokens is not None and entrant is not reference:
-            sized = entrant.matched(result.matched_tokens, contest.geometry)
-        final = sized or entrant
-        rollout = done.get(entrant.label) or run(final)
+        if result.matched_tokens is not None and candidate is not reference:
+            sized = candidate.matched(result.matched_tokens, setup.geometry)
+        final = sized or candidate
+        rollout = done.get(candidate.label) or run(final)
         result.rows.append(Row(final, rollout, is_matched=sized is not None))
-    share_of_oracle(contest, result.rows)
+    share_of_oracle(setup, result.rows)
     return result
 
 
-def _reference(entrants: Sequence[Entrant], geometry: CacheGeometry) -> Entrant | None:
-    """The first bounded entrant whose size is its own or the user's; else the first bounded one."""
-    bounded = [entrant for entrant in entrants if entrant.policy.is_bounded]
-    own = [entrant for entrant in bounded if entrant.matched(ANY_SIZE_TOKENS, geometry) is None]
+def _reference(candidates: Sequence[Candidate], geometry: CacheGeometry) -> Candidate | None:
+    """The first bounded candidate whose size is its own or the user's; else the first bounded one."""
+    bounded = [candidate for candidate in candidates if candidate.policy.is_bounded]
+    own = [candidate for candidate in bounded if candidate.matched(ANY_SIZE_TOKENS, geometry) is None]
     return next(iter(own or bounded), None)
 
 
-def run_entrant(
-    contest: Contest, entrant: Entrant, watch: OnStep | None = None, execute: Execute = simulated
-) -> Rollout:
+def run_candidate(
+    setup: ComparisonSetup, candidate: Candidate, watch: OnStep | None = None, execute: Execute = simulated
+) -> RolloutRecord:
     """One row's rollout.
 
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`; a budget's names the row.
     """
     try:
-        return execute(contest, entrant.policy, watch)
+        return execute(setup, candidate.policy, watch)
     except BudgetError as error:
-        raise BudgetError(f"{entrant.label}: {error}") from None
+        raise BudgetError(f"{candidate.label}: {error}") from None
 
 
-def share_of_oracle(contest: Contest, rows: Sequence[Row]) -> None:
+def share_of_oracle(setup: ComparisonSetup, rows: Sequence[Row]) -> None:
     """Fill in each row's recall over the oracle's at the row's own window tokens; one oracle run a size."""
-    if contest.oracle is None:
+    if setup.oracle is None:
         return
-    is_unlimited = contest.config.limits.host_bytes is None
+    is_unlimited = setup.config.limits.host_bytes is None
     best: dict[CachePolicy, float | None] = {}
     if is_unlimited:
-        best = {row.entrant.policy: row.rollout.recall for row in rows}
+        best = {row.candidate.policy: row.rollout.recall for row in rows}
     for row in rows:
         if row.rollout.recall is None:
             continue
         tokens = int(row.rollout.attended_tokens.max())
-        if tokens >= contest.chunked.num_chunks * contest.geometry.chunk_tokens:
+        if tokens >= setup.chunked.num_chunks * setup.geometry.chunk_tokens:
             row.share_of_oracle = row.rollout.recall  # everything fits: the oracle's recall is 1 by definition
             continue
-        oracle = contest.oracle.resized(tokens, contest.geometry)
+        oracle = setup.oracle.resized(tokens, setup.geometry)
         if oracle is None:
             continue
         if oracle not in best:
-            best[oracle] = simulated(replace(contest, config=CacheConfig()), oracle).recall
+            best[oracle] = simulated(replace(setup, config=CacheConfig()), oracle).recall
         top = best[oracle]
         row.share_of_oracle = row.rollout.recall / top if top else None

@@ -11,8 +11,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from worldkv.errors import SpecError
-from worldkv.nearest import nearest
+from worldkv.errors import SpecError, nearest
+
+DEFAULT_MACHINE = "worldkv-project-page"
+"""The machine file that predicts by default."""
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from worldkv.bounds import check_signals
+from worldkv.engine.preflight import check_signals
 from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, is_data_dependent, needs_of
+from worldkv.scene import scene_of
 from worldkv.signals import Measured, Signal
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.recorded_signals import RecordedSignals
-from worldkv.trajectory.viewpoints import scene_of
 
 _OF_A_SHAPE = frozenset({Signal.QUERY_SUMMARY, Signal.KEY_SUMMARY})
 """Signals that have the shape of the model that they were measured in."""
@@ -41,7 +41,7 @@ def check_can_tell(
         _check_geometry(recorded, geometry)
     if not is_data_dependent(policy):
         return
-    from worldkv.spec import spec_of
+    from worldkv.specs.parse import spec_of
 
     spec = spec_of(policy)
     whose = None if recorded is None or recorded.kept_tokens is None else recorded.policy

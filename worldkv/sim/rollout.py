@@ -10,25 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.geometry import CacheGeometry
-from worldkv.landmarks import Landmarks
-from worldkv.metrics import PrecisionMeter, RecallMeter
+from worldkv.metrics.landmarks import Landmarks
+from worldkv.metrics.recall import PrecisionMeter, RecallMeter
 from worldkv.policy import CachePolicy
+from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.backend import SimBackend
 from worldkv.sim.clock import Clock, StepTime
 from worldkv.sim.machine import Machine
 from worldkv.sim.replay import check_can_tell, measured_at, query_at, recorded_supplies
-from worldkv.state import StepPlan, StepRecord
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
 """Called after every step, before the next begins."""
 
 
 @dataclass(frozen=True)
-class Rollout:
+class RolloutRecord:
     """What one rollout kept, moved, forgot and cost.
 
     Attributes:
@@ -67,7 +67,7 @@ def simulate(
     config: CacheConfig | None = None,
     landmarks: Landmarks | None = None,
     on_step: OnStep | None = None,
-) -> Rollout:
+) -> RolloutRecord:
     """Run `policy` over a path without tensors.
 
     Args:
@@ -86,7 +86,7 @@ def simulate(
     check_can_tell(policy, chunked, geometry, has_landmarks=landmarks is not None)
     backend = SimBackend(recorded_supplies(recorded))
     engine = CacheEngine(policy, geometry, backend, config, scene_of(chunked, landmarks))
-    book = RolloutBook(chunked, engine, machine, landmarks)
+    book = RolloutRecorder(chunked, engine, machine, landmarks)
     for step, viewpoint in enumerate(viewpoints(chunked)):
         plan = engine.begin(viewpoint)
         if policy.asked_at == "first_pass":
@@ -99,7 +99,7 @@ def simulate(
     return book.close()
 
 
-class RolloutBook:
+class RolloutRecorder:
     """What a rollout kept, remembered and would cost, written step by step, whoever carries out the moves.
 
     Source: this project.
@@ -147,9 +147,9 @@ class RolloutBook:
         self._bank_bytes[plan.step] = tiers.host.held + tiers.disk.held
         return spent
 
-    def close(self) -> Rollout:
+    def close(self) -> RolloutRecord:
         """The rollout, once it is over."""
-        return Rollout(
+        return RolloutRecord(
             self._engine.policy,
             self._engine,
             self._seconds,

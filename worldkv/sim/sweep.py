@@ -12,18 +12,18 @@ from typing import Any, TypeVar, cast
 from worldkv.config import CacheConfig
 from worldkv.errors import TrajectoryError, WorldKVError
 from worldkv.geometry import CacheGeometry
-from worldkv.landmarks import place_landmarks
+from worldkv.metrics.attention_recall import AttentionRecallMeter
+from worldkv.metrics.landmarks import place_landmarks
 from worldkv.policy import Part
 from worldkv.sim.at_budgets import Watch, compare_at_budgets
-from worldkv.sim.attention_recall import AttentionRecallMeter
 from worldkv.sim.budgets import Budget
-from worldkv.sim.compare import Contest, Row, share_of_oracle
-from worldkv.sim.entrant import Entrant
+from worldkv.sim.candidate import Candidate
+from worldkv.sim.compare import ComparisonSetup, Row, share_of_oracle
+from worldkv.sim.document import row_document
 from worldkv.sim.machine import Machine
-from worldkv.sim.report import row_document
 from worldkv.sim.sweep_key import trajectory_digest
-from worldkv.spec import parse_policy
-from worldkv.spec_keys import Key, field_names, names_of
+from worldkv.specs.keys import Key, field_names, names_of
+from worldkv.specs.parse import parse_policy
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.cut import cut
 from worldkv.trajectory.load import load_trajectory
@@ -148,7 +148,7 @@ def run_task(task: SweepTask) -> list[SweepRow]:
     Raises:
         TrajectoryError: the path cannot be read, or is not the one that was asked for.
     """
-    contest = prepared(task.scenery)
+    setup = prepared(task.scenery)
     budgets = () if task.budget is None else (task.budget,)
     ran: list[tuple[Row, SweepRow]] = []
     rows: list[SweepRow] = []
@@ -156,9 +156,9 @@ def run_task(task: SweepTask) -> list[SweepRow]:
         empty: SweepRow = dict.fromkeys(COLUMNS) | known
         rows.append(empty)
         try:
-            entrant = reseeded(Entrant.parsed(spec, spec, contest.geometry), task.scenery.seed)
-            meter = attention_meter(contest.chunked)
-            found = compare_at_budgets(replace(contest, oracle=None), [entrant], budgets, on_step=noting(meter))
+            candidate = reseeded(Candidate.parsed(spec, spec, setup.geometry), task.scenery.seed)
+            meter = attention_meter(setup.chunked)
+            found = compare_at_budgets(replace(setup, oracle=None), [candidate], budgets, on_step=noting(meter))
         except Exception as error:  # a policy may be anybody's: its row says what happened, the others go on
             name = "" if isinstance(error, WorldKVError) else f"{type(error).__name__}: "
             empty["status"] = f"{FAILED}{name}{' '.join(str(error).split())}"
@@ -168,16 +168,16 @@ def run_task(task: SweepTask) -> list[SweepRow]:
             continue
         empty["attention_recall"] = None if meter is None else meter.attention_recall
         ran.append((found.rows[0], empty))
-    share_of_oracle(contest, [row for row, _ in ran])
+    share_of_oracle(setup, [row for row, _ in ran])
     for row, known in ran:
-        document = row_document(contest, row)
+        document = row_document(setup, row)
         known |= {name: value for name, value in document.items() if name in COLUMNS and name != "policy"}
         known["bytes_moved"] = document["bytes_device_to_host"] + document["bytes_host_to_device"]
     return rows
 
 
 @lru_cache(maxsize=1)
-def prepared(scenery: Scenery) -> Contest:
+def prepared(scenery: Scenery) -> ComparisonSetup:
     """The path cut and its landmarks placed; the last one of a process is kept.
 
     Raises:
@@ -189,13 +189,13 @@ def prepared(scenery: Scenery) -> Contest:
     chunked = cut(trajectory, scenery.geometry, view_distance=scenery.view_distance)
     landmarks = place_landmarks(chunked, seed=scenery.seed)
     oracle = parse_policy(scenery.oracle)
-    return Contest(chunked, scenery.geometry, scenery.machine, CacheConfig(), landmarks, oracle)
+    return ComparisonSetup(chunked, scenery.geometry, scenery.machine, CacheConfig(), landmarks, oracle)
 
 
-def reseeded(entrant: Entrant, seed: int) -> Entrant:
+def reseeded(candidate: Candidate, seed: int) -> Candidate:
     """The same with `seed` in every field of that name, its parts' included, but for those that the user gave."""
-    given = [key for key in map(Key.of, entrant.fixed) if key.field == "seed"]
-    return replace(entrant, policy=_with_seed(entrant.policy, seed, given, Counter(), None))
+    given = [key for key in map(Key.of, candidate.fixed) if key.field == "seed"]
+    return replace(candidate, policy=_with_seed(candidate.policy, seed, given, Counter(), None))
 
 
 def _with_seed(part: P, seed: int, given: list[Key], met: Counter[str], root: Part | None) -> P:
@@ -232,4 +232,4 @@ def noting(meter: AttentionRecallMeter | None) -> Watch | None:
     """What scores every step of a rollout with `meter`; None for no meter."""
     if meter is None:
         return None
-    return lambda entrant, budget: lambda engine, record, spent: meter.score(record.plan.step, record.plan.attended)
+    return lambda candidate, budget: lambda engine, record, spent: meter.score(record.plan.step, record.plan.attended)

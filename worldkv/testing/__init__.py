@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worldkv.lazy import on_first_use
+from worldkv._lazy import on_first_use
 
 if TYPE_CHECKING:
     from worldkv.testing import strategies as strategies
     from worldkv.testing.check import CheckFailed as CheckFailed
-    from worldkv.testing.course import Back as Back
-    from worldkv.testing.course import Course as Course
-    from worldkv.testing.course import Move as Move
-    from worldkv.testing.course import World as World
     from worldkv.testing.kit import check_compression as check_compression
     from worldkv.testing.kit import check_eviction as check_eviction
     from worldkv.testing.kit import check_index as check_index
@@ -24,25 +20,29 @@ if TYPE_CHECKING:
     from worldkv.testing.kit import examine as examine
     from worldkv.testing.kit import parametrize_with_checks as parametrize_with_checks
     from worldkv.testing.kit import replay as replay
-    from worldkv.testing.machine import CacheMachine as CacheMachine
-    from worldkv.testing.machine import cache_machine as cache_machine
+    from worldkv.testing.motion_script import Back as Back
+    from worldkv.testing.motion_script import Course as Course
+    from worldkv.testing.motion_script import Move as Move
+    from worldkv.testing.motion_script import World as World
     from worldkv.testing.report import Finding as Finding
     from worldkv.testing.report import Report as Report
     from worldkv.testing.scenario import Scenario as Scenario
+    from worldkv.testing.state_machine import CacheMachine as CacheMachine
+    from worldkv.testing.state_machine import cache_machine as cache_machine
     from worldkv.testing.trial import Trial as Trial
 
 _HOMES = {
-    "Back": "worldkv.testing.course",
-    "CacheMachine": "worldkv.testing.machine",
+    "Back": "worldkv.testing.motion_script",
+    "CacheMachine": "worldkv.testing.state_machine",
     "CheckFailed": "worldkv.testing.check",
-    "Course": "worldkv.testing.course",
+    "Course": "worldkv.testing.motion_script",
     "Finding": "worldkv.testing.report",
-    "Move": "worldkv.testing.course",
+    "Move": "worldkv.testing.motion_script",
     "Report": "worldkv.testing.report",
     "Scenario": "worldkv.testing.scenario",
     "Trial": "worldkv.testing.trial",
-    "World": "worldkv.testing.course",
-    "cache_machine": "worldkv.testing.machine",
+    "World": "worldkv.testing.motion_script",
+    "cache_machine": "worldkv.testing.state_machine",
     "check_compression": "worldkv.testing.kit",
     "check_eviction": "worldkv.testing.kit",
     "check_index": "worldkv.testing.kit",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from worldkv.chunks import Tier
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
 from worldkv.sim.backend import SimBackend
 from worldkv.testing.check import CheckFailed
 

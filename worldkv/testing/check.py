@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import WorldKVError
 from worldkv.testing.code import code_of, replay_code
-from worldkv.testing.course import Course
-from worldkv.testing.patience import Hung, patience
+from worldkv.testing.motion_script import Course
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.report import Finding
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.subject import Subject
+from worldkv.testing.timeout import Hung, patience
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

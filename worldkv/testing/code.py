@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.subject import Subject
 
 
 def replay_code(subject: Subject, check: str, scenario: Scenario | None) -> str:
@@ -73,7 +73,7 @@ def _imports(value: Any) -> Iterator[tuple[str, str]]:
             yield from _imports(item)
     elif _is_made(value):
         cls = type(value)
-        is_ours = cls.__module__ in ("worldkv.testing.course", "worldkv.testing.scenario")
+        is_ours = cls.__module__ in ("worldkv.testing.motion_script", "worldkv.testing.scenario")
         yield "worldkv.testing" if is_ours else cls.__module__, cls.__qualname__
         for field, default in _fields(value):
             of_field = getattr(value, field.name)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backend import ChunkTensors, Move, Shrink
 from worldkv.geometry import CacheGeometry
-from worldkv.model_shape import shape_of
-from worldkv.policy import CachePolicy
+from worldkv.policy import CachePolicy, shape_of
 from worldkv.signals import Signal
 from worldkv.sim.backend import SimBackend
 

@@ -6,15 +6,14 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from worldkv.errors import SpecError
-from worldkv.nearest import nearest
+from worldkv.errors import SpecError, nearest
 from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule, Index, Part
-from worldkv.spec import parse_part
+from worldkv.specs.parse import parse_part
 from worldkv.testing import checks as checks  # registers every check
 from worldkv.testing.check import CHECKS, Check, CheckFailed, judge, run_check
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.report import Finding, Report, Status
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.subject import Subject
 
 if TYPE_CHECKING:
     import pytest

@@ -9,7 +9,7 @@ import numpy as np
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.geometry import CacheGeometry
 from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
-from worldkv.testing.subject import Subject
+from worldkv.testing.policy_under_test import Subject
 from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 
 RECENT_CHUNKS = 2

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from worldkv.config import CacheConfig, Scene
+from worldkv.config import CacheConfig
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.landmarks import place_landmarks
+from worldkv.metrics.landmarks import place_landmarks
 from worldkv.policy import CachePolicy, needs_of
+from worldkv.scene import Scene, scene_of, viewpoints
 from worldkv.signals import Signal, Viewpoint
-from worldkv.testing.course import Course, World
+from worldkv.testing.motion_script import Course, World
 from worldkv.tiers import TierLimits
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.viewpoints import scene_of, viewpoints
 
 
 @dataclass(frozen=True)

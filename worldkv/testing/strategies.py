@@ -15,9 +15,9 @@ from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
 from worldkv.signals import ChunkPose
-from worldkv.testing.course import Back, Course, Move, World
+from worldkv.testing.motion_script import Back, Course, Move, World
+from worldkv.testing.policy_under_test import GEOMETRIES, Subject
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.subject import GEOMETRIES, Subject
 from worldkv.tiers import TierLimits
 
 STEPS = (0.0, 1.0, 0.25, -1.0, 2.5)

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from worldkv.config import CacheConfig
-from worldkv.engine import CacheEngine
+from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.policy import CachePolicy
 from worldkv.signals import Measured, Signal, Viewpoint
-from worldkv.state import StepPlan, StepRecord
 from worldkv.testing.keyed_backend import keyed_backend
-from worldkv.testing.probe import Watch, probed
+from worldkv.testing.recording_policy import Watch, probed
 from worldkv.testing.scenario import Scenario
 
 

@@ -1,17 +1,17 @@
 """Camera paths: recorded formats, action scripts, generators, and their cutting into chunks."""
 
+from worldkv.trajectory.anomalies import RotationJump as RotationJump
 from worldkv.trajectory.chunked import ChunkedTrajectory as ChunkedTrajectory
 from worldkv.trajectory.chunked import PoseTrack as PoseTrack
 from worldkv.trajectory.cut import cut as cut
 from worldkv.trajectory.dead_reckoning import dead_reckon as dead_reckon
 from worldkv.trajectory.describe import PathSummary as PathSummary
 from worldkv.trajectory.describe import describe as describe
-from worldkv.trajectory.formats import FORMATS as FORMATS
+from worldkv.trajectory.formats.recorded import RecordedSignals as RecordedSignals
+from worldkv.trajectory.formats.registry import FORMATS as FORMATS
 from worldkv.trajectory.generate import generate as generate
 from worldkv.trajectory.generators import GENERATORS as GENERATORS
-from worldkv.trajectory.jumps import RotationJump as RotationJump
 from worldkv.trajectory.load import load_trajectory as load_trajectory
-from worldkv.trajectory.recorded import RecordedSignals as RecordedSignals
 from worldkv.trajectory.resample import resample as resample
 from worldkv.trajectory.script import script as script
 from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW as DEFAULT_FIELD_OF_VIEW

@@ -9,7 +9,7 @@ import numpy as np
 from worldkv.errors import TrajectoryError
 from worldkv.pose import Array
 from worldkv.trajectory.dead_reckoning import dead_reckon
-from worldkv.trajectory.naming import name_of
+from worldkv.trajectory.formats.naming import name_of
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.trajectory.validate import checked
 

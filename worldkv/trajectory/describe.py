@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from worldkv.trajectory.anomalies import RotationJump, gaps_in, rotation_jumps
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.jumps import RotationJump, rotation_jumps
 from worldkv.trajectory.revisits import find_revisits
-from worldkv.trajectory.timing import gaps_in
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of the revisits that the reported gaps stay within."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 
-from worldkv.errors import SpecError
-from worldkv.nearest import nearest
+from worldkv.errors import SpecError, nearest
 from worldkv.trajectory.generators import GENERATORS
 from worldkv.trajectory.options import parse_options
 from worldkv.trajectory.trajectory import Trajectory

@@ -7,13 +7,12 @@ import difflib
 import os
 from pathlib import Path
 
-from worldkv.errors import SpecError, TrajectoryError
-from worldkv.nearest import nearest
-from worldkv.trajectory.formats import FORMATS, detect_format
+from worldkv.errors import SpecError, TrajectoryError, nearest
+from worldkv.trajectory.anomalies import rotation_jumps
+from worldkv.trajectory.formats.registry import FORMATS, detect_format
+from worldkv.trajectory.formats.sniff import Glimpse
 from worldkv.trajectory.generate import generate
 from worldkv.trajectory.generators import GENERATORS
-from worldkv.trajectory.glimpse import Glimpse
-from worldkv.trajectory.jumps import rotation_jumps
 from worldkv.trajectory.resample import resample
 from worldkv.trajectory.script import parse_name, script
 from worldkv.trajectory.trajectory import Trajectory

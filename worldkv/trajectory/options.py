@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from worldkv.errors import SpecError
-from worldkv.nearest import nearest
+from worldkv.errors import SpecError, nearest
 
 Number = int | float
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from worldkv.errors import SpecError, TrajectoryError
 from worldkv.pose import Array
-from worldkv.trajectory.timing import gaps_in
+from worldkv.trajectory.anomalies import gaps_in
 from worldkv.trajectory.trajectory import Trajectory
 
 MAX_FRAMES = 5_000_000

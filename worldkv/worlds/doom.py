@@ -25,7 +25,7 @@ from worldkv.worlds.doom_engine import (
     running_game,
 )
 from worldkv.worlds.paint import Colours
-from worldkv.worlds.views import Views, patch_shape, picture_shape, ray_grid
+from worldkv.worlds.surface_points import Views, patch_shape, picture_shape, ray_grid
 from worldkv.worlds.world import World, painted_world
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worldkv.pose import Array
 from worldkv.worlds.paint import Colours
-from worldkv.worlds.sight import NEVER
+from worldkv.worlds.seen_before import NEVER
 from worldkv.worlds.world import World
 
 LEAST_SHARE = 0.1

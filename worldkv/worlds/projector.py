@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.pose import frustum_tangents
-from worldkv.worlds.views import Views
+from worldkv.worlds.surface_points import Views
 
 CLOSE_METRES = 0.25
 """A sample so close to a point shows it, however fine the view."""

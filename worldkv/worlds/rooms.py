@@ -9,7 +9,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.pose import Array
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.worlds.views import Views, patch_shape, picture_shape, ray_grid
+from worldkv.worlds.surface_points import Views, patch_shape, picture_shape, ray_grid
 
 CEILING = -2.9
 """y of the ceiling in metres; the floor is at 0, y points down."""

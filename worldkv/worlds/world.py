@@ -11,8 +11,8 @@ from worldkv.geometry import CacheGeometry
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.worlds.paint import EPOCH_CHUNKS, SPREAD, Colours, Paint
 from worldkv.worlds.rooms import lamp_light, look_around
-from worldkv.worlds.sight import Sight, look_back
-from worldkv.worlds.views import Views
+from worldkv.worlds.seen_before import Sight, look_back
+from worldkv.worlds.surface_points import Views
 
 FRESH_CONTRAST = 1.15
 """How much farther imagined colours are spread than the truth's, at least: greyer ones would flatter the forgetful."""

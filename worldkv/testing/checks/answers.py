@@ -12,13 +12,13 @@ from worldkv.answers import Eviction, Retrieval
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.judged_rollout import watched
 from worldkv.testing.large_bank import large_bank
-from worldkv.testing.probe import Question
+from worldkv.testing.policy_under_test import LONGEST_FILL, Subject
+from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import LONGEST_FILL, Subject
 from worldkv.testing.trial import Trial
-from worldkv.testing.watching import watched
 
 
 @check(

@@ -11,9 +11,9 @@ from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.counted import Tally
 from worldkv.testing.counting import Cost, cost_of
+from worldkv.testing.instrumented_views import Spy
 from worldkv.testing.large_bank import large_bank
-from worldkv.testing.spy import Spy
-from worldkv.testing.subject import Subject
+from worldkv.testing.policy_under_test import Subject
 
 SIZES = (100, 1_000, 10_000)
 """Chunks in the bank."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from worldkv.errors import SpecError
-from worldkv.landmarks import place_landmarks
+from worldkv.metrics.landmarks import place_landmarks
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.policy_under_test import Subject, with_fields
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject, with_fields
 from worldkv.testing.trial import Trial
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis.strategies import SearchStrategy
 
+from worldkv.engine.state import StepRecord
 from worldkv.policy import CachePolicy
-from worldkv.state import StepRecord
 from worldkv.testing.check import CheckFailed, check
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
 from worldkv.testing.trial import Trial, first_difference, take
 
 _CURE = "what a policy remembers is taken back only if it lies in the views; keep no state of your own"

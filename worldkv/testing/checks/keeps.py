@@ -12,12 +12,12 @@ from worldkv.errors import PolicyError, WorldKVError
 from worldkv.policy import CachePolicy, Compression
 from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.judged_rollout import watched
 from worldkv.testing.keyed_backend import chunk_tensors, hidden_channels_of, hidden_states
-from worldkv.testing.probe import Question
+from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
-from worldkv.testing.watching import watched
 from worldkv.views import ChunkView
 
 

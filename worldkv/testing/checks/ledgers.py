@@ -7,9 +7,9 @@ import dataclasses
 from worldkv.policy import CachePolicy
 from worldkv.testing.audit import audit_homes, audit_ledgers
 from worldkv.testing.check import CheckFailed, NotApplicable, check
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
 from worldkv.testing.trial import Trial, first_difference
 
 
@@ -66,7 +66,7 @@ def agrees_with_a_dictionary(subject: Subject) -> None:
     import hypothesis
     from hypothesis.stateful import run_state_machine_as_test
 
-    from worldkv.testing.machine import cache_machine
+    from worldkv.testing.state_machine import cache_machine
 
     machine = cache_machine(subject.policy)
     settings = hypothesis.settings(

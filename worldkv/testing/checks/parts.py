@@ -10,10 +10,10 @@ import numpy as np
 from worldkv.errors import WorldKVError
 from worldkv.policy import CoverageIndex, Index
 from worldkv.testing.check import CheckFailed, check
+from worldkv.testing.judged_rollout import watched
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
-from worldkv.testing.watching import watched
 from worldkv.views import BankView, Query
 
 

@@ -11,15 +11,15 @@ import numpy as np
 from worldkv.errors import WorldKVError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, Change, Part
-from worldkv.spec import parse_policy, spec_of
+from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.course import Course, Move
+from worldkv.testing.instrumented_views import Spy
+from worldkv.testing.judged_rollout import watched
+from worldkv.testing.motion_script import Course, Move
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.spy import Spy
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
 from worldkv.testing.trial import Trial
-from worldkv.testing.watching import watched
 
 _LENGTHS = (128, 512, 2048)
 """Chunks of a rollout, a longer one where the window still grows in its second half."""

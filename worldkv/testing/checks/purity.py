@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from worldkv.chunks import ChunkTable
+from worldkv.engine.state import StepRecord
 from worldkv.errors import PolicyError
 from worldkv.policy import CachePolicy
-from worldkv.state import StepRecord
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.copies import content, copied, is_same, kept
-from worldkv.testing.course import Back, Course, Move
-from worldkv.testing.elsewhere import digest, importable, reference_scenarios
-from worldkv.testing.probe import Question
+from worldkv.testing.frozen_views import content, copied, is_same, kept
+from worldkv.testing.judged_rollout import watched
+from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.other_process import digest, importable, reference_scenarios
+from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
 from worldkv.testing.trial import Trial, first_difference
-from worldkv.testing.watching import watched
 from worldkv.views import WindowView
 
 _CURE = "answer from the views alone; draw with np.random.default_rng((seed, query.step))"
@@ -139,7 +139,7 @@ def same_in_another_process(subject: Subject) -> None:
         raise NotApplicable("no spec string names it (it lives in a test or was changed after it was made)")
     folder, spec = where
     mine = [digest(subject, scenario) for scenario in reference_scenarios(subject)]
-    call = "from worldkv.testing.elsewhere import main; main({!r}, is_reversed={})"
+    call = "from worldkv.testing.other_process import main; main({!r}, is_reversed={})"
     path = os.pathsep.join(entry or folder for entry in sys.path)
     children = [
         subprocess.Popen(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from worldkv.errors import WorldKVError
 from worldkv.policy import CachePolicy
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.course import Back, Course, Move
+from worldkv.testing.instrumented_views import Spy
+from worldkv.testing.judged_rollout import watched
+from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.spy import Spy
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
-from worldkv.testing.watching import watched
 
 
 @check("It reads no signal that it does not declare.", kind=CachePolicy, scenarios=scenarios, share=0.5)

@@ -9,10 +9,10 @@ from hypothesis.strategies import SearchStrategy
 
 from worldkv.policy import CachePolicy, Change
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.course import World
+from worldkv.testing.motion_script import World
+from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.subject import Subject
 from worldkv.testing.trial import Trial, first_difference
 
 

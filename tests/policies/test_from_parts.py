@@ -1,0 +1,136 @@
+"""Policies made of parts: which parts, and that every parameter reaches the one it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from worldkv.errors import SpecError
+from worldkv.parts import (
+    AgePenalty,
+    AnchorPenalty,
+    AttentionReceived,
+    DistinctPoses,
+    FovOverlap,
+    FovScore,
+    Frugal,
+    FrustumIndex,
+    GreedyCoverage,
+    Hysteresis,
+    KeyBounds,
+    KeyDiff,
+    MeanKey,
+    OnePerRun,
+    PlanarCones,
+    PoseIndex,
+    RefreshInterval,
+    ScoredTokens,
+    SinkRecent,
+    ThresholdPages,
+    TopK,
+    WholeChunk,
+    WorldCompression,
+)
+from worldkv.parts.from_parts import FromParts, PolicyParts
+from worldkv.parts.scorer.anchor_penalty import save_direction
+from worldkv.policies import (
+    ArkVale,
+    Composed,
+    ContextAsMemory,
+    FlashMemory,
+    FrugalCoverage,
+    FrustumCoverage,
+    KeyDiffKV,
+    MeanKeyRetrieval,
+    PoseNms,
+    QuestBounds,
+    SnapKV,
+    WorldMem,
+    WorldPlay,
+)
+from worldkv.specs.parse import parse_policy
+
+SIZES = SinkRecent(6, 9)
+MADE: list[tuple[FromParts, PolicyParts]] = [
+    (
+        WorldMem(6, 3, 9, 0.3, 50, 2),
+        PolicyParts(SIZES, FovOverlap(50, seed=2), GreedyCoverage(), WholeChunk(), (AgePenalty(0.3),)),
+    ),
+    (WorldPlay(6, 3, 9, 70, 4), PolicyParts(SIZES, FovScore(FovOverlap(70, seed=4)), TopK(), WholeChunk())),
+    (ContextAsMemory(6, 3, 9, 0.4), PolicyParts(SIZES, PlanarCones(), OnePerRun(0.4), WholeChunk())),
+    (PoseNms(6, 3, 9, 0.7), PolicyParts(SIZES, PoseIndex(), DistinctPoses(0.7), WholeChunk())),
+    (MeanKeyRetrieval(6, 3, 9), PolicyParts(SIZES, MeanKey(), TopK(), WholeChunk())),
+    (QuestBounds(6, 3, 9), PolicyParts(SIZES, KeyBounds("box"), TopK(), WholeChunk())),
+    (ArkVale(6, 3, 9), PolicyParts(SIZES, KeyBounds("ball"), TopK(), WholeChunk())),
+    (
+        SnapKV(6, 3, 9, 0.2, AttentionReceived(5)),
+        PolicyParts(SIZES, PoseIndex(), TopK(), ScoredTokens(AttentionReceived(5), 0.2)),
+    ),
+    (KeyDiffKV(6, 3, 9, 0.2), PolicyParts(SIZES, PoseIndex(), TopK(), ScoredTokens(KeyDiff(), 0.2))),
+    (
+        FlashMemory(6, 3, 9, 5, 0.6, 3, PoseIndex()),
+        PolicyParts(SIZES, PoseIndex(), ThresholdPages(0.6, 2, 3), WholeChunk(), (RefreshInterval(5, is_stale=True),)),
+    ),
+    (
+        FrustumCoverage(6, 3, 9, 0.5, 40, 7),
+        PolicyParts(SIZES, FrustumIndex(40, keep_ratio=0.5, seed=7), GreedyCoverage(), WorldCompression(0.5)),
+    ),
+    (
+        FrugalCoverage(6, 3, 9, 0.5, 0.9, 40, 7),
+        PolicyParts(SIZES, FrustumIndex(40, keep_ratio=0.5, seed=7), Frugal(0.9), WorldCompression(0.5)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("policy", "roles"), MADE, ids=[type(policy).__name__ for policy, _ in MADE])
+def test_every_parameter_reaches_its_part(policy: FromParts, roles: PolicyParts) -> None:
+    assert policy.policy_parts == roles
+    assert policy.retrieved_frames == 3
+    assert set(policy.parts()) == {roles.eviction, roles.index, roles.selector, roles.compression, *roles.wrappers}
+
+
+def test_who_is_asked_late_and_who_is_rebased() -> None:
+    late = {type(policy) for policy, _ in MADE if policy.asked_at == "first_pass"}
+    assert late == {MeanKeyRetrieval, QuestBounds, ArkVale}
+    assert WorldPlay().positions == MeanKeyRetrieval(rebase=True).positions == "rebased"
+    assert MeanKeyRetrieval().positions == WorldMem().positions == "absolute"
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    for index, selector in ((FovOverlap(), TopK()), (PoseIndex(), Frugal())):
+        with pytest.raises(SpecError, match="takes"):
+            Composed(index, selector)
+    with pytest.raises(SpecError, match="retrieved_frames must be at least 0"):
+        WorldMem(retrieved_frames=-3)
+
+
+def test_a_scorer_goes_round_a_scorer_by_spec(tmp_path: Path) -> None:
+    file = tmp_path / "direction.safetensors"
+    save_direction(np.ones((2, 2, 4), np.float32), file)
+    made = parse_policy(
+        "composed:compression=scored-tokens,keep_ratio=0.5,scorer=anchor-penalty,base=attention-received,"
+        f"penalty=0.3,direction={file}"
+    )
+    assert isinstance(made, Composed)
+    assert made.compression == ScoredTokens(AnchorPenalty(AttentionReceived(), 0.3, str(file)), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"index": WholeChunk()}, "Composed.index must be an object of class Index or CoverageIndex"),
+        ({"index": FovOverlap}, "Composed.index must be an object of class Index or CoverageIndex"),
+        ({"selector": FovOverlap()}, "Composed.selector must be an object of class Selector or CoverageSelector"),
+        ({"eviction": FovOverlap()}, "Composed.eviction must be an object of class EvictionRule"),
+        ({"compression": FovOverlap()}, "Composed.compression must be an object of class Compression"),
+        ({"wrappers": Hysteresis()}, r"Composed.wrappers must be a tuple of wrappers, as in \(Hysteresis\(\),\)"),
+        ({"wrappers": (FovOverlap(),)}, "Composed.wrappers must be a tuple of wrappers"),
+        ({"retrieved_frames": "6"}, "Composed.retrieved_frames must be a whole number, got '6'"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_when_it_is_put_together(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        Composed(**wrong)

@@ -1,0 +1,1 @@
+"""Stored chunks on host and disk."""

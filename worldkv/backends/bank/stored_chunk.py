@@ -1,0 +1,104 @@
+"""A banked chunk's bytes: one contiguous piece of host memory, or one file."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldkv.backends.bank.disk import DiskChunk
+from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.transfer.device_ops import DeviceOps, Event
+
+
+class HostBuffer:
+    """Host memory lent by a pool; it goes back by itself when nobody holds it any more.
+
+    Attributes:
+        tensor: flat.
+        busy: the last copy to or from it; the host itself may write it only after that.
+    """
+
+    def __init__(self, tensor: Tensor, busy: list[Event]) -> None:
+        """A buffer over `tensor`."""
+        self.tensor, self.busy = tensor, busy
+
+
+MOST_UNUSED = 8
+"""Buffers that a pool holds ready; the host budget does not count them."""
+
+
+class HostPool:
+    """Host memory for parcels, used again by size, so that a steady rollout allocates nothing (pinning is slow).
+
+    Source: this project.
+
+    Attributes:
+        dtype: of its buffers.
+    """
+
+    def __init__(self, ops: DeviceOps, dtype: torch.dtype) -> None:
+        """A pool of buffers of `dtype`."""
+        self._ops, self.dtype = ops, dtype
+        self._unused: list[tuple[Tensor, list[Event]]] = []
+        self._lock = threading.RLock()  # a buffer may come back while garbage is collected, in any thread
+
+    def take(self, elements: int, *, host_writes: bool = False) -> HostBuffer:
+        """A buffer of `elements` numbers, its content anything.
+
+        Args:
+            elements: its numbers.
+            host_writes: whether the host itself fills it, outside the queue of copies.
+        """
+        found: tuple[Tensor, list[Event]] | None = None
+        with self._lock:
+            for place, (tensor, _) in enumerate(self._unused):
+                if tensor.numel() == elements:
+                    found = self._unused.pop(place)
+                    break
+        tensor, busy = found or (self._ops.empty((elements,), self.dtype, on_host=True), [])
+        if host_writes:
+            for event in busy:
+                self._ops.synchronize(event)
+            busy.clear()
+        buffer = HostBuffer(tensor, busy)
+        weakref.finalize(buffer, self._give, tensor, busy).atexit = False
+        return buffer
+
+    def _give(self, tensor: Tensor, busy: list[Event]) -> None:
+        """Hold a buffer ready; the one unused longest goes for it."""
+        with self._lock:
+            self._unused.append((tensor, busy))
+            del self._unused[:-MOST_UNUSED]
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What the bank holds of a chunk; never written again, so snapshots and forks share it.
+
+    Attributes:
+        chunk: its id.
+        counts: its tokens in every lane.
+        elements: numbers of the cache's dtype that it takes the room of.
+        packing: how it lies there where it is quantised; None for the numbers themselves.
+        host: the buffer it lies in; None once it is on disk and nowhere else.
+        filled: when the host buffer is filled; None if it always was.
+        writing: the file it is being written to; None while it is at home on the host.
+    """
+
+    chunk: int
+    counts: tuple[int, ...]
+    elements: int
+    packing: Packing | None
+    host: HostBuffer | None
+    filled: Event | None = None
+    writing: Future[DiskChunk] | None = None
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether its home is the disk, be it still on the way."""
+        return self.writing is not None

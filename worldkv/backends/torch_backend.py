@@ -1,0 +1,335 @@
+"""The backend with tensors: the engine's moves as copies of real keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from torch import Tensor
+
+from worldkv.answers import Keep, RaggedKeep
+from worldkv.backend import (
+    CacheBackend,
+    ChunkTensors,
+    Drop,
+    Fetch,
+    Forget,
+    Land,
+    Move,
+    Prefetch,
+    Shrink,
+    Spill,
+    Store,
+    Traffic,
+    Unstage,
+)
+from worldkv.backends.bank.bank import Bank
+from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.bank.stored_chunk import HostBuffer, Parcel
+from worldkv.backends.hidden import HiddenStates
+from worldkv.backends.measuring import MEASURED
+from worldkv.backends.transfer.counted import Copies
+from worldkv.backends.transfer.device_ops import DeviceOps, Event
+from worldkv.backends.transfer.incoming import Incoming
+from worldkv.backends.transfer.staging import Staging
+from worldkv.backends.window.arena import KEYS, VALUES, Arena, ArenaForm
+from worldkv.backends.window.copy_on_write import ArenaState
+from worldkv.chunks import Tier
+from worldkv.errors import PolicyError, TransferError
+from worldkv.signals import Signal
+from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
+
+
+class TorchState(NamedTuple):
+    """A `TorchBackend` as it was."""
+
+    arena: ArenaState
+    parcels: dict[int, Parcel]
+    staged: tuple[int, ...]
+    traffic: Traffic
+    hidden: dict[int, Tensor]
+
+
+class TorchBackend(CacheBackend):
+    """Carries out moves on an arena, a staging area and a bank; fetched parcels land when attention first needs them.
+
+    Source: this project.
+
+    Attributes:
+        arena: the window.
+        staging: prefetched parcels, and those in passing.
+        bank: stored parcels.
+        hidden: hidden states of the chunks in the window, where the model hands them over.
+        reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
+    """
+
+    def __init__(
+        self,
+        form: ArenaForm,
+        ops: DeviceOps,
+        *,
+        capacity_tokens: int | None = None,
+        staging_chunks: int = 2,
+        folder: Path | None = None,
+        reduce: Callable[[Any], Any] | None = None,
+        stopwatch: Stopwatch = NO_STOPWATCH,
+    ) -> None:
+        """An empty backend.
+
+        Args:
+            form: what the window is made for.
+            ops: the device.
+            capacity_tokens: tokens the window holds, the chunk being generated included; None to grow as needed.
+            staging_chunks: whole chunks of prefetched parcels.
+            folder: where spilled chunks go; a temporary folder where None.
+            reduce: see the attribute.
+            stopwatch: told how long copies take.
+        """
+        geometry = form.geometry
+        self.supplies = MEASURED | {Signal.HIDDEN_STATE}
+        self.form, self.ops, self.reduce, self._stopwatch = form, ops, reduce, stopwatch
+        self.arena = Arena(ops, form, capacity_tokens)
+        whole = geometry.chunk_bytes // geometry.itemsize // geometry.head_dim * form.channels
+        self.staging = Staging(ops, form.dtype, whole, staging_chunks)
+        self.hidden = HiddenStates()
+        self._copies = Copies(ops, form)
+        self.bank = Bank(ops, self._copies, form.dtype, folder)
+        self._settings = (staging_chunks, whole)
+        self._incoming = Incoming(ops, self._copies, self.arena, self.staging, self.bank)
+        self._broken: str | None = None
+        self._gathered: dict[int, Tensor] = {}  # stored parcels that are still in the transit ring
+
+    # ------------------------------------------------------------------ the engine's side
+
+    def apply(self, moves: Sequence[Move]) -> None:
+        """See `CacheBackend.apply`.
+
+        Raises:
+            LostChunkError: a chunk to bring cannot be read back; nothing has moved.
+            OutputError, TransferError: a copy or a file failed, twice.
+        """
+        with self._stopwatch.span("transfer"):
+            self.settle()
+            self.hidden.apply(moves)
+            self.bank.finish_writing(left=len(moves) + 1)
+            contents = self._secure(moves)
+            window: list[Move] = []
+            for move in moves:
+                if isinstance(move, Drop | Shrink | Fetch | Land):
+                    window.append(move)
+                    continue
+                self._turn(window, contents)
+                self._move_bank(move)
+                window = []
+            self._turn(window, contents)
+
+    def commit(self, chunk: int, num_bytes: int) -> None:
+        """See `CacheBackend.commit`."""
+        with self._stopwatch.span("transfer"):
+            self.settle()
+            self.bank.finish_storing()  # of the last commit; they had the whole step
+            self.advance(wait=True)
+            self.arena.append(chunk, num_bytes // self.form.geometry.token_bytes)
+            self.hidden.commit(chunk)
+
+    def traffic(self) -> Traffic:
+        """See `CacheBackend.traffic`: the sum of the copies issued, debug channels left out."""
+        return self._copies.traffic
+
+    def tensors(self, chunk: int) -> ChunkTensors:
+        """See `CacheBackend.tensors`: of the first branch."""
+        self.settle()
+        channels = self.form.geometry.head_dim
+        keys = self.arena.read(chunk, KEYS)[..., :channels].float()
+        mass, hidden = self.arena.read_mass(chunk), self.hidden.of(chunk)
+        return ChunkTensors(keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce)
+
+    def snapshot(self) -> TorchState:
+        """See `CacheBackend.snapshot`; what the window overwrites from now on is saved first."""
+        self.settle()
+        self.bank.finish_storing()
+        staged, hidden = self._incoming.staged, self.hidden.table()
+        return TorchState(self.arena.snapshot(), dict(self.bank.parcels), staged, self.traffic(), hidden)
+
+    def restore(self, state: TorchState) -> None:
+        """See `CacheBackend.restore`."""
+        self._abandon()
+        self.arena.restore(state.arena)
+        self.bank.adopt(state.parcels)
+        self.hidden = HiddenStates(state.hidden)
+        for chunk in state.staged:
+            self._incoming.prefetch(chunk)
+        self._incoming.advance(wait=True)  # bringing back what waited is no traffic of the rollout
+        self._copies.traffic = state.traffic
+
+    def fork(self) -> Self:
+        """See `CacheBackend.fork`: a window of its own, the bank's parcels shared."""
+        self.settle()
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        chunks, whole = self._settings
+        twin.hidden, twin._copies = HiddenStates(self.hidden.table()), Copies(self.ops, self.form)
+        twin.arena, twin.bank = self.arena.fork(), self.bank.twin(twin._copies)
+        twin.staging = Staging(self.ops, self.form.dtype, whole, chunks)
+        twin._incoming, twin._gathered = Incoming(self.ops, twin._copies, twin.arena, twin.staging, twin.bank), {}
+        for chunk in self._incoming.staged:
+            twin._incoming.prefetch(chunk)
+        twin._incoming.advance(wait=True)
+        twin._copies.traffic = self.traffic()
+        return twin
+
+    def reset(self) -> None:
+        """See `CacheBackend.reset`."""
+        self._abandon()
+        self.arena.clear()
+        self.hidden = HiddenStates()
+        self.bank.parcels.clear()
+        self._copies.traffic = Traffic()
+
+    # ------------------------------------------------------------------ the model's side
+
+    def settle(self) -> None:
+        """Everything that was fetched is in the window.
+
+        Raises:
+            TransferError: a copy failed, twice; the window is unusable until `restore` or `reset`.
+        """
+        if self._broken is not None:
+            raise TransferError(self._broken)
+        try:
+            self._incoming.settle()
+        except TransferError as error:
+            self._broken = str(error)
+            raise
+
+    def advance(self, *, wait: bool = False) -> None:
+        """Send on what a thread has read from disk meanwhile, or, with `wait`, all of it."""
+        self._incoming.advance(wait=wait)
+
+    def drain(self) -> None:
+        """Wait for every copy and file, so that everything lies where it belongs."""
+        self.settle()
+        self.bank.finish_storing()
+        self.advance(wait=True)
+        self.staging.drain()
+        self.ops.synchronize()
+        self.bank.finish_writing()
+
+    def tier(self, chunk: int) -> Tier:
+        """Where a chunk's home is, by where its storage lies."""
+        parcel = self.bank.parcels.get(chunk)
+        if parcel is not None:
+            return Tier.DISK if parcel.host is None or parcel.is_on_disk else Tier.HOST
+        return Tier.DEVICE if chunk in self.arena.lanes[0].layout.extents else Tier.NONE
+
+    def close(self) -> None:
+        """Give back host memory, files and threads."""
+        try:
+            self._abandon()
+        finally:
+            self.bank.close()
+
+    # ------------------------------------------------------------------ moving
+
+    def _secure(self, moves: Sequence[Move]) -> dict[int, HostBuffer]:
+        """Host memory with the parcels of all fetches, read and verified before anything moves."""
+        contents: dict[int, HostBuffer] = {}
+        for move in moves:
+            if isinstance(move, Fetch):
+                contents[move.chunk] = self.bank.content(move.chunk)
+            elif isinstance(move, Land):
+                self._incoming.check_staged(move.chunk)
+        return contents
+
+    def _turn(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
+        if not moves:
+            return
+        gone = [move.chunk for move in moves if isinstance(move, Drop)]
+        cut = {move.chunk: move.keep for move in moves if isinstance(move, Shrink)}
+        for chunk, keep in cut.items():
+            self._check_named(chunk, keep)
+        arriving = {
+            move.chunk: self.bank.parcels[move.chunk].counts for move in moves if isinstance(move, Fetch | Land)
+        }
+        ready = {chunk: self._gathered[chunk] for chunk in cut if chunk in self._gathered}
+        scratch = self.staging.transit
+        if len(ready) < len(cut):
+            ready, scratch = {}, self.staging.scratch()  # which writes over whatever is in the ring
+        self.arena.turn(gone, cut, arriving, ready, scratch)
+        for move in moves:
+            if isinstance(move, Fetch):
+                self._incoming.fetch(move.chunk, contents[move.chunk])
+            elif isinstance(move, Land):
+                self._incoming.land(move.chunk)
+
+    def _move_bank(self, move: Move) -> None:
+        match move:
+            case Prefetch(chunk):
+                self._incoming.prefetch(chunk)
+            case Unstage(chunk):
+                self._incoming.unstage(chunk)
+            case Store(chunk, keep, target):
+                self._store(chunk, keep, target)
+            case Spill(chunk):
+                self.bank.spill(chunk)
+            case Forget(chunk):
+                self.bank.forget(chunk)
+
+    def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
+        self._check_named(chunk, keep)
+        counts = self.arena.counts_of(keep)
+        elements, packing = self.arena.parcel_elements(counts), None
+        if isinstance(keep, Keep) and keep.stored_as is not None:
+            packing = Packing(self.form, keep.count, keep.stored_as)
+            if packing.elements > self.staging.transit.numel():
+                raise PolicyError(
+                    f"chunk {chunk} is larger as {keep.stored_as} than a whole chunk is as {self.form.dtype}, scales "
+                    "included; store so few tokens as they are"
+                )
+        buffer = self.bank.pool.take(elements if packing is None else packing.elements)
+        issued: list[Event] = []
+
+        def wait() -> None:
+            for event in issued:
+                self.ops.wait(event)
+
+        def release() -> None:
+            self._gathered.pop(chunk, None)
+            wait()
+
+        passing = self.staging.pass_through(elements, release)
+        self.arena.gather(chunk, keep, passing)
+        leaving = passing
+        if packing is not None:
+            leaving = self.staging.bench(packing.elements, wait)
+            packing.pack(passing, leaving)
+        issued.append(self._copies.to_host(buffer.tensor, leaving, packing))
+        buffer.busy[:] = issued
+        self._gathered[chunk] = passing
+        self.bank.put(chunk, counts, packing, buffer, issued[0])
+        if target is Tier.DISK:
+            self.bank.spill(chunk)
+
+    def _abandon(self) -> None:
+        """Forget everything that is under way."""
+        self._broken = None
+        self._incoming.abandon()
+        self._gathered.clear()
+
+    def _check_named(self, chunk: int, keep: Keep | RaggedKeep) -> None:
+        """Refuse a keep that does not say which tokens it means, or how they would be stored."""
+        if keep.tokens is None and self.arena.counts_of(keep) != self.arena.counts(chunk):
+            raise PolicyError(
+                f"chunk {chunk} is pruned to {keep.count} tokens without saying which; with real keys a policy's "
+                "compress must name them (Keep.tokens)"
+            )
+        if (
+            isinstance(keep, Keep)
+            and keep.stored_as is None
+            and keep.bytes(self.form.geometry) != (keep.window_bytes(self.form.geometry))
+        ):
+            raise PolicyError(
+                f"chunk {chunk} asks for {keep.stored_bytes} stored bytes and does not say how; give stored_as (int8 "
+                "or fp8), or leave stored_bytes out"
+            )

@@ -1,0 +1,120 @@
+"""The seam between the cache and a device's runtime: memory, copies that run meanwhile, and waiting for them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from worldkv.errors import DeviceError
+
+
+class Event(NamedTuple):
+    """A mark in the queue of copies; whoever holds it only hands it back.
+
+    Attributes:
+        mark: what the ops that recorded it know it by.
+    """
+
+    mark: Any
+
+
+class DeviceOps(ABC):
+    """The only seam that names a device's runtime: five calls.
+
+    Copies run one after another, in the order they were issued, beside what the device computes. Until an event
+    recorded after a copy has been waited for, its target holds anything and its source must stay as it is. Both are
+    kept alive until then. Memory may be copied from or to again without a wait, since copies run in order.
+    `empty`, `wait` and `synchronize` may be called from any thread. Source: this project.
+
+    Attributes:
+        device: where the window lies.
+    """
+
+    device: torch.device
+
+    @abstractmethod
+    def empty(self, shape: Sequence[int], dtype: torch.dtype, *, on_host: bool = False) -> Tensor:
+        """Memory with anything in it.
+
+        Args:
+            shape: its axes.
+            dtype: of its numbers.
+            on_host: whether it lies on the host, pinned if that makes copies faster, instead of on the device.
+
+        Raises:
+            DeviceError: there is not that much.
+        """
+
+    @abstractmethod
+    def copy_async(self, target: Tensor, source: Tensor) -> None:
+        """Issue a copy between host and device, either way, after all that the device was given to compute so far.
+
+        Args:
+            target: written.
+            source: read; the same shape and dtype as `target`, both with any strides.
+
+        Raises:
+            DeviceError: shapes or dtypes differ, a tensor lies elsewhere, or none on the device.
+            TransferError: the copy cannot even be issued, twice; one that fails later is raised by who waits.
+        """
+
+    @abstractmethod
+    def record(self) -> Event:
+        """A mark after every copy issued so far."""
+
+    @abstractmethod
+    def wait(self, event: Event) -> None:
+        """Whatever is given to the device from now on sees the copies before `event`; the host need not wait.
+
+        Raises:
+            TransferError: a copy before `event` failed twice; raised once, by the first who asks.
+        """
+
+    @abstractmethod
+    def synchronize(self, event: Event | None = None) -> None:
+        """The host waits for the copies before `event`, or for everything, computation on the device included.
+
+        Raises:
+            TransferError: as for `wait`.
+        """
+
+
+def allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device, *, is_pinned: bool = False) -> Tensor:
+    """Memory with anything in it, or a sentence that says how much was asked for; for ops only.
+
+    Raises:
+        DeviceError: there is not that much.
+    """
+    try:
+        with torch.inference_mode(False):  # a cache made or grown inside is written outside too
+            return torch.empty(tuple(shape), dtype=dtype, device=device, pin_memory=is_pinned)
+    except (RuntimeError, MemoryError) as error:
+        num_bytes = math.prod(shape) * dtype.itemsize
+        where = "pinned host memory" if is_pinned else f"memory on {device}"
+        raise DeviceError(
+            f"there is no room for {num_bytes} bytes of {where}; take a smaller budget, fewer staging chunks or a "
+            "smaller geometry"
+        ) from error
+
+
+def check_copy(target: Tensor, source: Tensor, device: torch.device) -> None:
+    """Refuse a copy that is not one between equals on the host and `device`; for ops only.
+
+    Raises:
+        DeviceError: shapes or dtypes differ, a tensor lies elsewhere, or none on the device.
+    """
+    if target.shape != source.shape or target.dtype != source.dtype:
+        raise DeviceError(
+            f"a copy takes the same shape and dtype on both sides, got {tuple(source.shape)} {source.dtype} into "
+            f"{tuple(target.shape)} {target.dtype}; view or convert one of them first"
+        )
+    places = {target.device, source.device}
+    if device not in places or not places <= {torch.device("cpu"), device}:
+        raise DeviceError(
+            f"a copy runs between the host and {device}, got one from {source.device} to {target.device}; move one side"
+        )

@@ -1,0 +1,81 @@
+"""Snapshots of the window, copied page by page and only when a page is written again."""
+
+from __future__ import annotations
+
+import weakref
+
+from torch import Tensor
+
+from worldkv.backends.window.groups import Lane
+from worldkv.backends.window.run_layout import RunLayout
+
+
+class ArenaState:
+    """An arena as it was: its tables, and those of its pages that have been written since.
+
+    Attributes:
+        owner: the pages of the arena that still holds the others.
+        layouts: the table of every lane.
+        num_pages: pages of every lane that held tokens.
+        mass: attention received by every token; None where it is not summed.
+        pages: what stood in a page, by lane and page, saved when it was first written again.
+    """
+
+    def __init__(self, owner: Pages, layouts: list[RunLayout], num_pages: list[int]) -> None:
+        """A state nothing of which has been overwritten."""
+        self.owner, self.layouts, self.num_pages = owner, layouts, num_pages
+        self.mass: Tensor | None = None
+        self.pages: dict[tuple[int, int], tuple[Tensor, ...]] = {}
+
+
+class Pages:
+    """Copy-on-write over an arena's lanes; a state that nobody holds any more costs nothing.
+
+    Source: this project.
+
+    Attributes:
+        lanes: the arena's lanes as they are.
+    """
+
+    def __init__(self, page_tokens: int) -> None:
+        """Pages of `page_tokens` tokens."""
+        self._tokens = page_tokens
+        self._states: weakref.WeakSet[ArenaState] = weakref.WeakSet()
+        self.lanes: list[Lane] = []
+
+    def snapshot(self) -> ArenaState:
+        """The lanes as they are."""
+        layouts = [lane.layout.copy() for lane in self.lanes]
+        state = ArenaState(self, layouts, [-(-layout.length // self._tokens) for layout in layouts])
+        self._states.add(state)
+        return state
+
+    def will_write(self, number: int, start: int, tokens: int) -> None:
+        """Save what snapshots still need of `tokens` places of a lane before they are overwritten."""
+        if not self._states or not tokens:
+            return
+        first, last = start // self._tokens, -(-(start + tokens) // self._tokens)
+        saved: dict[int, tuple[Tensor, ...]] = {}
+        for state in self._states:
+            for page in range(first, min(last, state.num_pages[number])):
+                if (number, page) in state.pages:
+                    continue
+                if page not in saved:
+                    saved[page] = tuple(tensor.clone() for tensor in self._page(number, page))
+                state.pages[number, page] = saved[page]
+
+    def write_back(self, state: ArenaState) -> None:
+        """Put a state's pages, of these lanes or of those they were forked from, where they stood."""
+        for number, pages in enumerate(state.num_pages):
+            for page in range(pages):
+                saved = state.pages.get((number, page))
+                if saved is None and state.owner is not self:
+                    saved = state.owner._page(number, page)
+                if saved is not None:
+                    self.will_write(number, page * self._tokens, self._tokens)
+                    for tensor, was in zip(self._page(number, page), saved, strict=True):
+                        tensor[..., : was.shape[-2], :].copy_(was[..., : tensor.shape[-2], :])
+
+    def _page(self, number: int, page: int) -> tuple[Tensor, ...]:
+        start = page * self._tokens
+        return tuple(tensor[..., start : start + self._tokens, :] for tensor in self.lanes[number].moved)

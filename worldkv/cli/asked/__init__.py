@@ -1,1 +1,0 @@
-"""What was asked for: options as typed, and the requests that they make."""

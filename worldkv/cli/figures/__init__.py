@@ -1,1 +1,0 @@
-"""Pictures: of a comparison, of a path, of a sweep's best, of frames."""

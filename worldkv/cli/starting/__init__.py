@@ -1,1 +1,0 @@
-"""What `worldkv new-policy` writes: files that are right as they stand, to be changed line by line."""

@@ -1,0 +1,1 @@
+"""Files that `worldkv new-policy` writes."""

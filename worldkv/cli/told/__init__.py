@@ -1,1 +1,0 @@
-"""What is told: tables, documents, sentences, progress."""

@@ -1,0 +1,1 @@
+"""The engine: asks a policy, checks its answers, moves chunks and counts."""

@@ -1,0 +1,104 @@
+"""Sending a chunk to the bank, making room for it, and letting chunks go for good."""
+
+from __future__ import annotations
+
+from worldkv.answers import Keep, RaggedKeep
+from worldkv.backend import Forget, Move, Shrink, Spill, Store
+from worldkv.chunks import ChunkTable, Tier
+from worldkv.engine.state import EngineState
+from worldkv.engine.window import unstage
+
+
+def bank_chunk(
+    state: EngineState, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep
+) -> tuple[list[Move], list[int]]:
+    """Move a window chunk's home to the bank; its tokens stay in the window until the next begin.
+
+    Returns:
+        The moves, and the ids that the bank had to forget for it.
+
+    Raises:
+        BudgetError: it fits nowhere; nothing has changed.
+    """
+    columns, geometry, tiers = table.columns, table.geometry, state.tiers
+    stored = keep.bytes(geometry)
+    placement = tiers.place(chunk, stored, table)
+    moves: list[Move] = []
+    for old in placement.forgotten:
+        moves += forget_chunk(state, table, old)
+    for old in placement.spilled:
+        size = int(columns["stored_bytes"][old])
+        tiers.host.give(size)
+        tiers.disk.take(size)
+        table.write("tier", old, Tier.DISK)
+        moves.append(Spill(old, size))
+    if placement.tier is Tier.DISK:
+        tiers.host.pass_through(stored)
+        tiers.disk.take(stored)
+    else:
+        tiers.host.take(stored)
+    moves.append(Store(chunk, keep, placement.tier, stored))
+    held = int(columns["window_bytes"][chunk])
+    state.leaving[chunk] = (held, keep)
+    state.home_bytes -= held
+    _book_keep(state, table, chunk, keep)
+    state.counts.window -= keep.count
+    state.counts.banked += keep.count
+    table.write("tier", chunk, placement.tier)
+    table.write("stored_bytes", chunk, stored)
+    state.bank_add(chunk)
+    return moves, list(placement.forgotten)
+
+
+def discard_chunk(state: EngineState, table: ChunkTable, chunk: int) -> None:
+    """A window chunk is gone for good; its tokens stay in the window until the next begin."""
+    tokens = int(table.columns["tokens"][chunk])
+    held = int(table.columns["window_bytes"][chunk])
+    state.leaving[chunk] = (held, None)
+    state.home_bytes -= held
+    state.counts.window -= tokens
+    state.counts.discarded += tokens
+    table.write("tier", chunk, Tier.NONE)
+
+
+def shrink_chunk(state: EngineState, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> Move:
+    """A window chunk is reduced in place, at once."""
+    freed = int(table.columns["window_bytes"][chunk]) - keep.window_bytes(table.geometry)
+    state.tiers.device.give(freed)
+    state.home_bytes -= freed
+    _book_keep(state, table, chunk, keep)
+    table.write("stored_bytes", chunk, keep.bytes(table.geometry))
+    return Shrink(chunk, keep, freed)
+
+
+def _book_keep(state: EngineState, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:
+    """Write what is kept of `chunk` into its row; what is not is pruned."""
+    pruned = int(table.columns["tokens"][chunk]) - keep.count
+    state.counts.window -= pruned
+    state.counts.pruned += pruned
+    table.write("tokens", chunk, keep.count)
+    table.write("frame_tokens", chunk, keep.frame_tokens)
+    table.write("window_bytes", chunk, keep.window_bytes(table.geometry))
+
+
+def forget_chunk(state: EngineState, table: ChunkTable, chunk: int) -> list[Move]:
+    """A banked chunk is deleted; a replica of it leaves the window at the next begin."""
+    columns = table.columns
+    tokens, size = int(columns["tokens"][chunk]), int(columns["stored_bytes"][chunk])
+    tier = Tier(int(columns["tier"][chunk]))
+    (state.tiers.host if tier is Tier.HOST else state.tiers.disk).give(size)
+    state.counts.banked -= tokens
+    state.counts.discarded += tokens
+    state.counts.forgotten += tokens
+    table.write("tier", chunk, Tier.NONE)
+    state.bank_remove(chunk, table)
+    state.resident = tuple(other for other in state.resident if other != chunk)
+    state.planned = tuple(other for other in state.planned if other != chunk)
+    moves: list[Move] = [Forget(chunk, tier, size)]
+    if chunk in state.replicas:
+        state.leaving[chunk] = (state.replicas.pop(chunk), None)
+    elif chunk in state.leaving:
+        state.leaving[chunk] = (state.leaving[chunk][0], None)
+    if chunk in state.staged:
+        moves.append(unstage(state, chunk))
+    return moves

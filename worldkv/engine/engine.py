@@ -1,0 +1,386 @@
+"""The one driver: asks the policy, checks its answers, turns them into moves, keeps the books."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from worldkv.answers import NOTHING_LEAVES, Eviction, Retrieval
+from worldkv.backend import CacheBackend, Move, Traffic
+from worldkv.chunks import ChunkTable
+from worldkv.config import CacheConfig
+from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
+from worldkv.engine.policy_calls import PolicyCaller
+from worldkv.engine.preflight import check_fits, check_policy_frames, check_signals
+from worldkv.engine.state import EngineState, StepPlan, StepRecord
+from worldkv.engine.window import turn_staging, turn_window
+from worldkv.errors import BudgetError, LostChunkError, PolicyError, SignalError, SpecError
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy, needs_of
+from worldkv.scene import Scene
+from worldkv.signals import Measured, Signal, Viewpoint
+from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
+from worldkv.tiers import Tiers
+
+
+class Snapshot(NamedTuple):
+    """An engine's whole state; restore it as often as you like."""
+
+    table: ChunkTable
+    state: EngineState
+    backend: Any
+
+
+class _Checkpoint(NamedTuple):
+    """How to undo one step: its state before, the table's length and overwritten values, the backend's state."""
+
+    state: EngineState
+    length: int
+    journal: list[tuple[str, int, Any]]
+    backend: Any
+
+
+class CacheEngine:
+    """Runs one rollout's cache: `begin`, (after the first pass `refine`,) `commit`, once a chunk.
+
+    Source: this project. Not thread-safe; one engine is one rollout.
+
+    Attributes:
+        table: what is known of every chunk.
+        state: what changes beside it.
+    """
+
+    def __init__(
+        self,
+        policy: CachePolicy,
+        geometry: CacheGeometry,
+        backend: CacheBackend,
+        config: CacheConfig | None = None,
+        scene: Scene | None = None,
+        stopwatch: Stopwatch = NO_STOPWATCH,
+    ) -> None:
+        """An empty cache under `policy`.
+
+        Args:
+            policy: who decides.
+            geometry: the model's cache shape.
+            backend: who carries out.
+            config: room for the cache; unlimited by default.
+            scene: what is true of the whole rollout.
+            stopwatch: told how long the policy's compression takes.
+
+        Raises:
+            SpecError: the policy's frames are not whole chunks of this geometry.
+            SignalError: the policy needs a signal that neither the path nor the backend supplies.
+            BudgetError: the window budget does not hold even what the policy pins and the current chunk.
+        """
+        self.policy, self.geometry, self.backend = policy, geometry, backend
+        self.config, self.scene = config or CacheConfig(), scene or Scene()
+        self.needs = needs_of(policy)
+        self._stopwatch = stopwatch
+        self._asking = PolicyCaller(policy, geometry, backend, self.config, self.scene, stopwatch)
+        check_policy_frames(policy, geometry)
+        check_signals(policy, self.needs, self.scene.signals | backend.supplies)
+        is_strict = self.config.over_budget == "error"
+        check_fits(policy, geometry, self.config.window_budget_bytes if is_strict else None)
+        if policy.asked_at not in ("begin", "first_pass"):
+            raise SpecError(f"{type(policy).__name__}.asked_at must be begin or first_pass, got {policy.asked_at!r}")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the rollout: as new."""
+        self.table = ChunkTable(self.geometry, self.needs)
+        self.state = EngineState(Tiers(self.config.limits))
+        self.backend.reset()
+        self._traffic = self.backend.traffic()
+        self._open: tuple[Viewpoint, StepPlan] | None = None
+        self._is_inconsistent = False  # a commit failed half way
+        self._history: collections.deque[_Checkpoint] = collections.deque(maxlen=self.config.rewind_chunks + 1)
+
+    # ------------------------------------------------------------------ the step
+
+    def begin(self, viewpoint: Viewpoint) -> StepPlan:
+        """Ask what to retrieve for `viewpoint` and bring the window there.
+
+        A policy asked after the first pass keeps its last retrieval until `refine`.
+
+        Raises:
+            PolicyError: a step is open already, or the answer breaks the contract.
+            BudgetError: the plan does not fit the window budget (nothing has moved).
+            LostChunkError: the plan needs a chunk that cannot be read back, and `config.when_lost` is "error".
+        """
+        if self._open is not None:
+            raise PolicyError(f"step {self._open[1].step} is still open; commit it before the next begin")
+        if self._is_inconsistent:
+            raise PolicyError("the last step failed half way; rewind, restore or reset before the next begin")
+        plan = self._turn(viewpoint, None, is_asked=self.policy.asked_at == "begin")
+        self.state.tiers.device.take(self.geometry.chunk_bytes)
+        self._open = viewpoint, plan
+        return plan
+
+    def refine(self, summary: Any) -> StepPlan:
+        """Ask again after the first pass, with the step's own queries, and apply the difference.
+
+        Args:
+            summary: mean query of the first pass `(layers, kv_heads, head_dim)`, or None if not measured.
+
+        Raises:
+            PolicyError: no step is open or the answer breaks the contract.
+            BudgetError: as in `begin`.
+        """
+        if self._open is None:
+            raise PolicyError("refine comes after begin and before commit; no step is open")
+        viewpoint, plan = self._open
+        if self.policy.asked_at == "first_pass" and self.state.bank_count:
+            self.state.summary = summary
+            plan = self._turn(viewpoint, plan, is_asked=True)
+            self._open = viewpoint, plan
+        return plan
+
+    def commit(self, measured: Measured | None = None) -> StepRecord:
+        """The clean pass is done: the chunk enters the window, then the policy says who leaves.
+
+        Args:
+            measured: what the model measured during the step.
+
+        Raises:
+            PolicyError: no step is open, or an answer breaks the contract.
+            SignalError: attention was not measured for exactly the chunks attended.
+            BudgetError: an evicted chunk fits nowhere in the bank; rewind or restore to go on.
+        """
+        if self._open is None or self._is_inconsistent:
+            raise PolicyError("commit comes once after begin; no step is open, or its commit failed: rewind or restore")
+        viewpoint, plan = self._open
+        self._is_inconsistent = True
+        geometry, state = self.geometry, self.state
+        chunk = self.table.append(viewpoint, measured)
+        self.backend.commit(chunk, geometry.chunk_bytes)
+        state.counts.produced += geometry.chunk_tokens
+        state.counts.window += geometry.chunk_tokens
+        state.admit(chunk, self.table)
+        if measured is not None:
+            self._remember(measured, plan)
+        eviction = self._asking.eviction(self.table, state)
+        kept: tuple[int, ...] = ()
+        sizes: tuple[int, ...] = ()
+        left: tuple[int, ...] = ()
+        left_bytes: tuple[int, ...] = ()
+        forgotten: list[int] = []
+        if eviction is not NOTHING_LEAVES:
+            kept, sizes, forgotten = self._evict(eviction)
+            left = tuple(keep.count for keep in eviction.shrink.values())
+            left_bytes = tuple(keep.window_bytes(geometry) for keep in eviction.shrink.values())
+        traffic = self.backend.traffic()
+        moved = _NO_TRAFFIC if traffic is self._traffic else traffic.since(self._traffic)
+        self._traffic = traffic
+        self._open, self._is_inconsistent = None, False
+        discarded = (*eviction.discard, *forgotten, *state.lost)
+        state.lost = ()
+        return StepRecord(plan, eviction.bank, kept, discarded, tuple(eviction.shrink), moved, sizes, left, left_bytes)
+
+    # ------------------------------------------------------------------ going back
+
+    def snapshot(self) -> Snapshot:
+        """The rollout as it stands between two steps."""
+        self._refuse_open("snapshot")
+        return Snapshot(self.table.copy(), self.state.copy(), self.backend.snapshot())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to `snapshot`; what `rewind` could take back is forgotten."""
+        self.table, self.state = snapshot.table.copy(), snapshot.state.copy()
+        self.backend.restore(snapshot.backend)
+        self._traffic = self.backend.traffic()
+        self._open, self._is_inconsistent = None, False
+        self._history.clear()
+
+    def rewind(self, chunks: int) -> None:
+        """Take back the last `chunks` commits, exactly; an open step is abandoned first (`rewind(0)` only that).
+
+        Raises:
+            PolicyError: more than `config.rewind_chunks` or than were committed.
+        """
+        steps = chunks + (self._open is not None)
+        if not 0 <= chunks <= self.config.rewind_chunks or steps > len(self._history):
+            raise PolicyError(
+                f"cannot rewind {chunks} chunks of {len(self.table)}; at most rewind_chunks = "
+                f"{self.config.rewind_chunks} since the last restore are remembered, raise it or take a snapshot"
+            )
+        if steps:
+            self._take_back(steps)
+
+    def fork(self) -> CacheEngine:
+        """A second rollout that continues from here on its own; the bank is shared."""
+        self._refuse_open("fork")
+        twin = object.__new__(CacheEngine)
+        twin.__dict__.update(self.__dict__)
+        twin.table, twin.state, twin.backend = self.table.copy(), self.state.copy(), self.backend.fork()
+        twin._traffic = twin.backend.traffic()
+        twin._asking = PolicyCaller(self.policy, self.geometry, twin.backend, self.config, self.scene, self._stopwatch)
+        twin._history = collections.deque(maxlen=self._history.maxlen)
+        return twin
+
+    def _take_back(self, steps: int) -> None:
+        for _ in range(steps):
+            checkpoint = self._history.pop()
+            self.table.undo(checkpoint.journal, checkpoint.length)
+            self.state = checkpoint.state
+        self.backend.restore(checkpoint.backend)
+        self._traffic = self.backend.traffic()
+        self._open, self._is_inconsistent = None, False
+
+    def _refuse_open(self, what: str) -> None:
+        if self._open is not None:
+            raise PolicyError(f"{what} between steps only; commit step {self._open[1].step} first")
+
+    def _checkpoint(self) -> None:
+        state, length = self.state, len(self.table)
+        self.state = state.copy()
+        self._history.append(_Checkpoint(state, length, self.table.start_journal(), self.backend.snapshot()))
+
+    # ------------------------------------------------------------------ moving
+
+    def _turn(self, viewpoint: Viewpoint, first: StepPlan | None, *, is_asked: bool) -> StepPlan:
+        """Ask, where the policy is asked now, and apply the difference; again for every chunk that turns out lost.
+
+        Args:
+            viewpoint: the step's view.
+            first: the plan of the same step's begin, None at begin.
+            is_asked: whether the policy is; if not, what is resident stays.
+        """
+        is_open = False
+        while True:
+            retrieval = None
+            if is_asked and self.state.bank_count:
+                retrieval = self._asking.retrieval(self.table, self.state, viewpoint)
+            is_over = self._is_over_budget(retrieval)
+            if first is None and self.config.rewind_chunks and not is_open:
+                self._checkpoint()
+                is_open = True
+            spare = self.state.copy() if self.config.when_lost == "go-on" else None
+            try:
+                return self._apply(retrieval, first, is_over)
+            except Exception as error:
+                if spare is None or not isinstance(error, LostChunkError):
+                    if is_open:
+                        self._take_back(1)
+                    raise
+                self.state, self._is_inconsistent = spare, False
+                self.backend.apply(forget_chunk(self.state, self.table, error.chunk))
+                self.state.lost = (*self.state.lost, error.chunk)
+
+    def _is_over_budget(self, retrieval: Retrieval | None) -> bool:
+        """Whether the plan goes over the window budget.
+
+        Raises:
+            BudgetError: it does, and that is not allowed.
+        """
+        budget = self.config.window_budget_bytes
+        if budget is None:
+            return False
+        wanted = self.state.resident if retrieval is None else retrieval.ids
+        sizes = self.table.columns["window_bytes"]
+        window_bytes = self.state.home_bytes + self.geometry.chunk_bytes + sum(sizes.item(chunk) for chunk in wanted)
+        if window_bytes > budget and self.config.over_budget == "error":
+            raise BudgetError(
+                f"{type(self.policy).__name__} wants {window_bytes} bytes in the window at step {len(self.table)}, "
+                f"over the budget of {budget}; retrieve less, keep fewer tokens or raise the budget"
+            )
+        return bool(window_bytes > budget)
+
+    def _apply(self, retrieval: Retrieval | None, first: StepPlan | None, over: bool) -> StepPlan:
+        """Bring window and staging to what `retrieval` asks for; what is resident where it is None."""
+        table, geometry, state = self.table, self.geometry, self.state
+        wanted = state.resident if retrieval is None else retrieval.ids
+        window_bytes = state.home_bytes + geometry.chunk_bytes
+        tokens = state.counts.window + geometry.chunk_tokens
+        for chunk in wanted:
+            window_bytes += table.columns["window_bytes"].item(chunk)
+            tokens += table.columns["tokens"].item(chunk)
+        if over and state.over_budget_at is None:
+            state.over_budget_at = len(table) + 1
+        newest = len(table) - 1
+        arrives = first is None and newest >= 0 and newest not in state.leaving
+        change = turn_window(state, table, wanted)
+        moves = list(change.moves)
+        if retrieval is not None and (state.staged or retrieval.next_ids):
+            staging = self.config.staging_chunks * geometry.chunk_bytes
+            moves += turn_staging(state, table, retrieval.next_ids or (), staging)
+        if moves:
+            self._is_inconsistent = True
+            self.backend.apply(moves)
+            self._is_inconsistent = False
+        if retrieval is not None:
+            self._note_use(retrieval)
+        ids = state.window_ids
+        if wanted:
+            ids = np.sort(np.concatenate([ids, wanted]))
+        if state.staged:
+            window_bytes += sum(state.staged.values())
+        _, entered, changed, left, fetched, fetched_disk = change
+        if arrives:
+            entered = (newest, *entered)
+        if first is not None:
+            entered, changed, left = first.entered + entered, first.changed + changed, first.left + left
+            fetched, fetched_disk = first.fetched_bytes + fetched, first.fetched_disk_bytes + fetched_disk
+            over = over or first.over_budget
+        return StepPlan(
+            len(table), ids, tokens, window_bytes, wanted, entered, changed, left, fetched, fetched_disk, over
+        )
+
+    def _note_use(self, retrieval: Retrieval) -> None:
+        state, step = self.state, len(self.table)
+        used = self.table.columns["times_retrieved"]
+        for chunk in retrieval.ids:
+            self.table.write("last_used", chunk, step)
+            self.table.write("times_retrieved", chunk, used[chunk] + 1)
+        state.resident = retrieval.ids
+        state.planned = retrieval.next_ids or ()
+        if retrieval.refreshed:
+            state.last_refresh = step
+
+    # ------------------------------------------------------------------ eviction
+
+    def _remember(self, measured: Measured, plan: StepPlan) -> None:
+        if measured.query_summary is not None:
+            self.state.summary = measured.query_summary
+        if Signal.ATTENTION_MASS in self.needs and measured.attention_mass is not None:
+            received = np.asarray(measured.attention_mass)
+            if received.shape != plan.attended.shape:
+                raise SignalError(
+                    f"attention_mass must be one number for each of the {len(plan.attended)} chunks attended at step "
+                    f"{plan.step}, got shape {received.shape}; give them in the order of plan.attended"
+                )
+            mass = self.table.columns["attention_mass"]
+            for row, chunk in enumerate(plan.attended):
+                self.table.write("attention_mass", chunk, mass[chunk] + received[row])
+
+    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
+        """Carry out an eviction; the tokens and bytes kept of each banked chunk, and the ids forgotten for them."""
+        state, table = self.state, self.table
+        gone = (*eviction.bank, *eviction.discard)
+        moves: list[Move] = []
+        kept: list[int] = []
+        sizes: list[int] = []
+        forgotten: list[int] = []
+        for chunk, keep in eviction.shrink.items():
+            moves.append(shrink_chunk(state, table, chunk, keep))
+        for chunk in eviction.discard:
+            discard_chunk(state, table, chunk)
+        for chunk in eviction.bank:
+            keep = self._asking.keep(table, state, chunk)
+            more, lost = bank_chunk(state, table, chunk, keep)
+            moves += more
+            forgotten += lost
+            kept.append(keep.count)
+            sizes.append(keep.bytes(table.geometry))
+        state.shrunk = tuple(eviction.shrink)
+        if gone:
+            state.release(gone)
+        if moves:
+            self.backend.apply(moves)
+        return tuple(kept), tuple(sizes), forgotten
+
+
+_NO_TRAFFIC = Traffic()

@@ -1,0 +1,113 @@
+"""Bringing the window from what it holds to what a step wants: only the difference moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from worldkv.backend import Drop, Fetch, Land, Move, Prefetch, Shrink, Unstage
+from worldkv.chunks import ChunkTable, Tier
+from worldkv.engine.state import EngineState
+
+
+class WindowChange(NamedTuple):
+    """How the attended set changed; the fields are `StepPlan`'s of the same name."""
+
+    moves: Sequence[Move]
+    entered: tuple[int, ...]
+    changed: tuple[int, ...]
+    left: tuple[int, ...]
+    fetched_bytes: int
+    fetched_disk_bytes: int
+
+
+def turn_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) -> WindowChange:
+    """Make the banked chunks `wanted` the window's replicas, and let go of everything else that is not at home there.
+
+    A replica that stays is not touched. A chunk evicted since the last step that is wanted at once is shrunk in place
+    to its kept tokens and becomes a replica: nothing crosses the bus. Everything that goes, goes before anything comes.
+    """
+    newest = len(table) - 1
+    if not (wanted or state.leaving or state.replicas or state.shrunk):
+        return _NO_CHANGE
+    moves: list[Move] = []
+    entered: list[int] = []
+    changed: list[int] = []
+    left: list[int] = []
+    device = state.tiers.device
+    if state.shrunk:
+        changed += [chunk for chunk in state.shrunk if chunk != newest]
+        state.shrunk = ()
+    if state.replicas:
+        for chunk in set(state.replicas).difference(wanted):
+            freed = state.replicas.pop(chunk)
+            moves.append(Drop(chunk, freed))
+            left.append(chunk)
+            device.give(freed)
+    for chunk, (held, keep) in state.leaving.items():
+        if keep is not None and chunk in wanted:
+            size = keep.window_bytes(table.geometry)
+            if size < held:
+                moves.append(Shrink(chunk, keep, held - size))
+            state.replicas[chunk] = size
+            device.give(held - size)
+            (entered if chunk == newest else changed).append(chunk)
+        else:
+            moves.append(Drop(chunk, held))
+            device.give(held)
+            if chunk != newest:
+                left.append(chunk)
+    state.leaving = {}
+    fetched = fetched_disk = 0
+    for chunk in wanted:
+        if chunk in state.replicas:
+            continue
+        entered.append(chunk)
+        if chunk in state.staged:
+            state.replicas[chunk] = state.staged.pop(chunk)
+            moves.append(Land(chunk))
+            continue
+        moves.append(_copy_in(state, table, chunk, Fetch))
+        state.replicas[chunk] = int(table.columns["window_bytes"][chunk])
+        stored = int(table.columns["stored_bytes"][chunk])
+        fetched += stored
+        fetched_disk += stored if table.columns["tier"][chunk] == Tier.DISK else 0
+    return WindowChange(moves, tuple(entered), tuple(changed), tuple(left), fetched, fetched_disk)
+
+
+def turn_staging(state: EngineState, table: ChunkTable, planned: Iterable[int], staging_bytes: int) -> list[Move]:
+    """Let go of prefetched chunks no longer `planned`, and prefetch those that are, best first, as room allows."""
+    planned = tuple(planned)
+    moves: list[Move] = []
+    for chunk in [chunk for chunk in state.staged if chunk not in planned]:
+        moves.append(unstage(state, chunk))
+    room = staging_bytes - sum(state.staged.values())
+    for chunk in planned:
+        size = int(table.columns["window_bytes"][chunk])
+        if chunk in state.replicas or chunk in state.staged or size > room:
+            continue
+        moves.append(_copy_in(state, table, chunk, Prefetch))
+        state.staged[chunk] = size
+        room -= size
+    return moves
+
+
+def unstage(state: EngineState, chunk: int) -> Move:
+    """A prefetched chunk leaves staging."""
+    size = state.staged.pop(chunk)
+    state.tiers.device.give(size)
+    return Unstage(chunk, size)
+
+
+def _copy_in(state: EngineState, table: ChunkTable, chunk: int, kind: type[Fetch] | type[Prefetch]) -> Move:
+    """A banked chunk is copied to the device, through the host if it lies on disk."""
+    columns = table.columns
+    stored, source = int(columns["stored_bytes"][chunk]), Tier(int(columns["tier"][chunk]))
+    size = int(columns["window_bytes"][chunk])
+    state.tiers.device.take(size)
+    if source is Tier.DISK:
+        state.tiers.host.pass_through(stored)
+    return kind(chunk, source, stored, size)
+
+
+_NO_CHANGE = WindowChange((), (), (), (), 0, 0)

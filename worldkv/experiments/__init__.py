@@ -1,0 +1,1 @@
+"""Comparisons, real runs, sweeps, promotions and calibration as functions."""

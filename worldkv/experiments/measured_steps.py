@@ -1,0 +1,32 @@
+"""Every step of a path on tensors, with its measured and predicted time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from worldkv.experiments.measurements import Measurements
+
+if TYPE_CHECKING:
+    from worldkv.backends.cache import WorldCache
+    from worldkv.backends.rollout import MakeChunk, MeasuredStep
+    from worldkv.sim import ComparisonSetup
+    from worldkv.sim.clock import StepTime
+    from worldkv.sim.rollout import RolloutRecorder
+
+
+def measured_steps(
+    make_chunk: MakeChunk, cache: WorldCache, setup: ComparisonSetup, book: RolloutRecorder, measured: Measurements
+) -> Iterator[tuple[MeasuredStep, StepTime]]:
+    """Every step of a setup's path on tensors, entered into the book and the measurements; with its predicted time.
+
+    Raises:
+        WorldKVError: see `WorldCache`.
+    """
+    from worldkv.backends.rollout import roll_out
+    from worldkv.scene import viewpoints
+
+    for step in roll_out(make_chunk, cache, viewpoints(setup.chunked), on_plan=book.begin):
+        spent = book.commit(step.record)
+        measured.note(step.seconds, step.parts, spent)
+        yield step, spent

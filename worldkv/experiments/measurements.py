@@ -1,0 +1,156 @@
+"""A real run as the JSON document of `worldkv run --json`: the keys of `compare`'s, and what was measured."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.stopwatch import PARTS
+
+if TYPE_CHECKING:
+    from worldkv.backends.cache import WorldCache
+    from worldkv.experiments.run_config import RunRequest
+    from worldkv.sim import ComparisonSetup
+    from worldkv.sim.clock import StepTime
+    from worldkv.sim.compare import Row
+    from worldkv.sim.machine import Machine
+    from worldkv.trajectory.loaded import LoadedPath
+
+
+@dataclass
+class Measurements:
+    """What a real run measured.
+
+    Attributes:
+        seconds: seconds of every step.
+        parts: of these, seconds of every part of `PARTS`, and of the model.
+        predicted: what the machine file says of every step.
+        facts: memory and machine, once the run is over.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in (*PARTS, "model")})
+    predicted: list[StepTime] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, seconds: float, parts: dict[str, float], predicted: StepTime) -> None:
+        """A step is done."""
+        self.seconds.append(seconds)
+        for name in PARTS:
+            self.parts[name].append(parts.get(name, 0.0))
+        self.parts["model"].append(seconds - sum(parts.values()))
+        self.predicted.append(predicted)
+
+    def last_step(self) -> dict[str, float]:
+        """The last step's measured milliseconds, for the log."""
+        parts = {f"measured_{_key(name)}_ms": rows[-1] * 1e3 for name, rows in self.parts.items()}
+        return {"measured_ms": self.seconds[-1] * 1e3, "predicted_ms": self.predicted[-1].seconds * 1e3, **parts}
+
+    def close(self, cache: WorldCache) -> None:
+        """The run is over; its cache is still there."""
+        import torch
+
+        device = cache.backend.ops.device
+        is_cuda = device.type == "cuda"
+        self.facts = {
+            "device": torch.cuda.get_device_name(device) if is_cuda else processor_name(),
+            "this_machine": this_machine(str(device)),
+            "dtype": str(cache.dtype).removeprefix("torch."),
+            "device_bytes_allocated": cache.allocated_bytes,
+            "device_bytes_allocator_peak": torch.cuda.max_memory_allocated(device) if is_cuda else None,
+            "resident_bytes_peak": resident_peak(),
+        }
+
+
+def run_document(
+    request: RunRequest, path: LoadedPath, setup: ComparisonSetup, row: Row, measured: Measurements, passes: int
+) -> dict[str, Any]:
+    """Everything a real run of `passes` passes before the clean one says, JSON-ready."""
+    from worldkv.report.notes import comparison_notes
+    from worldkv.sim.compare import ComparedRows
+    from worldkv.sim.document import comparison_document
+
+    document = comparison_document(setup, ComparedRows([row]), path.summary.revisit_share)
+    document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
+    document["pose_noise"], document["seed"] = 0.0, request.seed
+    document["device_budget_bytes"], document["when_full"] = request.device_budget, request.when_full.value
+    document["host_budget_bytes"], document["disk_budget_bytes"] = request.host_budget, request.disk_budget
+    facts = dict(measured.facts)
+    document["this_machine"] = facts.pop("this_machine")
+    frames = setup.geometry.video_frames_per_chunk
+    document["rows"][0] |= {
+        **measured_keys(measured, frames, setup.machine),
+        **facts,
+        "denoise_passes": passes,
+    }
+    document["notes"] = comparison_notes(document, setup, [])
+    return document
+
+
+def measured_keys(measured: Measurements, frames: int, machine: Machine) -> dict[str, Any]:
+    """Measured times of a run that generated `frames` video frames a step, and those `machine` predicts."""
+    seconds = np.array(measured.seconds)
+    predicted = np.array([spent.seconds for spent in measured.predicted])
+    milliseconds = seconds * 1e3
+    means = {f"measured_{_key(name)}_ms": _mean_ms(rows) for name, rows in measured.parts.items()}
+    stall = np.array([spent.stall_seconds for spent in measured.predicted])
+    attention = np.array([spent.attention_seconds for spent in measured.predicted])
+    return {
+        "measured_seconds": float(seconds.sum()),
+        "measured_step_ms_p50": float(np.percentile(milliseconds, 50)),
+        "measured_step_ms_p95": float(np.percentile(milliseconds, 95)),
+        "measured_step_ms_max": float(milliseconds.max()),
+        "measured_fps_first": frames / float(seconds[0]),
+        "measured_fps_last": frames / float(seconds[-1]),
+        "measured_fps_mean": frames * len(seconds) / float(seconds.sum()),
+        "measured_mean_ms": float(milliseconds.mean()),
+        **means,
+        "predicted_mean_ms": float(predicted.mean() * 1e3),
+        "predicted_attention_ms": float(attention.mean() * 1e3),
+        "predicted_model_ms": machine.fixed_seconds * 1e3,
+        "predicted_upkeep_ms": float((stall.mean() + machine.other_seconds) * 1e3),
+        "predicted_over_measured": float(np.median(predicted / seconds)),
+    }
+
+
+def _key(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def _mean_ms(rows: list[float]) -> float:
+    values: NDArray[np.float64] = np.array(rows)
+    return float(values.mean() * 1e3)
+
+
+def this_machine(device: str) -> str:
+    """The name under which `worldkv calibrate` files this machine: processor or GPU, and the threads used."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{processor_name()}, {torch.get_num_threads()} threads"
+
+
+def processor_name() -> str:
+    """The processor's own name where the system tells it, its kind elsewhere."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            named = next(line for line in lines if line.startswith("model name"))
+        return " ".join(named.partition(":")[2].split())
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def resident_peak() -> int | None:
+    """Most bytes of memory this process has had, torch and Python included; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,113 @@
+"""How much memory a run needs and how much there is: what does not fit is refused before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from worldkv.errors import BudgetError
+from worldkv.report.format import amount
+
+if TYPE_CHECKING:
+    from worldkv.geometry import CacheGeometry
+
+_LAYER_WEIGHTS = 12
+"""Of a layer's weights in squares of its width: four projections of attention, a feed-forward four times as wide."""
+_OTHER_WEIGHTS = 7
+"""Likewise outside the layers: the time's two projections and its six-fold modulation, less what is small."""
+_ACTIVATIONS = 24
+"""Numbers a token, in multiples of the width, that a pass holds at once."""
+
+
+class Need(NamedTuple):
+    """Bytes a run takes in each place.
+
+    Attributes:
+        window: keys and values on the device, rotated copies included.
+        staging: parcels on the device that wait or pass.
+        model: weights and activations on the device.
+        bank: parcels on the host.
+        disk: parcels on disk.
+    """
+
+    window: int
+    staging: int
+    model: int
+    bank: int
+    disk: int
+
+
+def model_bytes(geometry: CacheGeometry) -> int:
+    """About what the model's weights and activations take."""
+    width = geometry.heads * geometry.head_dim
+    weights = (_LAYER_WEIGHTS * geometry.layers + _OTHER_WEIGHTS) * width * width
+    activations = _ACTIVATIONS * geometry.branches * geometry.chunk_tokens * width
+    return (weights + activations) * geometry.itemsize
+
+
+def check_room(need: Need, geometry: CacheGeometry, device: str, folder: str | None) -> None:
+    """Refuse a run that does not fit.
+
+    Raises:
+        BudgetError: naming what is needed, what there is and the cure.
+    """
+    on_device = need.window + need.staging + need.model
+    if device.startswith("cuda"):
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device)
+        _check(f"memory on {device}", on_device, free, need, geometry)
+        on_device = 0
+    available = available_memory()
+    if available is not None:
+        _check("memory", on_device + need.bank, available, need, geometry)
+    place = Path(folder or tempfile.gettempdir())
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if need.disk > free:
+        raise BudgetError(
+            f"{amount(need.disk)} would spill to {place}, where {amount(free)} are free; name a larger disk with "
+            "--spill-folder, give the bank more host memory or take fewer --chunks"
+        )
+
+
+def _check(what: str, needed: int, available: int, need: Need, geometry: CacheGeometry) -> None:
+    if needed <= available:
+        return
+    parts = ", ".join(f"{name} {amount(part)}" for name, part in need._asdict().items() if part and name != "disk")
+    raise BudgetError(
+        f"{geometry.name} needs about {amount(needed)} of {what} ({parts}), {amount(available)} are free; take a "
+        "smaller --geometry, fewer --chunks, a policy with a smaller window, or spill the bank with --host-budget"
+    )
+
+
+def available_memory() -> int | None:
+    """Host memory that may still be taken, in bytes; None where the system does not say."""
+    found = [number for number in (_of_system(), _of_group()) if number is not None]
+    return min(found, default=None)
+
+
+def _of_system() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+        return int(kib) * 1024
+    except (OSError, StopIteration, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _of_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a container may still take."""
+    try:
+        most, taken = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
+        return max(0, most - taken)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,180 @@
+"""The file a sweep fills: CSV or Parquet, whole at every moment, and read again to go on."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worldkv.errors import OutputError
+from worldkv.files import write_bytes
+
+if TYPE_CHECKING:
+    from worldkv.sim.sweep import SweepRow
+
+SUFFIXES = (".csv", ".parquet")
+
+
+class SweepFile:
+    """Rows of sweeps by their key, in a file that is replaced whole whenever rows are added.
+
+    Rows that somebody else put there since it was last read or written are kept. Source: this project.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Read what is there; a file that is missing or empty has no rows.
+
+        Raises:
+            OutputError: another suffix than `SUFFIXES`, no pyarrow for Parquet, a file that no sweep wrote, or half
+                a file.
+        """
+        self.name, self._path = name, Path(name)
+        if self._path.suffix.lower() not in SUFFIXES:
+            raise OutputError(f"--out {name} must end in {' or '.join(SUFFIXES)}; take a name such as results.csv")
+        self._is_parquet = self._path.suffix.lower() == ".parquet"
+        if self._is_parquet:
+            _check_pyarrow(name)
+        self._seen: tuple[int, ...] | None = None
+        self.rows: dict[str, SweepRow] = {}
+        self._catch_up()
+
+    def save(self, rows: Iterable[SweepRow], order: Iterable[str]) -> None:
+        """Add `rows` or put them in the place of those of the same key, and write the file.
+
+        Args:
+            rows: what is new.
+            order: keys of the sweep's own rows in the order in which they are to stand, behind all others.
+
+        Raises:
+            OutputError: it cannot be written, or somebody replaced it by something else.
+        """
+        self._catch_up()
+        self.rows |= {row["key"]: row for row in rows}
+        own = {key: self.rows[key] for key in order if key in self.rows}
+        self.rows = {key: row for key, row in self.rows.items() if key not in own} | own
+        content = list(self.rows.values())
+        write_bytes(self.name, parquet_bytes(content) if self._is_parquet else csv_bytes(content))
+        self._seen = self._signature()
+
+    def _catch_up(self) -> None:
+        """Take over what is in the file and not here."""
+        signature = self._signature()
+        if signature is not None and signature != self._seen:
+            read = parquet_rows(self.name) if self._is_parquet else csv_rows(self.name)
+            self.rows = {row["key"]: row for row in read} | self.rows
+        self._seen = signature
+
+    def _signature(self) -> tuple[int, ...] | None:
+        """What changes with the file's content; None where there is nothing to read."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return (found.st_ino, found.st_size, found.st_mtime_ns) if found.st_size else None
+
+
+def csv_bytes(rows: Iterable[SweepRow]) -> bytes:
+    """The rows as CSV in UTF-8: numbers to their last digit, nothing for None."""
+    from worldkv.sim.sweep import COLUMNS
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([_as_text(row[name]) for name in COLUMNS] for row in rows)
+    return text.getvalue().encode()
+
+
+def csv_rows(name: str) -> list[SweepRow]:
+    """The rows of a CSV file.
+
+    Raises:
+        OutputError: it is not one that `csv_bytes` made.
+    """
+    from worldkv.sim.sweep import COLUMNS
+
+    try:
+        text = Path(name).read_bytes().decode()
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _foreign(name, f"it is no CSV: {error}") from None
+    if not lines or lines[0] != list(COLUMNS):
+        raise _foreign(name, "its first line does not name a sweep's columns")
+    if not text.endswith("\n"):
+        raise _foreign(name, "its last row is torn")
+    rows = []
+    for number, cells in enumerate(lines[1:], start=2):
+        if len(cells) != len(COLUMNS):
+            raise _foreign(name, f"its row {number} has {len(cells)} of {len(COLUMNS)} columns")
+        try:
+            rows.append({name: kind(cell) if cell else None for (name, kind), cell in _cells(cells)})
+        except ValueError as error:
+            raise _foreign(name, f"its row {number} does not fit the columns: {error}") from None
+        if not rows[-1]["key"] or not rows[-1]["status"]:
+            raise _foreign(name, f"its row {number} has no key or no status")
+    return rows
+
+
+def parquet_bytes(rows: list[SweepRow]) -> bytes:
+    """The rows as a Parquet file."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pylist(rows, schema=_schema())
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(table, sink)
+    return sink.getvalue()
+
+
+def parquet_rows(name: str) -> list[SweepRow]:
+    """The rows of a Parquet file.
+
+    Raises:
+        OutputError: it is not one that `parquet_bytes` made.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(io.BytesIO(Path(name).read_bytes()))
+    except pyarrow.ArrowException as error:
+        raise _foreign(name, f"it is no whole Parquet file: {str(error).partition('.')[0]}") from None
+    if not table.schema.equals(_schema()):
+        raise _foreign(name, "its columns are not a sweep's")
+    rows: list[SweepRow] = table.to_pylist()
+    if any(not row["key"] or not row["status"] for row in rows):
+        raise _foreign(name, "a row has no key or no status")
+    return rows
+
+
+def _schema() -> Any:
+    import pyarrow
+
+    from worldkv.sim.sweep import COLUMNS
+
+    kinds = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64()}
+    return pyarrow.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
+
+
+def _cells(cells: list[str]) -> Iterable[tuple[tuple[str, type], str]]:
+    from worldkv.sim.sweep import COLUMNS
+
+    return zip(COLUMNS.items(), cells, strict=True)
+
+
+def _as_text(value: object) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value)
+
+
+def _foreign(name: str, why: str) -> OutputError:
+    return OutputError(f"{name} is not a whole file of worldkv sweep ({why}); name a new file, or remove this one")
+
+
+def _check_pyarrow(name: str) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("pyarrow") is None:
+        raise OutputError(
+            f"--out {name} needs pyarrow, which is not installed; pip install 'worldkv[sweep]', or take a name in .csv"
+        )

@@ -1,0 +1,184 @@
+"""Policies in a painted world: rollouts on tensors, carried out row by row, whose pictures are measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from worldkv.errors import SpecError
+from worldkv.experiments.measurements import Measurements
+from worldkv.experiments.require_torch import require_torch
+from worldkv.sim.baselines import WINDOW
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from worldkv.policy import CachePolicy
+    from worldkv.sim import ComparisonSetup
+    from worldkv.sim.rollout import OnStep, RolloutRecord
+    from worldkv.trajectory.loaded import LoadedPath
+    from worldkv.worlds import Fidelity, World
+
+WORLDS = ("rooms", "doom")
+"""Worlds by name."""
+
+WORLD_GEOMETRY = "rooms"
+"""The cache shape they have by default."""
+
+WORLD_POLICIES = (
+    "full-kv",
+    WINDOW,
+    "worldkv",
+    "worldkv:keep_ratio=0.5",
+    "worldkv:keep_ratio=1",
+    "random",
+    "oracle",
+)
+"""Who enters by default."""
+
+_SIGHT_PERCENTILE = 90
+"""A policy's view distance is such that so many of a hundred sight lines end within it."""
+
+
+def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int) -> tuple[LoadedPath, World]:
+    """A world along a path, and the path as it leads through it.
+
+    Args:
+        name: which world.
+        path: any path; one without walls is scaled and walled in.
+        view_distance: as given by the user, in metres; by default nine of ten sight lines end within it.
+        seed: of all paint.
+
+    Raises:
+        SpecError: a geometry that cannot be painted; ViZDoom is missing.
+        TrajectoryError: see `housed` and `staged`.
+    """
+    import numpy as np
+
+    from worldkv.backends.models.painter import check_paintable
+    from worldkv.trajectory import cut, describe
+    from worldkv.trajectory.loaded import LoadedPath
+    from worldkv.worlds import doom_world, housed, rooms_world, staged
+
+    geometry = path.geometry
+    check_paintable(geometry)
+    lead, build = (staged, doom_world) if name == "doom" else (housed, rooms_world)
+    inside = lead(path.chunked.trajectory, geometry.video_frames_per_chunk)
+    chunked = cut(inside, geometry, view_distance=view_distance)
+    world = build(chunked, geometry, seed=seed)
+    if view_distance is None:
+        sight_lines = np.linalg.norm(world.views.points - world.views.positions[:, None, None], axis=-1)
+        far = float(np.percentile(sight_lines, _SIGHT_PERCENTILE))
+        chunked = dataclasses.replace(chunked, view_distance=far)
+    return LoadedPath(geometry, chunked, describe(chunked)), world
+
+
+def check_world(world: str) -> None:
+    """Refuse a world that is not there, before anything is read.
+
+    Raises:
+        SpecError: no such world.
+    """
+    if world not in WORLDS:
+        raise SpecError(f"there is no world {world!r}; there are {', '.join(WORLDS)}")
+    if world == "doom":
+        from worldkv.worlds.doom_engine import check_doom
+
+        check_doom()
+
+
+def check_world_options(world: str | None, device: str, filmstrip: str | None, film: str | None) -> None:
+    """Refuse what only a world takes, and a world that is not there, before anything is read.
+
+    Raises:
+        SpecError: options that do not go together, or no such world.
+        DeviceError: torch is missing.
+    """
+    if world is not None:
+        require_torch("compare --world")
+        check_world(world)
+        return
+    alone = {"--device": device != "cpu", "--filmstrip": filmstrip is not None, "--film": film is not None}
+    for option, is_given in alone.items():
+        if is_given:
+            raise SpecError(f"{option} belongs to a painted world; add --world rooms")
+
+
+@dataclass(frozen=True)
+class PaintedRollout:
+    """What came of one policy.
+
+    Attributes:
+        rollout: the books, as the simulator keeps them.
+        fidelity: what the pictures are worth.
+        pictures: the pictures `(frames, rows, columns, 3)`.
+        measured: times.
+    """
+
+    rollout: RolloutRecord
+    fidelity: Fidelity
+    pictures: NDArray[np.float32]
+    measured: Measurements
+
+
+@dataclass
+class Painters:
+    """Carries a comparison's rows out in one world, and keeps what came of each.
+
+    Attributes:
+        name: the world's name.
+        world: along the setup's true path, in pictures of its geometry's size.
+        device: where attention runs.
+        seed: of features, noise and paint.
+        rollouts: what came of every row so far.
+    """
+
+    name: str
+    world: World
+    device: str = "cpu"
+    seed: int = 0
+    rollouts: list[PaintedRollout] = field(default_factory=list)
+
+    def carry_out(self, setup: ComparisonSetup, policy: CachePolicy, watch: OnStep | None = None) -> RolloutRecord:
+        """One row, as `worldkv.sim.compare.Execute` wants it.
+
+        Raises:
+            WorldKVError: see `Painter` and `WorldCache`.
+        """
+        from worldkv.backends.cache import WorldCache
+        from worldkv.backends.models import Painter
+        from worldkv.backends.on_device import device_stopwatch
+        from worldkv.backends.transfer.open_device import device_ops
+        from worldkv.experiments.measured_steps import measured_steps
+        from worldkv.scene import scene_of
+        from worldkv.sim.rollout import RolloutRecorder
+        from worldkv.worlds import measure
+
+        device_ops(self.device)
+        readings = Painter.readings_for(policy)
+        painter = Painter(setup.geometry, self.world, seed=self.seed, readings=readings, device=self.device)
+        measured = Measurements()
+        with WorldCache(
+            policy,
+            setup.geometry,
+            device=self.device,
+            scene=scene_of(setup.chunked, setup.landmarks),
+            config=setup.config,
+            rotary=painter.rotary,
+            stopwatch=device_stopwatch(self.device),
+        ) as cache:
+            book = RolloutRecorder(setup.chunked, cache.engine, setup.machine, setup.landmarks)
+            for step, spent in measured_steps(painter.paint, cache, setup, book, measured):
+                if watch is not None:
+                    watch(cache.engine, step.record, spent)
+            rollout = book.close()
+            measured.close(cache)
+        fidelity = measure(painter.pictures, painter.mass, self.world)
+        self.rollouts.append(PaintedRollout(rollout, fidelity, painter.pictures, measured))
+        return rollout
+
+    def of(self, rollout: RolloutRecord) -> PaintedRollout:
+        """What else came of a row."""
+        return next(painted for painted in self.rollouts if painted.rollout is rollout)

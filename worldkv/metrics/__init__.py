@@ -1,0 +1,1 @@
+"""Metrics of a rollout: recall of landmarks and of attention."""

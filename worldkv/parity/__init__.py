@@ -1,0 +1,1 @@
+"""Simulator against tensors, record by record."""

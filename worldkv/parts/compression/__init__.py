@@ -1,0 +1,1 @@
+"""Compressions: which tokens of a chunk are stored."""

@@ -1,0 +1,79 @@
+"""Scored tokens: of every layer and head the share of tokens that a scorer ranks highest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.answers import Keep
+from worldkv.errors import PolicyError, SpecError
+from worldkv.parts.scorer.key_diff import KeyDiff
+from worldkv.policy import Compression, TokenScorer
+from worldkv.views import ChunkView
+
+
+@dataclass(frozen=True)
+class ScoredTokens(Compression):
+    """Keeps ceil(keep_ratio x tokens) of a chunk in every layer and head, the highest-scored, wherever they lie.
+
+    No frame is kept whole: the scorer alone decides. Source: the top-k step of SnapKV, KeyDiff and their family.
+
+    Attributes:
+        scorer: what each token is worth.
+        keep_ratio: kept share of all tokens, in (0, 1].
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("scored-tokens",)
+
+    scorer: TokenScorer = KeyDiff()
+    keep_ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.keep_ratio <= 1:
+            raise SpecError(f"keep_ratio must be in (0, 1], got {self.keep_ratio}; to keep everything take 1")
+
+    def kept_tokens(self, chunk: ChunkView) -> Keep:
+        """The closed form, spread evenly over the frames, which is what is known without keys."""
+        count = math.ceil(self.keep_ratio * chunk.tokens)
+        return Keep(count, tuple(tokens * count / chunk.tokens for tokens in chunk.frame_tokens))
+
+    def keep(self, chunk: ChunkView) -> Keep:
+        """The choice by scores; its tokens are `(layers, kv_heads, count)`, of equal scores the older."""
+        count = math.ceil(self.keep_ratio * chunk.tokens)
+        order = np.argsort(-scores_of(self.scorer, chunk), axis=2, kind="stable")
+        tokens = np.sort(order[..., :count], axis=2).astype(np.int64)
+        return Keep(count, frames_of(tokens, chunk), tokens)
+
+
+def scores_of(scorer: TokenScorer, chunk: ChunkView) -> NDArray[np.float32]:
+    """What `scorer` says of a chunk that has keys, of every head `(layers, kv_heads, tokens)`.
+
+    Raises:
+        PolicyError: the answer has another shape.
+    """
+    scores, (layers, heads, tokens) = on_host(scorer.token_scores(chunk)), chunk.keys.shape[:3]
+    if scores.shape not in ((layers, heads, tokens), (layers, 1, tokens)):
+        raise PolicyError(
+            f"{type(scorer).__name__} must score (layers, kv_heads, tokens) = {(layers, heads, tokens)}, or with one "
+            f"head for all, got shape {scores.shape}"
+        )
+    return np.broadcast_to(scores, (layers, heads, tokens))
+
+
+def on_host(scores: Any) -> NDArray[np.float32]:
+    """Scores of any namespace and device as a numpy array."""
+    from array_api_compat import is_torch_array, to_device
+
+    return np.asarray(to_device(scores, "cpu") if is_torch_array(scores) else scores, np.float32)
+
+
+def frames_of(tokens: NDArray[np.int64], chunk: ChunkView) -> tuple[float, ...]:
+    """How many of `tokens` `(..., count)` lie in each latent frame, a mean over all axes but the last."""
+    ends = np.cumsum([round(count) for count in chunk.frame_tokens])
+    rows = tokens.size // max(1, tokens.shape[-1])
+    counts = np.bincount(np.searchsorted(ends, tokens.ravel(), side="right"), minlength=len(ends))
+    return tuple((counts / rows).tolist())

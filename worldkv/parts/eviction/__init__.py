@@ -1,0 +1,1 @@
+"""Eviction rules: which chunks stay in the window."""

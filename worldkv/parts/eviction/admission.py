@@ -1,0 +1,111 @@
+"""Admission: a token that leaves the recent window is written to the long-term cache, or dropped for ever."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, RaggedKeep
+from worldkv.errors import SignalError, SpecError
+from worldkv.geometry import CacheGeometry
+from worldkv.parts.compression.scored_tokens import scores_of
+from worldkv.parts.scorer.novelty import Novelty
+from worldkv.parts.scorer.scored_by import ScoreFunction, scorer_of
+from worldkv.policy import EvictionRule, Part, TokenScorer
+from worldkv.views import ChunkView, WindowView
+
+
+@dataclass(frozen=True)
+class Admission(EvictionRule):
+    """Of a chunk that is no longer recent, every layer and head keeps the tokens of at least `least_utility`.
+
+    Decided once, when the token leaves the recent window; what is admitted stays. Counts differ between layers and
+    heads and depend on the model, so the simulator replays a recording. Source: the rule of arXiv 2605.14037.
+
+    Attributes:
+        recent_frames: newest latent frames left whole.
+        least_utility: least utility admitted.
+        utility: utility of each token, between 0 and 1; in Python also a function of a chunk's view, see `ScoredBy`.
+    """
+
+    spec_names: ClassVar[tuple[str, ...]] = ("admission",)
+    ragged: ClassVar[bool] = True
+    data_dependent: ClassVar[bool] = True
+    is_bounded: ClassVar[bool] = False
+
+    recent_frames: int = 6
+    least_utility: float = 0.5
+    utility: TokenScorer | ScoreFunction = Novelty()
+
+    def __post_init__(self) -> None:
+        if self.recent_frames < 0:
+            raise SpecError(f"recent_frames must be at least 0 latent frames, got {self.recent_frames}")
+        if not 0 <= self.least_utility <= 1:
+            raise SpecError(f"least_utility must be between 0 and 1, got {self.least_utility}")
+        self._scorer  # noqa: B018  (its own check)
+
+    @cached_property
+    def _scorer(self) -> TokenScorer:
+        return scorer_of(self.utility, "utility")
+
+    def parts(self) -> tuple[Part, ...]:
+        """The scorer."""
+        return (self._scorer,)
+
+    def evict(self, window: WindowView) -> Eviction:
+        """See `CachePolicy.evict`: the one chunk that has just ceased to be recent is judged."""
+        newest_old = window.step - 1 - self.recent_frames // window.geometry.frames_per_chunk
+        if newest_old not in window.ids:
+            return NOTHING_LEAVES
+        chunk = window.chunk(newest_old)
+        keep = admitted(chunk, self._scorer, self.least_utility)
+        if keep is None:
+            return Eviction(discard=(newest_old,))
+        return Eviction(shrink={newest_old: keep})
+
+    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
+        """See `CachePolicy.pinned`: the recent chunks."""
+        return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
+
+
+def admitted(chunk: ChunkView, scorer: TokenScorer, least_utility: float) -> RaggedKeep | None:
+    """What is admitted of a chunk, as recorded where it has no keys; None where nothing is.
+
+    Args:
+        chunk: the chunk.
+        scorer: utility of each token, between 0 and 1.
+        least_utility: least utility admitted.
+
+    Raises:
+        SignalError: it has neither keys nor a recording.
+    """
+    if chunk.keys is None:
+        return _replayed(chunk)
+    flags = scores_of(scorer, chunk) >= least_utility
+    if not flags.any():
+        return None
+    counts = flags.sum(axis=2).astype(np.int64)
+    tokens = tuple(tuple(np.flatnonzero(head).astype(np.int64) for head in layer) for layer in flags)
+    edges = np.cumsum([0, *(round(tokens) for tokens in chunk.frame_tokens)])
+    frames = [float(flags[..., a:b].sum() / counts.size) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return RaggedKeep(counts, tuple(frames), tokens)
+
+
+def _replayed(chunk: ChunkView) -> RaggedKeep | None:
+    entries = chunk.recorded_entries
+    if entries is None or chunk.recorded_tokens is None:
+        raise SignalError(
+            "Admission keeps a number of tokens that depends on the model; give the simulator a recorded run, or use "
+            "the torch backend"
+        )
+    if chunk.recorded_tokens == 0:
+        return None
+    shape = (chunk.geometry.layers, chunk.geometry.kv_heads)
+    heads = shape[0] * shape[1]
+    counts: NDArray[np.int64] = entries // heads + (np.arange(heads) < entries % heads)
+    share = entries / heads / chunk.tokens
+    return RaggedKeep(counts.reshape(shape), tuple(tokens * share for tokens in chunk.frame_tokens))

@@ -1,0 +1,1 @@
+"""Indices: score every banked chunk for a viewpoint."""

@@ -1,0 +1,1 @@
+"""Selectors: choose chunks by their scores or coverage."""

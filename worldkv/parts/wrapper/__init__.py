@@ -1,0 +1,1 @@
+"""Wrappers: change when or how an index is asked."""

@@ -1,0 +1,258 @@
+"""The picture of policies at several sizes: recall against window tokens and against bytes moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from worldkv.plots.comparison import STYLE, save
+from worldkv.plots.style import GREY, INK, colours
+from worldkv.report.format import folded
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FRONT = "#f2c6a5"
+MARKERS = "osD^vPX<>h"
+_MEASURES = {"revisit_recall": "revisit recall", "attention_recall": "attention recall"}
+_COSTS = {"window_tokens": "window tokens at the peak", "bytes_moved": "moved between device and host"}
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
+
+
+class Point(NamedTuple):
+    """One row of a sweep or comparison, as the picture needs it.
+
+    Attributes:
+        trajectory, policy, budget: of which path, who, at which size.
+        is_mark: whether nobody can run it at that price, see `is_mark`.
+        budget_tokens: that size; None for one of its own.
+        window_tokens: its peak.
+        bytes_moved: moved over the bus in both directions.
+        revisit_recall, attention_recall: None where there is none.
+    """
+
+    trajectory: str
+    policy: str
+    budget: str
+    is_mark: bool
+    budget_tokens: int | None
+    window_tokens: int
+    bytes_moved: int
+    revisit_recall: float | None
+    attention_recall: float | None
+
+    @classmethod
+    def of(cls, trajectory: str, row: dict[str, Any]) -> Point:
+        """The point of one row, whose keys are those of a sweep or of `compare --json`."""
+        return cls(
+            trajectory,
+            row["policy"],
+            row["budget"],
+            is_mark(row["spec"]),
+            row["budget_tokens"],
+            row["window_tokens_peak"],
+            row["bytes_device_to_host"] + row["bytes_host_to_device"],
+            row["revisit_recall"],
+            row.get("attention_recall"),
+        )
+
+
+def is_mark(spec: str) -> bool:
+    """Whether a policy is drawn as a mark, no part of the front: an oracle, or one whose window grows without end."""
+    from worldkv.policy import is_oracle
+    from worldkv.specs.parse import parse_policy
+
+    policy = parse_policy(spec)
+    return is_oracle(policy) or not policy.is_bounded
+
+
+class Spot(NamedTuple):
+    """A policy at one budget: where its mean over seeds lies, and its least and greatest in both directions."""
+
+    x: float
+    y: float
+    spread: tuple[float, float, float, float]
+
+
+def draw_pareto(name: str, points: Sequence[Point], title: str) -> None:
+    """Draw points into a file; the suffix says png, svg or pdf.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    policies = list(dict.fromkeys(point.policy for point in points))
+    marks = {point.policy for point in points if point.is_mark}
+    palette = colours(policies)
+    strips = [
+        (trajectory, measure)
+        for trajectory in dict.fromkeys(point.trajectory for point in points)
+        for measure in _measures(point for point in points if point.trajectory == trajectory)
+    ]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(12, 0.9 + 3.2 * max(1, len(strips))), layout="constrained")
+        grid = figure.subplots(max(1, len(strips)), len(_COSTS), squeeze=False, sharey="row")
+        for row, (trajectory, measure) in zip(grid, strips, strict=False):
+            for axes, cost in zip(row, _COSTS, strict=True):
+                own = [point for point in points if point.trajectory == trajectory]
+                _draw_panel(axes, own, cost, measure, policies, palette, marks)
+            row[0].set(title=trajectory, ylabel=f"{_MEASURES[measure]} (higher is better)")
+        has_spread = len({point[:3] for point in points}) < len(points)
+        _draw_legend(figure, policies, palette, marks, has_spread)
+        figure.suptitle(title, fontsize=13, fontweight="bold")
+        save(figure, name)
+
+
+def front(spots: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The spots that no other beats: ascending in cost, each better than all that cost no more."""
+    best: list[tuple[float, float]] = []
+    for x, y in sorted(spots, key=lambda spot: (spot[0], -spot[1])):
+        if not best or y > best[-1][1]:
+            best.append((x, y))
+    return best
+
+
+def spots_of(points: Sequence[Point], policy: str, cost: str, measure: str) -> list[Spot]:
+    """A policy's mean at each budget, small to large; budgets without a value are left out."""
+    found: list[tuple[float, Spot]] = []
+    for budget in dict.fromkeys(point.budget for point in points if point.policy == policy):
+        rows = [point for point in points if point.policy == policy and point.budget == budget]
+        xs = [getattr(point, cost) for point in rows if getattr(point, measure) is not None]
+        ys = [value for point in rows if (value := getattr(point, measure)) is not None]
+        if ys:
+            spot = Spot(sum(xs) / len(xs), sum(ys) / len(ys), (min(xs), max(xs), min(ys), max(ys)))
+            found.append((sum(point.window_tokens for point in rows) / len(rows), spot))
+    return [spot for _, spot in sorted(found)]
+
+
+def _measures(points: Iterable[Point]) -> list[str]:
+    """What there is to draw of one path; revisit recall even where it has no value, so that the picture says so."""
+    points = list(points)
+    found = [measure for measure in _MEASURES if any(getattr(point, measure) is not None for point in points)]
+    return found or ["revisit_recall"]
+
+
+def _draw_panel(
+    axes: Axes,
+    points: Sequence[Point],
+    cost: str,
+    measure: str,
+    policies: Sequence[str],
+    palette: dict[str, str],
+    marks: set[str],
+) -> None:
+    rivals: list[tuple[float, float]] = []
+    for place, policy in enumerate(policies):
+        spots = spots_of(points, policy, cost, measure)
+        is_reference = policy in marks
+        if not is_reference:
+            rivals += [(spot.x, spot.y) for spot in spots]
+        for spot in spots:
+            left, right, low, high = spot.spread
+            axes.plot([spot.x, spot.x], [low, high], color=palette[policy], linewidth=1.3, alpha=0.6, zorder=3)
+            axes.plot([left, right], [spot.y, spot.y], color=palette[policy], linewidth=1.3, alpha=0.6, zorder=3)
+        axes.plot(
+            [spot.x for spot in spots],
+            [spot.y for spot in spots],
+            **_look(place, palette[policy], is_reference),
+            zorder=4,
+        )
+    values: list[float] = [getattr(point, cost) for point in points]
+    _scale(axes, values)
+    unit = ""
+    if cost == "window_tokens":
+        _mark_budgets(axes, points)
+    else:
+        unit = f", {_mark_bytes(axes, values)}"
+    best = front(rivals)
+    if best:
+        edge = (axes.get_xlim()[1], best[-1][1])
+        axes.step(*zip(*best, edge, strict=True), where="post", color=FRONT, linewidth=4, zorder=1)
+        axes.set_xlim(right=edge[0])
+    else:
+        axes.annotate("no value on this path", (0.5, 0.5), xycoords="axes fraction", ha="center")
+    axes.set(xlabel=f"{_COSTS[cost]}{unit}", ylim=(-0.03, 1.05))
+
+
+def _look(place: int, colour: str, is_reference: bool) -> dict[str, Any]:
+    """Line and marker of the policy in `place`."""
+    return {
+        "color": colour,
+        "marker": MARKERS[place % len(MARKERS)],
+        "markersize": 6,
+        "markerfacecolor": "white" if is_reference else colour,
+        "markeredgewidth": 1.3,
+        "linewidth": 1.2 if is_reference else 1.8,
+        "linestyle": (0, (4, 2)) if is_reference else "-",
+    }
+
+
+def _scale(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis; one that begins at 0 where somebody moves nothing."""
+    from matplotlib.ticker import NullLocator
+
+    positive = [value for value in values if value > 0]
+    if positive and min(values) > 0:
+        axes.set_xscale("log")
+    elif positive:
+        axes.set_xscale("symlog", linthresh=min(positive), linscale=0.35)
+        axes.set_xlim(left=-0.15 * min(positive))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _mark_budgets(axes: Axes, points: Sequence[Point]) -> None:
+    """The budgets as ticks, in tokens and as they were asked for, but for those too near their left neighbour."""
+    words = {point.budget_tokens or point.window_tokens: point.budget for point in reversed(points)}
+    ticks: list[int] = []
+    least = max(1.3, (max(words) / min(words)) ** 0.11)  # a label's width, on a logarithmic axis
+    for tokens in sorted(words):
+        if not ticks or tokens > least * ticks[-1]:
+            ticks.append(tokens)
+    axes.set_xticks(ticks, [f"{_short(tokens)}\n{words[tokens]}" for tokens in ticks])
+
+
+def _mark_bytes(axes: Axes, values: Sequence[float]) -> str:
+    """Ticks at 0 where somebody moves nothing and at round values: 1, 2, 5 a decade, or one where many. The unit."""
+    from math import ceil, floor, log10
+
+    low, high = min((value for value in values if value > 0), default=1.0), max(values)
+    scale, unit = next((scale, unit) for scale, unit in _UNITS if high >= scale or scale == 1)
+    steps = (1, 2, 5) if high < 200 * low else (1,)
+    decades = range(floor(log10(low / scale)), ceil(log10(max(high, low) / scale)) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    ticks = [0.0] * (min(values) == 0) + [tick for tick in ticks if low <= tick * scale <= high]
+    axes.set_xticks([tick * scale for tick in ticks], [_short(tick) for tick in ticks])
+    return unit
+
+
+def _short(value: float) -> str:
+    for scale, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= scale:
+            return f"{value / scale:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def _draw_legend(
+    figure: Figure, policies: Sequence[str], palette: dict[str, str], marks: set[str], has_spread: bool
+) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], **_look(place, palette[policy], policy in marks), label=folded(policy, 26))
+        for place, policy in enumerate(policies)
+    ]
+    handles.append(Line2D([], [], color=FRONT, linewidth=4, label="Pareto front"))
+    if marks:
+        label = "not in the front: reads what\nno model has, or keeps all"
+        handles.append(Line2D([], [], **_look(0, GREY, True), label=label))
+    if has_spread:
+        handles.append(Line2D([], [], color=GREY, linewidth=1, marker="|", label="least to greatest\nover seeds"))
+    figure.legend(
+        handles=handles,
+        loc="outside right upper",
+        labelcolor=INK,
+        title="mean at each budget" if has_spread else "at each budget",
+    )

@@ -1,0 +1,1 @@
+"""Tables, notes and JSON documents of results."""

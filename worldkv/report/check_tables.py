@@ -1,0 +1,87 @@
+"""Tables of `worldkv check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worldkv.testing import Finding, Report
+
+
+def print_report(report: Report, *, timing: bool = False) -> None:
+    """A report for people: a line for each check, then what is wrong, each with its cure."""
+    from worldkv.report.tables import console, new_table, print_notes, print_table
+
+    out = console()
+    out.print(f"{report.subject}\n", style="bold", soft_wrap=not out.is_terminal)
+    table = new_table(("check", "result", "seconds"), left=(0, 1))
+    styles = {"failed": "bold red", "blocked": "red", "skipped": "dim"}
+    for finding in report.findings:
+        table.add_row(finding.name, finding.status, f"{finding.seconds:.2f}", style=styles.get(finding.status))
+    print_table(out, table)
+    for finding in report.findings:
+        if finding.status == "failed":
+            _print_failure(finding)
+    blocked = [f"{', '.join(names)}: {why}" for why, names in report.blocked.items()]
+    print_notes(out, blocked, head="Could not be judged, because something else is wrong first")
+    skipped = [f"{finding.name}: {finding.message}" for finding in report.findings if finding.status == "skipped"]
+    print_notes(out, skipped, head="Skipped")
+    print_notes(out, _costs(report, timing), head="What a question costs")
+    counts = report.document()["counts"]
+    told = [f"{counts[status]} {status}" for status in ("passed", "failed", "blocked", "skipped") if counts[status]]
+    style = "bold green" if report.passed else "bold red"
+    out.print(f"\n{report.subject}: {len(report.findings)} checks, {', '.join(told)}", style=style, soft_wrap=True)
+
+
+def _print_failure(finding: Finding) -> None:
+    from rich.padding import Padding
+
+    from worldkv.report.tables import console
+
+    out = console()
+    out.print(f"\n{finding.name}", style="bold red")
+    lines = [finding.message]
+    if finding.example:
+        lines.append(f"Smallest example: {finding.example}")
+    for line in lines:
+        out.print(Padding(line, (0, 0, 0, 2)) if out.is_terminal else f"  {line}", soft_wrap=not out.is_terminal)
+    if finding.replay:
+        out.print("  To see it again:")
+        for line in finding.replay.splitlines():
+            out.print(f"    {line}", style="cyan", soft_wrap=True)
+
+
+def _costs(report: Report, timing: bool) -> list[str]:
+    """What the cost check counted at the largest bank, and whether Python loops over chunks."""
+    found = []
+    for finding in report.findings:
+        figures = finding.figures
+        for kind in ("retrieve", "evict"):
+            sizes = [int(name.rsplit(" ", 1)[1]) for name in figures if name.startswith(f"{kind}.rows at ")]
+            if not sizes:
+                continue
+            most = max(sizes)
+            amounts = {what: figures[f"{kind}.{what} at {most}"] for what in ("rows", "lines", "bytes")}
+            words = (
+                f"{kind} at {most:,} chunks: {amounts['rows']:,.0f} rows of the views, {amounts['lines']:,.0f} Python "
+                f"lines, {amounts['bytes'] / 1e6:.2f} MB at most"
+            )
+            if timing:
+                words += f", {figures[f'{kind}.seconds at {most}'] * 1e3:.2f} ms"
+            if figures.get(f"{kind}.lines exponent", 0.0) > 0.5:
+                words += "; the lines grow with the bank: a loop over chunks, work on whole columns instead"
+            found.append(words)
+    return found
+
+
+def print_checks() -> None:
+    from worldkv.report.tables import console, new_table, print_table
+    from worldkv.testing import kit as kit  # registers every check
+    from worldkv.testing.check import CHECKS
+
+    table = new_table(("check", "concerns", "what must hold"), left=(0, 1, 2))
+    names = {"CachePolicy": "every policy", "Index": "indices", "CoverageIndex": "coverage indices"}
+    for one in CHECKS.values():
+        table.add_row(one.name, names.get(one.kind.__name__, one.kind.__name__), one.claim)
+    table.columns[2].no_wrap = False
+    print_table(console(), table)

@@ -1,0 +1,38 @@
+"""Tables of `worldkv parity`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def print_parity(document: dict[str, Any]) -> None:
+    from worldkv.report.format import amount
+    from worldkv.report.tables import console, new_table, print_notes, print_table
+
+    out = console()
+    out.print(
+        f"{document['trajectory']}: {document['chunks']} chunks, {document['geometry']} on {document['device']}\n",
+        soft_wrap=not out.is_terminal,
+    )
+    table = new_table(("policy", "steps", "of them\nrevisits", "records", "to disk", "result"), left=(0, 5))
+    for row in document["rows"]:
+        cells = (row["policy"], row["steps"], row["revisits"], row["records"], amount(row["bytes_host_to_disk"]))
+        result = "equal" if row["equal"] else f"different at step {row['difference']['step']}"
+        table.add_row(*map(str, cells), result, style=None if row["equal"] else "bold red")
+    print_table(out, table)
+    print_notes(
+        out, [difference_sentence(row) for row in document["rows"] if not row["equal"]], head="First differences"
+    )
+    print_notes(out, [f"{name} was left out: {why}" for name, why in document["left_out"].items()])
+
+
+def difference_sentence(row: dict[str, Any]) -> str:
+    """The first difference of a row in words."""
+    difference = row["difference"]
+    where = f"{row['policy']}, step {difference['step']}"
+    if difference["field"] == "faults":
+        return f"{where}: the tensors contradict their own table: {'; '.join(difference['seen'])}"
+    return (
+        f"{where}, {difference['field'].replace('_', ' ')}: the simulator says {difference['simulated']}, "
+        f"on tensors it was {difference['seen']}"
+    )

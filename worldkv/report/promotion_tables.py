@@ -1,0 +1,92 @@
+"""What `worldkv promote` prints: a line for each stage, the policies side by side, the verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worldkv.report.format import amount, number, rate
+from worldkv.report.tables import console, new_table, print_notes, print_table
+
+
+def outcome(name: str, stage: dict[str, Any]) -> str:
+    """One line when a stage is done."""
+    if stage["status"] == "skipped":
+        return f"{name:9} skipped: {stage['message']}"
+    if name == "check":
+        counts = ", ".join(f"{count} {status}" for status, count in stage["counts"].items() if count)
+        return f"{name:9} {len(stage['checks'])} checks, {counts}"
+    if stage["status"] == "failed":
+        return f"{name:9} failed: {stage['message']}"
+    rows = stage["rows"]
+    if name == "simulate":
+        recall = number(rows[0]["revisit_recall"])
+        return f"{name:9} recall {recall}, {rows[0]['window_tokens_peak']:,} window tokens"
+    if name == "parity":
+        records = sum(row["records"] for row in rows)
+        equal = sum(row["equal"] for row in rows)
+        return f"{name:9} {equal} of {len(rows)} equal, {records:,} records in memory and spilling"
+    return f"{name:9} {rows[0]['steps']} steps, {rows[0]['measured_mean_ms']:.2f} ms each"
+
+
+def print_promotion(document: dict[str, Any]) -> None:
+    """Failures of the kit in full, the numbers, the remarks, the verdict."""
+    out = console()
+    stages = document["stages"]
+    for one in stages["check"].get("checks", ()):
+        if one["status"] == "failed":
+            out.print(f"\n{one['name']}", style="bold red")
+            out.print(f"  {one['message']}", soft_wrap=True)
+            for line in (one["replay"] or "").splitlines():
+                out.print(f"    {line}", style="cyan", soft_wrap=True)
+    simulated, measured = stages["simulate"].get("rows", ()), stages["run"].get("rows", ())
+    if simulated:
+        _print_numbers(document, simulated, measured)
+    print_notes(out, stages["simulate"].get("notes", []))
+    print_notes(out, document["remarks"], head="Remarks")
+    verdict = document["verdict"]
+    style = "bold green" if verdict == "promoted" else "bold red"
+    out.print(f"\n{document['spec']}: {verdict}", style=style, soft_wrap=True)
+    for reason in document["reasons"]:
+        out.print(f"- {reason}", soft_wrap=True)
+
+
+def _print_numbers(document: dict[str, Any], simulated: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
+    out = console()
+    out.print(
+        f"\n{document['trajectory']}, {document['chunks']} chunks, {document['geometry']} on {document['device']}, "
+        f"{document['denoise_passes']} denoise passes",
+        soft_wrap=True,
+    )
+    heads = (
+        "",
+        "recall",
+        "window\ntokens",
+        "in",
+        "out",
+        "ms a\nstep",
+        "cache\nms",
+        "FPS last\nquarter",
+        "predicted/\nmeasured",
+    )
+    table = new_table(heads)
+    for number_of, row in enumerate(simulated):
+        cells = [
+            row["policy"],
+            number(row["revisit_recall"]),
+            f"{row['window_tokens_peak']:,}",
+            amount(row["bytes_host_to_device"]),
+            amount(row["bytes_device_to_host"]),
+        ]
+        if number_of < len(measured):
+            real = measured[number_of]
+            upkeep = sum(real[f"measured_{part}_ms"] for part in ("compression", "transfer", "policy"))
+            cells += [
+                f"{real['measured_mean_ms']:.2f}",
+                f"{upkeep:.2f}",
+                rate(real["measured_fps_last_quarter"]),
+                number(real["predicted_over_measured"]),
+            ]
+        else:
+            cells += ["-"] * 4
+        table.add_row(*cells, style="bold" if number_of == 0 else None)
+    print_table(out, table)

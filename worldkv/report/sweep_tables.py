@@ -1,0 +1,133 @@
+"""What a sweep prints: mean recall by policy and budget, and what the file does not say by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from worldkv.report.format import folded, listed
+from worldkv.report.tables import console, new_table, print_notes, print_table
+
+if TYPE_CHECKING:
+    from worldkv.experiments.sweep_plan import SweepPlan
+    from worldkv.geometry import CacheGeometry
+    from worldkv.sim.machine import Machine
+    from worldkv.sim.sweep import SweepRow
+
+_MEASURES = {"revisit_recall": "Revisit recall", "attention_recall": "Attention recall"}
+
+
+def print_sweep(plan: SweepPlan, rows: Sequence[SweepRow], notes: Sequence[str]) -> None:
+    """The rows of a sweep, a table for each measure and path, and the notes."""
+    out = console()
+    seeds = len({row["seed"] for row in rows})
+    over = f"mean over {seeds} seeds, and how far the farthest lies from it" if seeds > 1 else "one seed"
+    told = [column for column in _MEASURES if any(row[column] is not None for row in rows)] or ["revisit_recall"]
+    for place, column in enumerate(told):
+        blank = "\n" if place else ""
+        out.print(
+            f"{blank}{_MEASURES[column]} by policy and budget ({over})", style="bold", soft_wrap=not out.is_terminal
+        )
+        for path in plan.paths:
+            out.print(f"\n{path.name}, {path.chunked.num_chunks:,} chunks", soft_wrap=not out.is_terminal)
+            own = [row for row in rows if row["trajectory"] == path.name]
+            print_table(out, _table(plan, own, column, is_terminal=out.is_terminal))
+    print_notes(out, notes)
+
+
+def _table(plan: SweepPlan, rows: Sequence[SweepRow], column: str, *, is_terminal: bool) -> Table:
+    """Policies by budgets on one path."""
+    sign = "\u00b1" if is_terminal else "+-"
+    budgets = list(dict.fromkeys(row["budget"] for row in rows))
+    table = new_table(["policy", *budgets])
+    for candidate in plan.candidates:
+        own = [row for row in rows if row["policy"] == candidate.label]
+        cells = (_cell([row for row in own if row["budget"] == word], column, sign) for word in budgets)
+        table.add_row(folded(candidate.label) if is_terminal else candidate.label, *cells)
+    return table
+
+
+def _cell(rows: Sequence[SweepRow], column: str, sign: str) -> str:
+    """Mean and farthest of some rows; why there is none, or nothing where there is no row."""
+    values = [row[column] for row in rows if row[column] is not None]
+    if not values:
+        status = {row["status"].partition(":")[0] for row in rows}
+        return "" if not rows else "-" if status == {"ok"} else status.pop()
+    mean = sum(values) / len(values)
+    return f"{mean:.2f}" + (f" {sign}{max(abs(value - mean) for value in values):.2f}" if len(rows) > 1 else "")
+
+
+def sweep_notes(plan: SweepPlan, rows: Sequence[SweepRow], geometry: CacheGeometry, machine: Machine) -> list[str]:
+    """What is worth saying about a sweep, in sentences."""
+    return [*_sizes(plan, rows), *_failures(rows), *_paths(plan, rows), *_model(geometry, machine)]
+
+
+def _sizes(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
+    from worldkv.sim.document import OWN_SIZE
+    from worldkv.sim.sweep import TOO_SMALL
+
+    for candidate in plan.candidates:
+        own = [row for row in rows if row["policy"] == candidate.label]
+        small = _places(row for row in own if row["status"] == TOO_SMALL)
+        if small:
+            yield f"{candidate.label} cannot be made as small as {listed(small)}: its rows there have no figures."
+        if own and own[0]["budget"] == OWN_SIZE and not candidate.policy.is_bounded:
+            yield f"{candidate.label} grows without end and has no budget: one row a path and seed."
+        elif own and own[0]["budget"] == OWN_SIZE:
+            yield (
+                f"{candidate.label} keeps its own size at every budget, one row a path and seed: it is given in its "
+                "spec, recorded, or not known before it runs."
+            )
+        over = [row for row in own if (row["window_tokens_peak"] or 0) > (row["budget_tokens"] or float("inf"))]
+        if over:
+            yield (
+                f"{candidate.label} attends {over[0]['window_tokens_peak']:,} tokens at the budget of "
+                f"{over[0]['budget']}, {over[0]['budget_tokens']:,}: its `resized` does not keep to what it is given."
+            )
+
+
+def _places(rows: Iterator[SweepRow]) -> list[str]:
+    """Where rows stand: budgets, with the path's tokens, each once."""
+    return list(dict.fromkeys(f"{row['budget']} ({row['budget_tokens']:,} tokens)" for row in rows))
+
+
+def _failures(rows: Sequence[SweepRow]) -> Iterator[str]:
+    from worldkv.sim.sweep import FAILED
+
+    found: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if row["status"].startswith(FAILED):
+            place = (row["policy"], row["status"].removeprefix(FAILED))
+            found[place] = found.get(place, 0) + 1
+    for (policy, why), count in found.items():
+        yield f"{policy} failed in {count} {'row' if count == 1 else 'rows'}, tried again the next time: {why}"
+
+
+def _paths(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
+    for path in plan.paths:
+        if len(path.sources) > 1:
+            yield f"{listed(path.sources)} are the same path: it is swept once."
+        own = [row for row in rows if row["trajectory"] == path.name and row["status"] == "ok"]
+        if own and all(row["revisit_recall"] is None for row in own):
+            yield f"{path.name} never comes back: revisit recall has no meaning there and is empty."
+        signals = path.chunked.trajectory.signals
+        if signals is not None and signals.attention_mass is not None and signals.attention_ahead is None:
+            yield (
+                f"{path.name} was not recorded under full KV: some chunks were out of its window, so attention recall "
+                "is left out; record it with --policy full-kv."
+            )
+        if any(row["attention_recall"] is not None for row in own):
+            yield (
+                f"{path.name}: attention recall counts all that an attended chunk received under full KV; for policies "
+                "that prune chunks it is an upper mark."
+            )
+        for note in path.chunked.trajectory.notes:
+            yield f"{path.name}: {note}"
+
+
+def _model(geometry: CacheGeometry, machine: Machine) -> Iterator[str]:
+    fitted = machine.fitted_geometry
+    if fitted is not None and fitted != geometry.name:
+        yield f"The times are a guess: machine {machine.name} was fitted to {fitted}, not to {geometry.name}."

@@ -1,0 +1,157 @@
+"""Tables for people: coloured on a terminal, plain ASCII everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from rich.box import SIMPLE_HEAD, Box
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from worldkv.report.format import folded, gib, number, rate, share, size
+
+PLAIN = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+"""One rule of dashes under the head."""
+
+PLAIN_WIDTH = 400
+"""Columns where nobody looks at a terminal: tables are never folded there."""
+
+
+def console() -> Console:
+    """Standard output as rich sees it."""
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    return Console(highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH, no_color=True, force_terminal=False)
+
+
+def new_table(heads: Sequence[str], *, left: Iterable[int] = (0,)) -> Table:
+    """An empty table whose columns named in `left` are words and the others numbers."""
+    box = SIMPLE_HEAD if sys.stdout.isatty() else PLAIN
+    table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    left = frozenset(left)
+    for place, head in enumerate(heads):
+        justify: JustifyMethod = "left" if place in left else "right"
+        table.add_column(head, justify=justify, no_wrap=True)
+    return table
+
+
+def print_table(out: Console, table: Table) -> None:
+    """A table, without blanks at the ends of lines where nobody looks at a terminal."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as text:
+        out.print(table)
+    print("\n".join(line.rstrip() for line in text.get().splitlines()), file=out.file)
+
+
+def print_notes(out: Console, notes: Sequence[str], *, head: str = "Notes") -> None:
+    """Sentences under a table, one a line."""
+    if not notes:
+        return
+    out.print(f"\n{head}", style="bold")
+    for note in notes:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row("-", Text(note))
+        if out.is_terminal:
+            out.print(grid)
+        else:
+            print(f"- {note}", file=out.file)
+
+
+class Column(NamedTuple):
+    """A column of the comparison: its head, its text of a row, and how soon a narrow terminal loses it (0 never)."""
+
+    head: str
+    text: Callable[[dict[str, Any]], str]
+    expendable: int = 0
+
+
+def _status(row: dict[str, Any]) -> str:
+    at = row["over_budget_at_chunk"]
+    return "ok" if at is None else f"over at {at}"
+
+
+COMPARISON = (
+    Column("policy", lambda row: row["policy"]),
+    Column("status", _status, 5),
+    Column("window\ntokens", lambda row: f"{row['window_tokens_peak']:,}"),
+    Column("window\nGiB", lambda row: gib(row["device_bytes_peak"])),
+    Column("bank\nGiB", lambda row: gib(row["host_bytes_peak"] + row["disk_bytes_peak"])),
+    Column("out\nGiB", lambda row: gib(row["bytes_device_to_host"]), 4),
+    Column("in\nGiB", lambda row: gib(row["bytes_host_to_device"])),
+    Column("recall", lambda row: number(row["revisit_recall"])),
+    Column("of\noracle", lambda row: share(row["share_of_oracle"])),
+    Column("preci-\nsion", lambda row: number(row["retrieval_precision"]), 3),
+    Column("FPS\nfirst", lambda row: rate(row["fps_first"]), 1),
+    Column("FPS\nlast", lambda row: rate(row["fps_last"])),
+    Column("FPS\nmean", lambda row: rate(row["fps_mean"])),
+    Column("speed-\nup", lambda row: f"{row['speedup_vs_full']:.2f}x"),
+    Column("step ms\np95", lambda row: f"{row['step_ms_p95']:,.0f}", 2),
+)
+
+BUDGETS = (
+    Column("budget", lambda row: row["budget"]),
+    Column("budget\ntokens", lambda row: "-" if row["budget_tokens"] is None else f"{row['budget_tokens']:,}", 6),
+)
+"""What stands before the columns of a comparison whose rows are sized to budgets."""
+
+
+def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[Column] = COMPARISON) -> Table:
+    """The rows under `columns`; the best recall that is not the oracle's or full KV's stands out."""
+    words = [place for place, column in enumerate(columns) if column.head in ("policy", "status", "budget")]
+    table = new_table([column.head for column in columns], left=words)
+    for place, row in enumerate(rows):
+        if place and row.get("budget") != rows[place - 1].get("budget"):
+            table.add_section()
+        style = "yellow" if row["over_budget_at_chunk"] is not None else None
+        table.add_row(*(column.text(row) for column in columns), style=style)
+    return table
+
+
+def print_comparison(document: dict[str, Any]) -> None:
+    """The whole answer of `worldkv compare`: what ran, the table, the notes."""
+    out = console()
+    out.print(Text(path_line(document["trajectory"])), soft_wrap=not out.is_terminal)
+    geometry, machine = document["geometry"], document["machine"]
+    out.print(
+        Text(
+            f"{geometry['name']}: {geometry['chunk_tokens']:,} tokens, {gib(geometry['chunk_bytes'])} GiB a chunk | "
+            f"machine {machine}{_budgets(document)}"
+        ),
+        soft_wrap=not out.is_terminal,
+    )
+    columns = list(COMPARISON)
+    if out.is_terminal:
+        columns[0] = Column("policy", lambda row: folded(row["policy"]))
+    if "budget" in document["rows"][0]:
+        columns[:0] = BUDGETS
+    table = comparison_table(document["rows"], columns)
+    for lost in sorted((column for column in columns if column.expendable), key=lambda column: column.expendable):
+        if table.__rich_measure__(out, out.options.update(max_width=1000)).maximum <= out.width:
+            break
+        columns.remove(lost)
+        table = comparison_table(document["rows"], columns)
+    out.print()
+    print_table(out, table)
+    print_notes(out, document["notes"])
+
+
+def _budgets(document: dict[str, Any]) -> str:
+    """The room that was given, for the line above the table."""
+    named = (("device", "device_budget_bytes"), ("host", "host_budget_bytes"), ("disk", "disk_budget_bytes"))
+    given = [f"{name} {size(document[key])}" for name, key in named if document.get(key) is not None]
+    return f" | room: {', '.join(given)}" if given else ""
+
+
+def path_line(path: dict[str, Any]) -> str:
+    """A path in one line."""
+    gap = path.get("revisit_gap_chunks")
+    after = "" if gap is None else f" after {gap:g} chunks (median)"
+    return (
+        f"{path['name']}: {path['frames']:,} video frames in {path['chunks']:,} chunks, view distance "
+        f"{path['view_distance']:.3g}, {share(path['revisit_share'])} of chunks come back{after}"
+    )

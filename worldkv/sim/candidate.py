@@ -1,0 +1,110 @@
+"""A policy in a comparison, and what sizes it can be given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+from worldkv.config import CacheConfig
+from worldkv.engine.preflight import check_fits, check_policy_frames
+from worldkv.errors import SpecError
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy, is_data_dependent, needs_of
+from worldkv.signals import Signal
+from worldkv.specs.parse import parse_policy, split_spec
+
+ANY_SIZE_TOKENS = 2**40
+"""A window that is large enough for every policy whose size can be set at all."""
+
+_CHUNK_KEYS = ("sink_chunks", "recent_chunks", "retrieved_chunks")
+"""Keys of a spec string that give in chunks what the field of the policy counts in frames."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A policy in a comparison.
+
+    Attributes:
+        label: its name in tables.
+        policy: the policy.
+        fixed: parameters that stay, given by the user or recorded; a policy whose size is among them is not resized.
+    """
+
+    label: str
+    policy: CachePolicy
+    fixed: frozenset[str] = frozenset()
+
+    @classmethod
+    def parsed(cls, label: str, spec: str, geometry: CacheGeometry, *, on_tensors: bool = False) -> Candidate:
+        """The policy that `spec` names, what it gives being fixed.
+
+        Args:
+            label: its name in tables.
+            spec: see `parse_policy`.
+            geometry: the model's cache shape.
+            on_tensors: whether a model runs it. The simulator replays what a policy of one size decided there: nothing
+                of a policy that depends on it can be changed.
+
+        Raises:
+            SpecError: see `parse_policy`.
+        """
+        policy, keys = parse_policy(spec, geometry), split_spec(spec)[1]
+        fixed = {f"{key.removesuffix('_chunks')}_frames" if key in _CHUNK_KEYS else key for key in keys}
+        if is_data_dependent(policy) and not on_tensors:
+            fixed |= {field.name for field in fields(cast(Any, policy))}
+        return cls(label, policy, frozenset(fixed))
+
+    def matched(self, window_tokens: int, geometry: CacheGeometry) -> Candidate | None:
+        """The same at the size of another; None where others are matched to it instead."""
+        return None if self.policy.has_own_size else self.resized(window_tokens, geometry)
+
+    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Candidate | None:
+        """The same at `window_tokens`; None where it cannot be, or its size is the user's."""
+        other = self.policy.resized(window_tokens, geometry)
+        if other is None:
+            return None
+        changed = {f.name for f in fields(other) if getattr(other, f.name) != getattr(self.policy, f.name)}  # type: ignore[arg-type]
+        if changed & self.fixed:
+            return None
+        return replace(self, policy=other)
+
+    def takes_budgets(self, geometry: CacheGeometry) -> bool:
+        """Whether its size can be set at all: not where it grows without end, is recorded, or is the user's."""
+        return self.resized(ANY_SIZE_TOKENS, geometry) is not None
+
+
+def parse_candidates(
+    specs: Sequence[str], geometry: CacheGeometry, config: CacheConfig, *, recall: bool, on_tensors: bool = False
+) -> list[Candidate]:
+    """The policies of a comparison, each with a label of its own, refused before anything runs if they cannot.
+
+    Args:
+        specs: the policies.
+        geometry: the model's cache shape.
+        config: the room they have.
+        recall: whether landmarks will be there.
+        on_tensors: see `Candidate.parsed`.
+
+    Raises:
+        SpecError, BudgetError: an unknown or unfit policy.
+    """
+    names = [split_spec(spec)[0].rpartition(":")[2] for spec in specs]
+    labels: list[str] = []
+    candidates: list[Candidate] = []
+    for spec, name in zip(specs, names, strict=True):
+        candidate = Candidate.parsed(name, spec, geometry, on_tensors=on_tensors)
+        policy = candidate.policy
+        check_policy_frames(policy, geometry)
+        if candidate.matched(ANY_SIZE_TOKENS, geometry) is None:  # its size is the user's, or its own
+            check_fits(policy, geometry, config.window_budget_bytes)
+        elif config.window_budget_bytes is not None and config.window_budget_bytes < geometry.chunk_bytes:
+            check_fits(policy, geometry, config.window_budget_bytes)
+        if not recall and Signal.LANDMARKS in needs_of(policy):
+            raise SpecError(f"{spec} reads the landmarks that recall is measured on; leave --no-recall out")
+        label = name if names.count(name) == 1 else spec
+        labels.append(label)
+        if labels.count(label) > 1:
+            label = f"{label} #{labels.count(label)}"
+        candidates.append(replace(candidate, label=label))
+    return candidates

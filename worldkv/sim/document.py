@@ -1,0 +1,156 @@
+"""A comparison as the JSON document of `worldkv compare --json`; its keys are kept stable."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from worldkv.engine.state import StepRecord
+from worldkv.geometry import CacheGeometry
+from worldkv.sim.clock import Clock
+from worldkv.sim.compare import ComparedRows, ComparisonSetup, Row
+from worldkv.sim.rollout import RolloutRecord
+from worldkv.specs.parse import spec_of
+
+OWN_SIZE = "own"
+"""The budget of a policy that has a size of its own."""
+
+
+def comparison_document(
+    setup: ComparisonSetup, comparison: ComparedRows, revisit_share: float | None
+) -> dict[str, Any]:
+    """Everything a comparison says, JSON-ready.
+
+    Args:
+        setup: what the rows share.
+        comparison: the rows.
+        revisit_share: share of chunks that revisit, from the path's summary.
+    """
+    chunked, landmarks = setup.chunked, setup.landmarks
+    document: dict[str, Any] = {
+        "trajectory": {
+            "name": chunked.trajectory.name,
+            "frames": chunked.video_frames,
+            "chunks": chunked.num_chunks,
+            "revisit_share": revisit_share,
+            "view_distance": chunked.view_distance,
+            "counted_share": None if landmarks is None else landmarks.counted_share,
+            "never_returns": None if landmarks is None else landmarks.never_returns,
+        },
+        "geometry": geometry_document(setup.geometry),
+        "machine": setup.machine.name,
+        "matched_to": comparison.matched_to,
+        "matched_tokens": comparison.matched_tokens,
+        "rows": [row_document(setup, row) for row in comparison.rows],
+    }
+    if comparison.budgets:
+        for entry, row in zip(document["rows"], comparison.rows, strict=True):
+            entry["budget"], entry["budget_tokens"] = budget_word(row), row.budget_tokens
+        document["left_out"] = [
+            {"policy": left.label, "budget": left.budget.word, "budget_tokens": left.tokens}
+            for left in comparison.left_out
+        ]
+    return document
+
+
+def budget_word(row: Row) -> str:
+    """A row's budget as it was written; `own` where the policy has a size of its own."""
+    return OWN_SIZE if row.budget is None else row.budget.word
+
+
+def geometry_document(geometry: CacheGeometry) -> dict[str, Any]:
+    """A geometry's fields and the two sizes derived from them."""
+    sizes = {"chunk_tokens": geometry.chunk_tokens, "chunk_bytes": geometry.chunk_bytes}
+    return {**dataclasses.asdict(geometry), "tokens_per_frame": geometry.tokens_per_frame, **sizes}
+
+
+def row_document(setup: ComparisonSetup, row: Row) -> dict[str, Any]:
+    """One policy's row."""
+    rollout = row.rollout
+    engine, counts, tiers = rollout.engine, rollout.engine.state.counts, rollout.engine.state.tiers
+    traffic = engine.backend.traffic()
+    frames = setup.geometry.video_frames_per_chunk
+    seconds = rollout.seconds
+    over = engine.state.over_budget_at
+    milliseconds = seconds * 1e3
+    return {
+        "policy": row.candidate.label,
+        "spec": spec_of(row.candidate.policy),
+        "is_matched": row.is_matched,
+        "status": "ok" if over is None else "over-budget",
+        "over_budget_at_chunk": over,
+        "steps": len(seconds),
+        "window_tokens_peak": int(rollout.attended_tokens.max()),
+        "device_bytes_peak": int(rollout.window_bytes.max()),
+        "host_bytes_peak": tiers.host.peak,
+        "disk_bytes_peak": tiers.disk.peak,
+        "bank_chunks": engine.state.bank_count,
+        "tokens_produced": counts.produced,
+        "tokens_window": counts.window,
+        "tokens_replicated": replicated_tokens(rollout),
+        "tokens_banked": counts.banked,
+        "tokens_pruned": counts.pruned,
+        "tokens_discarded": counts.discarded,
+        "tokens_forgotten": counts.forgotten,
+        "bytes_device_to_host": traffic.device_to_host,
+        "bytes_host_to_device": traffic.host_to_device,
+        "bytes_host_to_disk": traffic.host_to_disk,
+        "bytes_disk_to_host": traffic.disk_to_host,
+        "revisit_recall": rollout.recall,
+        "share_of_oracle": row.share_of_oracle,
+        "retrieval_precision": rollout.precision,
+        "fps_first": frames / float(seconds[0]),
+        "fps_last": frames / float(seconds[-1]),
+        "fps_mean": frames * len(seconds) / float(seconds.sum()),
+        "step_ms_p50": float(np.percentile(milliseconds, 50)),
+        "step_ms_p95": float(np.percentile(milliseconds, 95)),
+        "step_ms_max": float(milliseconds.max()),
+        "stall_share": float(rollout.stall_seconds.sum() / seconds.sum()),
+        "speedup_vs_full": full_kv_seconds(setup) / float(seconds.sum()),
+        "predicted_seconds": float(seconds.sum()),
+        "rope_overrun_at_chunk": rope_overrun(setup),
+        "wall_seconds": rollout.wall_seconds,
+    }
+
+
+def step_document(label: str, geometry: CacheGeometry, record: StepRecord, seconds: float) -> dict[str, Any]:
+    """One line of `--log`."""
+    plan = record.plan
+    return {
+        "policy": label,
+        "step": plan.step,
+        "fps": geometry.video_frames_per_chunk / seconds,
+        "attended_tokens": plan.attended_tokens,
+        "attended": plan.attended.tolist(),
+        "retrieved": list(plan.retrieved),
+        "evicted": list(record.evicted),
+        "kept_tokens": list(record.kept_tokens),
+        "discarded": list(record.discarded),
+        "shrunk": list(record.shrunk),
+        **{f"bytes_{edge}": moved for edge, moved in record.traffic._asdict().items()},
+    }
+
+
+def replicated_tokens(rollout: RolloutRecord) -> int:
+    """Tokens in the window at the end whose home is the bank."""
+    tokens = rollout.engine.table.columns["tokens"]
+    return sum(int(tokens[chunk]) for chunk in rollout.engine.state.replicas)
+
+
+def full_kv_seconds(setup: ComparisonSetup) -> float:
+    """What full KV would take on this path: every step attends all chunks so far, nothing moves."""
+    clock, steps = Clock(setup.machine, setup.geometry), setup.chunked.num_chunks
+    mean_tokens = setup.geometry.chunk_tokens * (steps + 1) / 2
+    return (
+        clock.compute_seconds(0) * steps + (clock.compute_seconds(1) - clock.compute_seconds(0)) * mean_tokens * steps
+    )
+
+
+def rope_overrun(setup: ComparisonSetup) -> int | None:
+    """Chunks generated when absolute positions first run past the model's rotary table; None if they never do."""
+    per_chunk, table = setup.geometry.frames_per_chunk, setup.geometry.rope_frames
+    if setup.chunked.num_chunks * per_chunk <= table:
+        return None
+    return table // per_chunk + 1

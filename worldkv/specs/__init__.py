@@ -1,0 +1,1 @@
+"""Spec strings: text to policies and back."""

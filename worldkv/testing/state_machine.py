@@ -1,0 +1,246 @@
+"""A hypothesis state machine that drives any policy through everything an engine can be told to do."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+
+from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
+from worldkv.config import CacheConfig
+from worldkv.engine.engine import CacheEngine, Snapshot
+from worldkv.engine.state import StepPlan
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy
+from worldkv.testing.audit import audit_homes, audit_ledgers
+from worldkv.testing.check import CheckFailed
+from worldkv.testing.dictionary_cache import DictionaryCache
+from worldkv.testing.keyed_backend import KeyedBackend, keyed_backend
+from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.scenario import Scenario
+from worldkv.testing.strategies import moves
+from worldkv.testing.trial import measured_at
+from worldkv.tiers import TierLimits
+
+REWIND_CHUNKS = 4
+LONGEST = 60
+"""Chunks of a rollout at most; landmarks and view distance are placed once for all."""
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Begins, refines, commits, takes snapshots, restores, forks, rewinds and resets, in any order hypothesis likes.
+
+    Evictions, retrievals, discards and spills follow from the policy's answers and the room in the tiers. After every
+    rule the engine, its backend and a plain dictionary that was fed the same answers must agree. Make a test of it with
+    `TestMine = cache_machine(MyPolicy()).TestCase`. Source: this project.
+
+    Attributes:
+        policy: who decides; set by `cache_machine`.
+        geometry: the cache's shape.
+    """
+
+    policy: ClassVar[CachePolicy]
+    geometry: ClassVar[CacheGeometry]
+    warm_chunks: ClassVar[int] = 0
+    needs_keys: ClassVar[bool] = False
+
+    snapshots: Bundle[tuple[Snapshot, DictionaryCache, Course]] = Bundle("snapshots")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[Question] = []
+        self.course = Course(())
+        self.is_open = False
+
+    @initialize(
+        host_chunks=st.sampled_from((None, 0, 1.5, 4)),
+        disk_chunks=st.sampled_from((None, 0, 3)),
+        staging_chunks=st.integers(0, 2),
+        has_keys=st.booleans(),
+    )
+    def start(self, host_chunks: float | None, disk_chunks: float | None, staging_chunks: int, has_keys: bool) -> None:
+        """An empty cache; a bank that is full forgets its oldest chunks."""
+        if host_chunks == 0 and disk_chunks == 0:
+            disk_chunks = None  # a bank without any room refuses the first chunk
+        scenario = Scenario(Course((Move(1.0, 15.0),) * LONGEST), self.geometry, has_keys=has_keys or self.needs_keys)
+        chunk_bytes = self.geometry.chunk_bytes
+        host, disk = (None if room is None else int(room * chunk_bytes) for room in (host_chunks, disk_chunks))
+        if host is not None and disk is not None and max(host, disk) < chunk_bytes:
+            disk = chunk_bytes
+        config = CacheConfig(
+            limits=TierLimits(host, disk, "forget-oldest"),
+            staging_chunks=staging_chunks,
+            rewind_chunks=REWIND_CHUNKS,
+        )
+        backend = keyed_backend(self.policy, self.geometry, 0, scenario.has_keys)
+        watched = probed(self.policy, self.answers.append)
+        self.engine = CacheEngine(watched, self.geometry, backend, config, scenario.scene(self.policy))
+        self.fresh = DictionaryCache(self.geometry, host, disk, staging_chunks * chunk_bytes)
+        self.model = self.fresh.copy()
+        self.history: list[DictionaryCache] = []
+        for _ in range(self.warm_chunks):
+            self.begin(Move(1.0, 15.0))
+            self.commit()
+
+    # ------------------------------------------------------------------ the step
+
+    @precondition(lambda self: not self.is_open and len(self.course) < LONGEST)
+    @rule(move=moves())
+    def begin(self, move: Move | Back) -> None:
+        """A step opens; the attended set is the dictionary's."""
+        self.history.append(self.model.copy())
+        del self.history[: -REWIND_CHUNKS - 1]
+        self.course = Course((*self.course.moves, move))
+        self.answers.clear()
+        viewpoint = Scenario(self.course, self.geometry).viewpoints()[-1]
+        self.plan = self.engine.begin(viewpoint)
+        self._follow_retrieval()
+        self.is_open = True
+        if self.policy.asked_at == "first_pass":
+            self.answers.clear()
+            measured = measured_at(self.engine, self.plan, 0)
+            self.plan = self.engine.refine(None if measured is None else measured.query_summary)
+            if self.answers:
+                self._follow_retrieval()
+
+    @precondition(lambda self: self.is_open)
+    @rule()
+    def commit(self) -> None:
+        """The chunk enters; who leaves and what is kept of them goes to the dictionary too."""
+        self.answers.clear()
+        self.engine.commit(measured_at(self.engine, self.plan, 0))
+        eviction, keeps = Eviction(), dict[int, Keep | RaggedKeep]()
+        for question in self.answers:
+            if question.kind == "evict":
+                eviction = question.answer
+            elif question.kind == "compress":
+                keeps[question.shown[0].id] = question.answer
+        self.model.commit(eviction, keeps)
+        self.is_open = False
+
+    # ------------------------------------------------------------------ going back
+
+    @precondition(lambda self: not self.is_open)
+    @rule(target=snapshots)
+    def take_snapshot(self) -> tuple[Snapshot, DictionaryCache, Course]:
+        """The rollout as it stands."""
+        return self.engine.snapshot(), self.model.copy(), self.course
+
+    @rule(taken=snapshots)
+    def restore(self, taken: tuple[Snapshot, DictionaryCache, Course]) -> None:
+        """Back to a snapshot, which may be restored again."""
+        snapshot, model, self.course = taken
+        self.engine.restore(snapshot)
+        self.model, self.history, self.is_open = model.copy(), [], False
+
+    @rule(taken=consumes(snapshots))
+    def restore_for_the_last_time(self, taken: tuple[Snapshot, DictionaryCache, Course]) -> None:
+        """Back to a snapshot that nobody holds afterwards."""
+        self.restore(taken)
+
+    @precondition(lambda self: not self.is_open)
+    @rule(goes_on_with_fork=st.booleans())
+    def fork(self, goes_on_with_fork: bool) -> None:
+        """One of the two goes on, the other takes a step of its own and is forgotten."""
+        twin = self.engine.fork()
+        other = twin
+        if goes_on_with_fork:
+            self.engine, other = twin, self.engine
+            self.history = []
+        if len(self.course) < LONGEST:
+            ahead = Course((*self.course.moves, Move(0.5)))
+            plan = other.begin(Scenario(ahead, self.geometry).viewpoints()[-1])
+            if self.policy.asked_at == "first_pass":
+                plan = other.refine(None)
+            other.commit(measured_at(other, plan, 0))
+
+    @rule(chunks=st.integers(0, REWIND_CHUNKS))
+    def rewind(self, chunks: int) -> None:
+        """Take back some chunks, an open step first."""
+        steps = chunks + self.is_open
+        if steps > len(self.history):
+            return
+        self.engine.rewind(chunks)
+        if steps:
+            self.model = self.history[-steps]
+            del self.history[-steps:]
+            self.course = Course(self.course.moves[: len(self.course) - steps])
+        self.is_open = False
+
+    @precondition(lambda self: len(self.course) > 8)
+    @rule()
+    def reset(self) -> None:
+        """As new."""
+        self.engine.reset()
+        self.model, self.history, self.is_open = self.fresh.copy(), [], False
+        self.course = Course(())
+
+    # ------------------------------------------------------------------ what must hold
+
+    @invariant()
+    def the_books_are_right(self) -> None:
+        """Every chunk has one home, every token and byte is found."""
+        if not hasattr(self, "engine"):
+            return
+        if not self.is_open:
+            audit_ledgers(self.engine)
+        audit_homes(self.engine)
+
+    @invariant()
+    def the_dictionary_agrees(self) -> None:
+        """Homes, tokens and bytes over every edge are those of the plain dictionary."""
+        if not hasattr(self, "engine"):
+            return
+        engine, model = self.engine, self.model
+        backend = engine.backend
+        assert isinstance(backend, KeyedBackend)
+        for what, told, expected in (
+            ("at home in the window", engine.state.window_ids.tolist(), model.held("window")),
+            ("on the host", sorted(backend.host), model.held("host")),
+            ("on disk", sorted(backend.disk), model.held("disk")),
+            ("in staging", sorted(backend.staging), sorted(model.staged)),
+        ):
+            if told != expected:
+                raise CheckFailed(f"{what} are chunks {told}; by the policy's answers they should be {expected}")
+        counts = engine.state.counts
+        tokens = (counts.window, counts.banked, counts.pruned, counts.discarded)
+        expected_tokens = (model.total("window"), model.total("host", "disk"), model.pruned, model.discarded)
+        if tokens != expected_tokens:
+            raise CheckFailed(f"tokens in window, bank, pruned, discarded are {tokens}, not {expected_tokens}")
+        moved = tuple(engine.backend.traffic())
+        if moved != tuple(model.moved.values()):
+            raise CheckFailed(f"bytes out, in, to disk, from disk are {moved}, not {tuple(model.moved.values())}")
+
+    def _follow_retrieval(self) -> None:
+        answer: Retrieval | None = None
+        for question in self.answers:
+            if question.kind == "retrieve":
+                answer = question.answer
+        attended = self.model.begin(answer)
+        plan: StepPlan = self.plan
+        if set(plan.attended.tolist()) != attended:
+            raise CheckFailed(f"step {plan.step} attends {plan.attended.tolist()}, not {sorted(attended)}")
+
+
+def cache_machine(
+    policy: CachePolicy, geometry: CacheGeometry | None = None, *, warm_chunks: int | None = None
+) -> type[CacheMachine]:
+    """The state machine for one policy; its `TestCase` is what pytest collects.
+
+    Args:
+        policy: who decides.
+        geometry: the cache's shape; the first of the kit's that the policy accepts by default.
+        warm_chunks: chunks generated before hypothesis takes over; as many as fill the window by default.
+    """
+    subject = Subject(policy)
+    own: dict[str, Any] = {
+        "policy": policy,
+        "geometry": geometry or subject.geometries[0],
+        "warm_chunks": min(LONGEST - 20, subject.fill_chunks) if warm_chunks is None else warm_chunks,
+        "needs_keys": subject.is_data_dependent,
+        "__module__": __name__,
+    }
+    return type(f"{type(policy).__name__}Machine", (CacheMachine,), own)

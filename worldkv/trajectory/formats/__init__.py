@@ -1,0 +1,1 @@
+"""Readers of recorded paths, one format a file."""

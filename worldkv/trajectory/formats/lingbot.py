@@ -1,0 +1,125 @@
+"""LingBot-World controls: a folder of `poses.npy`, `intrinsics.npy` and, sometimes, `action.npy`."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from worldkv.errors import OutputError, TrajectoryError
+from worldkv.files import write_atomically
+from worldkv.pose import Array
+from worldkv.trajectory.field_of_view import field_of_view, focal_lengths
+from worldkv.trajectory.formats.array_file import MAGIC, read_array
+from worldkv.trajectory.formats.naming import name_of
+from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW, Trajectory
+from worldkv.trajectory.validate import checked
+
+IMAGE_WIDTH, IMAGE_HEIGHT = 832, 480
+"""Pixels that `intrinsics.npy` counts in."""
+
+FRAMES_PER_SECOND = 16.0
+"""The model's frame rate; the files do not say."""
+
+
+def looks_like(glimpse: Glimpse) -> bool:
+    """A folder with `poses.npy` or `*_poses.npy`, or a .npy file: where that is unfit, `read` says why."""
+    if any(name == "poses.npy" or name.endswith("_poses.npy") for name in glimpse.entries):
+        return True
+    return glimpse.head.startswith(MAGIC)
+
+
+def read(path: Path) -> Trajectory:
+    """The path of a LingBot folder, or of a poses file with the files that lie beside it.
+
+    Action keys are binary and lack the camera's turns, so no poses can be integrated from them.
+
+    Raises:
+        TrajectoryError: several poses files, pickled or damaged arrays, wrong shapes, unusable poses.
+    """
+    poses_file = _poses_file(path)
+    name = name_of(poses_file)
+    prefix = poses_file.stem.removesuffix("poses") if poses_file.stem.endswith("poses") else None
+    source = str(poses_file)
+    poses = read_array(poses_file)
+    if poses.ndim != 3 or poses.shape[1:] not in ((4, 4), (3, 4)):
+        raise TrajectoryError(f"{source} has shape {poses.shape}; camera-to-world poses are (frames, 4, 4)")
+    if poses.shape[1] == 4:
+        _check_last_rows(poses, source)
+    angles, notes = _angles_beside(poses_file, prefix, len(poses))
+    trajectory = Trajectory(
+        name.removesuffix("_poses"),
+        poses[:, :3, 3],
+        poses[:, :3, :3],
+        frames_per_second=FRAMES_PER_SECOND,
+        field_of_view=angles,
+        notes=notes + _action_notes(poses_file, prefix),
+    )
+    return checked(trajectory, source)
+
+
+def write(trajectory: Trajectory, folder: Path) -> None:
+    """Write `poses.npy` and `intrinsics.npy` (float32, 832x480 pixels) into `folder`, making it if need be.
+
+    Raises:
+        OutputError: the folder or a file cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made ({error.strerror}); choose another folder") from None
+    poses = np.tile(np.eye(4, dtype=np.float32), (trajectory.num_frames, 1, 1))
+    poses[:, :3, :3] = trajectory.rotations
+    poses[:, :3, 3] = trajectory.positions
+    fx, fy = focal_lengths(trajectory.field_of_view, IMAGE_WIDTH, IMAGE_HEIGHT)
+    row = np.array([fx, fy, IMAGE_WIDTH / 2, IMAGE_HEIGHT / 2], dtype=np.float32)
+    for name, values in (("intrinsics.npy", np.tile(row, (trajectory.num_frames, 1))), ("poses.npy", poses)):
+        buffer = io.BytesIO()
+        np.save(buffer, values, allow_pickle=False)
+        write_atomically(folder / name, buffer.getvalue())
+
+
+def _poses_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    if (path / "poses.npy").exists():
+        return path / "poses.npy"
+    found = sorted(path.glob("*_poses.npy"))
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found[:8]) or "none"
+        raise TrajectoryError(f"{path} must hold one poses file, found {names}; name the one you mean")
+    return found[0]
+
+
+def _check_last_rows(poses: Array, source: str) -> None:
+    with np.errstate(invalid="ignore"):
+        off = ~(np.abs(poses[:, 3] - np.array([0.0, 0.0, 0.0, 1.0])).max(axis=1) <= 1e-3)
+    if off.any():
+        frame = int(off.argmax())
+        cure = "transpose the matrices" if np.allclose(poses[frame, :3, 3], 0) else "save 4x4 rigid poses"
+        raise TrajectoryError(
+            f"{source}, frame {frame}: the last row is {poses[frame, 3].tolist()} instead of 0 0 0 1; {cure}"
+        )
+
+
+def _angles_beside(poses_file: Path, prefix: str | None, num_poses: int) -> tuple[tuple[float, float], tuple[str, ...]]:
+    file = poses_file.with_name(f"{prefix}intrinsics.npy")
+    if prefix is None or not file.is_file():
+        wide, high = DEFAULT_FIELD_OF_VIEW
+        return DEFAULT_FIELD_OF_VIEW, (f"no intrinsics beside it: a field of view of {wide:g} x {high:g} is taken",)
+    values = np.atleast_2d(read_array(file))
+    if values.ndim != 2 or values.shape[1] != 4 or len(values) not in (1, num_poses):
+        raise TrajectoryError(
+            f"{file} has shape {values.shape} for {num_poses} poses; it must be ({num_poses}, 4) = fx fy cx cy"
+        )
+    return field_of_view(values[:, :2], IMAGE_WIDTH, IMAGE_HEIGHT, str(file))
+
+
+def _action_notes(poses_file: Path, prefix: str | None) -> tuple[str, ...]:
+    file = poses_file.with_name(f"{prefix}action.npy")
+    if prefix is None or not file.is_file():
+        return ()
+    shape = " x ".join(map(str, read_array(file).shape))
+    return (f"{file.name} ({shape}) holds keys without camera turns, so no action poses are integrated",)

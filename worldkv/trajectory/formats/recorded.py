@@ -1,0 +1,149 @@
+"""worldkv's own recording of a rollout: its path, and what the model measured on it, in one safetensors file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worldkv.errors import TrajectoryError
+from worldkv.files import write_atomically
+from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.recorded_signals import SIGNAL_AXES, check_array
+from worldkv.trajectory.recorded_signals import RecordedSignals as RecordedSignals
+from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW, Trajectory
+from worldkv.trajectory.validate import checked
+
+FORMAT = "worldkv-recorded"
+VERSION = "2"
+
+_PATH_AXES = {
+    "positions": ("frames", "3"),
+    "rotations": ("frames", "3", "3"),
+    "action_positions": ("frames", "3"),
+    "action_rotations": ("frames", "3", "3"),
+    "walls": ("walls", "2", "2"),
+}
+
+
+def looks_like(glimpse: Glimpse) -> bool:
+    """A safetensors header: its length in eight bytes, then a JSON object."""
+    length = int.from_bytes(glimpse.head[:8], "little")
+    return len(glimpse.head) > 9 and glimpse.head[8:9] == b"{" and 2 <= length < 1 << 32
+
+
+def read(path: Path) -> Trajectory:
+    """The path and signals of a recording.
+
+    Raises:
+        TrajectoryError: not a recording, of an unknown version, or an array is missing, misshapen or not finite.
+    """
+    metadata, arrays = _load(path)
+    if metadata.get("format") != FORMAT:
+        raise TrajectoryError(
+            f"{path} is a safetensors file but no recorded path (its metadata lacks format={FORMAT}); make one with "
+            "worldkv run --record"
+        )
+    if metadata.get("version") != VERSION:
+        raise TrajectoryError(
+            f"{path} is a recording of version {metadata.get('version')!r}, this worldkv reads version {VERSION}; "
+            "update worldkv, or record it again with this one"
+        )
+    for name in ("positions", "rotations"):
+        if name not in arrays:
+            raise TrajectoryError(f"{path} has no array {name!r}; record it again with worldkv run --record")
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, values in arrays.items():
+        if name in _PATH_AXES or name in SIGNAL_AXES:
+            check_array(name, values, {**_PATH_AXES, **SIGNAL_AXES}[name], sizes, str(path))
+    poses = {name: arrays[name].astype(np.float64) for name in _PATH_AXES if name in arrays}
+    if ("action_positions" in poses) != ("action_rotations" in poses):
+        raise TrajectoryError(f"{path} has action positions or rotations only; record both or neither")
+    signals = {name: arrays[name] for name in SIGNAL_AXES if name in arrays}
+    rate, angles = _numbers(path, metadata)
+    extra = sorted(set(arrays) - set(_PATH_AXES) - set(SIGNAL_AXES))
+    trajectory = Trajectory(
+        metadata.get("name") or path.stem,
+        poses["positions"],
+        poses["rotations"],
+        frames_per_second=rate,
+        field_of_view=angles,
+        signals=RecordedSignals(**signals, geometry=metadata.get("geometry"), policy=metadata.get("policy"))
+        if signals
+        else None,
+        notes=(f"arrays not read: {', '.join(extra)}",) if extra else (),
+        action_positions=poses.get("action_positions"),
+        action_rotations=poses.get("action_rotations"),
+        walls=poses.get("walls"),
+    )
+    trajectory = checked(trajectory, str(path))
+    if trajectory.action_positions is None:
+        return trajectory
+    actions = checked(Trajectory("", poses["action_positions"], poses["action_rotations"]), f"{path} (action poses)")
+    return dataclasses.replace(trajectory, action_positions=actions.positions, action_rotations=actions.rotations)
+
+
+def write(trajectory: Trajectory, path: Path) -> None:
+    """Write the path and its signals, whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from safetensors.numpy import save
+
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": trajectory.name,
+        "field_of_view": json.dumps(list(trajectory.field_of_view)),
+    }
+    if trajectory.frames_per_second is not None:
+        metadata["frames_per_second"] = repr(float(trajectory.frames_per_second))
+    arrays: dict[str, NDArray[Any]] = {}
+    for owner, names in ((trajectory, _PATH_AXES), (trajectory.signals, SIGNAL_AXES)):
+        for name in names:
+            values = getattr(owner, name, None)
+            if values is not None:
+                arrays[name] = np.ascontiguousarray(values)
+    for name in ("geometry", "policy"):
+        said = getattr(trajectory.signals, name, None)
+        if said is not None:
+            metadata[name] = said
+    write_atomically(path, save(arrays, metadata))
+
+
+def _load(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    from safetensors import SafetensorError, safe_open
+
+    arrays: dict[str, NDArray[Any]] = {}
+    name = "header"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            for name in file.keys():  # noqa: SIM118 - a safetensors file, not a mapping
+                arrays[name] = file.get_tensor(name)
+    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
+        raise TrajectoryError(
+            f"{path}, {name}: not a readable safetensors array ({error}); fetch or record it again, numbers as float32"
+        ) from None
+    return metadata, arrays
+
+
+def _numbers(path: Path, metadata: dict[str, str]) -> tuple[float | None, tuple[float, float]]:
+    """Frame rate and field of view as the metadata tell them."""
+    try:
+        rate = float(metadata["frames_per_second"]) if "frames_per_second" in metadata else None
+        wide, high = json.loads(metadata.get("field_of_view", json.dumps(DEFAULT_FIELD_OF_VIEW)))
+        angles = (float(wide), float(high))
+        fits = (rate is None or 0 < rate < 1e6) and all(0 < angle < 180 for angle in angles)
+    except (ValueError, TypeError):
+        fits = False
+    if not fits:
+        raise TrajectoryError(
+            f"{path}: frames_per_second or field_of_view in its metadata is no number in range; record it again"
+        )
+    return rate, angles
