@@ -7,6 +7,9 @@ from typing import Literal
 
 from worldkv.tiers import TierLimits
 
+WhenLost = Literal["error", "go-on"]
+"""What happens when a banked chunk cannot be read back."""
+
 
 @dataclass(frozen=True)
 class CacheConfig:
@@ -27,4 +30,4 @@ class CacheConfig:
     limits: TierLimits = TierLimits()
     staging_chunks: int = 2
     rewind_chunks: int = 0
-    when_lost: Literal["error", "go-on"] = "error"
+    when_lost: WhenLost = "error"

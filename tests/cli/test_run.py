@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Worldkv
 from tests.cli.test_compare import ROW_KEYS
-from worldkv.cli.slow_progress import SlowProgress, duration
+from worldkv.cli.progress import SlowProgress, duration
 from worldkv.experiments import memory
 from worldkv.geometry import PRESETS
 from worldkv.report.format import amount
@@ -186,7 +186,7 @@ def test_a_run_of_minutes_is_announced_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = iter(range(0, 10**6, 60))
-    monkeypatch.setattr("worldkv.cli.slow_progress.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("worldkv.cli.progress.time.monotonic", lambda: float(next(now)))
     with SlowProgress() as progress:
         progress.is_shown = True
         progress.begin("worldkv", 100)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from worldkv.cli.options import parse_size
 from worldkv.errors import SpecError
 from worldkv.files import finite
 from worldkv.report.format import folded, gib, listed, size
+from worldkv.specs.sizes import parse_size
 
 
 @pytest.mark.parametrize(

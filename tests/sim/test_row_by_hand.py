@@ -11,8 +11,8 @@ from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.config import CacheConfig
 from worldkv.geometry import PRESETS
 from worldkv.policy import CachePolicy
-from worldkv.sim.compare import Candidate, ComparedRows, ComparisonSetup, Row
-from worldkv.sim.document import comparison_document, rope_overrun
+from worldkv.sim.compare import Candidate, ComparisonSetup, Row
+from worldkv.sim.document import rope_overrun, row_document
 from worldkv.sim.machine import Edge, Machine
 from worldkv.sim.rollout import simulate
 from worldkv.tiers import TierLimits
@@ -64,7 +64,7 @@ def test_every_number_of_a_row() -> None:
     config = CacheConfig(limits=TierLimits(host_bytes=CHUNK))  # two halves; the rest spills
     setup = ComparisonSetup(chunked, GEOMETRY, MACHINE, config)
     rollout = simulate(chunked, BanksHalves(), GEOMETRY, MACHINE, config=config)
-    row = comparison_document(setup, ComparedRows([Row(Candidate("mine", BanksHalves()), rollout)]), None)["rows"][0]
+    row = row_document(setup, Row(Candidate("mine", BanksHalves()), rollout))
     # Steps attend 1 chunk, step 3 one and a half: 1 s fixed, 2 s a chunk attended. Each commit stores half a chunk
     # (0.5 s). From the third on one half spills (2 s). Step 3 fetches chunk 0 from disk: 1 s over the bus, 4 s off it.
     assert rollout.seconds.tolist() == pytest.approx([3.5, 3.5, 5.5, 3 + 1 + 0.5 + 2 + 5, 5.5])
@@ -115,7 +115,7 @@ def test_replicas_are_counted_beside() -> None:
     config = CacheConfig(limits=TierLimits(host_bytes=CHUNK))
     rollout = simulate(chunked, BanksHalves(), GEOMETRY, MACHINE, config=config)
     setup = ComparisonSetup(chunked, GEOMETRY, MACHINE, config)
-    row = comparison_document(setup, ComparedRows([Row(Candidate("mine", BanksHalves()), rollout)]), None)["rows"][0]
+    row = row_document(setup, Row(Candidate("mine", BanksHalves()), rollout))
     assert row["tokens_replicated"] == TOKENS // 2, "chunk 0, fetched at the last step"
 
 

@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from worldkv.cli.calibrate import EXAMPLES as CALIBRATE_EXAMPLES
-from worldkv.cli.calibrate import HELP as CALIBRATE_HELP
-from worldkv.cli.calibrate import calibrate
-from worldkv.cli.check import EXAMPLES as CHECK_EXAMPLES
-from worldkv.cli.check import HELP as CHECK_HELP
-from worldkv.cli.check import check
-from worldkv.cli.compare import EXAMPLES as COMPARE_EXAMPLES
-from worldkv.cli.compare import HELP as COMPARE_HELP
-from worldkv.cli.compare import compare
-from worldkv.cli.demo import HELP as DEMO_HELP
-from worldkv.cli.demo import demo
+from worldkv.cli import (
+    calibrate,
+    check,
+    compare,
+    demo,
+    explain,
+    new_policy,
+    parity,
+    policies,
+    promote,
+    run,
+    sweep,
+    trajectory,
+)
 from worldkv.cli.exit_codes import BAD_INPUT, CLOSED_PIPE, FINE, INTERRUPTED
-from worldkv.cli.explain import EXAMPLES as EXPLAIN_EXAMPLES
-from worldkv.cli.explain import HELP as EXPLAIN_HELP
-from worldkv.cli.explain import explain
-from worldkv.cli.new_policy import EXAMPLES as NEW_POLICY_EXAMPLES
-from worldkv.cli.new_policy import HELP as NEW_POLICY_HELP
-from worldkv.cli.new_policy import new_policy
 from worldkv.cli.options import examples, unwrapped
-from worldkv.cli.parity import EXAMPLES as PARITY_EXAMPLES
-from worldkv.cli.parity import HELP as PARITY_HELP
-from worldkv.cli.parity import parity
-from worldkv.cli.policies import HELP as POLICIES_HELP
-from worldkv.cli.policies import policies
-from worldkv.cli.promote import EXAMPLES as PROMOTE_EXAMPLES
-from worldkv.cli.promote import HELP as PROMOTE_HELP
-from worldkv.cli.promote import promote
-from worldkv.cli.run import EXAMPLES as RUN_EXAMPLES
-from worldkv.cli.run import HELP as RUN_HELP
-from worldkv.cli.run import run
-from worldkv.cli.sweep import EXAMPLES as SWEEP_EXAMPLES
-from worldkv.cli.sweep import HELP as SWEEP_HELP
-from worldkv.cli.sweep import sweep
-from worldkv.cli.trajectory import EXAMPLES as TRAJECTORY_EXAMPLES
-from worldkv.cli.trajectory import HELP as TRAJECTORY_HELP
-from worldkv.cli.trajectory import trajectory
 from worldkv.errors import WorldKVError
 
 _Usage: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
@@ -64,18 +46,29 @@ app = typer.Typer(
         "worldkv policies",
     ),
 )
-app.command("compare", help=unwrapped(COMPARE_HELP), epilog=examples(*COMPARE_EXAMPLES))(compare)
-app.command("sweep", help=unwrapped(SWEEP_HELP), epilog=examples(*SWEEP_EXAMPLES))(sweep)
-app.command("trajectory", help=unwrapped(TRAJECTORY_HELP), epilog=examples(*TRAJECTORY_EXAMPLES))(trajectory)
-app.command("explain", help=unwrapped(EXPLAIN_HELP), epilog=examples(*EXPLAIN_EXAMPLES))(explain)
-app.command("run", help=unwrapped(RUN_HELP), epilog=examples(*RUN_EXAMPLES))(run)
-app.command("parity", help=unwrapped(PARITY_HELP), epilog=examples(*PARITY_EXAMPLES))(parity)
-app.command("promote", help=unwrapped(PROMOTE_HELP), epilog=examples(*PROMOTE_EXAMPLES))(promote)
-app.command("calibrate", help=unwrapped(CALIBRATE_HELP), epilog=examples(*CALIBRATE_EXAMPLES))(calibrate)
-app.command("check", help=unwrapped(CHECK_HELP), epilog=examples(*CHECK_EXAMPLES))(check)
-app.command("new-policy", help=unwrapped(NEW_POLICY_HELP), epilog=examples(*NEW_POLICY_EXAMPLES))(new_policy)
-app.command("policies", help=unwrapped(POLICIES_HELP))(policies)
-app.command("demo", help=unwrapped(DEMO_HELP))(demo)
+
+COMMANDS: tuple[tuple[Callable[..., None], tuple[str, ...]], ...] = (
+    (compare.compare, compare.EXAMPLES),
+    (sweep.sweep, sweep.EXAMPLES),
+    (trajectory.trajectory, trajectory.EXAMPLES),
+    (explain.explain, explain.EXAMPLES),
+    (run.run, run.EXAMPLES),
+    (parity.parity, parity.EXAMPLES),
+    (promote.promote, promote.EXAMPLES),
+    (calibrate.calibrate, calibrate.EXAMPLES),
+    (check.check, check.EXAMPLES),
+    (new_policy.new_policy, new_policy.EXAMPLES),
+    (policies.policies, ()),
+    (demo.demo, ()),
+)
+"""Every command and its examples, in the order of the help page; the help is the docstring."""
+
+for _command, _examples in COMMANDS:
+    app.command(
+        _command.__name__.replace("_", "-"),
+        help=unwrapped(inspect.getdoc(_command) or ""),
+        epilog=examples(*_examples) if _examples else None,
+    )(_command)
 
 
 def _print_version(wanted: bool) -> None:

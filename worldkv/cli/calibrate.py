@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from worldkv.cli.options import (
-    DeviceOption,
-    PassesOption,
-    RunGeometryOption,
-    SpillFolderOption,
-)
-from worldkv.cli.output import check_outputs
-from worldkv.experiments.calibration import MEASURED_CHUNKS, measure
+from worldkv.cli.options import DeviceOption, NumberTypeOption, PassesOption, RunGeometryOption, SpillFolderOption
+from worldkv.cli.output import check_outputs, print_result
+from worldkv.cli.progress import SlowProgress
+from worldkv.experiments.defaults import CALIBRATED_CHUNKS
 from worldkv.experiments.require_torch import require_torch
-from worldkv.experiments.run_config import NumberType
-from worldkv.files import write_bytes
-from worldkv.report.calibration_tables import print_calibration
-
-if TYPE_CHECKING:
-    pass
-
-HELP = """Measure this machine with the model and cache of `worldkv run`, and write a machine file.
-
-Measured are the seconds of a step against the tokens it attends, what storing and fetching chunks adds, and copies
-over every edge against their size. Predictions hold for the geometry, number type and passes measured, so give those
-you will run; rest the machine meanwhile."""
 
 EXAMPLES = (
     "worldkv calibrate",
@@ -39,26 +23,35 @@ EXAMPLES = (
 def calibrate(
     geometry: RunGeometryOption = "tiny",
     device: DeviceOption = "cpu",
-    dtype: Annotated[
-        NumberType,
-        typer.Option(help="What the model computes in and the cache holds; auto takes what the geometry says."),
-    ] = NumberType.AUTO,
+    dtype: NumberTypeOption = "auto",
     passes: PassesOption = 4,
     chunks: Annotated[
         int, typer.Option("--chunks", metavar="N", min=16, help="Chunks of the path measured on, fewer if it is slow.")
-    ] = MEASURED_CHUNKS,
+    ] = CALIBRATED_CHUNKS,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE.toml", help="Where the machine file goes.")
     ] = "worldkv-machine.toml",
     spill_folder: SpillFolderOption = None,
 ) -> None:
-    """See `HELP`."""
+    """Measure this machine with the model and cache of `worldkv run`, and write a machine file.
+
+    Measured are the seconds of a step against the tokens it attends, what storing and fetching chunks adds, and
+    copies over every edge against their size. Predictions hold for the geometry, number type and passes measured,
+    so give those you will run; rest the machine meanwhile.
+    """
     require_torch("calibrate")
     check_outputs("", [("--output", output)])
-    from worldkv.cli.slow_progress import SlowProgress
-    from worldkv.sim.machine import machine_text
+    from worldkv.experiments import calibration
 
     with SlowProgress() as progress:
-        fit, ratio = measure(geometry, device, dtype, passes, chunks, spill_folder, progress)
-    write_bytes(output, machine_text(fit.machine).encode())
-    print_calibration(fit, ratio, output)
+        result = calibration.calibrate(
+            geometry,
+            device=device,
+            dtype=dtype,
+            passes=passes,
+            chunks=chunks,
+            output=output,
+            spill_folder=spill_folder,
+            progress=progress,
+        )
+    print_result(result, None, [])

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from worldkv.cli.options import JsonOption
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.exit_codes import NOT_MET
+from worldkv.cli.options import ExamplesOption, JsonOption
+from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, print_result
+from worldkv.cli.progress import Progress
 from worldkv.errors import SpecError
-from worldkv.experiments.check import keep_hypothesis_out_of, reproducible, require_hypothesis
+from worldkv.experiments.check import require_hypothesis
+from worldkv.experiments.defaults import CHECK_EXAMPLES
 from worldkv.experiments.seeds import MOST_SEED
-from worldkv.report.check_tables import print_checks, print_report
-
-if TYPE_CHECKING:
-    from worldkv.testing import Report
-
-HELP = """Hold a policy, or a part of one, to everything a cache policy owes: the conformance kit, without any set-up.
-
-Rollouts are searched for the smallest that shows a fault: paths that stand still, spin, jump and come back; small and
-grouped geometries; banks that spill and overflow; snapshots, forks and rewinds. What fails is told with what to fix
-and code that shows it again. Exit code 1 if anything is not met. A part (an index, an eviction rule, a compression) is
-checked by itself and inside [cyan]composed[/cyan]."""
 
 EXAMPLES = (
     "worldkv check my_policy.py:MyPolicy",
@@ -31,9 +22,6 @@ EXAMPLES = (
     "worldkv check --list",
     "worldkv check --all --json report.json",
 )
-
-NOT_MET = 1
-"""Exit code where a check is not met."""
 
 
 def check(
@@ -47,10 +35,7 @@ def check(
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every installed policy.")] = False,
-    examples: Annotated[
-        int,
-        typer.Option("--examples", metavar="N", min=1, help="Rollouts tried by a check; some hundreds are thorough."),
-    ] = 25,
+    examples: ExamplesOption = CHECK_EXAMPLES,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, max=MOST_SEED, help="The same seed tries the same rollouts.")
     ] = 0,
@@ -64,30 +49,29 @@ def check(
     listed: Annotated[bool, typer.Option("--list", help="Tell every check and what it claims, and leave.")] = False,
     json: JsonOption = None,
 ) -> None:
-    """See `HELP`."""
+    """Hold a policy, or a part of one, to everything a cache policy owes: the conformance kit, without any set-up.
+
+    Rollouts are searched for the smallest that shows a fault: paths that stand still, spin, jump and come back;
+    small and grouped geometries; banks that spill and overflow; snapshots, forks and rewinds. What fails is told
+    with what to fix and code that shows it again. Exit code 1 if anything is not met. A part (an index, an eviction
+    rule, a compression) is checked by itself and inside [cyan]composed[/cyan].
+    """
     require_hypothesis()
-    with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
-        keep_hypothesis_out_of(folder)
-        if listed:
-            print_checks()
-            return
-        chosen = _chosen(specs, every)
-        check_outputs("", [("--json", json)])
-        reports = [_examine(spec, examples, seed, only, is_quiet=json == STANDARD_OUTPUT) for spec in chosen]
-    document = {
-        "reports": [reproducible(report, timing=timing) for report in reports],
-        "examples": examples,
-        "seed": seed,
-    }
-    document["passed"] = all(report.passed for report in reports)
-    if json is not None:
-        write_json(json, document)
-    if json != STANDARD_OUTPUT:
-        for report in reports:
-            print_report(report, timing=timing)
-        if json is not None:
-            print(f"\nWritten: {json}")
-    if not document["passed"]:
+    if listed:
+        from worldkv.report.check_tables import write_checks
+        from worldkv.report.printer import TextPrinter
+
+        write_checks(TextPrinter())
+        return
+    chosen = _chosen(specs, every)
+    check_outputs("", [("--json", json)])
+    from worldkv.experiments import check as library
+
+    with Progress() as progress:
+        progress.is_shown = progress.is_shown and json != STANDARD_OUTPUT
+        result = library.check(chosen, examples=examples, seed=seed, only=only, timing=timing, progress=progress)
+    print_result(result, json, [json])
+    if not result.passed:
         raise typer.Exit(NOT_MET)
 
 
@@ -105,22 +89,3 @@ def _without_kind(spec: str) -> str:
 
     kind, _, part = spec.partition("=")
     return part if part.partition(":")[0] in parts_by_kind().get(kind, {}) else spec
-
-
-def _examine(spec: str, examples: int, seed: int, only: list[str] | None, *, is_quiet: bool) -> Report:
-    from worldkv.cli.progress import Progress
-    from worldkv.testing import examine
-    from worldkv.testing.kit import checks_for, subject_of
-
-    subject = subject_of(spec)
-    total = len(only or checks_for(subject))
-    done = 0
-    with Progress() as progress:
-        progress.is_shown = progress.is_shown and not is_quiet
-
-        def begun(name: str) -> None:
-            nonlocal done
-            done += 1
-            progress.begin(f"{spec}: {name.replace('_', ' ')} ({done} of {total})")
-
-        return examine(subject, examples=examples, seed=seed, only=only, on_check=begun)

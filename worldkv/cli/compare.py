@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldkv.cli.budget_options import BudgetsOption, NoFloorOption, check_budgets_with
 from worldkv.cli.options import (
+    BudgetsOption,
     ChunksOption,
+    DiskBudgetOption,
     FormatOption,
     FpsOption,
     GeometryOption,
+    HostBudgetOption,
     JsonOption,
+    MachineOption,
+    NoFloorOption,
+    NoRecallOption,
     SeedOption,
     TrajectoryArgument,
     ViewDistanceOption,
+    WhenFullOption,
     WorldOption,
-    parse_size,
+    policies_option,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
-from worldkv.experiments.comparison_config import DEFAULT_POLICIES, Match, Request, WhenFull
-from worldkv.experiments.worlds import WORLD_GEOMETRY, WORLD_POLICIES, check_world_options
+from worldkv.cli.output import check_outputs, print_result
+from worldkv.cli.progress import Progress, SlowProgress
+from worldkv.errors import SpecError
+from worldkv.experiments.defaults import COMPARED_POLICIES, Match
 from worldkv.geometry import DEFAULT_GEOMETRY
-from worldkv.sim.baselines import FLOOR
 from worldkv.sim.machine import DEFAULT_MACHINE
 
 if TYPE_CHECKING:
-    from worldkv.experiments.comparison import Outcome
+    from worldkv.experiments.comparison import Comparison
 
-HELP = """Run cache policies side by side over one camera path.
-
-Each row says what a policy kept, moved, forgot and would cost: the window it attends, the bank behind it, bytes over
-the bus, how much of what is seen again it still held (recall), and predicted frames a second. Sizes are matched: the
-other policies get the window tokens that the first policy of fixed size needs at its peak. With --budgets every policy
-runs at each of these sizes instead. Random and a sliding window with a sink are always among the rows of one size: what
-beats neither is not worth its bytes. With --world the rows run real attention in a painted world instead, and are
-judged by its pictures."""
 
 EXAMPLES = (
     "worldkv compare generate:tour:rooms=12,seed=1 --plot tour.png",
@@ -54,31 +52,15 @@ _WORLD = "A painted world"
 
 def compare(
     trajectory: TrajectoryArgument,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--policy",
-            "-p",
-            metavar="SPEC",
-            show_default=False,
-            help="A policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan]; once for each row. Default: "
-            + ", ".join(DEFAULT_POLICIES)
-            + ".",
-        ),
-    ] = None,
+    policy: Annotated[list[str] | None, policies_option(" row. Default: " + ", ".join(COMPARED_POLICIES) + ".")] = None,
     match: Annotated[
         Match,
         typer.Option(help="Give every policy that can be resized the same window tokens, or leave sizes alone."),
-    ] = Match.WINDOW_TOKENS,
+    ] = "window-tokens",
     budgets: BudgetsOption = None,
     no_floor: NoFloorOption = False,
-    machine: Annotated[
-        str,
-        typer.Option(metavar="NAME|FILE.toml", help="The machine whose time is predicted."),
-    ] = DEFAULT_MACHINE,
-    no_recall: Annotated[
-        bool, typer.Option("--no-recall", help="Skip the landmarks: faster, but no recall, precision or oracle.")
-    ] = False,
+    machine: MachineOption = DEFAULT_MACHINE,
+    no_recall: NoRecallOption = False,
     seed: SeedOption = 0,
     geometry: GeometryOption = DEFAULT_GEOMETRY,
     chunks: ChunksOption = None,
@@ -103,16 +85,9 @@ def compare(
             help="Device memory for keys and values, e.g. 24GiB; a row over it is flagged and goes on.",
         ),
     ] = None,
-    host_budget: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", rich_help_panel=_ROOM, help="Host memory for the bank; the rest spills to disk."),
-    ] = None,
-    disk_budget: Annotated[
-        str | None, typer.Option(metavar="SIZE", rich_help_panel=_ROOM, help="Disk for the bank; 0 for no disk.")
-    ] = None,
-    when_full: Annotated[
-        WhenFull, typer.Option(rich_help_panel=_ROOM, help="What happens when neither host nor disk has room.")
-    ] = WhenFull.ERROR,
+    host_budget: HostBudgetOption = None,
+    disk_budget: DiskBudgetOption = None,
+    when_full: WhenFullOption = "error",
     view_distance: ViewDistanceOption = None,
     pose_noise: Annotated[
         float,
@@ -128,92 +103,64 @@ def compare(
     log: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object a step and row.")] = None,
     plot: Annotated[str | None, typer.Option(metavar="FILE.png", help="Draw memory, speed, recall and path.")] = None,
 ) -> None:
-    """See `HELP`."""
-    check_budgets_with(match, budgets)
-    check_world_options(world, device, filmstrip, film)
-    by_default = DEFAULT_POLICIES if world is None else WORLD_POLICIES
-    left_out = {*(("oracle",) if no_recall else ()), *(FLOOR if no_floor else ())}
-    request = Request(
-        trajectory,
-        tuple(policy or (name for name in by_default if name not in left_out)),
-        WORLD_GEOMETRY if world is not None and geometry == DEFAULT_GEOMETRY else geometry,
-        machine,
-        match,
-        view_distance,
-        fps,
-        format,
-        pose_noise,
-        seed,
-        not no_recall,
-        parse_size(device_budget, "--device-budget"),
-        parse_size(host_budget, "--host-budget"),
-        parse_size(disk_budget, "--disk-budget"),
-        when_full,
-        json,
-        log,
-        plot,
-        budgets,
-        not no_floor,
-        world,
-        device,
-        chunks,
-        filmstrip,
-        film,
-    )
-    show(request, run(request))
+    """Run cache policies side by side over one camera path.
 
-
-def run(request: Request) -> Outcome:
-    """Carry out a comparison and write its files.
-
-    Raises:
-        WorldKVError: anything the user can mend.
+    Each row says what a policy kept, moved, forgot and would cost: the window it attends, the bank behind it, bytes
+    over the bus, how much of what is seen again it still held (recall), and predicted frames a second. Sizes are
+    matched: the other policies get the window tokens that the first policy of fixed size needs at its peak. With
+    --budgets every policy runs at each of these sizes instead. Random and a sliding window with a sink are always
+    among the rows of one size: what beats neither is not worth its bytes. With --world the rows run real attention
+    in a painted world instead, and are judged by its pictures.
     """
-    check_outputs(
-        request.trajectory,
-        [(f"--{name}", getattr(request, name)) for name in ("json", "log", "plot", "filmstrip", "film")],
-    )
-    from worldkv.cli.progress import Progress
-    from worldkv.cli.slow_progress import SlowProgress
-    from worldkv.experiments.comparison import hold
+    files = {"json": json, "log": log, "plot": plot, "filmstrip": filmstrip, "film": film}
+    check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
+    for option, file in (("--filmstrip", filmstrip), ("--film", film)):
+        if world is None and file is not None:
+            raise SpecError(f"{option} belongs to a painted world; add --world rooms")
+    from worldkv.experiments import comparison
 
-    with (Progress if request.world is None else SlowProgress)() as progress:
-        outcome = hold(request, progress)
-    if request.plot is not None and request.budgets is not None:
-        from worldkv.plots.pareto import Point, draw_pareto
+    with (Progress if world is None else SlowProgress)() as progress:
+        result = comparison.compare(
+            trajectory,
+            policy or None,
+            geometry=geometry,
+            machine=machine,
+            budgets=budgets,
+            match=match,
+            baselines=not no_floor,
+            recall=not no_recall,
+            seed=seed,
+            chunks=chunks,
+            view_distance=view_distance,
+            pose_noise=pose_noise,
+            fps=fps,
+            format=format,
+            device_budget=device_budget,
+            host_budget=host_budget,
+            disk_budget=disk_budget,
+            when_full=when_full,
+            world=world,
+            device=device,
+            log=log,
+            progress=progress,
+        )
+    finish(result, **files)
 
-        path, geometry = outcome.document["trajectory"], outcome.document["geometry"]
-        points = [Point.of(path["name"], row) for row in outcome.document["rows"]]
-        draw_pareto(request.plot, points, f"{path['chunks']:,} chunks on {geometry['name']}")
-    elif request.plot is not None:
-        from worldkv.plots.comparison import draw_comparison
 
-        draw_comparison(request.plot, outcome)
-    if outcome.painters is not None:
-        from worldkv.plots.filmstrip import draw_film, draw_filmstrip
-
-        if request.filmstrip is not None:
-            draw_filmstrip(request.filmstrip, outcome)
-        if request.film is not None:
-            draw_film(request.film, outcome)
-    if request.json is not None:
-        write_json(request.json, outcome.document)
-    return outcome
-
-
-def show(request: Request, outcome: Outcome) -> None:
-    """Print the table, unless standard output is taken by the JSON document."""
-    if request.json == STANDARD_OUTPUT:
-        return
-    if outcome.painters is None:
-        from worldkv.report.tables import print_comparison
-
-        print_comparison(outcome.document)
-    else:
-        from worldkv.report.world_tables import print_painted
-
-        print_painted(outcome.document)
-    files = (request.json, request.log, request.plot, request.filmstrip, request.film)
-    written: list[Any] = [name for name in files if name is not None]
-    if written:
-        print(f"\nWritten: {', '.join(written)}")
+def finish(
+    result: Comparison,
+    *,
+    json: str | None = None,
+    log: str | None = None,
+    plot: str | None = None,
+    filmstrip: str | None = None,
+    film: str | None = None,
+) -> None:
+    """Write a comparison's pictures and document, and print it unless standard output is taken by the document."""
+    if plot is not None:
+        result.plot(plot)
+    if filmstrip is not None:
+        result.filmstrip(filmstrip)
+    if film is not None:
+        result.film(film)
+    print_result(result, json, [json, log, plot, filmstrip, film])

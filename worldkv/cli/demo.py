@@ -6,17 +6,10 @@ from typing import Annotated
 
 import typer
 
-from worldkv.cli.compare import run, show
+from worldkv.cli.compare import finish
 from worldkv.cli.output import check_outputs
-from worldkv.experiments.comparison_config import Request
+from worldkv.cli.progress import Progress, SlowProgress
 from worldkv.experiments.require_torch import has_torch
-from worldkv.experiments.worlds import WORLD_GEOMETRY, WORLD_POLICIES
-
-HELP = """Compare the default policies on a generated tour, then look at what they remember.
-
-First the simulator: a tour through twelve rooms, a table and a picture, in a few seconds. Then, where torch is
-installed, real attention: a smaller building whose pictures are read from the cache alone, as a table with PSNR, a
-filmstrip of views that come back and an animated GIF, in half a minute. It needs no files and no GPU."""
 
 TOUR = "generate:tour:rooms=12,seed=1,chunks=240"
 PAINTED_TOUR = "generate:tour:rooms=3,chunks=40"
@@ -28,25 +21,27 @@ def demo(
     filmstrip: Annotated[str, typer.Option(metavar="FILE.png", help="Where the views that come back go.")] = FILMSTRIP,
     film: Annotated[str, typer.Option(metavar="FILE.gif", help="Where the rollouts in motion go.")] = FILM,
 ) -> None:
-    """See `HELP`."""
+    """Compare the default policies on a generated tour, then look at what they remember.
+
+    First the simulator: a tour through twelve rooms, a table and a picture, in a few seconds. Then, where torch is
+    installed, real attention: a smaller building whose pictures are read from the cache alone, as a table with
+    PSNR, a filmstrip of views that come back and an animated GIF, in half a minute. It needs no files and no GPU.
+    """
     check_outputs(TOUR, [("--plot", plot), ("--filmstrip", filmstrip), ("--film", film)])
+    from worldkv.experiments.comparison import compare
+
     print("A camera walks through twelve rooms and comes back to them; five policies remember for it.\n")
-    _hold(Request(TOUR, plot=plot))
+    with Progress() as progress:
+        tour = compare(TOUR, progress=progress)
+    finish(tour, plot=plot)
     if has_torch():
         print(
             "\nNow with real attention: three rooms whose pictures are read from cached keys and values and from "
             "nowhere else.\nWhat a policy forgot is imagined anew, and looks different.\n"
         )
-        _hold(
-            Request(
-                PAINTED_TOUR,
-                WORLD_POLICIES,
-                WORLD_GEOMETRY,
-                world="rooms",
-                filmstrip=filmstrip,
-                film=film,
-            )
-        )
+        with SlowProgress() as progress:
+            painted = compare(PAINTED_TOUR, world="rooms", progress=progress)
+        finish(painted, filmstrip=filmstrip, film=film)
     else:
         print("\nWith torch (pip install 'worldkv[torch]') the demo goes on to real attention, and ends with pictures.")
     print(
@@ -59,7 +54,3 @@ def demo(
         "  worldkv policies                                   every policy and its parameters\n"
         "  worldkv compare --help                             budgets, machines, logs, your own policy"
     )
-
-
-def _hold(request: Request) -> None:
-    show(request, run(request))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,16 +15,9 @@ from worldkv.cli.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
+from worldkv.cli.output import check_outputs, print_result
+from worldkv.cli.progress import Progress
 from worldkv.geometry import DEFAULT_GEOMETRY
-from worldkv.report.explanation_tables import print_explanation
-
-if TYPE_CHECKING:
-    pass
-
-HELP = """Say why a policy kept, fetched and evicted what it did at one step: scores, ranks and the runners-up.
-
-Steps count from 0, as chunks do: step N is the one that generates chunk N, before which chunks 0 to N-1 exist."""
 
 EXAMPLES = (
     "worldkv explain generate:loop --policy worldkv --step 100",
@@ -46,21 +39,23 @@ def explain(
     seed: SeedOption = 0,
     json: JsonOption = None,
 ) -> None:
-    """See `HELP`."""
-    check_outputs(trajectory, [("--json", json)])
-    from worldkv.cli.progress import Progress
-    from worldkv.experiments.explanation import explain_step
-    from worldkv.specs.parse import parse_geometry, parse_policy
-    from worldkv.trajectory.loaded import load_path
+    """Say why a policy kept, fetched and evicted what it did at one step: scores, ranks and the runners-up.
 
-    shape = parse_geometry(geometry)
-    chosen = parse_policy(policy, shape)
+    Steps count from 0, as chunks do: step N is the one that generates chunk N, before which chunks 0 to N-1 exist.
+    """
+    check_outputs(trajectory, [("--json", json)])
+    from worldkv.experiments import explanation
+
     with Progress() as progress:
-        progress.begin(f"reading {trajectory}")
-        path = load_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
-        progress.begin("running to the step")
-        explanation = explain_step(path, chosen, step, seed)
-    if json is not None:
-        write_json(json, explanation.document)
-    if json != STANDARD_OUTPUT:
-        print_explanation(policy, explanation.document)
+        result = explanation.explain(
+            trajectory,
+            policy,
+            step,
+            geometry=geometry,
+            seed=seed,
+            view_distance=view_distance,
+            fps=fps,
+            format=format,
+            progress=progress,
+        )
+    print_result(result, json, [])

@@ -15,11 +15,6 @@ from worldkv.cli.output import check_outputs
 from worldkv.errors import OutputError, SpecError
 from worldkv.files import write_bytes
 
-HELP = """Write a policy to start from: one documented file that is right as it stands, and a test beside it.
-
-The file is yours: change its rule line by line and let [cyan]worldkv check[/cyan] say what it breaks. Most ideas are
-an index, a new way to score what should come back; the other kinds are whole policies and their other parts."""
-
 EXAMPLES = (
     "worldkv new-policy same-heading",
     "worldkv new-policy keep-the-doors --kind eviction --folder my_package",
@@ -62,7 +57,12 @@ def new_policy(
     ] = Kind.INDEX,
     folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the two files go.")] = Path(),
 ) -> None:
-    """See `HELP`."""
+    """Write a policy to start from: one documented file that is right as it stands, and a test beside it.
+
+    The file is yours: change its rule line by line and let [cyan]worldkv check[/cyan] say what it breaks. Most
+    ideas are an index, a new way to score what should come back; the other kinds are whole policies and their other
+    parts.
+    """
     module = module_name(name)
     cls = class_name(module)
     if not folder.is_dir():

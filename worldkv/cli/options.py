@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from worldkv.errors import SpecError
+from worldkv.experiments.run_request import NumberType
 from worldkv.experiments.seeds import MOST_SEED
+from worldkv.tiers import WhenFull
 
 _PATH = "The path"
 _CACHE = "The cache"
@@ -111,33 +111,63 @@ SpillFolderOption = Annotated[
         help="Where chunks go that the host does not hold; a temporary folder by default.",
     ),
 ]
+BudgetsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budgets",
+        metavar="B,B,...",
+        show_default=False,
+        help="Window sizes that every policy runs at: shares of what full KV attends at the last step, chunks or "
+        "tokens, as in [cyan]5%,10%,7chunks,32760[/cyan]; the chunk being generated is included.",
+    ),
+]
+NoFloorOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-floor", help="Leave out random and the sliding window with a sink, which rows of one size show otherwise."
+    ),
+]
+HostBudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--host-budget",
+        metavar="SIZE",
+        rich_help_panel=_CACHE,
+        help="Host memory for the bank; the rest spills to disk.",
+    ),
+]
+DiskBudgetOption = Annotated[
+    str | None,
+    typer.Option("--disk-budget", metavar="SIZE", rich_help_panel=_CACHE, help="Disk for the bank; 0 for no disk."),
+]
+WhenFullOption = Annotated[
+    WhenFull,
+    typer.Option("--when-full", rich_help_panel=_CACHE, help="What happens when neither host nor disk has room."),
+]
+NumberTypeOption = Annotated[
+    NumberType,
+    typer.Option("--dtype", help="What the model computes in and the cache holds; auto takes what the geometry says."),
+]
+MachineOption = Annotated[
+    str, typer.Option("--machine", metavar="NAME|FILE.toml", help="The machine whose time is predicted.")
+]
+NoRecallOption = Annotated[
+    bool, typer.Option("--no-recall", help="Skip the landmarks: faster, but no recall, precision or oracle.")
+]
+ExamplesOption = Annotated[
+    int, typer.Option("--examples", metavar="N", min=1, help="Rollouts tried by a check; some hundreds are thorough.")
+]
 
-_UNITS: dict[str, int] = {
-    "": 1,
-    "B": 1,
-    **{f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", start=1)},
-    **{f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGT", start=1)},
-}
-_SIZE = re.compile(r"(?P<number>\d+(\.\d*)?)\s*(?P<unit>[A-Za-z]*)")
 
-
-def parse_size(text: str | None, option: str) -> int | None:
-    """A size in bytes: `24GiB`, `80GB`, `512MB` or plain bytes; None for None.
-
-    Args:
-        text: what the user typed.
-        option: the option's name, for the error.
-
-    Raises:
-        SpecError: it is no size.
-    """
-    if text is None:
-        return None
-    match = _SIZE.fullmatch(text.strip())
-    unit = None if match is None else _UNITS.get(match["unit"].upper())
-    if match is None or unit is None:
-        raise SpecError(f"{option} must be a size such as 24GiB, 80GB, 512MB or a number of bytes, got {text!r}")
-    return round(float(match["number"]) * unit)
+def policies_option(by_default: str) -> Any:
+    """`--policy`, once for each; `by_default` says in the help what runs without it."""
+    return typer.Option(
+        "--policy",
+        "-p",
+        metavar="SPEC",
+        show_default=False,
+        help=f"A policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan]; once for each{by_default}",
+    )
 
 
 def examples(*lines: str) -> str:

@@ -8,10 +8,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from worldkv.errors import OutputError
 from worldkv.files import finite, write_bytes
+
+if TYPE_CHECKING:
+    from worldkv.report.printer import Printer
 
 STANDARD_OUTPUT = "-"
 """The file name that stands for standard output."""
@@ -88,3 +91,27 @@ def write_json(name: str, document: dict[str, Any]) -> None:
         sys.stdout.write(text)
     else:
         write_bytes(name, text.encode())
+
+
+class Result(Protocol):
+    """What a command shows."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `--json`."""
+
+    def write(self, out: Printer) -> None:
+        """Write it for people."""
+
+
+def print_result(result: Result, json: str | None, files: Sequence[str | None]) -> None:
+    """Write the document where one was asked for, print the rest unless that took standard output, name the files."""
+    if json is not None:
+        write_json(json, result.to_dict())
+    if json == STANDARD_OUTPUT:
+        return
+    from worldkv.report.printer import TextPrinter
+
+    result.write(TextPrinter())
+    written = [name for name in files if name is not None]
+    if written:
+        print(f"\nWritten: {', '.join(written)}")

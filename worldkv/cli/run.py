@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from worldkv.cli.options import (
     ChunksOption,
     DeviceOption,
+    DiskBudgetOption,
     FormatOption,
     FpsOption,
+    HostBudgetOption,
     JsonOption,
+    NoRecallOption,
+    NumberTypeOption,
     PassesOption,
     RunGeometryOption,
     SpillFolderOption,
     TrajectoryArgument,
     ViewDistanceOption,
+    WhenFullOption,
     WorldOption,
-    parse_size,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, write_json
-from worldkv.experiments.comparison_config import WhenFull
+from worldkv.cli.output import check_outputs, print_result
+from worldkv.cli.progress import SlowProgress
+from worldkv.config import WhenLost
 from worldkv.experiments.require_torch import require_torch
-from worldkv.experiments.run_config import NumberType, RunRequest, WhenLost
 from worldkv.experiments.seeds import MOST_SEED
-from worldkv.experiments.worlds import WORLD_GEOMETRY, check_world
 from worldkv.sim.machine import DEFAULT_MACHINE
-
-HELP = """Generate along a camera path with a real model and one policy: real attention, real copies, measured times.
-
-The model is a causal video transformer of the geometry's shape with random weights: its pictures are noise, its work
-is not. With --world it is a painted world instead, whose pictures are measured when a view comes back. Told are
-milliseconds a step and where they go, beside what the machine file predicts; memory; bytes over the bus; recall. A
-recording (--record) holds the path and what the model measured, and is itself a TRAJECTORY."""
 
 EXAMPLES = (
     "worldkv run generate:loop --policy worldkv",
@@ -62,10 +58,7 @@ def run(
     geometry: RunGeometryOption = TINY,
     world: WorldOption = None,
     device: DeviceOption = "cpu",
-    dtype: Annotated[
-        NumberType,
-        typer.Option(help="What the model computes in and the cache holds; auto takes what the geometry says."),
-    ] = NumberType.AUTO,
+    dtype: NumberTypeOption = "auto",
     passes: PassesOption = 4,
     chunks: ChunksOption = None,
     machine: Annotated[
@@ -74,9 +67,7 @@ def run(
             metavar="NAME|FILE.toml", help="The machine whose time is predicted beside; make yours by calibrate."
         ),
     ] = DEFAULT_MACHINE,
-    no_recall: Annotated[
-        bool, typer.Option("--no-recall", help="Skip the landmarks: faster, but no recall, precision or oracle.")
-    ] = False,
+    no_recall: NoRecallOption = False,
     seed: Annotated[
         int,
         typer.Option(
@@ -91,20 +82,13 @@ def run(
             help="Device memory for keys and values, e.g. 24GiB; a run that would go over it is refused.",
         ),
     ] = None,
-    host_budget: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", rich_help_panel=_ROOM, help="Host memory for the bank; the rest spills to disk."),
-    ] = None,
-    disk_budget: Annotated[
-        str | None, typer.Option(metavar="SIZE", rich_help_panel=_ROOM, help="Disk for the bank; 0 for no disk.")
-    ] = None,
-    when_full: Annotated[
-        WhenFull, typer.Option(rich_help_panel=_ROOM, help="What happens when neither host nor disk has room.")
-    ] = WhenFull.ERROR,
+    host_budget: HostBudgetOption = None,
+    disk_budget: DiskBudgetOption = None,
+    when_full: WhenFullOption = "error",
     when_lost: Annotated[
         WhenLost,
         typer.Option(rich_help_panel=_ROOM, help="What happens when a spilled chunk cannot be read back as it was."),
-    ] = WhenLost.ERROR,
+    ] = "error",
     spill_folder: SpillFolderOption = None,
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
@@ -118,47 +102,41 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """See `HELP`."""
+    """Generate along a camera path with a real model and one policy: real attention, real copies, measured times.
+
+    The model is a causal video transformer of the geometry's shape with random weights: its pictures are noise, its
+    work is not. With --world it is a painted world instead, whose pictures are measured when a view comes back.
+    Told are milliseconds a step and where they go, beside what the machine file predicts; memory; bytes over the
+    bus; recall. A recording (--record) holds the path and what the model measured, and is itself a TRAJECTORY.
+    """
     require_torch("run")
-    if world is not None:
-        check_world(world)
-    request = RunRequest(
-        trajectory,
-        policy,
-        WORLD_GEOMETRY if world is not None and geometry == TINY else geometry,
-        device,
-        dtype,
-        passes,
-        chunks,
-        seed,
-        machine,
-        not no_recall,
-        view_distance,
-        fps,
-        format,
-        parse_size(device_budget, "--device-budget"),
-        parse_size(host_budget, "--host-budget"),
-        parse_size(disk_budget, "--disk-budget"),
-        when_full,
-        when_lost,
-        spill_folder,
-        json,
-        log,
-        record,
-        world,
-    )
     check_outputs(trajectory, [("--json", json), ("--log", log), ("--record", record)])
-    from worldkv.cli.slow_progress import SlowProgress
-    from worldkv.experiments.real_run import carry_out
+    from worldkv.experiments import real_run
 
     with SlowProgress() as progress:
-        document = carry_out(request, progress)
-    if json is not None:
-        write_json(json, document)
-    if json != STANDARD_OUTPUT:
-        from worldkv.report.run_tables import print_run
-
-        print_run(document)
-        written: list[Any] = [name for name in (json, log, record) if name is not None]
-        if written:
-            print(f"\nWritten: {', '.join(written)}")
+        result = real_run.run(
+            trajectory,
+            policy,
+            geometry=geometry,
+            world=world,
+            device=device,
+            dtype=dtype,
+            passes=passes,
+            chunks=chunks,
+            machine=machine,
+            recall=not no_recall,
+            seed=seed,
+            device_budget=device_budget,
+            host_budget=host_budget,
+            disk_budget=disk_budget,
+            when_full=when_full,
+            when_lost=when_lost,
+            spill_folder=spill_folder,
+            view_distance=view_distance,
+            fps=fps,
+            format=format,
+            log=log,
+            record=record,
+            progress=progress,
+        )
+    print_result(result, json, [json, log, record])

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from worldkv.cli.budget_options import NoFloorOption
-from worldkv.cli.options import FormatOption, FpsOption, GeometryOption, ViewDistanceOption
+from worldkv.cli.exit_codes import NOT_MET
+from worldkv.cli.options import (
+    FormatOption,
+    FpsOption,
+    GeometryOption,
+    MachineOption,
+    NoFloorOption,
+    ViewDistanceOption,
+    policies_option,
+)
 from worldkv.cli.output import check_outputs
-from worldkv.cli.slow_progress import SlowProgress
-from worldkv.experiments.sweep_config import DEFAULT_BUDGETS, DEFAULT_POLICIES, DEFAULT_SEEDS, SweepRequest
+from worldkv.cli.progress import SlowProgress
+from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.machine import DEFAULT_MACHINE
-
-if TYPE_CHECKING:
-    from worldkv.experiments.sweep_file import SweepFile
-    from worldkv.experiments.sweep_plan import SweepPlan
-    from worldkv.sim.sweep import SweepRow
-
-HELP = """Run every policy at every budget on every path with every seed, over all cores, into one CSV or Parquet file.
-
-A budget is the most tokens a step attends, the chunk being generated included. Each row says what a policy at that size
-recalled, moved and would cost. Random and a sliding window with a sink are always among them: what beats neither is not
-worth its bytes. On a recording (worldkv run --policy full-kv --record) rows also tell how much of the model's attention
-the window holds.
-
-The file is whole at every moment. Stop with ctrl-c and give the same command again, or one with more policies,
-budgets, paths or seeds: what is there is not computed again, unless the path, the policy's source, the machine or
-worldkv's version has changed."""
 
 EXAMPLES = (
     "worldkv sweep KITTI_00_gt.txt --out kitti.csv --plot kitti.png",
@@ -57,18 +49,7 @@ def sweep(
             help="Where the rows go and are found again; Parquet needs pyarrow.",
         ),
     ],
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--policy",
-            "-p",
-            metavar="SPEC",
-            show_default=False,
-            help="A policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan]; once for each. Default: "
-            + ", ".join(DEFAULT_POLICIES)
-            + ".",
-        ),
-    ] = None,
+    policy: Annotated[list[str] | None, policies_option(". Default: " + ", ".join(SWEPT_POLICIES) + ".")] = None,
     budgets: Annotated[
         str,
         typer.Option(
@@ -76,14 +57,14 @@ def sweep(
             help="Window sizes: shares of what full KV attends at the last step, chunks or tokens, as in "
             "[cyan]5%,7chunks,32760[/cyan].",
         ),
-    ] = DEFAULT_BUDGETS,
+    ] = SWEPT_BUDGETS,
     seeds: Annotated[
         str,
         typer.Option(
             metavar="N-N,N,...",
             help="Seeds of the landmarks, and of policies that draw and were given none in their spec.",
         ),
-    ] = DEFAULT_SEEDS,
+    ] = SWEPT_SEEDS,
     no_floor: NoFloorOption = False,
     jobs: Annotated[
         int | None,
@@ -94,93 +75,55 @@ def sweep(
         typer.Option(metavar="FILE.png", help="Draw recall against window tokens and against bytes moved."),
     ] = None,
     geometry: GeometryOption = DEFAULT_GEOMETRY,
-    machine: Annotated[
-        str,
-        typer.Option(metavar="NAME|FILE.toml", help="The machine whose time is predicted."),
-    ] = DEFAULT_MACHINE,
+    machine: MachineOption = DEFAULT_MACHINE,
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
 ) -> None:
-    """See `HELP`."""
-    request = SweepRequest(
-        tuple(trajectories),
-        tuple(policy or DEFAULT_POLICIES),
-        budgets,
-        seeds,
-        not no_floor,
-        out,
-        plot,
-        jobs,
-        geometry,
-        machine,
-        view_distance,
-        fps,
-        format,
-    )
-    if not run(request):
-        raise typer.Exit(1)
+    """Run every policy at every budget on every path with every seed, over all cores, into one CSV or Parquet file.
 
+    A budget is the most tokens a step attends, the chunk being generated included. Each row says what a policy at
+    that size recalled, moved and would cost. Random and a sliding window with a sink are always among them: what
+    beats neither is not worth its bytes. On a recording (worldkv run --policy full-kv --record) rows also tell how
+    much of the model's attention the window holds.
 
-def run(request: SweepRequest) -> bool:
-    """Carry out a sweep, write its files and tell; whether every row came to an end.
-
-    Raises:
-        WorldKVError: anything the user can mend.
-        KeyboardInterrupt: stopped by the user; the file has what was done.
+    The file is whole at every moment. Stop with ctrl-c and give the same command again, or one with more policies,
+    budgets, paths or seeds: what is there is not computed again, unless the path, the policy's source, the machine
+    or worldkv's version has changed.
     """
-    from worldkv.experiments.sweep_file import SweepFile
-    from worldkv.experiments.sweep_plan import plan_sweep
+    for trajectory in trajectories:
+        check_outputs(trajectory, [("--out", out), ("--plot", plot)])
+    from worldkv.experiments import sweep as library
 
-    for trajectory in request.trajectories:
-        check_outputs(trajectory, [("--out", request.out), ("--plot", request.plot)])
-    file = SweepFile(request.out)
     with SlowProgress() as progress:
-        progress.begin("reading the paths")
-        plan = plan_sweep(request, file.rows)
-        _fill(file, plan, request.jobs, progress)
-    rows = [file.rows[key] for key in plan.rows]
-    _tell(request, plan, rows)
-    return not any(row["status"].startswith("failed") for row in rows)
+        try:
+            result = library.sweep(
+                trajectories,
+                policy or SWEPT_POLICIES,
+                budgets=budgets,
+                seeds=seeds,
+                baselines=not no_floor,
+                out=out,
+                jobs=jobs,
+                geometry=geometry,
+                machine=machine,
+                view_distance=view_distance,
+                fps=fps,
+                format=format,
+                progress=progress,
+            )
+        except KeyboardInterrupt as stop:
+            progress.pause()
+            for note in getattr(stop, "__notes__", ()):
+                print(f"worldkv: {note}", file=sys.stderr)
+            raise
+    from worldkv.report.printer import TextPrinter
 
-
-def _fill(file: SweepFile, plan: SweepPlan, jobs: int | None, progress: SlowProgress) -> None:
-    """Run what is missing; the file grows by a task at a time."""
-    from worldkv.sim.sweep import num_cores, run_tasks
-
-    named = ("trajectory", "policy")  # how rows are called depends on what else is swept
-    found = [file.rows[key] | {name: row[name] for name in named} for key, row in plan.rows.items() if key in file.rows]
-    file.save(found, plan.rows)
-    progress.begin(f"sweeping {len(plan.rows) - plan.num_done} of {len(plan.rows)} rows", len(plan.tasks))
-    try:
-        for place, rows in enumerate(run_tasks(plan.tasks, jobs or num_cores())):
-            file.save(rows, plan.rows)
-            progress.reached(place)
-    except KeyboardInterrupt:
-        progress.pause()
-        there = sum(key in file.rows for key in plan.rows)
-        print(
-            f"worldkv: stopped; {file.name} has {there:,} of {len(plan.rows):,} rows, and the same command goes on "
-            "from there",
-            file=sys.stderr,
-        )
-        raise
-
-
-def _tell(request: SweepRequest, plan: SweepPlan, rows: list[SweepRow]) -> None:
-    """The tables, the notes, the picture, and where all of it is."""
-    from worldkv.report.sweep_tables import print_sweep, sweep_notes
-    from worldkv.sim import load_machine
-    from worldkv.specs.parse import parse_geometry
-
-    geometry = parse_geometry(request.geometry)
-    print_sweep(plan, rows, sweep_notes(plan, rows, geometry, load_machine(request.machine)))
-    written = [request.out]
-    if request.plot is not None:
-        from worldkv.plots.pareto import Point, draw_pareto
-
-        points = [Point.of(row["trajectory"], row) for row in rows if row["status"] == "ok"]
-        draw_pareto(request.plot, points, f"Recall by what it costs, on {geometry.name}")
-        written.append(request.plot)
-    ran = len(plan.rows) - plan.num_done
-    print(f"\nWritten: {', '.join(written)} ({len(plan.rows):,} rows: {ran:,} now, {plan.num_done:,} found there)")
+    result.write(TextPrinter())
+    if plot is not None:
+        result.plot(plot)
+    total, new = len(result.plan.rows), result.num_new
+    written = ", ".join(name for name in (out, plot) if name is not None)
+    print(f"\nWritten: {written} ({total:,} rows: {new:,} now, {total - new:,} found there)")
+    if result.has_failures:
+        raise typer.Exit(NOT_MET)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,16 +15,9 @@ from worldkv.cli.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_folder, check_outputs, write_json
+from worldkv.cli.output import check_folder, check_outputs, print_result
+from worldkv.cli.progress import Progress
 from worldkv.geometry import DEFAULT_GEOMETRY
-from worldkv.report.trajectory_summary import path_document, print_path
-
-if TYPE_CHECKING:
-    pass
-
-HELP = """Say what a camera path is: how long, how far, how often it comes back, and what is odd about it.
-
-A path that never comes back cannot tell cache policies apart; this command says so before you compare any."""
 
 EXAMPLES = (
     "worldkv trajectory KITTI_00_gt.txt --plot path.png",
@@ -48,34 +41,27 @@ def trajectory(
     ] = None,
     write_tum: Annotated[str | None, typer.Option(metavar="FILE", help="Write the path as a TUM file.")] = None,
 ) -> None:
-    """See `HELP`."""
+    """Say what a camera path is: how long, how far, how often it comes back, and what is odd about it.
+
+    A path that never comes back cannot tell cache policies apart; this command says so before you compare any.
+    """
     check_outputs(trajectory, [("--json", json), ("--plot", plot), ("--write-tum", write_tum)])
     if write_lingbot is not None:
         check_folder("--write-lingbot", write_lingbot, trajectory)
-    from worldkv.cli.progress import Progress
-    from worldkv.specs.parse import parse_geometry
-    from worldkv.trajectory.loaded import load_path
+    from worldkv.experiments.description import describe
 
-    shape = parse_geometry(geometry)
     with Progress() as progress:
-        progress.begin(f"reading {trajectory}")
-        path = load_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
+        result = describe(
+            trajectory, geometry=geometry, view_distance=view_distance, fps=fps, format=format, progress=progress
+        )
     if plot is not None:
-        from worldkv.plots.track import draw_track
-
-        draw_track(plot, path)
+        result.plot(plot)
     if write_lingbot is not None:
         from worldkv.trajectory.formats import lingbot
 
-        lingbot.write(path.chunked.trajectory, Path(write_lingbot))
+        lingbot.write(result.path.chunked.trajectory, Path(write_lingbot))
     if write_tum is not None:
         from worldkv.trajectory.formats import tum
 
-        tum.write(path.chunked.trajectory, Path(write_tum).resolve())
-    if json is not None:
-        write_json(json, path_document(path))
-    if json != STANDARD_OUTPUT:
-        print_path(path)
-        written = [name for name in (json, plot, write_lingbot, write_tum) if name is not None]
-        if written:
-            print(f"\nWritten: {', '.join(written)}")
+        tum.write(result.path.chunked.trajectory, Path(write_tum).resolve())
+    print_result(result, json, [json, plot, write_lingbot, write_tum])

@@ -1,17 +1,29 @@
-"""Calibration: time steps and copies of this machine, and fit a machine file to them."""
+"""Time steps and copies of this machine and fit a machine file to them: `calibrate` and what it returns."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from worldkv.experiments.defaults import CALIBRATED_CHUNKS
+from worldkv.experiments.progress import SILENT, Progress
+from worldkv.experiments.require_torch import require_torch
+from worldkv.experiments.result import Result
+from worldkv.experiments.run_request import NumberType, itemsize_of
+from worldkv.files import write_bytes
 
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.rollout import MeasuredStep
+    from worldkv.experiments.inputs import GeometryLike
     from worldkv.experiments.machine_fit import Fit
-    from worldkv.experiments.run_config import NumberType
     from worldkv.geometry import CacheGeometry
+    from worldkv.report.printer import Printer
+    from worldkv.sim.machine import Machine
 
 ROLLOUTS = {
     "full-kv": "full-kv",
@@ -29,18 +41,92 @@ HELD_OUT = {"worldkv, elsewhere": "worldkv", "sliding-window, elsewhere": "slidi
 
 PATH = "generate:loop:chunks={chunks},laps=4"
 OTHER_PATH = "generate:tour:rooms=4,seed=1,chunks={chunks}"
-MEASURED_CHUNKS = 64
 _PATIENCE_SECONDS = 120.0
 _COPY_REPEATS = 15
 
 
-def measure(
-    spec: str, device: str, dtype: NumberType, passes: int, chunks: int, spill_folder: str | None, progress: Any
-) -> tuple[Fit, float]:
+@dataclass(frozen=True, repr=False)
+class Calibration(Result):
+    """A machine fitted to what was measured here.
+
+    Attributes:
+        fit: the machine, and how well it tells what was measured.
+        ratio: what it predicts of a trajectory left out of the fit, over what was measured there.
+        file: where the machine was written; None for nowhere.
+    """
+
+    fit: Fit
+    ratio: float
+    file: str | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, as `simulate` and `compare` take it."""
+        return self.fit.machine
+
+    def to_dict(self) -> dict[str, Any]:
+        """The machine's rates as one row, the errors of the fit, and the ratio."""
+        return {
+            "rows": [dataclasses.asdict(self.fit.machine)],
+            "errors": {name: list(errors) for name, errors in self.fit.errors.items()},
+            "predicted_over_measured": self.ratio,
+        }
+
+    def write(self, out: Printer) -> None:
+        """See `Result.write`."""
+        from worldkv.report.calibration_tables import write_calibration
+
+        write_calibration(out, self.fit.machine, self.fit.errors, self.ratio, self.file)
+
+    def __repr__(self) -> str:
+        return f"Calibration of {self.machine.name}: predicts {self.ratio:.2f} x what was measured"
+
+
+def calibrate(
+    geometry: GeometryLike = "tiny",
+    *,
+    device: str = "cpu",
+    dtype: NumberType = "auto",
+    passes: int = 4,
+    chunks: int = CALIBRATED_CHUNKS,
+    output: str | os.PathLike[str] | None = None,
+    spill_folder: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> Calibration:
     """Time steps and copies, and fit a machine to them.
 
-    Returns:
-        The fit, and what it predicts of a path that was left out, over what was measured there.
+    Args:
+        geometry: the model's cache shape.
+        device: where the model runs.
+        dtype: type of weights and cached numbers.
+        passes: denoise passes a chunk, before the clean one.
+        chunks: of the trajectory measured on; fewer where memory is short.
+        output: a machine file to write, which `machine=` takes.
+        spill_folder: the disk that is timed; a temporary folder where None.
+        progress: told how far the work is.
+
+    Raises:
+        WorldKVError: anything a caller can mend, in one sentence.
+    """
+    require_torch("calibrate")
+    from worldkv.sim.machine import machine_text
+
+    fit, ratio = measure(geometry, device, dtype, passes, chunks, spill_folder, progress)
+    if output is not None:
+        write_bytes(os.fspath(output), machine_text(fit.machine).encode())
+    return Calibration(fit, ratio, None if output is None else os.fspath(output))
+
+
+def measure(
+    given: GeometryLike,
+    device: str,
+    dtype: NumberType,
+    passes: int,
+    chunks: int,
+    spill_folder: str | os.PathLike[str] | None,
+    progress: Progress,
+) -> tuple[Fit, float]:
+    """The fit, and what it predicts of a trajectory that was left out, over what was measured there.
 
     Raises:
         WorldKVError: anything the user can mend.
@@ -50,15 +136,16 @@ def measure(
     from worldkv.backends.transfer.open_device import device_ops
     from worldkv.experiments.machine_fit import fit_machine, predicted_over_measured
     from worldkv.experiments.measurements import this_machine
-    from worldkv.experiments.real_run import sized_geometry
+    from worldkv.experiments.prepared_run import sized_geometry
 
     ops = device_ops(device)
-    geometry = sized_geometry(spec, dtype.itemsize)
-    chunks = _affordable(geometry, device, chunks, spill_folder)
+    geometry = sized_geometry(given, dtype)
+    folder = None if spill_folder is None else os.fspath(spill_folder)
+    chunks = _affordable(geometry, device, chunks, folder)
     sizes = copy_sizes(geometry)
     progress.begin("timing copies")
     copies = sample_copies(ops, sizes, _COPY_REPEATS)
-    store = DiskStore(None if spill_folder is None else Path(spill_folder))
+    store = DiskStore(None if folder is None else Path(folder))
     try:
         progress.begin("timing the disk")
         copies += sample_files(store, sizes, _COPY_REPEATS)
@@ -71,7 +158,7 @@ def measure(
     num_rounds = max(sum(step.rollout == name for step in steps) for name in ROLLOUTS)
     source = (
         f"Measured by worldkv calibrate on {this_machine(device)}: {num_rounds} chunks of {len(ROLLOUTS)} rollouts "
-        f"in {dtype.value if dtype.itemsize else 'the default type'}, {passes} denoise passes; files as just written."
+        f"in {dtype if itemsize_of(dtype) else 'the default type'}, {passes} denoise passes; files as just written."
     )
     # The first steps pay for memory that is touched for the first time.
     settled = steps[2 * len(ROLLOUTS | HELD_OUT) :]
@@ -82,7 +169,7 @@ def measure(
 
 
 def copy_sizes(geometry: CacheGeometry) -> list[int]:
-    """Bytes to time copies of, round a chunk's parcel."""
+    """Bytes to time copies of, around the size of a stored chunk."""
     most = min(4 * geometry.chunk_bytes, 1 << 30)
     return sorted({max(1024, most >> shift) for shift in range(0, 10, 2)})
 
@@ -127,7 +214,7 @@ class _Rollouts:
                 policy,
                 geometry,
                 device=device,
-                dtype=torch_dtype(dtype.value),
+                dtype=torch_dtype(dtype),
                 scene=scene_of(chunked),
                 stopwatch=device_stopwatch(device),  # as in a run: it costs a little itself
             )

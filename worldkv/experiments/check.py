@@ -1,14 +1,118 @@
-"""The conformance kit: what it needs, and its report as JSON."""
+"""Hold policies and parts to the conformance kit: `check` and what it returns."""
 
 from __future__ import annotations
 
 import importlib.util
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
+from worldkv.experiments.defaults import CHECK_EXAMPLES
+from worldkv.experiments.progress import SILENT, Progress
+from worldkv.experiments.result import Result
 
 if TYPE_CHECKING:
+    from worldkv.policy import Part
+    from worldkv.report.printer import Printer
     from worldkv.testing import Report
+
+
+@dataclass(frozen=True, repr=False)
+class CheckResult(Result):
+    """What the conformance kit says of policies and parts.
+
+    Attributes:
+        reports: one for each, in the order given.
+        examples: rollouts tried by a check.
+        seed: of the search.
+        timing: whether seconds of questions are told beside what is counted.
+    """
+
+    reports: tuple[Report, ...]
+    examples: int
+    seed: int
+    timing: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check is met by all."""
+        return all(report.passed for report in self.reports)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a check, with the policy or part it was held to."""
+        return [{"subject": report.subject, **vars(one)} for report in self.reports for one in report.findings]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `worldkv check --json`."""
+        return {
+            "reports": [reproducible(report, timing=self.timing) for report in self.reports],
+            "examples": self.examples,
+            "seed": self.seed,
+            "passed": self.passed,
+        }
+
+    def write(self, out: Printer) -> None:
+        """See `Result.write`."""
+        from worldkv.report.check_tables import write_report
+
+        for report in self.reports:
+            write_report(out, report, timing=self.timing)
+
+    def __repr__(self) -> str:
+        told = (
+            f"{report.subject}: {len(report.wrong)} of {len(report.findings)} checks not met"
+            if report.wrong
+            else f"{report.subject}: all of {len(report.findings)} checks met or skipped"
+            for report in self.reports
+        )
+        return f"CheckResult of {'; '.join(told)}"
+
+
+def check(
+    policies: Sequence[str | Part] | str | Part,
+    *,
+    examples: int = CHECK_EXAMPLES,
+    seed: int = 0,
+    only: Sequence[str] | None = None,
+    timing: bool = False,
+    progress: Progress = SILENT,
+) -> CheckResult:
+    """Hold policies or parts to every check of the conformance kit that concerns them.
+
+    Args:
+        policies: spec strings or objects, one or several.
+        examples: rollouts tried by a check; some hundreds are thorough.
+        seed: the same seed tries the same rollouts.
+        only: names of checks; all that concern each by default.
+        timing: whether seconds of questions are told beside what is counted.
+        progress: told each check's name before it runs.
+
+    Raises:
+        SpecError: something that cannot be checked at all, an unknown check, or hypothesis is missing.
+    """
+    require_hypothesis()
+    from worldkv.testing import examine
+    from worldkv.testing.kit import checks_for, subject_of
+
+    several = policies if isinstance(policies, Sequence) and not isinstance(policies, str) else [policies]
+    reports = []
+    with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
+        keep_hypothesis_out_of(folder)
+        for one in several:
+            subject = subject_of(one)
+            total = len(only or checks_for(subject))
+            done = 0
+
+            def begun(name: str, who: object = one, total: int = total) -> None:
+                nonlocal done
+                done += 1
+                progress.begin(f"{who}: {name.replace('_', ' ')} ({done} of {total})")
+
+            reports.append(examine(subject, examples=examples, seed=seed, only=only, on_check=begun))
+    return CheckResult(tuple(reports), examples, seed, timing)
 
 
 def require_hypothesis() -> None:
@@ -22,7 +126,7 @@ def require_hypothesis() -> None:
 
 
 def keep_hypothesis_out_of(folder: str) -> None:
-    """Let hypothesis keep its notes in `folder`, not where the user stands."""
+    """Let hypothesis keep its notes in `folder`, not in the working directory."""
     from hypothesis.configuration import set_hypothesis_home_dir
 
     set_hypothesis_home_dir(folder)

@@ -1,142 +1,317 @@
-"""From a request to rows: what `compare` and `demo` do between reading options and printing."""
+"""Compare policies along one trajectory: `compare` and what it returns."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
+from worldkv.experiments.defaults import COMPARED_POLICIES, Match
+from worldkv.experiments.inputs import (
+    GeometryLike,
+    MachineLike,
+    PolicyLike,
+    as_geometry,
+    as_machine,
+    as_path,
+    as_policies,
+    named,
+)
+from worldkv.experiments.progress import SILENT, Progress
+from worldkv.experiments.result import Result
 from worldkv.experiments.step_logger import StepLogger
-from worldkv.files import text_file
-from worldkv.report.budget_notes import budget_notes
-from worldkv.report.notes import comparison_notes
-from worldkv.sim.baselines import missing_floor, sets_a_size
-from worldkv.sim.candidate import parse_candidates
-from worldkv.trajectory.loaded import LoadedPath, load_path, shortened
+from worldkv.experiments.worlds import WORLD_GEOMETRY, WORLD_POLICIES, check_world
+from worldkv.files import finite, text_file
+from worldkv.geometry import DEFAULT_GEOMETRY
+from worldkv.sim.baselines import BASELINES, missing_baselines, sets_a_size
+from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.specs.sizes import parse_size
+from worldkv.tiers import WhenFull
 
 if TYPE_CHECKING:
-    from worldkv.experiments.comparison_config import Request
-    from worldkv.experiments.progress import Progress
+    from matplotlib.figure import Figure
+
+    from worldkv.experiments.inputs import TrajectoryLike
     from worldkv.experiments.worlds import Painters
     from worldkv.geometry import CacheGeometry
-    from worldkv.sim import ComparisonSetup
+    from worldkv.plots.filmstrip import Film
+    from worldkv.policy import CachePolicy
+    from worldkv.report.printer import Printer
     from worldkv.sim.compare import ComparedRows
+    from worldkv.sim.rollout import RolloutRecord
+    from worldkv.trajectory.loaded import LoadedPath
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A comparison that was held.
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
+    """Policies side by side along one trajectory.
 
     Attributes:
-        path: the true path.
-        setup: what its rows shared.
-        comparison: the rows.
-        retrieved: ids retrieved at every step of each row by label; empty where nobody asked for a plot.
-        document: all of it as JSON.
-        painters: who carried the rows out in a painted world; None where they were simulated.
+        path: the true trajectory, cut into chunks, and its summary.
+        compared: the rows as objects: candidates, rollouts, shares of the oracle.
+        painters: what carried the rows out in a painted world; None where they were simulated.
     """
 
     path: LoadedPath
-    setup: ComparisonSetup
-    comparison: ComparedRows
-    retrieved: dict[str, list[tuple[int, ...]]]
-    document: dict[str, Any]
+    compared: ComparedRows
     painters: Painters | None = None
 
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        from worldkv.report.document import comparison_document
 
-def hold(request: Request, progress: Progress) -> Outcome:
-    """Run every policy of the request; the step log is written on the way.
+        document = comparison_document(self.compared, self.path.summary)
+        if self.painters is not None:
+            from worldkv.experiments.world_document import add_world
+
+            add_world(document, self.compared, self.painters)
+        return document
+
+    @property
+    def notes(self) -> list[str]:
+        """What the table does not say by itself, one sentence each."""
+        notes: list[str] = self._document["notes"]
+        return notes
+
+    @property
+    def rollouts(self) -> dict[str, RolloutRecord]:
+        """Each row's rollout, step by step, by its label; the last of a label where rows are sized to budgets."""
+        return {row.candidate.label: row.rollout for row in self.compared.rows}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `worldkv compare --json`."""
+        document: dict[str, Any] = finite(self._document)
+        return document
+
+    def write(self, out: Printer) -> None:
+        """See `Result.write`."""
+        if self.painters is None:
+            from worldkv.report.comparison_tables import write_comparison
+
+            write_comparison(out, self._document)
+        else:
+            from worldkv.report.world_tables import write_painted
+
+            write_painted(out, self._document)
+
+    def plot(self, file: str | os.PathLike[str] | None = None) -> Figure:
+        """The figure of `worldkv compare --plot`.
+
+        Args:
+            file: where it is saved too; the suffix says png, svg or pdf.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        from worldkv.plots.style import save_figure
+
+        if self.compared.budgets:
+            from worldkv.plots.pareto import Point, draw_pareto
+
+            path, geometry = self._document["trajectory"], self._document["geometry"]
+            points = [Point.of(path["name"], row) for row in self.rows]
+            figure = draw_pareto(points, f"{path['chunks']:,} chunks on {geometry['name']}")
+        else:
+            from worldkv.plots.comparison import draw_comparison
+
+            figure = draw_comparison(self.path, self.compared)
+        if file is not None:
+            save_figure(figure, os.fspath(file))
+        return figure
+
+    def filmstrip(self, file: str | os.PathLike[str] | None = None) -> Figure:
+        """Views of a painted world that come back, as every policy shows them.
+
+        Raises:
+            SpecError: the rows were simulated; there are no pictures.
+            OutputError: it cannot be written.
+        """
+        from worldkv.plots.filmstrip import draw_filmstrip
+        from worldkv.plots.style import save_figure
+
+        painters, films = self._films()
+        figure = draw_filmstrip(painters.world, films)
+        if file is not None:
+            save_figure(figure, os.fspath(file))
+        return figure
+
+    def film(self, file: str | os.PathLike[str]) -> None:
+        """Write all rollouts of a painted world side by side as an animated GIF.
+
+        Raises:
+            SpecError, OutputError: see `filmstrip`.
+        """
+        from worldkv.plots.filmstrip import write_film
+
+        painters, films = self._films()
+        write_film(os.fspath(file), self.path, painters.world, films)
+
+    def _films(self) -> tuple[Painters, list[Film]]:
+        from worldkv.plots.filmstrip import Film
+
+        if self.painters is None:
+            raise SpecError("there are pictures of a painted world only; compare with world='rooms'")
+        rows = [(row.candidate.label, self.painters.of(row.rollout)) for row in self.compared.rows]
+        return self.painters, [Film(label, painted.pictures, painted.fidelity) for label, painted in rows]
+
+    def __repr__(self) -> str:
+        policies = list(dict.fromkeys(row.candidate.label for row in self.compared.rows))
+        path, setup = self.path, self.compared.setup
+        return (
+            f"Comparison of {', '.join(policies)} on {path.summary.name}, {path.chunked.num_chunks:,} chunks, "
+            f"{setup.geometry.name}"
+        )
+
+
+def compare(
+    trajectory: TrajectoryLike,
+    policies: Sequence[PolicyLike] | PolicyLike | None = None,
+    *,
+    geometry: GeometryLike = DEFAULT_GEOMETRY,
+    machine: MachineLike = DEFAULT_MACHINE,
+    budgets: str | Sequence[str] | None = None,
+    match: Match = "window-tokens",
+    baselines: bool = True,
+    recall: bool = True,
+    seed: int = 0,
+    chunks: int | None = None,
+    view_distance: float | None = None,
+    pose_noise: float = 0.0,
+    fps: float | None = None,
+    format: str | None = None,
+    device_budget: str | int | None = None,
+    host_budget: str | int | None = None,
+    disk_budget: str | int | None = None,
+    when_full: WhenFull = "error",
+    world: str | None = None,
+    device: str = "cpu",
+    log: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> Comparison:
+    """Run policies side by side along one trajectory: what each keeps, moves, forgets and would cost.
+
+    Args:
+        trajectory: a file or folder of poses, `script:...`, `generate:...`, camera-to-world matrices
+            `(frames, 4, 4)`, or a trajectory made before.
+        policies: spec strings, policies or classes; by default full KV, a window, WorldKV, random and the oracle.
+        geometry: the model's cache shape, a preset's name or an object.
+        machine: the machine whose time is predicted: a name, a file or an object.
+        budgets: window sizes that every policy runs at, such as `"5%,10%,7chunks"`; None matches sizes to one another.
+        match: whether policies that can be resized get the window tokens of the first of fixed size.
+        baselines: whether `random` and a window with a sink are added to rows of one size.
+        recall: whether landmarks are placed and recall, precision and the oracle measured.
+        seed: of landmarks and pose noise.
+        chunks: only the first so many chunks.
+        view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
+        pose_noise: drift of the poses that policies see, as a share of every motion.
+        fps: resample to this rate.
+        format: a file's format; detected where None.
+        device_budget: device memory for keys and values; a row over it is flagged and goes on.
+        host_budget: host memory for the bank; the rest spills to disk.
+        disk_budget: disk for the bank.
+        when_full: what happens when neither host nor disk has room.
+        world: run real attention in a painted world, `"rooms"` or `"doom"`; needs torch.
+        device: where that attention runs.
+        log: a file for one JSON object a step and row.
+        progress: told how far the work is.
 
     Raises:
-        WorldKVError: anything the user can mend.
+        WorldKVError: anything a caller can mend, in one sentence.
     """
     from worldkv.config import CacheConfig
     from worldkv.metrics.landmarks import place_landmarks
-    from worldkv.sim import ComparisonSetup, load_machine
     from worldkv.sim.at_budgets import compare_at_budgets
     from worldkv.sim.budgets import parse_budgets
-    from worldkv.sim.compare import compare_candidates, simulated
-    from worldkv.sim.document import comparison_document
+    from worldkv.sim.candidate import parse_candidates
+    from worldkv.sim.compare import ComparisonSetup, compare_candidates, simulated
     from worldkv.sim.replay import check_can_tell
-    from worldkv.specs.parse import parse_geometry, parse_policy
+    from worldkv.specs.parse import parse_policy
     from worldkv.tiers import TierLimits
     from worldkv.trajectory.noise import with_pose_noise
 
-    geometry, machine = parse_geometry(request.geometry), load_machine(request.machine)
-    limits = TierLimits(request.host_budget, request.disk_budget, request.when_full.value)
-    config = CacheConfig(request.device_budget, "flag", limits)
-    budgets = () if request.budgets is None else parse_budgets(request.budgets)
-    specs = _with_floor(request, geometry)
-    on_tensors = request.world is not None
-    candidates = parse_candidates(specs, geometry, config, recall=request.recall, on_tensors=on_tensors)
+    typed = budgets if budgets is None or isinstance(budgets, str) else ",".join(budgets)
+    _check_options(match, typed, world, device)
+    limits = TierLimits(parse_size(host_budget, "--host-budget"), parse_size(disk_budget, "--disk-budget"), when_full)
+    config = CacheConfig(parse_size(device_budget, "--device-budget"), "flag", limits)
+    shape = as_geometry(WORLD_GEOMETRY if world is not None and geometry == DEFAULT_GEOMETRY else geometry)
+    rates = as_machine(machine)
+    sizes = () if typed is None else parse_budgets(typed)
+    given = _default_policies(world, recall, baselines) if policies is None else as_policies(policies, shape)
+    if baselines:
+        given = _with_baselines(given, shape, at_budgets=bool(sizes), is_matched=match == "window-tokens")
+    candidates = parse_candidates(given, shape, config, recall=recall, on_tensors=world is not None)
     with ExitStack() as files:
-        progress.begin(f"reading {request.trajectory}")
-        path = load_path(
-            request.trajectory,
-            geometry,
-            format=request.format,
-            fps=request.fps,
-            view_distance=request.view_distance,
-        )
-        path = shortened(path, request.chunks, request.view_distance)
+        progress.begin(f"reading {named(trajectory)}")
+        path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, chunks=chunks)
         painters, execute = None, simulated
-        if request.world is not None:
-            progress.begin(f"building {request.world}")
-            path, painters = _enter(request, path)
+        if world is not None:
+            progress.begin(f"building {world}")
+            path, painters = _enter(world, path, view_distance=view_distance, seed=seed, device=device)
             execute = painters.carry_out
-        seen = with_pose_noise(path.chunked, request.pose_noise, seed=request.seed)
-        if not on_tensors:
+        noisy = with_pose_noise(path.chunked, pose_noise, seed=seed)
+        if painters is None:
             for candidate in candidates:
-                check_can_tell(candidate.policy, seen, geometry, has_landmarks=request.recall)
+                check_can_tell(candidate.policy, noisy, shape, has_landmarks=recall)
         progress.begin("placing landmarks")
-        landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
-        oracle = parse_policy("oracle") if request.recall else None
-        setup = ComparisonSetup(seen, geometry, machine, config, landmarks, oracle)
-        log = None if request.log is None else files.enter_context(text_file(request.log))
-        witness = StepLogger(progress, geometry, path.chunked.num_chunks, log, keep_retrieved=request.plot is not None)
-        if budgets:
-            watch = witness.watch_at if witness.is_needed else None
-            comparison = compare_at_budgets(setup, candidates, budgets, on_step=watch, execute=execute)
-            if not comparison.rows:
-                raise SpecError(f"no policy can be made as small as {request.budgets}; name larger budgets")
+        landmarks = place_landmarks(path.chunked, seed=seed) if recall else None
+        oracle = parse_policy("oracle") if recall else None
+        setup = ComparisonSetup(noisy, shape, rates, config, landmarks, oracle, pose_noise, seed)
+        stream = None if log is None else files.enter_context(text_file(os.fspath(log)))
+        logger = StepLogger(progress, shape, path.chunked.num_chunks, stream)
+        if sizes:
+            compared = compare_at_budgets(setup, candidates, sizes, on_step=logger.watch_at, execute=execute)
+            if not compared.rows:
+                raise SpecError(f"no policy can be made as small as {typed}; name larger budgets")
         else:
-            comparison = compare_candidates(
+            compared = compare_candidates(
                 setup,
                 candidates,
-                match_window_tokens=request.match == "window-tokens",
-                on_step=witness.watch if witness.is_needed else None,
+                match_window_tokens=match == "window-tokens",
+                on_step=logger.watch,
                 execute=execute,
             )
-    document = comparison_document(setup, comparison, path.summary.revisit_share)
-    document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
-    document["pose_noise"], document["seed"] = request.pose_noise, request.seed
-    document["device_budget_bytes"], document["when_full"] = request.device_budget, request.when_full.value
-    document["host_budget_bytes"], document["disk_budget_bytes"] = request.host_budget, request.disk_budget
-    unbounded = [row.candidate.label for row in comparison.rows if not row.candidate.policy.is_bounded]
-    told = budget_notes if budgets else comparison_notes
-    document["notes"] = told(document, setup, unbounded)
-    if painters is not None:
-        from worldkv.experiments.world_document import add_world
-
-        add_world(document, setup, comparison, painters)
-    return Outcome(path, setup, comparison, witness.retrieved, document, painters)
+    compared.retrieved = logger.retrieved
+    return Comparison(path, compared, painters)
 
 
-def _with_floor(request: Request, geometry: CacheGeometry) -> tuple[str, ...]:
-    """The policies, and the floor where rows are of one size: before them at budgets, else behind who sets the size."""
-    if not request.floor:
-        return request.policies
-    missing = missing_floor(request.policies, geometry)
-    if request.budgets is not None:
-        return (*missing, *request.policies)
-    is_matched = request.match == "window-tokens" and sets_a_size(request.policies, geometry)
-    return (*request.policies, *missing) if is_matched else request.policies
+def _check_options(match: str, budgets: str | None, world: str | None, device: str) -> None:
+    """Refuse options that contradict one another, before anything is read.
+
+    Raises:
+        SpecError: they do.
+        DeviceError: torch is missing.
+    """
+    if budgets is not None and match == "none":
+        raise SpecError("--budgets sizes every policy and --match none leaves sizes alone; leave one of them out")
+    if world is not None:
+        check_world(world, "compare --world")
+    elif device != "cpu":
+        raise SpecError("--device belongs to a painted world; add --world rooms")
 
 
-def _enter(request: Request, path: LoadedPath) -> tuple[LoadedPath, Painters]:
+def _default_policies(world: str | None, recall: bool, baselines: bool) -> list[str | CachePolicy]:
+    left_out = {*(() if recall else ("oracle",)), *(() if baselines else BASELINES)}
+    return [spec for spec in (COMPARED_POLICIES if world is None else WORLD_POLICIES) if spec not in left_out]
+
+
+def _with_baselines(
+    given: list[str | CachePolicy], geometry: CacheGeometry, *, at_budgets: bool, is_matched: bool
+) -> list[str | CachePolicy]:
+    """The policies, and the baselines where rows are of one size: before them at budgets, else behind them."""
+    missing = missing_baselines(given, geometry)
+    if at_budgets:
+        return [*missing, *given]
+    return [*given, *missing] if is_matched and sets_a_size(given, geometry) else given
+
+
+def _enter(
+    world: str, path: LoadedPath, *, view_distance: float | None, seed: int, device: str
+) -> tuple[LoadedPath, Painters]:
     from worldkv.experiments.worlds import Painters, enter
 
-    name = str(request.world)
-    inside, world = enter(name, path, view_distance=request.view_distance, seed=request.seed)
-    return inside, Painters(name, world, request.device, request.seed)
+    inside, built = enter(world, path, view_distance=view_distance, seed=seed)
+    return inside, Painters(world, built, device, seed)

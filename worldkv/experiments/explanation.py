@@ -1,4 +1,4 @@
-"""What happened at one step of a rollout, gathered for `worldkv explain`."""
+"""Explain one step of a rollout: `explain` and what it returns."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
-from worldkv.report.explanation_text import Seen, sentences
+from worldkv.experiments.inputs import GeometryLike, PolicyLike, as_geometry, as_path, as_policy, named
+from worldkv.experiments.progress import SILENT, Progress
+from worldkv.experiments.result import Result
+from worldkv.files import finite
+from worldkv.geometry import DEFAULT_GEOMETRY
+from worldkv.report.explanation_text import StepTrace, sentences
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.trajectory.loaded import LoadedPath
 
 if TYPE_CHECKING:
     from worldkv.engine.engine import CacheEngine
     from worldkv.engine.state import StepRecord
+    from worldkv.experiments.inputs import TrajectoryLike
     from worldkv.metrics.landmarks import Landmarks
     from worldkv.policy import CachePolicy
+    from worldkv.report.printer import Printer
     from worldkv.sim.clock import StepTime
     from worldkv.trajectory import ChunkedTrajectory, PoseTrack
 
@@ -25,24 +32,80 @@ _FOREVER = 1_000_000
 """A step by which everything pinned that moves along has moved far away."""
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """One step explained.
+@dataclass(frozen=True, repr=False)
+class Explanation(Result):
+    """One step of a rollout: scores, ranks, roles and sentences.
 
     Attributes:
-        document: all of it as JSON.
+        spec: the policy.
+        document: all of it, JSON-ready.
     """
 
+    spec: str
     document: dict[str, Any]
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The chunks in the window, those fetched, and the best that were not."""
+        return [*self.document["window"], *self.document["retrieved"], *self.document["runners_up"]]
 
-def explain_step(path: LoadedPath, policy: CachePolicy, step: int, seed: int) -> Explanation:
-    """Run `policy` up to `step` and say what it did there.
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `worldkv explain --json`."""
+        document: dict[str, Any] = finite(self.document)
+        return document
+
+    def write(self, out: Printer) -> None:
+        """See `Result.write`."""
+        from worldkv.report.explanation_tables import write_explanation
+
+        write_explanation(out, self.spec, self.document)
+
+    def __repr__(self) -> str:
+        fetched = [row["chunk"] for row in self.document["retrieved"]]
+        return f"Explanation of {self.spec} at step {self.document['step']}: fetched {fetched}"
+
+
+def explain(
+    trajectory: TrajectoryLike,
+    policy: PolicyLike,
+    step: int,
+    *,
+    geometry: GeometryLike = DEFAULT_GEOMETRY,
+    seed: int = 0,
+    view_distance: float | None = None,
+    fps: float | None = None,
+    format: str | None = None,
+    progress: Progress = SILENT,
+) -> Explanation:
+    """Run a policy up to a step and say what it kept, fetched and evicted there, and why.
+
+    Args:
+        trajectory: see `compare`.
+        policy: a spec string, a policy, an index or a class of these.
+        step: which step, from 0; step N generates chunk N.
+        geometry: the model's cache shape.
+        seed: of the landmarks.
+        view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
+        fps: resample to this rate.
+        format: a file's format; detected where None.
+        progress: told how far the work is.
 
     Raises:
-        SpecError: the path has no such step.
-        WorldKVError: whatever a rollout may raise.
+        SpecError: the trajectory has no such step.
+        WorldKVError: anything else a caller can mend, in one sentence.
     """
+    from worldkv.specs.parse import spec_of
+
+    shape = as_geometry(geometry)
+    chosen = as_policy(policy, shape)
+    progress.begin(f"reading {named(trajectory)}")
+    path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
+    progress.begin("running to the step")
+    spec = policy if isinstance(policy, str) else spec_of(chosen)
+    return Explanation(spec, _explained(path, chosen, step, seed))
+
+
+def _explained(path: LoadedPath, policy: CachePolicy, step: int, seed: int) -> dict[str, Any]:
     from worldkv.metrics.landmarks import place_landmarks
     from worldkv.sim import load_machine, simulate
 
@@ -52,7 +115,7 @@ def explain_step(path: LoadedPath, policy: CachePolicy, step: int, seed: int) ->
             f"({path.chunked.num_chunks} chunks), got {step}"
         )
     landmarks = place_landmarks(path.chunked, seed=seed)
-    seen = Seen()
+    seen = StepTrace()
 
     def watch(engine: CacheEngine, record: StepRecord, spent: StepTime) -> None:
         if record.plan.step == step - 1:
@@ -63,10 +126,10 @@ def explain_step(path: LoadedPath, policy: CachePolicy, step: int, seed: int) ->
     machine = load_machine(DEFAULT_MACHINE)  # nothing explained here depends on it
     shortened = _until(path.chunked, step + 1)
     rollout = simulate(shortened, policy, path.geometry, machine, landmarks=landmarks, on_step=watch)
-    return Explanation(_document(path, policy, step, seen, landmarks, float(rollout.step_credits[step])))
+    return _document(path, policy, step, seen, landmarks, float(rollout.step_credits[step]))
 
 
-def _look_ahead(engine: CacheEngine, path: LoadedPath, step: int, seen: Seen) -> None:
+def _look_ahead(engine: CacheEngine, path: LoadedPath, step: int, seen: StepTrace) -> None:
     """Ask the policy what it is about to be asked: it is a pure function, so its answer is the one to come."""
     from worldkv.engine.policy_calls import PolicyCaller
     from worldkv.scene import viewpoints
@@ -86,7 +149,7 @@ def _look_ahead(engine: CacheEngine, path: LoadedPath, step: int, seen: Seen) ->
 
 
 def _document(
-    path: LoadedPath, policy: CachePolicy, step: int, seen: Seen, landmarks: Landmarks, credit: float
+    path: LoadedPath, policy: CachePolicy, step: int, seen: StepTrace, landmarks: Landmarks, credit: float
 ) -> dict[str, Any]:
     import numpy as np
 
@@ -141,7 +204,7 @@ def _document(
     }
 
 
-def _roles(policy: CachePolicy, step: int, seen: Seen, geometry: Any) -> dict[int, str]:
+def _roles(policy: CachePolicy, step: int, seen: StepTrace, geometry: Any) -> dict[int, str]:
     pinned = set(policy.pinned(step, geometry).tolist())
     forever = {chunk for chunk in policy.pinned(_FOREVER, geometry).tolist() if chunk < _FOREVER // 2}
     roles = {}

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def measured_steps(
-    make_chunk: MakeChunk, cache: WorldCache, setup: ComparisonSetup, book: RolloutRecorder, measured: Measurements
+    make_chunk: MakeChunk, cache: WorldCache, setup: ComparisonSetup, recorder: RolloutRecorder, measured: Measurements
 ) -> Iterator[tuple[MeasuredStep, StepTime]]:
-    """Every step of a setup's path on tensors, entered into the book and the measurements; with its predicted time.
+    """Every step of a setup's path on tensors, recorded and measured; with its predicted time.
 
     Raises:
         WorldKVError: see `WorldCache`.
@@ -26,7 +26,7 @@ def measured_steps(
     from worldkv.backends.rollout import roll_out
     from worldkv.scene import viewpoints
 
-    for step in roll_out(make_chunk, cache, viewpoints(setup.chunked), on_plan=book.begin):
-        spent = book.commit(step.record)
+    for step in roll_out(make_chunk, cache, viewpoints(setup.chunked), on_plan=recorder.begin):
+        spent = recorder.commit(step.record)
         measured.note(step.seconds, step.parts, spent)
         yield step, spent

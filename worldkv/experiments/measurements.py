@@ -14,7 +14,6 @@ from worldkv.stopwatch import PARTS
 
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
-    from worldkv.experiments.run_config import RunRequest
     from worldkv.sim import ComparisonSetup
     from worldkv.sim.clock import StepTime
     from worldkv.sim.compare import Row
@@ -68,19 +67,14 @@ class Measurements:
 
 
 def run_document(
-    request: RunRequest, path: LoadedPath, setup: ComparisonSetup, row: Row, measured: Measurements, passes: int
+    path: LoadedPath, setup: ComparisonSetup, row: Row, measured: Measurements, passes: int
 ) -> dict[str, Any]:
     """Everything a real run of `passes` passes before the clean one says, JSON-ready."""
-    from worldkv.report.notes import comparison_notes
+    from worldkv.report.document import comparison_document
     from worldkv.sim.compare import ComparedRows
-    from worldkv.sim.document import comparison_document
 
-    document = comparison_document(setup, ComparedRows([row]), path.summary.revisit_share)
-    document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
-    document["pose_noise"], document["seed"] = 0.0, request.seed
-    document["device_budget_bytes"], document["when_full"] = request.device_budget, request.when_full.value
-    document["host_budget_bytes"], document["disk_budget_bytes"] = request.host_budget, request.disk_budget
-    facts = dict(measured.facts)
+    document = comparison_document(ComparedRows(setup, [row]), path.summary)
+    notes, facts = document.pop("notes"), dict(measured.facts)
     document["this_machine"] = facts.pop("this_machine")
     frames = setup.geometry.video_frames_per_chunk
     document["rows"][0] |= {
@@ -88,7 +82,7 @@ def run_document(
         **facts,
         "denoise_passes": passes,
     }
-    document["notes"] = comparison_notes(document, setup, [])
+    document["notes"] = notes
     return document
 
 

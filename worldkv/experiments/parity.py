@@ -1,43 +1,169 @@
-"""Parity: policies by both executors along one path, compared record by record."""
+"""Run policies by simulator and on tensors and compare record by record: `parity` and what it returns."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worldkv.errors import SpecError
+from worldkv.experiments.inputs import GeometryLike, PolicyLike, as_geometry, as_path, as_policies, as_policy, named
+from worldkv.experiments.progress import SILENT, Progress
+from worldkv.experiments.require_torch import require_torch
+from worldkv.experiments.result import Result
+from worldkv.specs.sizes import parse_size
+
 if TYPE_CHECKING:
     from worldkv.config import CacheConfig
+    from worldkv.experiments.inputs import TrajectoryLike
     from worldkv.parity.run import Parity
     from worldkv.policy import CachePolicy
+    from worldkv.report.printer import Printer
+    from worldkv.tiers import WhenFull
     from worldkv.trajectory.loaded import LoadedPath
 
 
+@dataclass(frozen=True, repr=False)
+class ParityResult(Result):
+    """Simulator against tensors for several policies.
+
+    Attributes:
+        document: all of it, JSON-ready.
+    """
+
+    document: dict[str, Any]
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether no record of any policy differs."""
+        return all(row["equal"] for row in self.document["rows"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `worldkv parity --json`."""
+        return dict(self.document)
+
+    def write(self, out: Printer) -> None:
+        """See `Result.write`."""
+        from worldkv.report.parity_tables import write_parity
+
+        write_parity(out, self.document)
+
+    def __repr__(self) -> str:
+        rows = self.document["rows"]
+        equal = sum(row["equal"] for row in rows)
+        return (
+            f"ParityResult on {self.document['trajectory']}, {self.document['chunks']} chunks: {equal} of {len(rows)} "
+            f"policies equal, {sum(row['records'] for row in rows):,} records"
+        )
+
+
+def parity(
+    trajectory: TrajectoryLike,
+    policies: Sequence[PolicyLike] | PolicyLike | None = None,
+    *,
+    geometry: GeometryLike = "tiny",
+    chunks: int | None = None,
+    device: str = "cpu",
+    passes: int = 1,
+    seed: int = 0,
+    host_budget: str | int | None = None,
+    disk_budget: str | int | None = None,
+    when_full: WhenFull = "error",
+    spill_folder: str | os.PathLike[str] | None = None,
+    view_distance: float | None = None,
+    fps: float | None = None,
+    format: str | None = None,
+    record: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> ParityResult:
+    """Run each policy on tensors under watch and in the simulator, and compare every record of every step.
+
+    Args:
+        trajectory: see `compare`.
+        policies: spec strings, policies or classes; every installed one that the trajectory can feed where None.
+        geometry: the model's cache shape.
+        chunks: only the first so many chunks.
+        device: where the tensors lie.
+        passes: denoise passes before the clean one.
+        seed: of model, noise and landmarks.
+        host_budget: host memory for the bank; the rest spills to disk.
+        disk_budget: disk for the bank.
+        when_full: what happens when neither host nor disk has room.
+        spill_folder: where chunks spill to; a temporary folder where None.
+        view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
+        fps: resample to this rate.
+        format: a file's format; detected where None.
+        record: a file for trajectory and measurements of the one policy.
+        progress: told how far the work is.
+
+    Raises:
+        WorldKVError: anything a caller can mend, in one sentence.
+    """
+    require_torch("parity")
+    from worldkv.config import CacheConfig
+    from worldkv.specs.parse import spec_of
+    from worldkv.tiers import TierLimits
+
+    shape = as_geometry(geometry)
+    given = None if policies is None else as_policies(policies, shape)
+    if record is not None and len(given or ()) != 1:
+        raise SpecError(f"--record takes the run of one --policy, got {len(given or ())}; name exactly one")
+    limits = TierLimits(parse_size(host_budget, "--host-budget"), parse_size(disk_budget, "--disk-budget"), when_full)
+    config = CacheConfig(limits=limits)
+    folder = None if spill_folder is None else Path(spill_folder)
+    progress.begin(f"reading {named(trajectory)}")
+    path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, chunks=chunks)
+    chosen, left_out = comparable_policies(given, path)
+    rows, found = [], None
+    for one, policy in chosen:
+        spec = one if isinstance(one, str) else spec_of(one)
+        progress.begin(spec, path.chunked.num_chunks)
+        found = executed_by_both(path, policy, config, passes, device, seed, folder, progress)
+        rows.append(parity_row(spec, path, found))
+    if record is not None and found is not None:
+        write_recording(os.fspath(record), path, found)
+    document = {
+        "trajectory": path.summary.name,
+        "chunks": path.chunked.num_chunks,
+        "geometry": shape.name,
+        "device": device,
+        "denoise_passes": passes,
+        "seed": seed,
+        "host_budget_bytes": limits.host_bytes,
+        "disk_budget_bytes": limits.disk_bytes,
+        "rows": rows,
+        "left_out": left_out,
+    }
+    return ParityResult(document)
+
+
 def comparable_policies(
-    specs: list[str] | None, path: LoadedPath
-) -> tuple[list[tuple[str, CachePolicy]], dict[str, str]]:
-    """The policies by spec; of all installed ones, those the path cannot feed are left out with the reason."""
+    given: Sequence[str | CachePolicy] | None, path: LoadedPath
+) -> tuple[list[tuple[str | CachePolicy, CachePolicy]], dict[str, str]]:
+    """The policies as given and made; of the installed ones, those the path cannot feed are left out, with why."""
     from worldkv.engine.preflight import check_policy_frames, check_signals
     from worldkv.errors import SignalError
     from worldkv.policy import needs_of
     from worldkv.scene import path_signals
     from worldkv.signals import Signal
     from worldkv.specs.names import policy_homes
-    from worldkv.specs.parse import parse_policy
 
     supplied = frozenset(Signal) - {Signal.POSE, Signal.ACTION} | path_signals(path.chunked)
-    chosen: list[tuple[str, CachePolicy]] = []
+    chosen: list[tuple[str | CachePolicy, CachePolicy]] = []
     left_out: dict[str, str] = {}
-    for spec in specs or policy_homes():
-        policy = parse_policy(spec, path.geometry)
+    for one in given or policy_homes():
+        policy = as_policy(one, path.geometry)
         check_policy_frames(policy, path.geometry)
         try:
             check_signals(policy, needs_of(policy), supplied)
         except SignalError as error:
-            if specs:
+            if given:
                 raise
-            left_out[spec] = str(error)
+            left_out[str(one)] = str(error)
             continue
-        chosen.append((spec, policy))
+        chosen.append((one, policy))
     return chosen, left_out
 
 
@@ -49,7 +175,7 @@ def executed_by_both(
     device: str,
     seed: int,
     folder: Path | None,
-    progress: Any,
+    progress: Progress,
 ) -> Parity:
     """One policy by both executors, landmarks placed where it reads them.
 
@@ -101,6 +227,7 @@ def _plain(value: Any) -> Any:
 
 
 def write_recording(name: str, path: LoadedPath, found: Parity) -> None:
+    """Write the trajectory and what the tensors measured on it, for the simulator to replay."""
     import dataclasses
 
     from worldkv.trajectory.formats import recorded

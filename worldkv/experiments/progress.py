@@ -24,9 +24,7 @@ class Progress(Protocol):
         """Make room for something else to be printed."""
 
 
-class Silent:
-    """Progress that is not shown."""
-
+class _Silent:
     is_shown = False
 
     def begin(self, what: str, total: int | None = None) -> None:
@@ -37,3 +35,7 @@ class Silent:
 
     def pause(self) -> None:
         """Ignore it."""
+
+
+SILENT: Progress = _Silent()
+"""Progress that is not shown."""

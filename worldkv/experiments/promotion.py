@@ -1,213 +1,200 @@
-"""What `worldkv promote` does one after the other; each stage answers with what goes into its JSON."""
+"""Take a policy to real attention, stage by stage: `promote` and what it returns."""
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worldkv.experiments.run_config import NumberType, RunRequest
-from worldkv.sim.baselines import FLOOR
+from worldkv.errors import WorldKVError
+from worldkv.experiments import promotion_stages as stage
+from worldkv.experiments.check import require_hypothesis
+from worldkv.experiments.defaults import CHECK_EXAMPLES, PROMOTED_CHUNKS
+from worldkv.experiments.inputs import GeometryLike, MachineLike, PolicyLike, as_policy
+from worldkv.experiments.progress import SILENT, Progress
+from worldkv.experiments.promotion_commands import commands
+from worldkv.experiments.promotion_verdict import reasons, remarks
+from worldkv.experiments.require_torch import require_torch
+from worldkv.experiments.result import Result
+from worldkv.experiments.run_request import NumberType
+from worldkv.files import finite
 
 if TYPE_CHECKING:
-    from worldkv.experiments.progress import Progress
+    from worldkv.experiments.inputs import TrajectoryLike
     from worldkv.parity.run import Parity
-    from worldkv.policy import CachePolicy
-    from worldkv.trajectory.loaded import LoadedPath
+    from worldkv.report.printer import Printer
+    from worldkv.sim.machine import Machine
 
-OTHERS = ("full-kv", *FLOOR)
-"""What a policy has to stand beside."""
-CALIBRATION_CHUNKS = 48
-IN_MEMORY = "in memory"
-SPILL_CHUNKS = 2
-"""Whole chunks that the host holds in the second parity, so that the rest of the bank spills to disk."""
+OnStage = Callable[[str, dict[str, Any]], None]
+"""Called with a stage's name and document when it is done."""
 
 
-@dataclass(frozen=True)
-class PromoteRequest:
-    """A promotion as the user asked for it; the options of the same names."""
+@dataclass(frozen=True, repr=False)
+class Promotion(Result):
+    """Whether a policy is proved on real attention, and what every stage found.
 
-    spec: str
-    trajectory: str
-    geometry: str = "tiny"
-    device: str = "cpu"
-    dtype: NumberType = NumberType.AUTO
-    passes: int = 4
-    chunks: int | None = None
-    machine: str | None = None
-    examples: int = 25
-    seed: int = 0
-    view_distance: float | None = None
-    fps: float | None = None
-    format: str | None = None
+    Attributes:
+        document: all of it, JSON-ready.
+    """
 
-    def run_of(self, spec: str, machine: str, *, recall: bool) -> RunRequest:
-        """The real run of `spec` on the same path."""
-        return RunRequest(
-            self.trajectory,
-            spec,
-            self.geometry,
-            self.device,
-            self.dtype,
-            self.passes,
-            self.chunks,
-            self.seed,
-            machine,
-            recall,
-            self.view_distance,
-            self.fps,
-            self.format,
-        )
+    document: dict[str, Any]
+
+    @property
+    def is_promoted(self) -> bool:
+        """Whether every check is met, no record differs and everything ran."""
+        verdict: str = self.document["verdict"]
+        return verdict == "promoted"
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The policies side by side: the simulated rows, and what was measured of each where it ran."""
+        stages = self.document["stages"]
+        simulated, measured = stages["simulate"].get("rows", []), stages["run"].get("rows", [])
+        return [{**row, **(measured[place] if place < len(measured) else {})} for place, row in enumerate(simulated)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `worldkv promote --json`."""
+        document: dict[str, Any] = finite(self.document)
+        return document
+
+    def write(self, out: Printer) -> None:
+        """See `Result.write`."""
+        from worldkv.report.promotion_tables import write_promotion
+
+        write_promotion(out, self.document)
+
+    def __repr__(self) -> str:
+        return f"Promotion of {self.document['spec']} on {self.document['trajectory']}: {self.document['verdict']}"
 
 
-def read(request: PromoteRequest, progress: Progress) -> tuple[LoadedPath, CachePolicy]:
-    """Path and policy, before anything runs.
+def promote(
+    policy: PolicyLike,
+    trajectory: TrajectoryLike,
+    *,
+    geometry: GeometryLike = "tiny",
+    device: str = "cpu",
+    dtype: NumberType = "auto",
+    passes: int = 4,
+    chunks: int | None = PROMOTED_CHUNKS,
+    machine: MachineLike | None = None,
+    examples: int = CHECK_EXAMPLES,
+    seed: int = 0,
+    view_distance: float | None = None,
+    fps: float | None = None,
+    format: str | None = None,
+    on_stage: OnStage | None = None,
+    progress: Progress = SILENT,
+) -> Promotion:
+    """Check, simulate, compare with tensors, run, judge: what a policy needs before it goes to a GPU.
+
+    Args:
+        policy: a spec string, or an object whose spec string makes it anew.
+        trajectory: see `compare`.
+        geometry: the model's cache shape.
+        device: where the model runs.
+        dtype: type of weights and cached numbers.
+        passes: denoise passes a chunk, before the clean one.
+        chunks: only the first so many chunks; None for all.
+        machine: the machine whose time is predicted; this one, calibrated on the way, where None.
+        examples: rollouts tried by a check.
+        seed: of checks, landmarks, model and noise.
+        view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
+        fps: resample to this rate.
+        format: a file's format; detected where None.
+        on_stage: called when a stage is done.
+        progress: told how far the work is.
 
     Raises:
-        WorldKVError: anything the user can mend.
+        WorldKVError: trajectory, policy or geometry is none; what the policy does wrong is in the document instead.
     """
-    from worldkv.engine.preflight import check_policy_frames
-    from worldkv.experiments.real_run import sized_geometry, without_signals
-    from worldkv.specs.parse import parse_policy
-    from worldkv.trajectory.loaded import load_path, shortened
-
-    geometry = sized_geometry(request.geometry, request.dtype.itemsize)
-    policy = parse_policy(request.spec, geometry)
-    check_policy_frames(policy, geometry)
-    progress.begin(f"reading {request.trajectory}")
-    path = load_path(
-        request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
-    )
-    return without_signals(shortened(path, request.chunks, request.view_distance), policy), policy
-
-
-def check(request: PromoteRequest, path: LoadedPath, progress: Progress) -> dict[str, Any]:
-    """The conformance kit; the part's own checks too where the spec names a part."""
-    from worldkv.experiments.check import keep_hypothesis_out_of, reproducible
-    from worldkv.specs.parse import in_frames
-    from worldkv.testing import examine
-
-    def begun(name: str) -> None:
-        progress.begin(f"checking: {name.replace('_', ' ')}")
-
-    with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
-        keep_hypothesis_out_of(folder)
-        report = examine(
-            in_frames(request.spec, path.geometry), examples=request.examples, seed=request.seed, on_check=begun
-        )
-    return reproducible(report, timing=False)
-
-
-def simulate(
-    request: PromoteRequest, path: LoadedPath, machine_name: str, progress: Progress
-) -> tuple[dict[str, Any], list[str]]:
-    """The rows of `compare`, and the specs of the same policies at the sizes they ran at."""
-    from worldkv.config import CacheConfig
-    from worldkv.metrics.landmarks import place_landmarks
-    from worldkv.report.notes import comparison_notes
-    from worldkv.sim import ComparisonSetup, load_machine
-    from worldkv.sim.candidate import parse_candidates
-    from worldkv.sim.compare import compare_candidates
-    from worldkv.sim.document import comparison_document
-    from worldkv.specs.parse import parse_policy, spec_of
-
-    progress.begin("placing landmarks")
-    landmarks = place_landmarks(path.chunked, seed=request.seed)
-    machine, config = load_machine(machine_name), CacheConfig()
-    setup = ComparisonSetup(path.chunked, path.geometry, machine, config, landmarks, parse_policy("oracle"))
-    candidates = parse_candidates([request.spec, *OTHERS], path.geometry, config, recall=True)
-    progress.begin("simulating")
-    comparison = compare_candidates(setup, candidates)
-    document = comparison_document(setup, comparison, path.summary.revisit_share)
-    document["trajectory"]["revisit_gap_chunks"] = path.summary.median_gap
-    document |= {"pose_noise": 0.0, "seed": request.seed, "when_full": config.limits.when_full}
-    document |= {"device_budget_bytes": None, "host_budget_bytes": None, "disk_budget_bytes": None}
-    unbounded = [row.candidate.label for row in comparison.rows if not row.candidate.policy.is_bounded]
-    document["notes"] = comparison_notes(document, setup, unbounded)
-    return document, [request.spec, *(spec_of(row.candidate.policy) for row in comparison.rows[1:])]
-
-
-def parity(
-    request: PromoteRequest, path: LoadedPath, policy: CachePolicy, found: Parity | None, progress: Progress
-) -> list[dict[str, Any]]:
-    """Simulator against tensors, all in memory (`found`, where it is done) and spilling to disk."""
-    from worldkv.experiments.parity import parity_row
-
-    rows = []
-    spill_bytes = SPILL_CHUNKS * path.geometry.chunk_bytes
-    for what, host_bytes, done in ((IN_MEMORY, None, found), ("spilling", spill_bytes, None)):
-        done = done or by_both(request, path, policy, what, host_bytes, progress)
-        rows.append({"bank": what, "host_budget_bytes": host_bytes, **parity_row(request.spec, path, done)})
-    return rows
-
-
-def by_both(
-    request: PromoteRequest,
-    path: LoadedPath,
-    policy: CachePolicy,
-    what: str,
-    host_bytes: int | None,
-    progress: Progress,
-) -> Parity:
-    """The policy on tensors and in the simulator, in as many passes as the real run where a model has its say."""
-    from worldkv.config import CacheConfig
-    from worldkv.experiments.parity import executed_by_both
+    require_torch("promote")
+    require_hypothesis()
+    from worldkv import __version__
+    from worldkv.experiments.measurements import this_machine
     from worldkv.sim.recorder import needs_model
-    from worldkv.tiers import TierLimits
+    from worldkv.specs.parse import spec_of
 
-    progress.begin(f"parity, {what}", path.chunked.num_chunks)
-    passes = request.passes if needs_model(policy) else 1
-    config = CacheConfig(limits=TierLimits(host_bytes))
-    return executed_by_both(path, policy, config, passes, request.device, request.seed, None, progress)
-
-
-def recorded(path: LoadedPath, found: Parity) -> LoadedPath:
-    """The path with what the model measured on it, for the simulator to replay."""
-    return replace(path, chunked=path.chunked.with_signals(found.signals))
-
-
-def calibrated(request: PromoteRequest, folder: Path, progress: Progress) -> str:
-    """The machine that predicts: the one given, or this one, measured now."""
-    if request.machine is not None:
-        return request.machine
-    from worldkv.experiments.calibration import measure
-    from worldkv.sim.machine import machine_text
-
-    fit, _ = measure(
-        request.geometry, request.device, request.dtype, request.passes, CALIBRATION_CHUNKS, None, progress
+    request = stage.PromoteRequest(
+        spec=policy if isinstance(policy, str) else spec_of(as_policy(policy)),
+        trajectory=trajectory,
+        geometry=geometry,
+        device=device,
+        dtype=dtype,
+        passes=passes,
+        chunks=chunks,
+        machine=machine,
+        examples=examples,
+        seed=seed,
+        view_distance=view_distance,
+        fps=fps,
+        format=format,
     )
-    file = folder / "machine.toml"
-    file.write_text(machine_text(fit.machine))
-    return str(file)
+    stages: dict[str, Any] = {}
+    path, chosen = stage.read(request, progress)
+
+    def done(name: str, result: dict[str, Any]) -> dict[str, Any]:
+        stages[name] = result
+        if on_stage is not None:
+            on_stage(name, result)
+        return result
+
+    done("check", _status(stage.check(request, path, progress)))
+    specs, rates = [request.spec, *stage.OTHERS], None
+    in_memory: Parity | None = None
+
+    def simulated() -> dict[str, Any]:
+        nonlocal specs, rates, in_memory
+        rates = stage.calibrated(request, progress)
+        told = path
+        if needs_model(chosen):
+            in_memory = stage.by_both(request, path, chosen, stage.IN_MEMORY, None, progress)
+            told = stage.recorded(path, in_memory)
+        document, specs = stage.simulate(request, told, rates, progress)
+        return document
+
+    def measured(machine: Machine) -> dict[str, Any]:
+        return {"rows": stage.run(request, path, specs, machine, progress)}
+
+    runs = done("simulate", _tried(simulated))["status"] == "passed"
+    if runs and rates is not None:
+        machine_used: Machine = rates
+        done("parity", _tried(lambda: {"rows": stage.parity(request, path, chosen, in_memory, progress)}))
+        done("run", _tried(lambda: measured(machine_used)))
+    else:
+        why = "it does not run in the simulator"
+        for name in ("parity", "run"):
+            done(name, {"status": "skipped", "message": why})
+    import torch
+
+    found = reasons(stages)
+    return Promotion(
+        {
+            "worldkv": __version__,
+            "torch": torch.__version__,
+            "this_machine": this_machine(device),
+            "spec": request.spec,
+            "trajectory": path.summary.name,
+            "chunks": path.chunked.num_chunks,
+            "geometry": path.geometry.name,
+            "device": device,
+            "denoise_passes": passes,
+            "seed": seed,
+            "verdict": "not promoted" if found else "promoted",
+            "reasons": found,
+            "remarks": remarks(stages),
+            "commands": commands(request, path.geometry, specs, is_replayed=in_memory is not None),
+            "stages": stages,
+        }
+    )
 
 
-def run(
-    request: PromoteRequest, path: LoadedPath, specs: list[str], machine: str, progress: Progress
-) -> list[dict[str, Any]]:
-    """Real attention and real offload: one step of each policy in turn, so that a slow moment meets them all."""
-    import numpy as np
+def _tried(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A stage's document; what the policy does wrong in it is its message."""
+    try:
+        return {"status": "passed", "message": "", **run()}
+    except WorldKVError as error:
+        return {"status": "failed", "message": " ".join(str(error).split())}
 
-    from worldkv.experiments.real_run import prepare
-    from worldkv.policy import needs_of
-    from worldkv.signals import Signal
-    from worldkv.specs.parse import parse_policy
 
-    runs = []
-    for spec in specs:  # recall is the simulator's; landmarks only for who reads them
-        reads_landmarks = Signal.LANDMARKS in needs_of(parse_policy(spec, path.geometry))
-        runs.append(prepare(request.run_of(spec, machine, recall=reads_landmarks), progress))
-    with ExitStack() as held:
-        started = [one.begin(held, progress) for one in runs]
-        progress.begin("real attention", runs[0].setup.chunked.num_chunks)
-        for steps in zip(*(one.steps for one in started), strict=True):
-            progress.reached(steps[0])
-        documents = [one.document() for one in started]
-        quarters = [one.measured.seconds[3 * len(one.measured.seconds) // 4 :] for one in started]
-    rows = []
-    for document, quarter in zip(documents, quarters, strict=True):
-        (row,) = document["rows"]
-        frames = runs[0].setup.geometry.video_frames_per_chunk
-        rows.append({**row, "measured_fps_last_quarter": frames / float(np.mean(quarter))})
-    return rows
+def _status(report: dict[str, Any]) -> dict[str, Any]:
+    return {"status": "passed" if report["passed"] else "failed", "message": "", **report}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from worldkv.experiments.run_config import NumberType
-
 if TYPE_CHECKING:
-    from worldkv.experiments.promotion import PromoteRequest
+    from worldkv.experiments.promotion_stages import PromoteRequest
     from worldkv.geometry import CacheGeometry
 
 RECORDING = "recording.safetensors"
@@ -33,7 +31,7 @@ def commands(
     part = [*_options(chunks=request.chunks, fps=request.fps, format=request.format), *seen]
     device, passes, machine = (_options(**{name: getattr(request, name)}) for name in ("device", "passes", "machine"))
     own = [request.trajectory, "--policy", request.spec, *shape, *device, *part, *seed]
-    numbers = [] if request.dtype is NumberType.AUTO else _options(dtype=request.dtype.value)
+    numbers = [] if request.dtype == "auto" else _options(dtype=request.dtype)
     run = ["run", *own, *passes, *numbers, *machine]
     source, read = (RECORDING, seen) if is_replayed else (request.trajectory, part)
     policies = [word for spec in specs for word in ("--policy", spec)]

@@ -1,267 +1,149 @@
-"""From a request to a run on real tensors: what `run` does between reading options and printing."""
+"""Run one policy on tensors along one trajectory: `run` and what it returns."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Iterator
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from worldkv.backends.on_device import device_stopwatch, torch_dtype, warm_model
-from worldkv.experiments.measured_steps import measured_steps
-from worldkv.experiments.measurements import Measurements, run_document
-from worldkv.experiments.memory import Need, check_room, model_bytes
-from worldkv.experiments.progress import Progress
-from worldkv.files import text_file
-from worldkv.policy import needs_of
-from worldkv.signals import Signal
-from worldkv.sim.candidate import parse_candidates
-from worldkv.sim.recorder import SignalRecorder, needs_model
-from worldkv.trajectory.loaded import LoadedPath, load_path, shortened
-from worldkv.trajectory.recorded_signals import RecordedSignals
+from worldkv.experiments.progress import SILENT, Progress
+from worldkv.experiments.require_torch import require_torch
+from worldkv.experiments.result import Result
+from worldkv.experiments.run_request import NumberType, RunRequest
+from worldkv.experiments.worlds import WORLD_GEOMETRY, check_world
+from worldkv.files import finite
+from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
-    from worldkv.backends.cache import WorldCache
-    from worldkv.backends.models import CausalVideoDiT, Painter
-    from worldkv.experiments.run_config import RunRequest
-    from worldkv.geometry import CacheGeometry
-    from worldkv.policy import CachePolicy
-    from worldkv.sim import Candidate, ComparisonSetup
-    from worldkv.sim.compare import Row
-    from worldkv.sim.rollout import RolloutRecord
-    from worldkv.worlds import World
+    from worldkv.config import WhenLost
+    from worldkv.experiments.inputs import GeometryLike, MachineLike, PolicyLike, TrajectoryLike
+    from worldkv.report.printer import Printer
+    from worldkv.tiers import WhenFull
+
+TINY = "tiny"
 
 
-def carry_out(request: RunRequest, progress: Progress) -> dict[str, Any]:
-    """Generate along the path, write log and recording on the way, and answer with the document.
-
-    Raises:
-        WorldKVError: anything the user can mend.
-    """
-    run = prepare(request, progress)
-    with ExitStack() as held:
-        started = run.begin(held, progress)
-        progress.begin(run.candidate.label, run.setup.chunked.num_chunks)
-        for step in started.steps:
-            progress.reached(step)
-        return started.document()
-
-
-def prepare(request: RunRequest, progress: Progress) -> RealRun:
-    """Read, judge and simulate what is about to run; nothing large is allocated yet.
-
-    Raises:
-        WorldKVError: anything the user can mend.
-    """
-    from worldkv.config import CacheConfig
-    from worldkv.metrics.landmarks import place_landmarks
-    from worldkv.sim import ComparisonSetup, load_machine
-    from worldkv.specs.parse import parse_policy
-    from worldkv.tiers import TierLimits
-
-    geometry, machine = sized_geometry(request.geometry, request.dtype.itemsize), load_machine(request.machine)
-    limits = TierLimits(request.host_budget, request.disk_budget, request.when_full.value)
-    config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost.value)
-    (candidate,) = parse_candidates([request.policy], geometry, config, recall=request.recall, on_tensors=True)
-    progress.begin(f"reading {request.trajectory}")
-    whole = load_path(
-        request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
-    )
-    path, world = shortened(whole, request.chunks, request.view_distance), None
-    if request.world is not None:
-        from worldkv.experiments.worlds import enter
-
-        progress.begin(f"building {request.world}")
-        path, world = enter(request.world, path, view_distance=request.view_distance, seed=request.seed)
-    progress.begin("placing landmarks")
-    landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
-    oracle = parse_policy("oracle") if request.recall else None
-    setup = ComparisonSetup(
-        without_signals(path, candidate.policy).chunked, geometry, machine, config, landmarks, oracle
-    )
-    progress.begin("simulating")
-    return RealRun(request, path, setup, candidate, foresee(setup, candidate), world)
-
-
-def sized_geometry(spec: str, itemsize: int | None) -> CacheGeometry:
-    """The geometry a spec names, with numbers of `itemsize` bytes where that is given; its name says so."""
-    from worldkv.specs.parse import parse_geometry, split_spec
-
-    geometry = parse_geometry(spec)
-    if itemsize is None or geometry.itemsize == itemsize:
-        return geometry
-    name, pairs = split_spec(spec)
-    changed = {**pairs, "itemsize": str(itemsize)}
-    return parse_geometry(f"{name}:" + ",".join(f"{key}={value}" for key, value in changed.items()))
-
-
-def without_signals(path: LoadedPath, policy: CachePolicy) -> LoadedPath:
-    """The path without what was recorded on it: here the model measures for itself; an oracle is told what comes."""
-    recorded = path.chunked.trajectory.signals
-    ahead = None
-    if recorded is not None and Signal.ATTENTION_AHEAD in needs_of(policy):
-        ahead = RecordedSignals(attention_mass=recorded.attention_mass)
-    return dataclasses.replace(path, chunked=path.chunked.with_signals(ahead))
-
-
-def foresee(setup: ComparisonSetup, candidate: Candidate) -> Row | None:
-    """The simulator's row, before anything is allocated; None where only a model can tell what the policy does.
-
-    Raises:
-        BudgetError: it does not fit into its budgets.
-    """
-    from worldkv.sim.compare import compare_candidates
-
-    if needs_model(candidate.policy):
-        return None
-    return compare_candidates(setup, [candidate], match_window_tokens=False).rows[0]
-
-
-@dataclass(frozen=True)
-class RealRun:
-    """One run that is about to happen.
+@dataclass(frozen=True, repr=False)
+class RealRun(Result):
+    """One policy on tensors: where a step's time went, beside the prediction, and what the cache took.
 
     Attributes:
-        request: what was asked for.
-        path: the path.
-        setup: path, geometry, machine and room.
-        candidate: the policy.
-        foreseen: the simulator's row; None where it cannot tell.
-        world: the painted world it runs in; None for a model of random weights.
+        document: all of it, JSON-ready.
     """
 
-    request: RunRequest
-    path: LoadedPath
-    setup: ComparisonSetup
-    candidate: Candidate
-    foreseen: Row | None
-    world: World | None = None
+    document: dict[str, Any]
 
-    def row(self, rollout: RolloutRecord) -> Row:
-        """The row of what really happened."""
-        from worldkv.sim.compare import Row
-
-        share = None if self.foreseen is None else self.foreseen.share_of_oracle
-        return Row(self.candidate, rollout, share)
-
-    def begin(self, held: ExitStack, progress: Progress) -> StartedRun:
-        """Allocate everything; chunks are generated as `steps` is walked. `held` closes cache and files."""
-        from worldkv.backends.cache import WorldCache
-        from worldkv.backends.measuring import MEASURED
-        from worldkv.backends.transfer.open_device import device_ops
-        from worldkv.scene import scene_of
-
-        request, setup = self.request, self.setup
-        device_ops(request.device)
-        capacity = self._capacity()
-        check_room(self._need(capacity), setup.geometry, request.device, request.spill_folder)
-        progress.begin("drawing weights")
-        painter = None if self.world is None else self._painter(self.world)
-        cache = held.enter_context(
-            WorldCache(
-                self.candidate.policy,
-                setup.geometry,
-                device=request.device,
-                dtype=torch_dtype(request.dtype.value),
-                scene=scene_of(setup.chunked, setup.landmarks),
-                config=setup.config,
-                rotary=None if painter is None else painter.rotary,
-                capacity_tokens=capacity,
-                folder=None if request.spill_folder is None else Path(request.spill_folder),
-                stopwatch=device_stopwatch(request.device),
-                measured=MEASURED if request.record is not None else frozenset(),
-            )
-        )
-        log = None if request.log is None else held.enter_context(text_file(request.log))
-        return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log)
-
-    def _painter(self, world: World) -> Painter:
-        from worldkv.backends.models import Painter
-
-        request, geometry = self.request, self.setup.geometry
-        return Painter(
-            geometry,
-            world,
-            seed=request.seed,
-            readings=Painter.readings_for(self.candidate.policy),
-            dtype=torch_dtype(request.dtype.value),
-            device=request.device,
-        )
-
-    def _capacity(self) -> int | None:
-        """Tokens to allocate at once; None to grow, where the peak is not known beforehand."""
-        policy = self.candidate.policy
-        if self.foreseen is None or policy.asked_at != "begin" or policy.ragged:
-            return None
-        return int(self.foreseen.rollout.attended_tokens.max())
-
-    def _need(self, capacity: int | None) -> Need:
-        geometry, config = self.setup.geometry, self.setup.config
-        window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
-        if self.candidate.policy.positions == "rebased":
-            window = window * 3 // 2
-        bank = disk = 0
-        if self.foreseen is not None:
-            tiers = self.foreseen.rollout.engine.state.tiers
-            bank, disk = tiers.host.peak, tiers.disk.peak
-        model = model_bytes(geometry) if self.world is None else 0
-        return Need(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
-
-
-class StartedRun:
-    """A real run under way, one chunk at a time, so that several can take turns.
-
-    Attributes:
-        measured: what was measured so far.
-        steps: walk it to generate; tells the step just done.
-    """
-
-    def __init__(self, run: RealRun, cache: WorldCache, model: CausalVideoDiT | Painter, log: TextIO | None) -> None:
-        """Nothing is generated yet."""
-        from worldkv.backends.models import Painter
-        from worldkv.backends.rollout import denoiser
-        from worldkv.sim.rollout import RolloutRecorder
-
-        self._run, self._cache, self._log = run, cache, log
-        self._painter = model if isinstance(model, Painter) else None
-        passes, seed = run.request.passes, run.request.seed
-        self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
-        setup = run.setup
-        self._book = RolloutRecorder(setup.chunked, cache.engine, setup.machine, setup.landmarks)
-        self._recorder = SignalRecorder(setup.geometry, run.candidate.policy)
-        self.measured = Measurements()
-        self.steps = self._steps()
-
-    def document(self) -> dict[str, Any]:
-        """The document of `worldkv run`, once every step is done; writes the recording where one was asked for."""
-        run, setup, request = self._run, self._run.setup, self._run.request
-        self.measured.close(self._cache)
-        if request.record is not None:
-            from worldkv.trajectory.formats import recorded
-
-            trajectory = dataclasses.replace(setup.chunked.trajectory, signals=self._recorder.signals())
-            recorded.write(trajectory, Path(request.record).resolve())
-        passes = request.passes if self._painter is None else self._painter.readings
-        document = run_document(request, run.path, setup, run.row(self._book.close()), self.measured, passes)
-        if self._painter is not None and run.world is not None:
-            from worldkv.experiments.world_document import add_fidelity
-            from worldkv.worlds import measure
-
-            fidelity = measure(self._painter.pictures, self._painter.mass, run.world)
-            add_fidelity(document, str(request.world), request.seed, run.world, [fidelity])
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `worldkv run --json`."""
+        document: dict[str, Any] = finite(self.document)
         return document
 
-    def _steps(self) -> Iterator[int]:
-        from worldkv.sim.document import step_document
+    def write(self, out: Printer) -> None:
+        """See `Result.write`."""
+        from worldkv.report.run_tables import write_run
 
-        setup = self._run.setup
-        for step, spent in measured_steps(self._make, self._cache, setup, self._book, self.measured):
-            self._recorder.note(step.record, self._cache.measured)
-            if self._log is not None:
-                entry = step_document(self._run.candidate.label, setup.geometry, step.record, spent.seconds)
-                entry |= self.measured.last_step()
-                self._log.write(json.dumps(entry, allow_nan=False) + "\n")
-            yield step.plan.step
+        write_run(out, self.document)
+
+    def __repr__(self) -> str:
+        (row,) = self.document["rows"]
+        path = self.document["trajectory"]
+        return (
+            f"RealRun of {row['policy']} on {path['name']}, {path['chunks']:,} chunks: "
+            f"{row['measured_mean_ms']:.2f} ms a step on {row['device']}"
+        )
+
+
+def run(
+    trajectory: TrajectoryLike,
+    policy: PolicyLike = "worldkv",
+    *,
+    geometry: GeometryLike = TINY,
+    world: str | None = None,
+    device: str = "cpu",
+    dtype: NumberType = "auto",
+    passes: int = 4,
+    chunks: int | None = None,
+    machine: MachineLike = DEFAULT_MACHINE,
+    recall: bool = True,
+    seed: int = 0,
+    device_budget: str | int | None = None,
+    host_budget: str | int | None = None,
+    disk_budget: str | int | None = None,
+    when_full: WhenFull = "error",
+    when_lost: WhenLost = "error",
+    spill_folder: str | os.PathLike[str] | None = None,
+    view_distance: float | None = None,
+    fps: float | None = None,
+    format: str | None = None,
+    log: str | os.PathLike[str] | None = None,
+    record: str | os.PathLike[str] | None = None,
+    progress: Progress = SILENT,
+) -> RealRun:
+    """Generate along a trajectory with a model and one policy: real attention, real copies, measured times.
+
+    Args:
+        trajectory: see `compare`.
+        policy: a spec string, a policy, an index or a class of these.
+        geometry: the model's cache shape, a preset's name or an object.
+        world: run in a painted world, `"rooms"` or `"doom"`, instead of a transformer of random weights.
+        device: `"cpu"`, `"cuda"` or `"cuda:N"`.
+        dtype: type of weights and cached numbers; `"auto"` takes it from the geometry.
+        passes: denoise passes a chunk, before the clean one.
+        chunks: only the first so many chunks.
+        machine: the machine whose time is predicted beside.
+        recall: whether landmarks are placed and recall measured.
+        seed: of model, noise and landmarks.
+        device_budget: device memory for keys and values; a run that would go over it is refused.
+        host_budget: host memory for the bank; the rest spills to disk.
+        disk_budget: disk for the bank.
+        when_full: what happens when neither host nor disk has room.
+        when_lost: what happens when a spilled chunk cannot be read back.
+        spill_folder: where chunks spill to; a temporary folder where None.
+        view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
+        fps: resample to this rate.
+        format: a file's format; detected where None.
+        log: a file for one JSON object a step.
+        record: a file for the trajectory and what the model measured on it, to simulate from.
+        progress: told how far the work is.
+
+    Raises:
+        WorldKVError: anything a caller can mend, in one sentence.
+    """
+    require_torch("run")
+    if world is not None:
+        check_world(world, "run")
+    from worldkv.experiments.prepared_run import prepare
+
+    request = RunRequest(
+        trajectory=trajectory,
+        policy=policy,
+        geometry=WORLD_GEOMETRY if world is not None and geometry == TINY else geometry,
+        device=device,
+        dtype=dtype,
+        passes=passes,
+        chunks=chunks,
+        seed=seed,
+        machine=machine,
+        recall=recall,
+        view_distance=view_distance,
+        fps=fps,
+        format=format,
+        device_budget=parse_size(device_budget, "--device-budget"),
+        host_budget=parse_size(host_budget, "--host-budget"),
+        disk_budget=parse_size(disk_budget, "--disk-budget"),
+        when_full=when_full,
+        when_lost=when_lost,
+        spill_folder=None if spill_folder is None else os.fspath(spill_folder),
+        log=None if log is None else os.fspath(log),
+        record=None if record is None else os.fspath(record),
+        world=world,
+    )
+    prepared = prepare(request, progress)
+    with ExitStack() as held:
+        started = prepared.begin(held, progress)
+        progress.begin(prepared.candidate.label, prepared.setup.chunked.num_chunks)
+        for step in started.steps:
+            progress.reached(step)
+        return RealRun(started.document())

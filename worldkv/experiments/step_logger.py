@@ -19,39 +19,32 @@ if TYPE_CHECKING:
 
 @dataclass
 class StepLogger:
-    """What is noted of every step while the rows run: the log, the plot's retrievals, progress.
+    """Follow the rows step by step: write the log, keep what was retrieved, report progress.
 
     Attributes:
         progress: told how far a row is.
         geometry: the cache shape.
         steps: steps of a row.
         log: where step records go; None for nowhere.
-        keep_retrieved: whether `retrieved` is filled.
-        retrieved: ids retrieved at every step by label.
+        retrieved: chunks retrieved at every step by label; not kept of rows at budgets.
     """
 
     progress: Progress
     geometry: CacheGeometry
     steps: int
     log: TextIO | None
-    keep_retrieved: bool
     retrieved: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether anybody wants to hear of single steps."""
-        return self.progress.is_shown or self.log is not None or self.keep_retrieved
-
     def watch_at(self, candidate: Candidate, budget: Budget | None) -> OnStep:
-        """What a row at a budget calls after every step; its lines in the log name the budget."""
+        """The callback of a row at a budget; its lines in the log name the budget."""
         return self.watch(candidate.label, "own" if budget is None else budget.word)
 
     def watch(self, label: str, budget: str | None = None) -> OnStep:
-        """What a row named `label` calls after every step."""
+        """The callback of a row named `label`, called after every step."""
         from worldkv.sim.document import step_document
 
         self.progress.begin(label if budget is None else f"{label} at {budget}", self.steps)
-        retrieved = self.retrieved.setdefault(label, []) if self.keep_retrieved else None
+        retrieved = self.retrieved.setdefault(label, []) if budget is None else None
 
         def note(engine: CacheEngine, record: StepRecord, spent: StepTime) -> None:
             self.progress.reached(record.plan.step)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from worldkv.experiments.worlds import Painters
-    from worldkv.sim import ComparisonSetup
     from worldkv.sim.compare import ComparedRows
     from worldkv.worlds import Fidelity, World
 
@@ -26,9 +25,10 @@ ANALYTIC = (
 )
 
 
-def add_world(document: dict[str, Any], setup: ComparisonSetup, comparison: ComparedRows, painters: Painters) -> None:
+def add_world(document: dict[str, Any], compared: ComparedRows, painters: Painters) -> None:
     """Enter the world, and into every row what its pictures are worth and how long they took."""
-    rows = [painters.of(row.rollout) for row in comparison.rows]
+    rows = [painters.of(row.rollout) for row in compared.rows]
+    setup = compared.setup
     frames = setup.geometry.video_frames_per_chunk
     for entry, painted in zip(document["rows"], rows, strict=True):
         entry |= measured_keys(painted.measured, frames, setup.machine)

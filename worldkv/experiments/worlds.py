@@ -75,12 +75,14 @@ def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int
     return LoadedPath(geometry, chunked, describe(chunked)), world
 
 
-def check_world(world: str) -> None:
+def check_world(world: str, command: str) -> None:
     """Refuse a world that is not there, before anything is read.
 
     Raises:
         SpecError: no such world.
+        DeviceError: torch is missing, which `command` needs.
     """
+    require_torch(command)
     if world not in WORLDS:
         raise SpecError(f"there is no world {world!r}; there are {', '.join(WORLDS)}")
     if world == "doom":
@@ -89,29 +91,12 @@ def check_world(world: str) -> None:
         check_doom()
 
 
-def check_world_options(world: str | None, device: str, filmstrip: str | None, film: str | None) -> None:
-    """Refuse what only a world takes, and a world that is not there, before anything is read.
-
-    Raises:
-        SpecError: options that do not go together, or no such world.
-        DeviceError: torch is missing.
-    """
-    if world is not None:
-        require_torch("compare --world")
-        check_world(world)
-        return
-    alone = {"--device": device != "cpu", "--filmstrip": filmstrip is not None, "--film": film is not None}
-    for option, is_given in alone.items():
-        if is_given:
-            raise SpecError(f"{option} belongs to a painted world; add --world rooms")
-
-
 @dataclass(frozen=True)
 class PaintedRollout:
     """What came of one policy.
 
     Attributes:
-        rollout: the books, as the simulator keeps them.
+        rollout: the rollout as the simulator records it.
         fidelity: what the pictures are worth.
         pictures: the pictures `(frames, rows, columns, 3)`.
         measured: times.
@@ -169,11 +154,11 @@ class Painters:
             rotary=painter.rotary,
             stopwatch=device_stopwatch(self.device),
         ) as cache:
-            book = RolloutRecorder(setup.chunked, cache.engine, setup.machine, setup.landmarks)
-            for step, spent in measured_steps(painter.paint, cache, setup, book, measured):
+            recorder = RolloutRecorder(setup.chunked, cache.engine, setup.machine, setup.landmarks)
+            for step, spent in measured_steps(painter.paint, cache, setup, recorder, measured):
                 if watch is not None:
                     watch(cache.engine, step.record, spent)
-            rollout = book.close()
+            rollout = recorder.close()
             measured.close(cache)
         fidelity = measure(painter.pictures, painter.mass, self.world)
         self.rollouts.append(PaintedRollout(rollout, fidelity, painter.pictures, measured))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from worldkv.files import write_bytes
 from worldkv.plots.moment import interesting_moment
 from worldkv.plots.path import draw_moment, draw_path
-from worldkv.plots.style import GREY, INK, colours
+from worldkv.plots.style import INK, STYLE, colours
 from worldkv.report.format import GIB, folded, share
 
 if TYPE_CHECKING:
@@ -18,69 +15,38 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from worldkv.experiments.comparison import Outcome
-
-STYLE: Any = {
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#eeeeee",
-    "axes.axisbelow": True,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-}
+    from worldkv.sim.compare import ComparedRows
+    from worldkv.trajectory.loaded import LoadedPath
 
 
-def draw_comparison(name: str, outcome: Outcome) -> None:
-    """Draw a comparison into a file; the suffix says png, svg or pdf.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+def draw_comparison(path: LoadedPath, compared: ComparedRows) -> Figure:
+    """The figure of a comparison along `path`: recall, memory, speed, the path, one step."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    palette = colours([row.candidate.label for row in outcome.comparison.rows])
+    setup = compared.setup
+    palette = colours([row.candidate.label for row in compared.rows])
     with rc_context(STYLE):
         figure = Figure(figsize=(14, 9.2), layout="constrained")
         grid = figure.add_gridspec(2, 6, height_ratios=(1, 1.25))
-        _draw_recall(figure.add_subplot(grid[0, 0:2]), outcome, palette)
-        _draw_memory(figure.add_subplot(grid[0, 2:4]), outcome, palette)
-        _draw_speed(figure.add_subplot(grid[0, 4:6]), outcome, palette)
-        moment = interesting_moment(outcome)
-        draw_path(figure.add_subplot(grid[1, 0:3]), outcome.path, moment)
-        draw_moment(figure.add_subplot(grid[1, 3:6]), outcome.path, moment, palette)
-        path, geometry = outcome.document["trajectory"], outcome.document["geometry"]
+        _draw_recall(figure.add_subplot(grid[0, 0:2]), compared, palette)
+        _draw_memory(figure.add_subplot(grid[0, 2:4]), compared, palette)
+        _draw_speed(figure.add_subplot(grid[0, 4:6]), compared, palette)
+        moment = interesting_moment(compared)
+        draw_path(figure.add_subplot(grid[1, 0:3]), path, moment)
+        draw_moment(figure.add_subplot(grid[1, 3:6]), path, moment, palette)
         figure.suptitle(
-            f"{path['name']}, {path['chunks']:,} chunks, on {geometry['name']} (times of {outcome.setup.machine.name})",
+            f"{path.summary.name}, {path.chunked.num_chunks:,} chunks, on {setup.geometry.name} "
+            f"(times of {setup.machine.name})",
             fontsize=13,
             fontweight="bold",
         )
-        save(figure, name)
+    return figure
 
 
-def save(figure: Figure, name: str) -> None:
-    """Write a figure whole or not at all; the same figure gives the same bytes."""
-    suffix = Path(name).suffix.lower().removeprefix(".")
-    metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=suffix, dpi=120, metadata=metadata)
-    write_bytes(name, buffer.getvalue())
-
-
-def _draw_memory(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
+def _draw_memory(axes: Axes, compared: ComparedRows, palette: dict[str, str]) -> None:
     """GiB on the device and in the bank after each chunk; equal lines are nested, not hidden."""
-    rows = outcome.comparison.rows
+    rows = compared.rows
     for place, row in enumerate(rows):
         colour = palette[row.candidate.label]
         width = _nested(place, len(rows))
@@ -88,7 +54,7 @@ def _draw_memory(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
         axes.plot(steps, row.rollout.window_bytes / GIB, color=colour, linewidth=width, solid_capstyle="butt")
         if row.rollout.bank_bytes.any():
             axes.plot(steps, row.rollout.bank_bytes / GIB, color=colour, linewidth=1.6, linestyle=(0, (4, 2 + place)))
-    budget = outcome.setup.config.window_budget_bytes
+    budget = compared.setup.config.window_budget_bytes
     if budget is not None:
         axes.axhline(budget / GIB, color="#d55e00", linewidth=1, linestyle=":")
         axes.annotate(
@@ -97,17 +63,17 @@ def _draw_memory(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set(title="Memory: device solid, bank dashed", xlabel="chunks generated", ylabel="keys and values, GiB")
-    axes.set_xlim(0, outcome.path.chunked.num_chunks)
+    axes.set_xlim(0, compared.setup.chunked.num_chunks)
 
 
-def _draw_speed(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
+def _draw_speed(axes: Axes, compared: ComparedRows, palette: dict[str, str]) -> None:
     """Predicted frames a second at each chunk."""
     import numpy as np
 
-    rows = outcome.comparison.rows
-    window = max(1, outcome.path.chunked.num_chunks // 40)
+    rows = compared.rows
+    window = max(1, compared.setup.chunked.num_chunks // 40)
     for place, row in enumerate(rows):
-        fps = outcome.setup.geometry.video_frames_per_chunk / row.rollout.seconds
+        fps = compared.setup.geometry.video_frames_per_chunk / row.rollout.seconds
         colour, steps = palette[row.candidate.label], np.arange(1, len(fps) + 1)
         if window > 1:
             axes.plot(steps, fps, color=colour, linewidth=0.7, alpha=0.25)
@@ -118,7 +84,7 @@ def _draw_speed(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
         )
     mean = f", mean of {window} chunks" if window > 1 else ""
     axes.set(title="Predicted speed" + mean, xlabel="chunks generated", ylabel="video frames a second")
-    axes.set_xlim(0, outcome.path.chunked.num_chunks)
+    axes.set_xlim(0, compared.setup.chunked.num_chunks)
     axes.set_ylim(0)
 
 
@@ -138,9 +104,9 @@ def _nested(place: int, count: int) -> float:
     return 1.4 + 3.6 * (count - 1 - place) / max(1, count - 1)
 
 
-def _draw_recall(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
+def _draw_recall(axes: Axes, compared: ComparedRows, palette: dict[str, str]) -> None:
     """One bar a policy; also the key to the colours of all panels."""
-    rows = outcome.comparison.rows
+    rows = compared.rows
     names = [row.candidate.label for row in rows]
     shown = [folded(name) for name in names]
     recalls = [row.rollout.recall for row in rows]
@@ -167,9 +133,11 @@ def _draw_recall(axes: Axes, outcome: Outcome, palette: dict[str, str]) -> None:
         label.set_color(palette[name])
         label.set_fontweight("bold")
     axes.tick_params(axis="y", length=0)
-    path = outcome.document["trajectory"]
-    said = "never comes back: recall has no value" if path["never_returns"] else "of what is seen again, share held"
-    axes.set(
-        title="Revisit recall, and the colours of all panels",
-        xlabel=said if path["never_returns"] is not None else "not measured",
-    )
+    landmarks = compared.setup.landmarks
+    if landmarks is None:
+        said = "not measured"
+    elif landmarks.never_returns:
+        said = "never comes back: recall has no value"
+    else:
+        said = "of what is seen again, share held"
+    axes.set(title="Revisit recall, and the colours of all panels", xlabel=said)

@@ -1,23 +1,27 @@
-"""Pictures of a painted world: a filmstrip of one revisit, and all rollouts in motion with the map."""
+"""Pictures of a painted world: a filmstrip of revisits, and all rollouts in motion with the map."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from worldkv.files import write_bytes
+from worldkv.plots.path import CAMERA, MapProjection, draw_walls
 from worldkv.plots.style import GREY, INK
 from worldkv.report.format import folded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
+    from numpy.typing import NDArray
 
-    from worldkv.experiments.comparison import Outcome
-    from worldkv.experiments.worlds import PaintedRollout, Painters
     from worldkv.pose import Array
+    from worldkv.trajectory.loaded import LoadedPath
+    from worldkv.worlds import Fidelity, World
 
 _STRIP_REVISITS = 3
 _COLUMNS = 4
@@ -27,52 +31,56 @@ _PALETTE_PAGES = 12
 _PANEL_INCHES = (1.9, 1.36)
 
 
-def draw_filmstrip(name: str, outcome: Outcome) -> None:
-    """A row of pictures for each of a few revisits: the first visit, then the same view as every policy has it now.
+class Film(NamedTuple):
+    """The pictures of one policy's rollout.
 
-    Args:
-        name: a PNG file.
-        outcome: a comparison in a painted world.
-
-    Raises:
-        OutputError: it cannot be written.
+    Attributes:
+        label: the policy.
+        pictures: `(frames, rows, columns, 3)`, unlit.
+        fidelity: what they are worth, step by step.
     """
+
+    label: str
+    pictures: NDArray[np.float32]
+    fidelity: Fidelity
+
+
+def draw_filmstrip(world: World, rows: Sequence[Film]) -> Figure:
+    """A row of pictures for each of a few revisits: the first visit, then the same view as every policy has it now."""
     from matplotlib.figure import Figure
 
-    from worldkv.plots.comparison import save
-
-    painters, rows = _painted(outcome)
-    labels = [row.candidate.label for row in outcome.comparison.rows]
-    frames = _told_revisits(painters, rows)
+    labels = [row.label for row in rows]
+    frames = _told_revisits(world, rows)
     if not frames:
         figure = Figure(figsize=(7, 0.8))
         figure.text(0.5, 0.5, "no step of this path comes back to what left the window", ha="center", color=INK)
-        save(figure, name)
-        return
+        return figure
     heads = ["first visit", "the view again,\nas it was", *(folded(label, 18).rstrip(":") for label in labels)]
     figure = Figure(figsize=(1.75 * len(heads), 0.75 + 1.55 * len(frames)), layout="constrained")
     axes: Any = figure.subplots(len(frames), len(heads), squeeze=False)
-    per_chunk = painters.world.views.frames_per_chunk
+    per_chunk = world.views.frames_per_chunk
     for line, frame in zip(axes, frames, strict=False):
-        visit, step = int(painters.world.sight.visit[frame]), frame // per_chunk
-        lit = painters.world.light[frame, ..., None]
-        first = painters.world.truth[visit] * painters.world.light[visit, ..., None]
-        shown = [first, *(lit * film[frame] for film in [painters.world.truth, *(row.pictures for row in rows)])]
+        visit, step = int(world.sight.visit[frame]), frame // per_chunk
+        lit = world.light[frame, ..., None]
+        first = world.truth[visit] * world.light[visit, ..., None]
+        shown = [first, *(lit * film[frame] for film in [world.truth, *(row.pictures for row in rows)])]
         below = [f"chunk {visit // per_chunk}", f"chunk {step}", *(_decibels(row, step) for row in rows)]
         for axis, picture, text in zip(line, shown, below, strict=True):
             _show(axis, picture)
             axis.set_xlabel(text, fontsize=9, color=INK)
     for axis, head in zip(axes[0], heads, strict=True):
         axis.set_title(head, fontsize=9, fontweight="bold", color=INK)
-    save(figure, name)
+    return figure
 
 
-def draw_film(name: str, outcome: Outcome) -> None:
+def write_film(name: str, path: LoadedPath, world: World, rows: Sequence[Film]) -> None:
     """All rollouts side by side as an animated GIF: the truth, every policy with its dB, and where the camera is.
 
     Args:
         name: a GIF file.
-        outcome: a comparison in a painted world.
+        path: the camera path through the world.
+        world: the world.
+        rows: one a policy.
 
     Raises:
         OutputError: it cannot be written.
@@ -81,9 +89,7 @@ def draw_film(name: str, outcome: Outcome) -> None:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    painters, rows = _painted(outcome)
-    world = painters.world
-    labels = ["first seen", *(row.candidate.label for row in outcome.comparison.rows)]
+    labels = ["first seen", *(row.label for row in rows)]
     films = [world.truth, *(row.pictures for row in rows)]
     lines = -(-len(films) // _COLUMNS)
     wide, tall = _PANEL_INCHES
@@ -95,7 +101,7 @@ def draw_film(name: str, outcome: Outcome) -> None:
         axis = figure.add_subplot(grid[place // _COLUMNS, place % _COLUMNS])
         axis.set_title(folded(label, 30), fontsize=8, fontweight="bold", color=INK)
         panels.append((_show(axis, film[0]), axis.set_xlabel(" ", fontsize=8)))
-    camera = _draw_map(figure.add_subplot(grid[:, -1]), outcome)
+    camera = _draw_map(figure.add_subplot(grid[:, -1]), path)
     per_chunk, stride = world.views.frames_per_chunk, max(1, -(-world.views.num_frames // _MOST_FRAMES))
     pages = []
     for frame in range(0, world.views.num_frames, stride):
@@ -121,15 +127,9 @@ def draw_film(name: str, outcome: Outcome) -> None:
     write_bytes(name, buffer.getvalue())
 
 
-def _painted(outcome: Outcome) -> tuple[Painters, list[PaintedRollout]]:
-    painters = outcome.painters
-    assert painters is not None, "only a painted world has pictures"
-    return painters, [painters.of(row.rollout) for row in outcome.comparison.rows]
-
-
-def _told_revisits(painters: Painters, rows: list[PaintedRollout]) -> list[int]:
+def _told_revisits(world: World, rows: Sequence[Film]) -> list[int]:
     """Frames of a few revisits, spread over the rollout, that come back to much and on which policies differ."""
-    views, counted = painters.world.views, painters.world.sight.is_compared.mean(axis=(1, 2))
+    views, counted = world.views, world.sight.is_compared.mean(axis=(1, 2))
     steps = np.flatnonzero(np.isfinite(rows[0].fidelity.psnr_visit))
     best = {}
     for step in steps.tolist():
@@ -146,7 +146,7 @@ def _told_revisits(painters: Painters, rows: list[PaintedRollout]) -> list[int]:
     return [best[full[place]] for place in chosen]
 
 
-def _decibels(row: PaintedRollout, step: int) -> str:
+def _decibels(row: Film, step: int) -> str:
     value = row.fidelity.psnr_visit[step]
     return f"{value:.1f} dB" if np.isfinite(value) else " "
 
@@ -159,20 +159,18 @@ def _show(axes: Axes, picture: Array | Any) -> AxesImage:
     return axes.imshow(np.clip(picture, 0, 1), interpolation="nearest", aspect="auto")
 
 
-def _draw_map(axes: Axes, outcome: Outcome) -> Any:
+def _draw_map(axes: Axes, path: LoadedPath) -> Any:
     """Walls and path from above; what it returns moves the camera to a frame."""
-    from worldkv.plots.path import CAMERA, Plan, draw_walls
-
-    views = outcome.path.chunked
-    plan = Plan.of(outcome.path)
-    draw_walls(axes, outcome.path, plan)
-    floor: Array = views.camera.frame_positions.reshape(-1, 3)[:, [plan.across, plan.along]]
-    looks: Array = views.camera.frame_rotations.reshape(-1, 3, 3)[:, [plan.across, plan.along], 2]
+    views = path.chunked
+    projection = MapProjection.of(path)
+    draw_walls(axes, path, projection)
+    floor: Array = views.camera.frame_positions.reshape(-1, 3)[:, [projection.across, projection.along]]
+    looks: Array = views.camera.frame_rotations.reshape(-1, 3, 3)[:, [projection.across, projection.along], 2]
     axes.plot(*floor.T, color=GREY, linewidth=1)
     (line,) = axes.plot([], [], color=CAMERA, linewidth=2)
     (dot,) = axes.plot([], [], "o", color=CAMERA, markersize=6)
     walls = views.trajectory.walls
-    shown = floor if walls is None else np.concatenate([floor, walls.reshape(-1, 2)[:, _wall_order(plan)]])
+    shown = floor if walls is None else np.concatenate([floor, walls.reshape(-1, 2)[:, _wall_order(projection)]])
     low, high = shown.min(axis=0) - 0.5, shown.max(axis=0) + 0.5
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
@@ -191,5 +189,5 @@ def _draw_map(axes: Axes, outcome: Outcome) -> Any:
     return move
 
 
-def _wall_order(plan: Any) -> list[int]:
-    return [0, 1] if plan.across == 0 else [1, 0]
+def _wall_order(projection: Any) -> list[int]:
+    return [0, 1] if projection.across == 0 else [1, 0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from worldkv.experiments.comparison import Outcome
+    from worldkv.sim.compare import ComparedRows
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Moment:
     credit: float | None
 
 
-def interesting_moment(outcome: Outcome) -> Moment | None:
+def interesting_moment(compared: ComparedRows) -> Moment | None:
     """The step in the path's later half at which most is seen again, under the first policy that retrieves by itself.
 
     Oracles, which know the answers, and random draws come last. None where nobody retrieves.
@@ -36,7 +36,7 @@ def interesting_moment(outcome: Outcome) -> Moment | None:
     from worldkv.policy import needs_of
     from worldkv.signals import Signal
 
-    rows = [row for row in outcome.comparison.rows if any(outcome.retrieved.get(row.candidate.label, ()))]
+    rows = [row for row in compared.rows if any(compared.retrieved.get(row.candidate.label, ()))]
     if not rows:
         return None
     row = min(
@@ -46,10 +46,10 @@ def interesting_moment(outcome: Outcome) -> Moment | None:
             not needs_of(row.candidate.policy),
         ),
     )
-    retrieved = outcome.retrieved[row.candidate.label]
+    retrieved = compared.retrieved[row.candidate.label]
     steps = np.array([step for step, ids in enumerate(retrieved) if ids])
     late = steps[steps >= len(retrieved) // 2] if steps[-1] >= len(retrieved) // 2 else steps
-    landmarks = outcome.setup.landmarks
+    landmarks = compared.setup.landmarks
     if landmarks is None:
         return Moment(row.candidate.label, int(late[-1]), retrieved[late[-1]], None)
     step = int(late[np.argmax(landmarks.num_counted[late])])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from worldkv.plots.comparison import STYLE, save
-from worldkv.plots.style import GREY, INK, colours
+from worldkv.plots.style import GREY, INK, STYLE, colours
 from worldkv.report.format import folded
 
 if TYPE_CHECKING:
@@ -75,12 +74,8 @@ class Spot(NamedTuple):
     spread: tuple[float, float, float, float]
 
 
-def draw_pareto(name: str, points: Sequence[Point], title: str) -> None:
-    """Draw points into a file; the suffix says png, svg or pdf.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+def draw_pareto(points: Sequence[Point], title: str) -> Figure:
+    """The figure of recall against cost: a strip for each trajectory and measure, a panel for each cost."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -103,7 +98,7 @@ def draw_pareto(name: str, points: Sequence[Point], title: str) -> None:
         has_spread = len({point[:3] for point in points}) < len(points)
         _draw_legend(figure, policies, palette, marks, has_spread)
         figure.suptitle(title, fontsize=13, fontweight="bold")
-        save(figure, name)
+    return figure
 
 
 def front(spots: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

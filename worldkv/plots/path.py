@@ -26,7 +26,7 @@ CAMERA = "#d55e00"
 
 
 @dataclass(frozen=True)
-class Plan:
+class MapProjection:
     """The plane that a path is looked at in: the one its cameras stand upright on.
 
     Attributes:
@@ -46,7 +46,7 @@ class Plan:
     only_turns: bool
 
     @classmethod
-    def of(cls, path: LoadedPath) -> Plan:
+    def of(cls, path: LoadedPath) -> MapProjection:
         """The plane of `path`; x to the right and z up the page where y points down, as in most camera paths."""
         import numpy as np
 
@@ -99,13 +99,13 @@ def _units(vectors: Array) -> Array:
     return vectors / np.where(length > 0, length, 1.0)
 
 
-def draw_walls(axes: Axes, path: LoadedPath, plan: Plan) -> None:
+def draw_walls(axes: Axes, path: LoadedPath, projection: MapProjection) -> None:
     """The walls of a generated world, which stand on the x-z plane."""
     from matplotlib.collections import LineCollection
 
     walls = path.chunked.trajectory.walls
-    if walls is not None and {plan.across, plan.along} == {0, 2}:
-        ends = walls if plan.across == 0 else walls[:, :, ::-1]
+    if walls is not None and {projection.across, projection.along} == {0, 2}:
+        ends = walls if projection.across == 0 else walls[:, :, ::-1]
         axes.add_collection(LineCollection(list(ends), colors=INK, linewidths=1.8, zorder=1))
 
 
@@ -113,21 +113,26 @@ def draw_path(axes: Axes, path: LoadedPath, moment: Moment | None) -> None:
     """The whole path, the places it comes back to, and where the moment of the other panel is."""
     import numpy as np
 
-    plan, returns = Plan.of(path), revisiting_chunks(path)
-    draw_walls(axes, path, plan)
-    axes.plot(*plan.floor.T, color=GREY, linewidth=1.2, zorder=2)
+    projection, returns = MapProjection.of(path), revisiting_chunks(path)
+    draw_walls(axes, path, projection)
+    axes.plot(*projection.floor.T, color=GREY, linewidth=1.2, zorder=2)
     if returns.any():
-        axes.scatter(*xy(plan.centres[returns]), s=26, color=REVISIT, zorder=3, label="comes back", linewidths=0)
-    axes.scatter(*xy(plan.floor[:1]), s=46, marker="s", color=INK, zorder=4, label="start")
+        axes.scatter(*xy(projection.centres[returns]), s=26, color=REVISIT, zorder=3, label="comes back", linewidths=0)
+    axes.scatter(*xy(projection.floor[:1]), s=46, marker="s", color=INK, zorder=4, label="start")
     if moment is not None:
         axes.scatter(
-            *xy(plan.centres[moment.step, None]), s=110, marker="*", color=CAMERA, zorder=5, label="the step at right"
+            *xy(projection.centres[moment.step, None]),
+            s=110,
+            marker="*",
+            color=CAMERA,
+            zorder=5,
+            label="the step at right",
         )
     axes.legend(loc="best", fontsize=9, frameon=True, framealpha=0.85, edgecolor="none")
     axes.set_title(f"The path from above: {path.summary.revisit_share:.0%} of chunks come back")
     walls = path.chunked.trajectory.walls
-    shown = plan.floor if walls is None else np.concatenate([plan.floor, walls.reshape(-1, 2)])
-    plan.frame(axes, shown, 0.04 * path.summary.extent or 0.1 * path.summary.view_distance)
+    shown = projection.floor if walls is None else np.concatenate([projection.floor, walls.reshape(-1, 2)])
+    projection.frame(axes, shown, 0.04 * path.summary.extent or 0.1 * path.summary.view_distance)
 
 
 def draw_moment(axes: Axes, path: LoadedPath, moment: Moment | None, palette: dict[str, str]) -> None:
@@ -138,14 +143,16 @@ def draw_moment(axes: Axes, path: LoadedPath, moment: Moment | None, palette: di
         return
     import numpy as np
 
-    plan, colour = Plan.of(path), palette[moment.label]
-    here, fetched = plan.centres[moment.step], plan.centres[list(moment.retrieved)]
-    draw_walls(axes, path, plan)
+    projection, colour = MapProjection.of(path), palette[moment.label]
+    here, fetched = projection.centres[moment.step], projection.centres[list(moment.retrieved)]
+    draw_walls(axes, path, projection)
     per_chunk = path.chunked.frames_per_chunk
-    axes.plot(*plan.floor[: moment.step * per_chunk].T, color=GREY, linewidth=1.2, zorder=2)
-    axes.plot(*plan.floor[moment.step * per_chunk :].T, color=PALE, linewidth=1.2, zorder=2)
-    _draw_view(axes, path, 0 * here if plan.only_turns else here, plan.headings[moment.step])
-    for chunk, place, heading in zip(moment.retrieved, fetched, plan.headings[list(moment.retrieved)], strict=True):
+    axes.plot(*projection.floor[: moment.step * per_chunk].T, color=GREY, linewidth=1.2, zorder=2)
+    axes.plot(*projection.floor[moment.step * per_chunk :].T, color=PALE, linewidth=1.2, zorder=2)
+    _draw_view(axes, path, 0 * here if projection.only_turns else here, projection.headings[moment.step])
+    for chunk, place, heading in zip(
+        moment.retrieved, fetched, projection.headings[list(moment.retrieved)], strict=True
+    ):
         axes.plot(*np.stack([here, place]).T, color=colour, linewidth=0.8, alpha=0.6, zorder=3)
         _draw_camera(axes, path, place, heading, colour, 5)
         axes.annotate(
@@ -160,14 +167,14 @@ def draw_moment(axes: Axes, path: LoadedPath, moment: Moment | None, palette: di
             zorder=7,
             clip_on=True,
         )
-    _draw_camera(axes, path, here, plan.headings[moment.step], CAMERA, 6)
+    _draw_camera(axes, path, here, projection.headings[moment.step], CAMERA, 6)
     shown = np.concatenate([here[None], fetched])
     margin = max(0.8 * path.summary.view_distance, 0.15 * float(np.ptp(shown, axis=0).max()))
     held = (
         "" if moment.credit is None else f"\nwith sink and recent window that holds {moment.credit:.0%} of what counts"
     )
     axes.set_title(f"Step {moment.step}: the view (orange) and what {moment.label} fetched for it{held}")
-    plan.frame(axes, shown, margin)
+    projection.frame(axes, shown, margin)
 
 
 def _beside(heading: NDArray[np.float64]) -> tuple[float, float]:

@@ -1,11 +1,39 @@
-"""Colours that people with colour-blindness tell apart (Okabe and Ito's), one a policy in every panel."""
+"""Style of all figures, colours that people with colour-blindness tell apart (Okabe and Ito's), and saving."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from worldkv.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INK, GREY, PALE = "#222222", "#8a8a8a", "#d9d9d9"
 REVISIT = "#56b4e9"
+
+STYLE: Any = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#eeeeee",
+    "axes.axisbelow": True,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+}
 
 _KNOWN = {
     "full-kv": INK,
@@ -24,3 +52,19 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
     for place, label in enumerate(label for label in labels if label not in _KNOWN):
         chosen[label] = free[place % len(free)]
     return {label: _KNOWN.get(label) or chosen[label] for label in labels}
+
+
+def save_figure(figure: Figure, name: str) -> None:
+    """Write a figure whole or not at all; the suffix says png, svg or pdf, the same figure gives the same bytes.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from matplotlib import rc_context
+
+    suffix = Path(name).suffix.lower().removeprefix(".")
+    metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
+    buffer = io.BytesIO()
+    with rc_context(STYLE):
+        figure.savefig(buffer, format=suffix, dpi=120, metadata=metadata)
+    write_bytes(name, buffer.getvalue())

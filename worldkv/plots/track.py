@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from worldkv.plots.comparison import STYLE, save
-from worldkv.plots.path import Plan, draw_walls, xy
-from worldkv.plots.style import GREY, INK
+from typing import TYPE_CHECKING
+
+from worldkv.plots.path import MapProjection, draw_walls, xy
+from worldkv.plots.style import GREY, INK, STYLE
 from worldkv.trajectory.loaded import LoadedPath, revisiting_chunks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_TICKS = 160
 """Camera directions drawn at most."""
 
 
-def draw_track(name: str, path: LoadedPath) -> None:
-    """Draw a path into a file; the suffix says png, svg or pdf.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+def draw_track(path: LoadedPath) -> Figure:
+    """The figure of a trajectory from above: time as colour, where the camera looks, where it comes back."""
     import numpy as np
     from matplotlib import rc_context
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    plan, summary, returns = Plan.of(path), path.summary, revisiting_chunks(path)
+    projection, summary, returns = MapProjection.of(path), path.summary, revisiting_chunks(path)
     with rc_context(STYLE):
         figure = Figure(figsize=(10, 7.6), layout="constrained")
         axes = figure.add_subplot()
-        draw_walls(axes, path, plan)
+        draw_walls(axes, path, projection)
         if returns.any():
             axes.scatter(
-                *xy(plan.centres[returns]),
+                *xy(projection.centres[returns]),
                 s=90,
                 facecolors="none",
                 edgecolors=INK,
@@ -38,15 +38,15 @@ def draw_track(name: str, path: LoadedPath) -> None:
                 label=f"comes back ({summary.revisit_share:.0%} of chunks)",
             )
         per_chunk = path.chunked.frames_per_chunk
-        segments = np.stack([plan.floor[:-1], plan.floor[1:]], axis=1)
+        segments = np.stack([projection.floor[:-1], projection.floor[1:]], axis=1)
         track = LineCollection(list(segments), cmap="viridis", linewidths=2.6, zorder=2, capstyle="round")
         track.set_array(np.arange(len(segments)) / per_chunk)
         axes.add_collection(track)
         every = max(1, -(-path.chunked.num_chunks // MAX_TICKS))
-        reach = 0.025 * float(np.hypot(*np.ptp(plan.floor, axis=0))) or 0.1 * summary.view_distance
+        reach = 0.025 * float(np.hypot(*np.ptp(projection.floor, axis=0))) or 0.1 * summary.view_distance
         axes.quiver(
-            *xy(plan.centres[::every]),
-            *xy(plan.headings[::every] * reach),
+            *xy(projection.centres[::every]),
+            *xy(projection.headings[::every] * reach),
             color=GREY,
             angles="xy",
             scale_units="xy",
@@ -57,13 +57,13 @@ def draw_track(name: str, path: LoadedPath) -> None:
             headaxislength=0,
             zorder=4,
         )
-        axes.scatter(*xy(plan.floor[:1]), s=60, marker="s", color=INK, zorder=5, label="start")
-        axes.scatter(*xy(plan.floor[-1:]), s=70, marker="X", color="#d55e00", zorder=5, label="end")
+        axes.scatter(*xy(projection.floor[:1]), s=60, marker="s", color=INK, zorder=5, label="start")
+        axes.scatter(*xy(projection.floor[-1:]), s=70, marker="X", color="#d55e00", zorder=5, label="end")
         axes.legend(loc="best", fontsize=9, frameon=True, framealpha=0.85, edgecolor="none")
         figure.colorbar(track, ax=axes, label="chunk", shrink=0.8, pad=0.01)
         walls = path.chunked.trajectory.walls
-        shown = plan.floor if walls is None else np.concatenate([plan.floor, walls.reshape(-1, 2)])
-        plan.frame(axes, shown, 2 * reach)
+        shown = projection.floor if walls is None else np.concatenate([projection.floor, walls.reshape(-1, 2)])
+        projection.frame(axes, shown, 2 * reach)
         said = "it never comes back" if summary.never_returns else "ticks show where the camera looks"
         axes.set_title(f"{summary.name}, {summary.chunks:,} chunks\nfrom above; {said}")
-        save(figure, name)
+    return figure

@@ -4,51 +4,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worldkv.report.printer import Printer, new_table
+
 if TYPE_CHECKING:
     from worldkv.testing import Finding, Report
 
 
-def print_report(report: Report, *, timing: bool = False) -> None:
+def write_report(out: Printer, report: Report, *, timing: bool = False) -> None:
     """A report for people: a line for each check, then what is wrong, each with its cure."""
-    from worldkv.report.tables import console, new_table, print_notes, print_table
-
-    out = console()
-    out.print(f"{report.subject}\n", style="bold", soft_wrap=not out.is_terminal)
+    out.line(f"{report.subject}\n", style="bold")
     table = new_table(("check", "result", "seconds"), left=(0, 1))
     styles = {"failed": "bold red", "blocked": "red", "skipped": "dim"}
     for finding in report.findings:
         table.add_row(finding.name, finding.status, f"{finding.seconds:.2f}", style=styles.get(finding.status))
-    print_table(out, table)
+    out.table(table)
     for finding in report.findings:
         if finding.status == "failed":
-            _print_failure(finding)
+            _write_failure(out, finding)
     blocked = [f"{', '.join(names)}: {why}" for why, names in report.blocked.items()]
-    print_notes(out, blocked, head="Could not be judged, because something else is wrong first")
+    out.notes(blocked, head="Could not be judged, because something else is wrong first")
     skipped = [f"{finding.name}: {finding.message}" for finding in report.findings if finding.status == "skipped"]
-    print_notes(out, skipped, head="Skipped")
-    print_notes(out, _costs(report, timing), head="What a question costs")
+    out.notes(skipped, head="Skipped")
+    out.notes(_costs(report, timing), head="What a question costs")
     counts = report.document()["counts"]
     told = [f"{counts[status]} {status}" for status in ("passed", "failed", "blocked", "skipped") if counts[status]]
     style = "bold green" if report.passed else "bold red"
-    out.print(f"\n{report.subject}: {len(report.findings)} checks, {', '.join(told)}", style=style, soft_wrap=True)
+    out.line(f"\n{report.subject}: {len(report.findings)} checks, {', '.join(told)}", style=style, wrap=False)
 
 
-def _print_failure(finding: Finding) -> None:
+def _write_failure(out: Printer, finding: Finding) -> None:
     from rich.padding import Padding
 
-    from worldkv.report.tables import console
-
-    out = console()
-    out.print(f"\n{finding.name}", style="bold red")
+    out.line(f"\n{finding.name}", style="bold red")
     lines = [finding.message]
     if finding.example:
         lines.append(f"Smallest example: {finding.example}")
     for line in lines:
-        out.print(Padding(line, (0, 0, 0, 2)) if out.is_terminal else f"  {line}", soft_wrap=not out.is_terminal)
+        out.line(Padding(line, (0, 0, 0, 2)) if out.is_terminal else f"  {line}")
     if finding.replay:
-        out.print("  To see it again:")
+        out.line("  To see it again:")
         for line in finding.replay.splitlines():
-            out.print(f"    {line}", style="cyan", soft_wrap=True)
+            out.line(f"    {line}", style="cyan", wrap=False)
 
 
 def _costs(report: Report, timing: bool) -> list[str]:
@@ -74,8 +70,8 @@ def _costs(report: Report, timing: bool) -> list[str]:
     return found
 
 
-def print_checks() -> None:
-    from worldkv.report.tables import console, new_table, print_table
+def write_checks(out: Printer) -> None:
+    """Every check, what it concerns and what must hold."""
     from worldkv.testing import kit as kit  # registers every check
     from worldkv.testing.check import CHECKS
 
@@ -84,4 +80,4 @@ def print_checks() -> None:
     for one in CHECKS.values():
         table.add_row(one.name, names.get(one.kind.__name__, one.kind.__name__), one.claim)
     table.columns[2].no_wrap = False
-    print_table(console(), table)
+    out.table(table)

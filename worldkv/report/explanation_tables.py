@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from worldkv.report.printer import Printer, new_table
 
-def print_explanation(spec: str, document: dict[str, Any]) -> None:
+
+def write_explanation(out: Printer, spec: str, document: dict[str, Any]) -> None:
+    """The chunks of one step: in the window, fetched, and the best that were not."""
     from worldkv.report.format import number, share
-    from worldkv.report.tables import console, new_table, print_notes, print_table
 
-    out = console()
-    out.print(
-        f"{spec} at step {document['step']} of {document['trajectory']}", style="bold", soft_wrap=not out.is_terminal
-    )
-    out.print(
+    out.line(f"{spec} at step {document['step']} of {document['trajectory']}", style="bold")
+    out.line(
         f"{document['attended_tokens']:,} tokens attended, {len(document['window'])} chunks at home in the window, "
-        f"{len(document['retrieved'])} fetched of {document['bank_chunks']} in the bank\n",
-        soft_wrap=not out.is_terminal,
+        f"{len(document['retrieved'])} fetched of {document['bank_chunks']} in the bank\n"
     )
     heads = ("chunk", "why it is here", "rank", "score", "tokens\nkept", "distance", "angle", "of what\ncounts", "age")
     table = new_table(heads, left=(1,))
@@ -43,5 +41,5 @@ def print_explanation(spec: str, document: dict[str, Any]) -> None:
     table.add_section()
     for row in document["runners_up"]:
         add(row, "dim")
-    print_table(out, table)
-    print_notes(out, document["sentences"], head="At this step")
+    out.table(table)
+    out.notes(document["sentences"], head="At this step")

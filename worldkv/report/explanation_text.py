@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Seen:
+class StepTrace:
     """What a rollout showed before and at the step.
 
     Attributes:
@@ -38,7 +38,7 @@ class Seen:
 
 def sentences(
     geometry: CacheGeometry,
-    seen: Seen,
+    seen: StepTrace,
     landmarks: Landmarks,
     credit: float,
     ranking: list[int],

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from worldkv.report.printer import Printer, new_table
 
-def print_parity(document: dict[str, Any]) -> None:
+
+def write_parity(out: Printer, document: dict[str, Any]) -> None:
+    """A row a policy: equal, or the step that differs first."""
     from worldkv.report.format import amount
-    from worldkv.report.tables import console, new_table, print_notes, print_table
 
-    out = console()
-    out.print(
-        f"{document['trajectory']}: {document['chunks']} chunks, {document['geometry']} on {document['device']}\n",
-        soft_wrap=not out.is_terminal,
-    )
+    out.line(f"{document['trajectory']}: {document['chunks']} chunks, {document['geometry']} on {document['device']}\n")
     table = new_table(("policy", "steps", "of them\nrevisits", "records", "to disk", "result"), left=(0, 5))
     for row in document["rows"]:
         cells = (row["policy"], row["steps"], row["revisits"], row["records"], amount(row["bytes_host_to_disk"]))
         result = "equal" if row["equal"] else f"different at step {row['difference']['step']}"
         table.add_row(*map(str, cells), result, style=None if row["equal"] else "bold red")
-    print_table(out, table)
-    print_notes(
-        out, [difference_sentence(row) for row in document["rows"] if not row["equal"]], head="First differences"
-    )
-    print_notes(out, [f"{name} was left out: {why}" for name, why in document["left_out"].items()])
+    out.table(table)
+    out.notes([difference_sentence(row) for row in document["rows"] if not row["equal"]], head="First differences")
+    out.notes([f"{name} was left out: {why}" for name, why in document["left_out"].items()])
 
 
 def difference_sentence(row: dict[str, Any]) -> str:

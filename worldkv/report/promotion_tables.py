@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from worldkv.report.format import amount, number, rate
-from worldkv.report.tables import console, new_table, print_notes, print_table
+from worldkv.report.printer import Printer, new_table
 
 
 def outcome(name: str, stage: dict[str, Any]) -> str:
@@ -28,34 +28,34 @@ def outcome(name: str, stage: dict[str, Any]) -> str:
     return f"{name:9} {rows[0]['steps']} steps, {rows[0]['measured_mean_ms']:.2f} ms each"
 
 
-def print_promotion(document: dict[str, Any]) -> None:
+def write_promotion(out: Printer, document: dict[str, Any]) -> None:
     """Failures of the kit in full, the numbers, the remarks, the verdict."""
-    out = console()
     stages = document["stages"]
     for one in stages["check"].get("checks", ()):
         if one["status"] == "failed":
-            out.print(f"\n{one['name']}", style="bold red")
-            out.print(f"  {one['message']}", soft_wrap=True)
+            out.line(f"\n{one['name']}", style="bold red")
+            out.line(f"  {one['message']}", wrap=False)
             for line in (one["replay"] or "").splitlines():
-                out.print(f"    {line}", style="cyan", soft_wrap=True)
+                out.line(f"    {line}", style="cyan", wrap=False)
     simulated, measured = stages["simulate"].get("rows", ()), stages["run"].get("rows", ())
     if simulated:
-        _print_numbers(document, simulated, measured)
-    print_notes(out, stages["simulate"].get("notes", []))
-    print_notes(out, document["remarks"], head="Remarks")
+        _write_numbers(out, document, simulated, measured)
+    out.notes(stages["simulate"].get("notes", []))
+    out.notes(document["remarks"], head="Remarks")
     verdict = document["verdict"]
     style = "bold green" if verdict == "promoted" else "bold red"
-    out.print(f"\n{document['spec']}: {verdict}", style=style, soft_wrap=True)
+    out.line(f"\n{document['spec']}: {verdict}", style=style, wrap=False)
     for reason in document["reasons"]:
-        out.print(f"- {reason}", soft_wrap=True)
+        out.line(f"- {reason}", wrap=False)
 
 
-def _print_numbers(document: dict[str, Any], simulated: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
-    out = console()
-    out.print(
+def _write_numbers(
+    out: Printer, document: dict[str, Any], simulated: list[dict[str, Any]], measured: list[dict[str, Any]]
+) -> None:
+    out.line(
         f"\n{document['trajectory']}, {document['chunks']} chunks, {document['geometry']} on {document['device']}, "
         f"{document['denoise_passes']} denoise passes",
-        soft_wrap=True,
+        wrap=False,
     )
     heads = (
         "",
@@ -89,4 +89,4 @@ def _print_numbers(document: dict[str, Any], simulated: list[dict[str, Any]], me
         else:
             cells += ["-"] * 4
         table.add_row(*cells, style="bold" if number_of == 0 else None)
-    print_table(out, table)
+    out.table(table)

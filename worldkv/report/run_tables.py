@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rich.text import Text
-
+from worldkv.report.comparison_tables import path_line
 from worldkv.report.format import amount, number, rate, share
-from worldkv.report.tables import console, new_table, path_line, print_notes, print_table
+from worldkv.report.printer import Printer, new_table
 from worldkv.stopwatch import PARTS
 
 
-def print_run(document: dict[str, Any]) -> None:
+def write_run(out: Printer, document: dict[str, Any]) -> None:
     """The whole answer: what ran, where its time went, what it took, notes."""
-    out = console()
     (row,) = document["rows"]
     geometry = document["geometry"]
     passes = row["denoise_passes"]
@@ -24,22 +22,22 @@ def print_run(document: dict[str, Any]) -> None:
         f"{row['dtype']} on {row['device']} | {passes} denoise pass{'es' if passes > 1 else ''} and a clean one",
     )
     for line in lines:
-        out.print(Text(line), soft_wrap=not out.is_terminal)
-    out.print()
+        out.line(line)
+    out.line()
     table = new_table((row["spec"], "measured\nms a step", "share", "predicted\nms a step"))
     for name, measured, predicted in _times(row):
         of_step = measured / row["measured_mean_ms"]
         table.add_row(name, _ms(measured), share(of_step), "-" if predicted is None else _ms(predicted))
     table.add_section()
     table.add_row("step", _ms(row["measured_mean_ms"]), share(1.0), _ms(row["predicted_mean_ms"]), style="bold")
-    print_table(out, table)
-    out.print()
+    out.table(table)
+    out.line()
     facts = new_table(("", ""), left=(0, 1))
     facts.show_header = False
     for name, text in _facts(row):
         facts.add_row(name, text)
-    print_table(out, facts)
-    print_notes(out, [_prediction(document, row), *_notes(document)])
+    out.table(facts)
+    out.notes([_prediction(document, row), *_notes(document)])
 
 
 def _times(row: dict[str, Any]) -> Iterator[tuple[str, float, float | None]]:

@@ -8,33 +8,30 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from worldkv.report.format import folded, listed
-from worldkv.report.tables import console, new_table, print_notes, print_table
+from worldkv.report.printer import Printer, new_table
 
 if TYPE_CHECKING:
-    from worldkv.experiments.sweep_plan import SweepPlan
     from worldkv.geometry import CacheGeometry
     from worldkv.sim.machine import Machine
     from worldkv.sim.sweep import SweepRow
+    from worldkv.sim.sweep_plan import SweepPlan
 
 _MEASURES = {"revisit_recall": "Revisit recall", "attention_recall": "Attention recall"}
 
 
-def print_sweep(plan: SweepPlan, rows: Sequence[SweepRow], notes: Sequence[str]) -> None:
+def write_sweep(out: Printer, plan: SweepPlan, rows: Sequence[SweepRow], notes: Sequence[str]) -> None:
     """The rows of a sweep, a table for each measure and path, and the notes."""
-    out = console()
     seeds = len({row["seed"] for row in rows})
     over = f"mean over {seeds} seeds, and how far the farthest lies from it" if seeds > 1 else "one seed"
     told = [column for column in _MEASURES if any(row[column] is not None for row in rows)] or ["revisit_recall"]
     for place, column in enumerate(told):
         blank = "\n" if place else ""
-        out.print(
-            f"{blank}{_MEASURES[column]} by policy and budget ({over})", style="bold", soft_wrap=not out.is_terminal
-        )
+        out.line(f"{blank}{_MEASURES[column]} by policy and budget ({over})", style="bold")
         for path in plan.paths:
-            out.print(f"\n{path.name}, {path.chunked.num_chunks:,} chunks", soft_wrap=not out.is_terminal)
+            out.line(f"\n{path.name}, {path.chunked.num_chunks:,} chunks")
             own = [row for row in rows if row["trajectory"] == path.name]
-            print_table(out, _table(plan, own, column, is_terminal=out.is_terminal))
-    print_notes(out, notes)
+            out.table(_table(plan, own, column, is_terminal=out.is_terminal))
+    out.notes(notes)
 
 
 def _table(plan: SweepPlan, rows: Sequence[SweepRow], column: str, *, is_terminal: bool) -> Table:
@@ -107,8 +104,8 @@ def _failures(rows: Sequence[SweepRow]) -> Iterator[str]:
 
 def _paths(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
     for path in plan.paths:
-        if len(path.sources) > 1:
-            yield f"{listed(path.sources)} are the same path: it is swept once."
+        if len(path.given_names) > 1:
+            yield f"{listed(path.given_names)} are the same path: it is swept once."
         own = [row for row in rows if row["trajectory"] == path.name and row["status"] == "ok"]
         if own and all(row["revisit_recall"] is None for row in own):
             yield f"{path.name} never comes back: revisit recall has no meaning there and is empty."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from worldkv.report.printer import Printer, new_table
+
 if TYPE_CHECKING:
     from worldkv.trajectory.loaded import LoadedPath
 
@@ -31,19 +33,17 @@ def warnings(path: LoadedPath) -> list[str]:
     return found
 
 
-def print_path(path: LoadedPath) -> None:
-    from worldkv.report.tables import console, new_table, print_notes, print_table
-
+def write_path(out: Printer, path: LoadedPath) -> None:
+    """Length, view, revisits and oddities of a trajectory."""
     summary = path.summary
-    out = console()
     table = new_table(("", ""), left=(0, 1))
     table.show_header = False
     for name, text in _facts(path):
         table.add_row(name, text)
-    out.print(summary.name, style="bold", soft_wrap=not out.is_terminal)
-    print_table(out, table)
-    print_notes(out, warnings(path), head="Warning")
-    print_notes(out, summary.notes)
+    out.line(summary.name, style="bold")
+    out.table(table)
+    out.notes(warnings(path), head="Warning")
+    out.notes(summary.notes)
 
 
 def _facts(path: LoadedPath) -> list[tuple[str, str]]:

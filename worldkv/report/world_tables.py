@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.text import Text
-
+from worldkv.report.comparison_tables import Column, path_line
 from worldkv.report.format import amount, folded, number, rate, share
-from worldkv.report.tables import Column, console, new_table, path_line, print_notes, print_table
+from worldkv.report.printer import Printer, new_table
 
 COLUMNS = (
     Column("policy", lambda row: row["policy"]),
@@ -26,9 +25,8 @@ COLUMNS = (
 """Expendable columns are left out where the terminal is narrow, the highest number last."""
 
 
-def print_painted(document: dict[str, Any]) -> None:
+def write_painted(out: Printer, document: dict[str, Any]) -> None:
     """The whole answer: what ran, what came back, notes."""
-    out = console()
     geometry, world = document["geometry"], document["world"]
     rows, columns = world["picture"]
     lines = (
@@ -38,8 +36,8 @@ def print_painted(document: dict[str, Any]) -> None:
         f"{document['this_machine']}",
     )
     for line in lines:
-        out.print(Text(line), soft_wrap=not out.is_terminal)
-    out.print()
+        out.line(line)
+    out.line()
     shown = [column for column in COLUMNS if not (out.is_terminal and out.width < 100 and column.expendable)]
     if "budget" in document["rows"][0]:
         shown[:0] = [Column("budget", lambda row: row["budget"])]
@@ -47,5 +45,5 @@ def print_painted(document: dict[str, Any]) -> None:
     for row in document["rows"]:
         cells = [column.text(row) for column in shown]
         table.add_row(*(folded(cell) if out.is_terminal and cell == row["policy"] else cell for cell in cells))
-    print_table(out, table)
-    print_notes(out, document["notes"])
+    out.table(table)
+    out.notes(document["notes"])

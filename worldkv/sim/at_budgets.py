@@ -53,7 +53,7 @@ def compare_at_budgets(
         return Row(candidate, rollout, budget=budget, budget_tokens=tokens)
 
     geometry, num_chunks = setup.geometry, setup.chunked.num_chunks
-    result = ComparedRows(budgets=tuple(budgets))
+    result = ComparedRows(setup, budgets=tuple(budgets))
     sizeable = [candidate for candidate in candidates if candidate.takes_budgets(geometry)]
     result.rows = [run(candidate, None) for candidate in candidates if candidate not in sizeable]
     for budget in budgets:

@@ -1,4 +1,4 @@
-"""The floor that every table shows: a window with a sink, and chance, at the size of the others."""
+"""Baselines of every table: a window with a sink, and random chunks, at the size of the other rows."""
 
 from __future__ import annotations
 
@@ -7,30 +7,33 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from worldkv.geometry import CacheGeometry
+    from worldkv.policy import CachePolicy
 
 WINDOW = "sliding-window:sink_chunks=1"
-FLOOR = (WINDOW, "random")
-"""What any policy worth its bytes beats."""
+BASELINES = (WINDOW, "random")
+"""A policy that does not beat both is not worth its bytes."""
 
 
-def missing_floor(specs: Sequence[str], geometry: CacheGeometry) -> tuple[str, ...]:
-    """Those of `FLOOR` that `specs` do not name, in whatever words.
-
-    Raises:
-        SpecError: one of `specs` names no policy.
-    """
-    from worldkv.specs.parse import parse_policy
-
-    asked = [parse_policy(spec, geometry) for spec in specs]
-    return tuple(spec for spec in FLOOR if parse_policy(spec, geometry) not in asked)
-
-
-def sets_a_size(specs: Sequence[str], geometry: CacheGeometry) -> bool:
-    """Whether one of `specs` is bounded, so that a floor of its size can be there.
+def missing_baselines(given: Sequence[str | CachePolicy], geometry: CacheGeometry) -> tuple[str, ...]:
+    """Those of `BASELINES` that are not among the policies given, however these are written.
 
     Raises:
-        SpecError: one of them names no policy.
+        SpecError: a spec string that names no policy.
     """
+    asked = [_policy(one, geometry) for one in given]
+    return tuple(spec for spec in BASELINES if _policy(spec, geometry) not in asked)
+
+
+def sets_a_size(given: Sequence[str | CachePolicy], geometry: CacheGeometry) -> bool:
+    """Whether one of the policies given is bounded, so that baselines of its size can be shown.
+
+    Raises:
+        SpecError: a spec string that names no policy.
+    """
+    return any(_policy(one, geometry).is_bounded for one in given)
+
+
+def _policy(given: str | CachePolicy, geometry: CacheGeometry) -> CachePolicy:
     from worldkv.specs.parse import parse_policy
 
-    return any(parse_policy(spec, geometry).is_bounded for spec in specs)
+    return parse_policy(given, geometry) if isinstance(given, str) else given

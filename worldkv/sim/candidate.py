@@ -12,7 +12,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, is_data_dependent, needs_of
 from worldkv.signals import Signal
-from worldkv.specs.parse import parse_policy, split_spec
+from worldkv.specs.parse import parse_policy, spec_of, split_spec
 
 ANY_SIZE_TOKENS = 2**40
 """A window that is large enough for every policy whose size can be set at all."""
@@ -36,12 +36,14 @@ class Candidate:
     fixed: frozenset[str] = frozenset()
 
     @classmethod
-    def parsed(cls, label: str, spec: str, geometry: CacheGeometry, *, on_tensors: bool = False) -> Candidate:
-        """The policy that `spec` names, what it gives being fixed.
+    def parsed(
+        cls, label: str, given: str | CachePolicy, geometry: CacheGeometry, *, on_tensors: bool = False
+    ) -> Candidate:
+        """The policy that is given, what it sets being fixed.
 
         Args:
             label: its name in tables.
-            spec: see `parse_policy`.
+            given: a spec string, whose keys are fixed, or a policy, whose values beside the defaults are.
             geometry: the model's cache shape.
             on_tensors: whether a model runs it. The simulator replays what a policy of one size decided there: nothing
                 of a policy that depends on it can be changed.
@@ -49,8 +51,13 @@ class Candidate:
         Raises:
             SpecError: see `parse_policy`.
         """
-        policy, keys = parse_policy(spec, geometry), split_spec(spec)[1]
-        fixed = {f"{key.removesuffix('_chunks')}_frames" if key in _CHUNK_KEYS else key for key in keys}
+        if isinstance(given, str):
+            policy, keys = parse_policy(given, geometry), split_spec(given)[1]
+            fixed = {f"{key.removesuffix('_chunks')}_frames" if key in _CHUNK_KEYS else key for key in keys}
+        else:
+            policy = given
+            own = fields(cast(Any, policy))
+            fixed = {field.name for field in own if getattr(policy, field.name) != field.default}
         if is_data_dependent(policy) and not on_tensors:
             fixed |= {field.name for field in fields(cast(Any, policy))}
         return cls(label, policy, frozenset(fixed))
@@ -75,12 +82,17 @@ class Candidate:
 
 
 def parse_candidates(
-    specs: Sequence[str], geometry: CacheGeometry, config: CacheConfig, *, recall: bool, on_tensors: bool = False
+    given: Sequence[str | CachePolicy],
+    geometry: CacheGeometry,
+    config: CacheConfig,
+    *,
+    recall: bool,
+    on_tensors: bool = False,
 ) -> list[Candidate]:
     """The policies of a comparison, each with a label of its own, refused before anything runs if they cannot.
 
     Args:
-        specs: the policies.
+        given: the policies, as spec strings or objects.
         geometry: the model's cache shape.
         config: the room they have.
         recall: whether landmarks will be there.
@@ -89,11 +101,12 @@ def parse_candidates(
     Raises:
         SpecError, BudgetError: an unknown or unfit policy.
     """
+    specs = [one if isinstance(one, str) else spec_of(one) for one in given]
     names = [split_spec(spec)[0].rpartition(":")[2] for spec in specs]
     labels: list[str] = []
     candidates: list[Candidate] = []
-    for spec, name in zip(specs, names, strict=True):
-        candidate = Candidate.parsed(name, spec, geometry, on_tensors=on_tensors)
+    for one, spec, name in zip(given, specs, names, strict=True):
+        candidate = Candidate.parsed(name, one, geometry, on_tensors=on_tensors)
         policy = candidate.policy
         check_policy_frames(policy, geometry)
         if candidate.matched(ANY_SIZE_TOKENS, geometry) is None:  # its size is the user's, or its own

@@ -29,6 +29,8 @@ class ComparisonSetup:
         config: room for every row's cache.
         landmarks: the metric's landmarks of the true path; None skips recall.
         oracle: the oracle by which shares are measured; None leaves shares out.
+        pose_noise: how far the path that policies see drifts, as a share of every motion.
+        seed: of landmarks and pose noise.
     """
 
     chunked: ChunkedTrajectory
@@ -37,6 +39,8 @@ class ComparisonSetup:
     config: CacheConfig
     landmarks: Landmarks | None = None
     oracle: CachePolicy | None = None
+    pose_noise: float = 0.0
+    seed: int = 0
 
 
 Execute = Callable[[ComparisonSetup, CachePolicy, OnStep | None], RolloutRecord]
@@ -101,18 +105,22 @@ class ComparedRows:
     """The rows in the order asked for.
 
     Attributes:
+        setup: what they share.
         rows: one a policy.
         matched_to: label of the policy whose peak window the others were sized to; None where nothing was matched.
         matched_tokens: that peak.
         budgets: the sizes that were asked for; empty where rows are matched to one another.
         left_out: rows that there are not.
+        retrieved: chunks retrieved at every step of each row, by label; empty where they were not kept.
     """
 
+    setup: ComparisonSetup
     rows: list[Row] = field(default_factory=list)
     matched_to: str | None = None
     matched_tokens: int | None = None
     budgets: tuple[Budget, ...] = ()
     left_out: list[LeftOut] = field(default_factory=list)
+    retrieved: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
 
 
 def compare_candidates(
@@ -139,7 +147,7 @@ def compare_candidates(
     def run(candidate: Candidate) -> RolloutRecord:
         return run_candidate(setup, candidate, None if on_step is None else on_step(candidate.label), execute)
 
-    result = ComparedRows()
+    result = ComparedRows(setup)
     done: dict[str, RolloutRecord] = {}
     reference = _reference(candidates, setup.geometry) if match_window_tokens else None
     if reference is not None:

@@ -1,4 +1,4 @@
-"""A comparison as the JSON document of `worldkv compare --json`; its keys are kept stable."""
+"""Rows and steps of a comparison as JSON; the keys of `worldkv compare --json` and `--log` are kept stable."""
 
 from __future__ import annotations
 
@@ -10,49 +10,12 @@ import numpy as np
 from worldkv.engine.state import StepRecord
 from worldkv.geometry import CacheGeometry
 from worldkv.sim.clock import Clock
-from worldkv.sim.compare import ComparedRows, ComparisonSetup, Row
+from worldkv.sim.compare import ComparisonSetup, Row
 from worldkv.sim.rollout import RolloutRecord
 from worldkv.specs.parse import spec_of
 
 OWN_SIZE = "own"
 """The budget of a policy that has a size of its own."""
-
-
-def comparison_document(
-    setup: ComparisonSetup, comparison: ComparedRows, revisit_share: float | None
-) -> dict[str, Any]:
-    """Everything a comparison says, JSON-ready.
-
-    Args:
-        setup: what the rows share.
-        comparison: the rows.
-        revisit_share: share of chunks that revisit, from the path's summary.
-    """
-    chunked, landmarks = setup.chunked, setup.landmarks
-    document: dict[str, Any] = {
-        "trajectory": {
-            "name": chunked.trajectory.name,
-            "frames": chunked.video_frames,
-            "chunks": chunked.num_chunks,
-            "revisit_share": revisit_share,
-            "view_distance": chunked.view_distance,
-            "counted_share": None if landmarks is None else landmarks.counted_share,
-            "never_returns": None if landmarks is None else landmarks.never_returns,
-        },
-        "geometry": geometry_document(setup.geometry),
-        "machine": setup.machine.name,
-        "matched_to": comparison.matched_to,
-        "matched_tokens": comparison.matched_tokens,
-        "rows": [row_document(setup, row) for row in comparison.rows],
-    }
-    if comparison.budgets:
-        for entry, row in zip(document["rows"], comparison.rows, strict=True):
-            entry["budget"], entry["budget_tokens"] = budget_word(row), row.budget_tokens
-        document["left_out"] = [
-            {"policy": left.label, "budget": left.budget.word, "budget_tokens": left.tokens}
-            for left in comparison.left_out
-        ]
-    return document
 
 
 def budget_word(row: Row) -> str:

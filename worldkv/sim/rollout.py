@@ -29,11 +29,11 @@ OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
 
 @dataclass(frozen=True)
 class RolloutRecord:
-    """What one rollout kept, moved, forgot and cost.
+    """What one rollout kept, moved, forgot and would cost.
 
     Attributes:
         policy: the policy that ran.
-        engine: the engine at the end, its books included.
+        engine: the engine at the end: its chunk table, counts and tiers.
         seconds: predicted seconds of each step `(steps,)`.
         stall_seconds: of these, transfers that nothing hides `(steps,)`.
         attended_tokens: tokens attended at each step, the chunk's own included `(steps,)`.
@@ -86,29 +86,26 @@ def simulate(
     check_can_tell(policy, chunked, geometry, has_landmarks=landmarks is not None)
     backend = SimBackend(recorded_supplies(recorded))
     engine = CacheEngine(policy, geometry, backend, config, scene_of(chunked, landmarks))
-    book = RolloutRecorder(chunked, engine, machine, landmarks)
+    recorder = RolloutRecorder(chunked, engine, machine, landmarks)
     for step, viewpoint in enumerate(viewpoints(chunked)):
         plan = engine.begin(viewpoint)
         if policy.asked_at == "first_pass":
             plan = engine.refine(query_at(recorded, step))
-        book.begin(plan)
+        recorder.begin(plan)
         record = engine.commit(measured_at(recorded, step, plan.attended))
-        spent = book.commit(record)
+        spent = recorder.commit(record)
         if on_step is not None:
             on_step(engine, record, spent)
-    return book.close()
+    return recorder.close()
 
 
 class RolloutRecorder:
-    """What a rollout kept, remembered and would cost, written step by step, whoever carries out the moves.
-
-    Source: this project.
-    """
+    """Record a rollout step by step: tokens, bytes, recall, predicted time; for the simulator and for tensors."""
 
     def __init__(
         self, chunked: ChunkedTrajectory, engine: CacheEngine, machine: Machine, landmarks: Landmarks | None
     ) -> None:
-        """An empty book.
+        """Nothing recorded yet.
 
         Args:
             chunked: the path.

@@ -82,7 +82,7 @@ class Scenery:
         oracle: spec of the policy by which shares are measured.
     """
 
-    source: str
+    source: Any
     format: str | None
     frames_per_second: float | None
     view_distance: float | None

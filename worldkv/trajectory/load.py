@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from worldkv.errors import SpecError, TrajectoryError, nearest
 from worldkv.trajectory.anomalies import rotation_jumps
@@ -13,9 +14,13 @@ from worldkv.trajectory.formats.registry import FORMATS, detect_format
 from worldkv.trajectory.formats.sniff import Glimpse
 from worldkv.trajectory.generate import generate
 from worldkv.trajectory.generators import GENERATORS
+from worldkv.trajectory.matrices import from_matrices
 from worldkv.trajectory.resample import resample
 from worldkv.trajectory.script import parse_name, script
 from worldkv.trajectory.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 MOTION_CAPTURE_RATE = 60.0
 """No video model runs faster: above it a file is a motion capture, resampled unless a rate is given."""
@@ -24,11 +29,17 @@ VIDEO_RATE = 16.0
 """Frames a second that motion captures are resampled to."""
 
 
-def load_trajectory(source: str, *, format: str | None = None, frames_per_second: float | None = None) -> Trajectory:
-    """The path `source` names, checked and in OpenCV camera-to-world poses.
+def load_trajectory(
+    source: str | os.PathLike[str] | ArrayLike | Trajectory,
+    *,
+    format: str | None = None,
+    frames_per_second: float | None = None,
+) -> Trajectory:
+    """The path `source` names or holds, checked and in OpenCV camera-to-world poses.
 
     Args:
-        source: `script:NAME`, `generate:NAME:key=value,...`, or a file or folder.
+        source: `script:NAME`, `generate:NAME:key=value,...`, a file or folder, camera-to-world matrices
+            `(frames, 4, 4)`, or a trajectory loaded before.
         format: one of `FORMATS`; by content where None.
         frames_per_second: resample to this rate; as it is where None, but motion captures above 60 Hz to 16 fps.
 
@@ -38,6 +49,10 @@ def load_trajectory(source: str, *, format: str | None = None, frames_per_second
     """
     if format is not None and format not in FORMATS:
         raise SpecError(f"unknown format {format!r}; {nearest(format, FORMATS)}")
+    if not isinstance(source, str | os.PathLike):
+        trajectory = source if isinstance(source, Trajectory) else from_matrices(source)
+        return trajectory if frames_per_second is None else resample(trajectory, frames_per_second)
+    source = os.fspath(source)
     kind, colon, rest = source.partition(":")
     if colon and kind in ("script", "generate"):
         if format is not None:

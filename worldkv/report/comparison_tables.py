@@ -1,65 +1,14 @@
-"""Tables for people: coloured on a terminal, plain ASCII everywhere else."""
+"""The table of a comparison, and the lines and notes round it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rich.box import SIMPLE_HEAD, Box
-from rich.console import Console, JustifyMethod
 from rich.table import Table
-from rich.text import Text
 
 from worldkv.report.format import folded, gib, number, rate, share, size
-
-PLAIN = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
-"""One rule of dashes under the head."""
-
-PLAIN_WIDTH = 400
-"""Columns where nobody looks at a terminal: tables are never folded there."""
-
-
-def console() -> Console:
-    """Standard output as rich sees it."""
-    if sys.stdout.isatty():
-        return Console(highlight=False, markup=False, emoji=False)
-    return Console(highlight=False, markup=False, emoji=False, width=PLAIN_WIDTH, no_color=True, force_terminal=False)
-
-
-def new_table(heads: Sequence[str], *, left: Iterable[int] = (0,)) -> Table:
-    """An empty table whose columns named in `left` are words and the others numbers."""
-    box = SIMPLE_HEAD if sys.stdout.isatty() else PLAIN
-    table = Table(box=box, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    left = frozenset(left)
-    for place, head in enumerate(heads):
-        justify: JustifyMethod = "left" if place in left else "right"
-        table.add_column(head, justify=justify, no_wrap=True)
-    return table
-
-
-def print_table(out: Console, table: Table) -> None:
-    """A table, without blanks at the ends of lines where nobody looks at a terminal."""
-    if out.is_terminal:
-        out.print(table)
-        return
-    with out.capture() as text:
-        out.print(table)
-    print("\n".join(line.rstrip() for line in text.get().splitlines()), file=out.file)
-
-
-def print_notes(out: Console, notes: Sequence[str], *, head: str = "Notes") -> None:
-    """Sentences under a table, one a line."""
-    if not notes:
-        return
-    out.print(f"\n{head}", style="bold")
-    for note in notes:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_row("-", Text(note))
-        if out.is_terminal:
-            out.print(grid)
-        else:
-            print(f"- {note}", file=out.file)
+from worldkv.report.printer import Printer, new_table
 
 
 class Column(NamedTuple):
@@ -112,17 +61,13 @@ def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[Column] =
     return table
 
 
-def print_comparison(document: dict[str, Any]) -> None:
+def write_comparison(out: Printer, document: dict[str, Any]) -> None:
     """The whole answer of `worldkv compare`: what ran, the table, the notes."""
-    out = console()
-    out.print(Text(path_line(document["trajectory"])), soft_wrap=not out.is_terminal)
+    out.line(path_line(document["trajectory"]))
     geometry, machine = document["geometry"], document["machine"]
-    out.print(
-        Text(
-            f"{geometry['name']}: {geometry['chunk_tokens']:,} tokens, {gib(geometry['chunk_bytes'])} GiB a chunk | "
-            f"machine {machine}{_budgets(document)}"
-        ),
-        soft_wrap=not out.is_terminal,
+    out.line(
+        f"{geometry['name']}: {geometry['chunk_tokens']:,} tokens, {gib(geometry['chunk_bytes'])} GiB a chunk | "
+        f"machine {machine}{_budgets(document)}"
     )
     columns = list(COMPARISON)
     if out.is_terminal:
@@ -131,13 +76,13 @@ def print_comparison(document: dict[str, Any]) -> None:
         columns[:0] = BUDGETS
     table = comparison_table(document["rows"], columns)
     for lost in sorted((column for column in columns if column.expendable), key=lambda column: column.expendable):
-        if table.__rich_measure__(out, out.options.update(max_width=1000)).maximum <= out.width:
+        if out.fits(table):
             break
         columns.remove(lost)
         table = comparison_table(document["rows"], columns)
-    out.print()
-    print_table(out, table)
-    print_notes(out, document["notes"])
+    out.line()
+    out.table(table)
+    out.notes(document["notes"])
 
 
 def _budgets(document: dict[str, Any]) -> str:

@@ -1,21 +1,22 @@
-"""From a sweep's request to its rows: which there are, which are in the file already, and the tasks for the rest."""
+"""Plan a sweep: its rows, those that are done already, and the tasks for the rest."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worldkv.errors import SignalError
-from worldkv.experiments.seeds import parse_seeds
-from worldkv.experiments.sweep_config import SweepRequest
-from worldkv.sim.baselines import missing_floor
+from worldkv.sim.baselines import missing_baselines
 from worldkv.sim.candidate import parse_candidates
 
 if TYPE_CHECKING:
     from worldkv.geometry import CacheGeometry
-    from worldkv.sim import Candidate
+    from worldkv.sim.budgets import Budget
+    from worldkv.sim.candidate import Candidate
+    from worldkv.sim.machine import Machine
     from worldkv.sim.sweep import SweepRow, SweepTask
     from worldkv.trajectory import ChunkedTrajectory
 
@@ -25,13 +26,15 @@ class SweptPath:
     """A path of a sweep.
 
     Attributes:
-        sources: as the user named it; several where they have the same content.
+        source: as `load_trajectory` takes it.
+        given_names: what the user called it; several names may have the same content.
         name: in tables; no other path of the sweep has it.
         chunked: cut for the sweep's geometry.
         digest: `trajectory_digest` of it.
     """
 
-    sources: tuple[str, ...]
+    source: Any
+    given_names: tuple[str, ...]
     name: str
     chunked: ChunkedTrajectory
     digest: str
@@ -61,7 +64,7 @@ class SweepPlan:
 
     Attributes:
         paths: the paths, each once.
-        candidates: the policies by label, the floor first.
+        candidates: the policies by label, baselines first.
         rows: what is known of every row before it runs, by key, in the order in which they are to stand.
         tasks: what is still to run.
         num_done: rows that the file has already.
@@ -74,28 +77,45 @@ class SweepPlan:
     num_done: int
 
 
-def plan_sweep(request: SweepRequest, done: Mapping[str, SweepRow]) -> SweepPlan:
+def plan_sweep(
+    sources: Sequence[Any],
+    specs: Sequence[str],
+    budgets: Sequence[Budget],
+    seeds: Sequence[int],
+    done: Mapping[str, SweepRow],
+    *,
+    geometry: CacheGeometry,
+    machine: Machine,
+    baselines: bool,
+    format: str | None,
+    fps: float | None,
+    view_distance: float | None,
+) -> SweepPlan:
     """Every row of a sweep, and the tasks for those that `done` does not have.
 
     Args:
-        request: the sweep.
+        sources: trajectories, as `load_trajectory` takes them.
+        specs: the policies.
+        budgets: window sizes.
+        seeds: of landmarks, and of policies that draw.
         done: rows of earlier runs by key; a failed one is tried again.
+        geometry: the model's cache shape.
+        machine: rates for the time model.
+        baselines: whether `random` and a window with a sink are added.
+        format: of the files; detected where None.
+        fps: resample to this rate; as they are where None.
+        view_distance: how far the camera sees; by default from each trajectory.
 
     Raises:
         WorldKVError: anything the user can mend.
     """
-    from worldkv.sim import load_machine
-    from worldkv.sim.budgets import parse_budgets
     from worldkv.sim.document import OWN_SIZE
     from worldkv.sim.machine import machine_text
     from worldkv.sim.sweep import FAILED, Scenery, SweepTask
     from worldkv.sim.sweep_key import row_key
-    from worldkv.specs.parse import parse_geometry
 
-    geometry, machine = parse_geometry(request.geometry), load_machine(request.machine)
-    budgets, seeds = parse_budgets(request.budgets), parse_seeds(request.seeds)
-    field = _competitors(request, geometry)
-    paths = _paths(request, geometry)
+    field = _competitors(specs, geometry, baselines)
+    paths = _paths(sources, geometry, format, fps, view_distance)
     for competitor in field:
         _check_signals(competitor.candidate, paths, geometry)
     model = row_key(dataclasses.asdict(geometry), machine_text(machine))
@@ -105,10 +125,10 @@ def plan_sweep(request: SweepRequest, done: Mapping[str, SweepRow]) -> SweepPlan
     for path in paths:
         for seed in seeds:
             scenery = Scenery(
-                path.sources[0],
-                request.format,
-                request.fps,
-                request.view_distance,
+                path.source,
+                format,
+                fps,
+                view_distance,
                 geometry,
                 machine,
                 seed,
@@ -122,7 +142,7 @@ def plan_sweep(request: SweepRequest, done: Mapping[str, SweepRow]) -> SweepPlan
                         continue
                     tokens = None if budget is None else budget.tokens(geometry, path.chunked.num_chunks)
                     row = _known(path, competitor, OWN_SIZE if budget is None else budget.word, tokens, seed, model)
-                    row |= {"geometry": request.geometry, "machine": machine.name}
+                    row |= {"geometry": geometry.name, "machine": machine.name}
                     rows[row["key"]] = row
                     found = done.get(row["key"])
                     if found is None or found["status"].startswith(FAILED):
@@ -134,21 +154,24 @@ def plan_sweep(request: SweepRequest, done: Mapping[str, SweepRow]) -> SweepPlan
     return SweepPlan(paths, tuple(competitor.candidate for competitor in field), rows, tuple(tasks), num_done)
 
 
-def _paths(request: SweepRequest, geometry: CacheGeometry) -> tuple[SweptPath, ...]:
+def _paths(
+    sources: Sequence[Any], geometry: CacheGeometry, format: str | None, fps: float | None, view_distance: float | None
+) -> tuple[SweptPath, ...]:
     """The paths, each content once; two of one name are named as the user did."""
     from worldkv.sim.sweep_key import trajectory_digest
     from worldkv.trajectory import cut, load_trajectory
 
     found: dict[str, SweptPath] = {}
-    for source in request.trajectories:
-        trajectory = load_trajectory(source, format=request.format, frames_per_second=request.fps)
+    for source in sources:
+        trajectory = load_trajectory(source, format=format, frames_per_second=fps)
         digest = trajectory_digest(trajectory)
-        chunked = cut(trajectory, geometry, view_distance=request.view_distance)
-        known = found.setdefault(digest, SweptPath((), trajectory.name, chunked, digest))
-        found[digest] = dataclasses.replace(known, sources=(*known.sources, source))
+        chunked = cut(trajectory, geometry, view_distance=view_distance)
+        known = found.setdefault(digest, SweptPath(source, (), trajectory.name, chunked, digest))
+        given = os.fspath(source) if isinstance(source, str | os.PathLike) else trajectory.name
+        found[digest] = dataclasses.replace(known, given_names=(*known.given_names, given))
     names = [path.name for path in found.values()]
     return tuple(
-        dataclasses.replace(path, name=path.name if names.count(path.name) == 1 else path.sources[0])
+        dataclasses.replace(path, name=path.name if names.count(path.name) == 1 else path.given_names[0])
         for path in found.values()
     )
 
@@ -176,8 +199,8 @@ def _known(path: SweptPath, competitor: Competitor, budget: str, tokens: int | N
     }
 
 
-def _competitors(request: SweepRequest, geometry: CacheGeometry) -> list[Competitor]:
-    """The policies, the floor first; those that two specs name are there once.
+def _competitors(given: Sequence[str], geometry: CacheGeometry, baselines: bool) -> list[Competitor]:
+    """The policies, baselines first; those that two specs name are there once.
 
     Raises:
         SpecError, BudgetError: an unknown or unfit policy.
@@ -186,8 +209,8 @@ def _competitors(request: SweepRequest, geometry: CacheGeometry) -> list[Competi
     from worldkv.sim.sweep_key import code_digest
     from worldkv.specs.parse import spec_of
 
-    asked = tuple(dict.fromkeys(request.policies))
-    specs = (*missing_floor(asked, geometry), *asked) if request.floor else asked
+    asked = tuple(dict.fromkeys(given))
+    specs = (*missing_baselines(asked, geometry), *asked) if baselines else asked
     found: dict[tuple[str, frozenset[str]], Competitor] = {}
     for typed, candidate in zip(specs, parse_candidates(specs, geometry, CacheConfig(), recall=True), strict=True):
         spec, code = spec_of(candidate.policy), code_digest(candidate.policy)

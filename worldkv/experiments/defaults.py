@@ -1,0 +1,20 @@
+"""Defaults of experiments; the command line shows them in its help without loading the experiments."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from worldkv.sim.baselines import WINDOW
+
+Match = Literal["window-tokens", "none"]
+"""How the sizes of rows relate: given the window tokens of the first of fixed size, or left alone."""
+
+COMPARED_POLICIES = ("full-kv", WINDOW, "worldkv", "random", "oracle")
+SWEPT_POLICIES = ("worldkv", "frustum-coverage", "oracle", "full-kv")
+SWEPT_BUDGETS = "5%,10%,20%"
+SWEPT_SEEDS = "0-2"
+CHECK_EXAMPLES = 25
+"""Rollouts tried by a check; some hundreds are thorough."""
+PROMOTED_CHUNKS = 96
+CALIBRATED_CHUNKS = 64
+"""Chunks of the trajectory that a machine is measured on."""

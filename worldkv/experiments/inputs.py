@@ -1,0 +1,127 @@
+"""Turn what a caller names (files, matrices, spec strings, objects) into what an experiment runs on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from worldkv.errors import SpecError
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import CachePolicy, CoverageIndex, Index
+from worldkv.sim.machine import Machine
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from worldkv.trajectory import ChunkedTrajectory, Trajectory
+    from worldkv.trajectory.loaded import LoadedPath
+
+    TrajectoryLike: TypeAlias = str | os.PathLike[str] | ArrayLike | Trajectory | ChunkedTrajectory
+    """A path name, `script:` or `generate:` name, camera-to-world matrices `(frames, 4, 4)`, or a path made before."""
+
+PolicyLike: TypeAlias = (
+    str | CachePolicy | Index | CoverageIndex | type[CachePolicy] | type[Index] | type[CoverageIndex]
+)
+"""A spec string, a policy, an index that is put into `composed`, or a class of these with its defaults."""
+GeometryLike: TypeAlias = str | CacheGeometry
+MachineLike: TypeAlias = str | os.PathLike[str] | Machine
+
+
+def as_path(
+    source: TrajectoryLike,
+    geometry: CacheGeometry,
+    *,
+    format: str | None = None,
+    fps: float | None = None,
+    view_distance: float | None = None,
+    chunks: int | None = None,
+) -> LoadedPath:
+    """A trajectory cut into chunks of `geometry`, and its summary.
+
+    Args:
+        source: see `TrajectoryLike`; one that is cut already must be cut for `geometry`.
+        geometry: the model's cache shape.
+        format: a file's format; detected where None.
+        fps: resample to this rate; as it is where None.
+        view_distance: how far the camera sees, in the path's unit; by default from the path.
+        chunks: only the first so many.
+
+    Raises:
+        TrajectoryError, SpecError: see `load_trajectory` and `cut`.
+    """
+    from worldkv.trajectory import ChunkedTrajectory, cut, describe, load_trajectory
+    from worldkv.trajectory.loaded import LoadedPath, shortened
+
+    if isinstance(source, ChunkedTrajectory):
+        if source.frames_per_chunk != geometry.frames_per_chunk:
+            raise SpecError(
+                f"{source.trajectory.name} is cut into chunks of {source.frames_per_chunk} latent frames, "
+                f"{geometry.name} has {geometry.frames_per_chunk}; cut it for that geometry"
+            )
+        path = LoadedPath(geometry, source, describe(source))
+    else:
+        trajectory = load_trajectory(source, format=format, frames_per_second=fps)
+        chunked = cut(trajectory, geometry, view_distance=view_distance)
+        path = LoadedPath(geometry, chunked, describe(chunked))
+    return shortened(path, chunks, view_distance)
+
+
+def as_policies(policies: Sequence[PolicyLike] | PolicyLike, geometry: CacheGeometry) -> list[str | CachePolicy]:
+    """Spec strings as they are, objects as policies.
+
+    Raises:
+        SpecError: something that is neither.
+    """
+    several = policies if isinstance(policies, Sequence) and not isinstance(policies, str) else [policies]
+    return [one if isinstance(one, str) else as_policy(one, geometry) for one in several]
+
+
+def as_policy(policy: PolicyLike, geometry: CacheGeometry | None = None) -> CachePolicy:
+    """The policy that is named, or the object itself; an index is put into `composed`.
+
+    Raises:
+        SpecError: an unknown or unfit policy, or something that is none.
+    """
+    from worldkv.specs.parse import parse_policy
+
+    if isinstance(policy, str):
+        return parse_policy(policy, geometry)
+    made: Any = policy() if isinstance(policy, type) else policy
+    if isinstance(made, Index | CoverageIndex):
+        from worldkv.specs.names import find_class
+
+        composed: Any = find_class("composed")
+        made = composed(index=made)
+    if not isinstance(made, CachePolicy):
+        raise SpecError(f"{policy!r} is no policy; give a spec string such as 'worldkv', a CachePolicy or an Index")
+    return made
+
+
+def as_geometry(geometry: GeometryLike) -> CacheGeometry:
+    """The geometry that is named, or the object itself.
+
+    Raises:
+        SpecError: see `parse_geometry`.
+    """
+    from worldkv.specs.parse import parse_geometry
+
+    return geometry if isinstance(geometry, CacheGeometry) else parse_geometry(geometry)
+
+
+def as_machine(machine: MachineLike) -> Machine:
+    """The machine that is named, by name or file, or the object itself.
+
+    Raises:
+        SpecError: see `load_machine`.
+    """
+    from worldkv.sim.machine import load_machine
+
+    return machine if isinstance(machine, Machine) else load_machine(os.fspath(machine))
+
+
+def named(trajectory: TrajectoryLike) -> str:
+    """What progress calls a trajectory."""
+    if isinstance(trajectory, str | os.PathLike):
+        return os.fspath(trajectory)
+    return str(getattr(trajectory, "name", "the trajectory"))

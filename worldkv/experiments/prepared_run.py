@@ -1,0 +1,265 @@
+"""A run on tensors, prepared (read, checked, simulated) and then started (allocated, walked step by step)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine, as_path, as_policies, named
+from worldkv.experiments.measured_steps import measured_steps
+from worldkv.experiments.measurements import Measurements, run_document
+from worldkv.experiments.memory import Need, check_room, model_bytes
+from worldkv.experiments.progress import Progress
+from worldkv.experiments.run_request import itemsize_of
+from worldkv.files import text_file
+from worldkv.policy import needs_of
+from worldkv.signals import Signal
+from worldkv.sim.candidate import parse_candidates
+from worldkv.sim.recorder import SignalRecorder, needs_model
+from worldkv.trajectory.loaded import LoadedPath
+from worldkv.trajectory.recorded_signals import RecordedSignals
+
+if TYPE_CHECKING:
+    from worldkv.backends.cache import WorldCache
+    from worldkv.backends.models import CausalVideoDiT, Painter
+    from worldkv.experiments.run_request import NumberType, RunRequest
+    from worldkv.geometry import CacheGeometry
+    from worldkv.policy import CachePolicy
+    from worldkv.sim import Candidate, ComparisonSetup
+    from worldkv.sim.compare import Row
+    from worldkv.sim.rollout import RolloutRecord
+    from worldkv.worlds import World
+
+
+def prepare(request: RunRequest, progress: Progress) -> PreparedRun:
+    """Read, judge and simulate what is about to run; nothing large is allocated yet.
+
+    Raises:
+        WorldKVError: anything the user can mend.
+    """
+    from worldkv.config import CacheConfig
+    from worldkv.metrics.landmarks import place_landmarks
+    from worldkv.sim.compare import ComparisonSetup
+    from worldkv.specs.parse import parse_policy
+    from worldkv.tiers import TierLimits
+
+    geometry, machine = sized_geometry(request.geometry, request.dtype), as_machine(request.machine)
+    limits = TierLimits(request.host_budget, request.disk_budget, request.when_full)
+    config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost)
+    given = as_policies(request.policy, geometry)
+    (candidate,) = parse_candidates(given, geometry, config, recall=request.recall, on_tensors=True)
+    progress.begin(f"reading {named(request.trajectory)}")
+    path = as_path(
+        request.trajectory,
+        geometry,
+        format=request.format,
+        fps=request.fps,
+        view_distance=request.view_distance,
+        chunks=request.chunks,
+    )
+    world = None
+    if request.world is not None:
+        from worldkv.experiments.worlds import enter
+
+        progress.begin(f"building {request.world}")
+        path, world = enter(request.world, path, view_distance=request.view_distance, seed=request.seed)
+    progress.begin("placing landmarks")
+    landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
+    oracle = parse_policy("oracle") if request.recall else None
+    bare = without_signals(path, candidate.policy).chunked
+    setup = ComparisonSetup(bare, geometry, machine, config, landmarks, oracle, seed=request.seed)
+    progress.begin("simulating")
+    return PreparedRun(request, path, setup, candidate, foresee(setup, candidate), world)
+
+
+def sized_geometry(given: GeometryLike, dtype: NumberType) -> CacheGeometry:
+    """The geometry that is given, with numbers of `dtype`; its name says so where that changes it."""
+    from worldkv.specs.parse import parse_geometry, split_spec
+
+    geometry, itemsize = as_geometry(given), itemsize_of(dtype)
+    if itemsize is None or geometry.itemsize == itemsize:
+        return geometry
+    name, pairs = split_spec(geometry.name)
+    changed = {**pairs, "itemsize": str(itemsize)}
+    spec = f"{name}:" + ",".join(f"{key}={value}" for key, value in changed.items())
+    return (
+        parse_geometry(spec) if isinstance(given, str) else dataclasses.replace(geometry, itemsize=itemsize, name=spec)
+    )
+
+
+def without_signals(path: LoadedPath, policy: CachePolicy) -> LoadedPath:
+    """The path without what was recorded on it: here the model measures for itself; an oracle is told what comes."""
+    recorded = path.chunked.trajectory.signals
+    ahead = None
+    if recorded is not None and Signal.ATTENTION_AHEAD in needs_of(policy):
+        ahead = RecordedSignals(attention_mass=recorded.attention_mass)
+    return dataclasses.replace(path, chunked=path.chunked.with_signals(ahead))
+
+
+def foresee(setup: ComparisonSetup, candidate: Candidate) -> Row | None:
+    """The simulator's row, before anything is allocated; None where only a model can tell what the policy does.
+
+    Raises:
+        BudgetError: it does not fit into its budgets.
+    """
+    from worldkv.sim.compare import compare_candidates
+
+    if needs_model(candidate.policy):
+        return None
+    return compare_candidates(setup, [candidate], match_window_tokens=False).rows[0]
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """One run that is about to happen.
+
+    Attributes:
+        request: what was asked for.
+        path: the path.
+        setup: path, geometry, machine and room.
+        candidate: the policy.
+        foreseen: the simulator's row; None where it cannot tell.
+        world: the painted world it runs in; None for a model of random weights.
+    """
+
+    request: RunRequest
+    path: LoadedPath
+    setup: ComparisonSetup
+    candidate: Candidate
+    foreseen: Row | None
+    world: World | None = None
+
+    def row(self, rollout: RolloutRecord) -> Row:
+        """The row of what really happened."""
+        from worldkv.sim.compare import Row
+
+        share = None if self.foreseen is None else self.foreseen.share_of_oracle
+        return Row(self.candidate, rollout, share)
+
+    def begin(self, held: ExitStack, progress: Progress) -> StartedRun:
+        """Allocate everything; chunks are generated as `steps` is walked. `held` closes cache and files."""
+        from worldkv.backends.cache import WorldCache
+        from worldkv.backends.measuring import MEASURED
+        from worldkv.backends.on_device import device_stopwatch, torch_dtype, warm_model
+        from worldkv.backends.transfer.open_device import device_ops
+        from worldkv.scene import scene_of
+
+        request, setup = self.request, self.setup
+        device_ops(request.device)
+        capacity = self._capacity()
+        check_room(self._need(capacity), setup.geometry, request.device, request.spill_folder)
+        progress.begin("drawing weights")
+        painter = None if self.world is None else self._painter(self.world)
+        cache = held.enter_context(
+            WorldCache(
+                self.candidate.policy,
+                setup.geometry,
+                device=request.device,
+                dtype=torch_dtype(request.dtype),
+                scene=scene_of(setup.chunked, setup.landmarks),
+                config=setup.config,
+                rotary=None if painter is None else painter.rotary,
+                capacity_tokens=capacity,
+                folder=None if request.spill_folder is None else Path(request.spill_folder),
+                stopwatch=device_stopwatch(request.device),
+                measured=MEASURED if request.record is not None else frozenset(),
+            )
+        )
+        log = None if request.log is None else held.enter_context(text_file(request.log))
+        return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log)
+
+    def _painter(self, world: World) -> Painter:
+        from worldkv.backends.models import Painter
+        from worldkv.backends.on_device import torch_dtype
+
+        request, geometry = self.request, self.setup.geometry
+        return Painter(
+            geometry,
+            world,
+            seed=request.seed,
+            readings=Painter.readings_for(self.candidate.policy),
+            dtype=torch_dtype(request.dtype),
+            device=request.device,
+        )
+
+    def _capacity(self) -> int | None:
+        """Tokens to allocate at once; None to grow, where the peak is not known beforehand."""
+        policy = self.candidate.policy
+        if self.foreseen is None or policy.asked_at != "begin" or policy.ragged:
+            return None
+        return int(self.foreseen.rollout.attended_tokens.max())
+
+    def _need(self, capacity: int | None) -> Need:
+        geometry, config = self.setup.geometry, self.setup.config
+        window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
+        if self.candidate.policy.positions == "rebased":
+            window = window * 3 // 2
+        bank = disk = 0
+        if self.foreseen is not None:
+            tiers = self.foreseen.rollout.engine.state.tiers
+            bank, disk = tiers.host.peak, tiers.disk.peak
+        model = model_bytes(geometry) if self.world is None else 0
+        return Need(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
+
+
+class StartedRun:
+    """A real run under way, one chunk at a time, so that several can take turns.
+
+    Attributes:
+        measured: what was measured so far.
+        steps: walk it to generate; tells the step just done.
+    """
+
+    def __init__(
+        self, run: PreparedRun, cache: WorldCache, model: CausalVideoDiT | Painter, log: TextIO | None
+    ) -> None:
+        """Nothing is generated yet."""
+        from worldkv.backends.models import Painter
+        from worldkv.backends.rollout import denoiser
+        from worldkv.sim.rollout import RolloutRecorder
+
+        self._run, self._cache, self._log = run, cache, log
+        self._painter = model if isinstance(model, Painter) else None
+        passes, seed = run.request.passes, run.request.seed
+        self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
+        setup = run.setup
+        self._rollout = RolloutRecorder(setup.chunked, cache.engine, setup.machine, setup.landmarks)
+        self._signals = SignalRecorder(setup.geometry, run.candidate.policy)
+        self.measured = Measurements()
+        self.steps = self._steps()
+
+    def document(self) -> dict[str, Any]:
+        """The document of `worldkv run`, once every step is done; writes the recording where one was asked for."""
+        run, setup, request = self._run, self._run.setup, self._run.request
+        self.measured.close(self._cache)
+        if request.record is not None:
+            from worldkv.trajectory.formats import recorded
+
+            trajectory = dataclasses.replace(setup.chunked.trajectory, signals=self._signals.signals())
+            recorded.write(trajectory, Path(request.record).resolve())
+        passes = request.passes if self._painter is None else self._painter.readings
+        document = run_document(run.path, setup, run.row(self._rollout.close()), self.measured, passes)
+        if self._painter is not None and run.world is not None:
+            from worldkv.experiments.world_document import add_fidelity
+            from worldkv.worlds import measure
+
+            fidelity = measure(self._painter.pictures, self._painter.mass, run.world)
+            add_fidelity(document, str(request.world), request.seed, run.world, [fidelity])
+        return document
+
+    def _steps(self) -> Iterator[int]:
+        from worldkv.sim.document import step_document
+
+        setup = self._run.setup
+        for step, spent in measured_steps(self._make, self._cache, setup, self._rollout, self.measured):
+            self._signals.note(step.record, self._cache.measured)
+            if self._log is not None:
+                entry = step_document(self._run.candidate.label, setup.geometry, step.record, spent.seconds)
+                entry |= self.measured.last_step()
+                self._log.write(json.dumps(entry, allow_nan=False) + "\n")
+            yield step.plan.step

@@ -1,0 +1,206 @@
+"""Run policies by budgets by trajectories by seeds over all cores: `sweep` and what it returns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from worldkv.errors import SpecError
+from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
+from worldkv.experiments.inputs import GeometryLike, MachineLike, PolicyLike, as_geometry, as_machine, as_policies
+from worldkv.experiments.progress import SILENT, Progress
+from worldkv.experiments.result import Result
+from worldkv.experiments.seeds import parse_seeds
+from worldkv.experiments.sweep_file import SweepFile
+from worldkv.geometry import DEFAULT_GEOMETRY, CacheGeometry
+from worldkv.policy import CachePolicy
+from worldkv.sim.machine import DEFAULT_MACHINE, Machine
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from worldkv.experiments.inputs import TrajectoryLike
+    from worldkv.report.printer import Printer
+    from worldkv.sim.sweep import SweepRow
+    from worldkv.sim.sweep_plan import SweepPlan
+
+
+@dataclass(frozen=True, repr=False)
+class SweepResult(Result):
+    """Policies at every budget on every trajectory with every seed.
+
+    Attributes:
+        plan: trajectories, candidates and rows as they were planned.
+        done: every row that has run, in the plan's order.
+        geometry: the model's cache shape.
+        machine: rates of the time model.
+    """
+
+    plan: SweepPlan
+    done: Sequence[SweepRow]
+    geometry: CacheGeometry
+    machine: Machine
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether a row ended in an error; its status says which."""
+        return any(row["status"].startswith("failed") for row in self.done)
+
+    @property
+    def num_new(self) -> int:
+        """Rows that ran now; the others were found in the file."""
+        return len(self.plan.rows) - self.plan.num_done
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rows under the columns of the file, and the notes."""
+        return {"rows": [dict(row) for row in self.done], "notes": self._notes()}
+
+    def write(self, out: Printer) -> None:
+        """See `Result.write`."""
+        from worldkv.report.sweep_tables import write_sweep
+
+        write_sweep(out, self.plan, self.done, self._notes())
+
+    def plot(self, file: str | os.PathLike[str] | None = None) -> Figure:
+        """The figure of `worldkv sweep --plot`: recall against window tokens and against bytes moved.
+
+        Args:
+            file: where it is saved too; the suffix says png, svg or pdf.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        from worldkv.plots.pareto import Point, draw_pareto
+        from worldkv.plots.style import save_figure
+
+        points = [Point.of(row["trajectory"], row) for row in self.done if row["status"] == "ok"]
+        figure = draw_pareto(points, f"Recall by what it costs, on {self.geometry.name}")
+        if file is not None:
+            save_figure(figure, os.fspath(file))
+        return figure
+
+    def _notes(self) -> list[str]:
+        from worldkv.report.sweep_tables import sweep_notes
+
+        return sweep_notes(self.plan, self.done, self.geometry, self.machine)
+
+    def __repr__(self) -> str:
+        budgets, seeds = ({row[name] for row in self.done} for name in ("budget", "seed"))
+        return (
+            f"SweepResult of {len(self.plan.candidates)} policies at {len(budgets)} budgets on "
+            f"{len(self.plan.paths)} trajectories with {len(seeds)} seeds: {len(self.done):,} rows"
+        )
+
+
+def sweep(
+    trajectories: Sequence[TrajectoryLike] | TrajectoryLike,
+    policies: Sequence[PolicyLike] | PolicyLike = SWEPT_POLICIES,
+    *,
+    budgets: str | Sequence[str] = SWEPT_BUDGETS,
+    seeds: str | Sequence[int] = SWEPT_SEEDS,
+    baselines: bool = True,
+    out: str | os.PathLike[str] | None = None,
+    jobs: int | None = None,
+    geometry: GeometryLike = DEFAULT_GEOMETRY,
+    machine: MachineLike = DEFAULT_MACHINE,
+    view_distance: float | None = None,
+    fps: float | None = None,
+    format: str | None = None,
+    progress: Progress = SILENT,
+) -> SweepResult:
+    """Run every policy at every budget on every trajectory with every seed, over all cores.
+
+    Args:
+        trajectories: one or several, each as `compare` takes them.
+        policies: spec strings, or objects whose class other processes can import.
+        budgets: window sizes, such as `"5%,7chunks,32760"`.
+        seeds: of the landmarks, and of policies that draw and were given none: `"0-2"` or numbers.
+        baselines: whether `random` and a window with a sink are added.
+        out: a `.csv` or `.parquet` file that is whole at every moment; what it has already is not run again. None
+            keeps the rows in memory alone.
+        jobs: processes at once; one a core where None.
+        geometry: the model's cache shape, a preset's name or an object.
+        machine: the machine whose time is predicted.
+        view_distance: how far the camera sees; by default from each trajectory.
+        fps: resample to this rate.
+        format: of the files; detected where None.
+        progress: told how far the work is.
+
+    Raises:
+        WorldKVError: anything a caller can mend, in one sentence.
+        KeyboardInterrupt: stopped; `out` has what was done, and the exception's note says how much.
+    """
+    from worldkv.sim.budgets import parse_budgets
+    from worldkv.sim.sweep import num_cores, run_tasks
+    from worldkv.sim.sweep_plan import plan_sweep
+
+    shape, rates = as_geometry(geometry), as_machine(machine)
+    file = None if out is None else SweepFile(os.fspath(out))
+    rows: dict[str, SweepRow] = {} if file is None else file.rows
+    progress.begin("reading the paths")
+    plan = plan_sweep(
+        _several(trajectories),
+        [_spec(one) for one in as_policies(policies, shape)],
+        parse_budgets(budgets if isinstance(budgets, str) else ",".join(budgets)),
+        parse_seeds(seeds if isinstance(seeds, str) else ",".join(map(str, seeds))),
+        rows,
+        geometry=shape,
+        machine=rates,
+        baselines=baselines,
+        format=format,
+        fps=fps,
+        view_distance=view_distance,
+    )
+    named = ("trajectory", "policy")  # how rows are called depends on what else is swept
+    found = [rows[key] | {name: row[name] for name in named} for key, row in plan.rows.items() if key in rows]
+
+    def keep(more: Sequence[SweepRow]) -> Mapping[str, SweepRow]:
+        if file is None:
+            rows.update({row["key"]: row for row in more})
+            return rows
+        file.save(more, plan.rows)
+        return file.rows
+
+    held = keep(found)
+    progress.begin(f"sweeping {len(plan.rows) - plan.num_done} of {len(plan.rows)} rows", len(plan.tasks))
+    try:
+        for place, more in enumerate(run_tasks(plan.tasks, jobs or num_cores())):
+            held = keep(more)
+            progress.reached(place)
+    except KeyboardInterrupt as stop:
+        if file is not None:
+            there = sum(key in held for key in plan.rows)
+            stop.add_note(
+                f"stopped; {file.name} has {there:,} of {len(plan.rows):,} rows, and the same command goes on "
+                "from there"
+            )
+        raise
+    return SweepResult(plan, [held[key] for key in plan.rows], shape, rates)
+
+
+def _several(trajectories: Any) -> list[Any]:
+    """The trajectories; matrices `(frames, 4, 4)` are one, and so is a name."""
+    if isinstance(trajectories, str | os.PathLike) or not isinstance(trajectories, Sequence):
+        return [trajectories]
+    return list(trajectories)
+
+
+def _spec(given: str | CachePolicy) -> str:
+    """The spec string from which another process makes the same policy.
+
+    Raises:
+        SpecError: there is none.
+    """
+    from worldkv.specs.parse import parse_policy, spec_of
+
+    if isinstance(given, str):
+        return given
+    spec = spec_of(given)
+    if "__main__" in spec or parse_policy(spec) != given:
+        raise SpecError(
+            f"a sweep runs in other processes, which cannot make {given!r} anew; put its class into a file and name it "
+            "file.py:Class"
+        )
+    return spec
