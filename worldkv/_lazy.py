@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+_LINE = re.compile(r"^from (\S+) import (\w+) as \2$", re.MULTILINE)
+
+
+def homes_in_stub(file: str) -> dict[str, str]:
+    """The module of each name that the package's stub `__init__.pyi` hands on: one list for programs and type checkers.
+
+    Args:
+        file: the package's `__file__`.
+    """
+    stub = Path(file).with_suffix(".pyi").read_text(encoding="utf-8")
+    return {name: module for module, name in _LINE.findall(stub)}
 
 
 def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

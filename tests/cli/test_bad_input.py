@@ -200,7 +200,7 @@ def test_unwritable_output_is_refused_before_the_work(
     worldkv: Worldkv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("worldkv.experiments.comparison.hold", _too_early)
+    monkeypatch.setattr("worldkv.experiments.comparison.compare", _too_early)
     lingbot(tmp_path / "poses", poses())
     ran = worldkv("compare", "poses.npy", option, name)
     assert_refused(ran.code, ran.out, ran.err)
@@ -230,5 +230,5 @@ def assert_refused(code: int, out: str, err: str) -> None:
     assert "Traceback" not in err
 
 
-def _too_early(*_: object) -> None:
+def _too_early(*_: object, **__: object) -> None:
     raise AssertionError("the work began before the outputs were checked")

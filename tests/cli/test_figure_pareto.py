@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from worldkv.plots.pareto import Point, draw_pareto, front, is_mark, spots_of
+from worldkv.plots.style import save_figure
 
 
 def point(policy: str, budget: str, tokens: int, moved: int, recall: float | None, path: str = "a path") -> Point:
@@ -76,7 +77,7 @@ def test_a_spot_is_the_mean_over_seeds_and_budgets_ascend() -> None:
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_anything_can_be_drawn_and_twice_the_same(tmp_path: Path, points: list[Point], suffix: str) -> None:
     for name in ("first", "second"):
-        draw_pareto(f"{tmp_path / name}.{suffix}", points, "A title")
+        save_figure(draw_pareto(points, "A title"), f"{tmp_path / name}.{suffix}")
     first, second = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("first", "second"))
     assert len(first) > 5_000
     if suffix == "png":

@@ -10,9 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Worldkv
-from worldkv.experiments.comparison import hold
-from worldkv.experiments.comparison_config import Request
-from worldkv.experiments.progress import Silent
+from worldkv.experiments.comparison import compare
 from worldkv.experiments.worlds import WORLD_POLICIES
 from worldkv.sim.compare import compare_candidates
 
@@ -42,10 +40,10 @@ def test_every_row_tells_what_its_pictures_are_worth(worldkv: Worldkv) -> None:
 
 
 def test_what_is_carried_out_is_what_is_simulated() -> None:
-    outcome = hold(Request(TURNS, WORLD_POLICIES, SMALL, world="rooms"), Silent())
-    candidates = [row.candidate for row in outcome.comparison.rows]
-    simulated = compare_candidates(outcome.setup, candidates, match_window_tokens=False)
-    for real, foreseen in zip(outcome.comparison.rows, simulated.rows, strict=True):
+    compared = compare(TURNS, WORLD_POLICIES, geometry=SMALL, world="rooms").compared
+    candidates = [row.candidate for row in compared.rows]
+    simulated = compare_candidates(compared.setup, candidates, match_window_tokens=False)
+    for real, foreseen in zip(compared.rows, simulated.rows, strict=True):
         traffic = [row.rollout.engine.backend.traffic() for row in (real, foreseen)]
         assert traffic[0] == traffic[1]
         assert real.rollout.recall == foreseen.rollout.recall

@@ -79,7 +79,7 @@ def parity(
     from worldkv.experiments import parity as library
 
     with Progress() as progress:
-        result = library.parity(
+        result = library.check_parity(
             trajectory,
             policy or None,
             geometry=geometry,

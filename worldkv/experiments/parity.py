@@ -1,4 +1,4 @@
-"""Run policies by simulator and on tensors and compare record by record: `parity` and what it returns."""
+"""Run policies by simulator and on tensors and compare record by record: `check_parity` and what it returns."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ParityResult(Result):
         )
 
 
-def parity(
+def check_parity(
     trajectory: TrajectoryLike,
     policies: Sequence[PolicyLike] | PolicyLike | None = None,
     *,

@@ -1,13 +1,11 @@
-"""The backend without tensors: counts, a time model, comparisons."""
+"""The backend without tensors: counts, a time model, comparisons. The public names stand in `__init__.pyi`."""
 
-from worldkv.sim.backend import SimBackend as SimBackend
-from worldkv.sim.candidate import Candidate as Candidate
-from worldkv.sim.clock import Clock as Clock
-from worldkv.sim.compare import ComparisonSetup as ComparisonSetup
-from worldkv.sim.compare import compare_candidates as compare_candidates
-from worldkv.sim.machine import Edge as Edge
-from worldkv.sim.machine import Machine as Machine
-from worldkv.sim.machine import load_machine as load_machine
-from worldkv.sim.machine import machine_names as machine_names
-from worldkv.sim.rollout import RolloutRecord as RolloutRecord
-from worldkv.sim.rollout import simulate as simulate
+from __future__ import annotations
+
+from worldkv._lazy import homes_in_stub, on_first_use
+
+_HOMES = homes_in_stub(__file__)
+
+__all__ = sorted(_HOMES)
+
+__getattr__ = on_first_use(__name__, _HOMES)
