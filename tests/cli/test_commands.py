@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Worldkv
 from worldkv.cli import main
-from worldkv.experiments.worlds import WORLD_POLICIES
+from worldkv.experiments.defaults import WORLD_POLICIES
 from worldkv.sim.baselines import WINDOW
 
 PROGRAM = (sys.executable, "-m", "worldkv")

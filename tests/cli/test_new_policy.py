@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_the_file_to_start_from_meets_every_check(kind: Kind) -> None:
-    starting: type[Part] = imported(f"worldkv.cli.starting.{kind.value}:Starting")
+    starting: type[Part] = imported(f"worldkv.cli.templates.{kind.value}:Starting")
     report = examine(starting(), examples=3)
     assert report.passed, str(report)
     lines = Path(sys.modules[starting.__module__].__file__ or "").read_text().splitlines()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.cli.conftest import Worldkv
 from worldkv.experiments.comparison import compare
-from worldkv.experiments.worlds import WORLD_POLICIES
+from worldkv.experiments.defaults import WORLD_POLICIES
 from worldkv.sim.compare import compare_candidates
 
 TURNS = "script:R_L_R_L_R_L90_360"
@@ -112,6 +112,7 @@ def test_without_the_game_the_doom_world_names_its_cure(worldkv: Worldkv, monkey
     monkeypatch.setattr("worldkv.worlds.doom_engine.importlib.util.find_spec", lambda name: None)
     for words in (("compare", TURNS, "--policy", "worldkv"), ("run", TURNS)):
         monkeypatch.setattr("worldkv.experiments.worlds.require_torch", lambda command: None)
+        monkeypatch.setattr("worldkv.experiments.real_run.require_torch", lambda command: None)
         monkeypatch.setattr(f"worldkv.cli.{words[0]}.require_torch", lambda command: None, raising=False)
         ran = worldkv(*words, "--world", "doom")
         assert ran.code == 2 and "pip install 'worldkv[doom]'" in ran.err

@@ -9,6 +9,7 @@ import typer
 from worldkv.cli.compare import finish
 from worldkv.cli.output import check_outputs
 from worldkv.cli.progress import Progress, SlowProgress
+from worldkv.experiments.defaults import WORLD_GEOMETRY
 from worldkv.experiments.require_torch import has_torch
 
 TOUR = "generate:tour:rooms=12,seed=1,chunks=240"
@@ -40,7 +41,7 @@ def demo(
             "nowhere else.\nWhat a policy forgot is imagined anew, and looks different.\n"
         )
         with SlowProgress() as progress:
-            painted = compare(PAINTED_TOUR, world="rooms", progress=progress)
+            painted = compare(PAINTED_TOUR, geometry=WORLD_GEOMETRY, world="rooms", progress=progress)
         finish(painted, filmstrip=filmstrip, film=film)
     else:
         print("\nWith torch (pip install 'worldkv[torch]') the demo goes on to real attention, and ends with pictures.")

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
-from worldkv.experiments.defaults import COMPARED_POLICIES, Match
+from worldkv.experiments.defaults import COMPARED_POLICIES, WORLD_GEOMETRY, WORLD_POLICIES, Match
 from worldkv.experiments.inputs import (
     GeometryLike,
     MachineLike,
@@ -24,7 +24,7 @@ from worldkv.experiments.inputs import (
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.experiments.step_logger import StepLogger
-from worldkv.experiments.worlds import WORLD_GEOMETRY, WORLD_POLICIES, check_world
+from worldkv.experiments.worlds import check_world
 from worldkv.files import finite, text_file
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.baselines import BASELINES, missing_baselines, sets_a_size

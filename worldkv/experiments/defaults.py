@@ -18,3 +18,16 @@ CHECK_EXAMPLES = 25
 PROMOTED_CHUNKS = 96
 CALIBRATED_CHUNKS = 64
 """Chunks of the trajectory that a machine is measured on."""
+WORLD_GEOMETRY = "rooms"
+"""The cache shape of painted worlds."""
+
+WORLD_POLICIES = (
+    "full-kv",
+    WINDOW,
+    "worldkv",
+    "worldkv:keep_ratio=0.5",
+    "worldkv:keep_ratio=1",
+    "random",
+    "oracle",
+)
+"""Policies compared in a painted world."""

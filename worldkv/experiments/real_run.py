@@ -7,11 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from worldkv.experiments.defaults import WORLD_GEOMETRY
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import Result
 from worldkv.experiments.run_request import NumberType, RunRequest
-from worldkv.experiments.worlds import WORLD_GEOMETRY, check_world
+from worldkv.experiments.worlds import check_world
 from worldkv.files import finite
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.sizes import parse_size

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from worldkv.errors import SpecError
 from worldkv.experiments.measurements import Measurements
 from worldkv.experiments.require_torch import require_torch
-from worldkv.sim.baselines import WINDOW
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,20 +22,6 @@ if TYPE_CHECKING:
 
 WORLDS = ("rooms", "doom")
 """Worlds by name."""
-
-WORLD_GEOMETRY = "rooms"
-"""The cache shape they have by default."""
-
-WORLD_POLICIES = (
-    "full-kv",
-    WINDOW,
-    "worldkv",
-    "worldkv:keep_ratio=0.5",
-    "worldkv:keep_ratio=1",
-    "random",
-    "oracle",
-)
-"""Who enters by default."""
 
 _SIGHT_PERCENTILE = 90
 """A policy's view distance is such that so many of a hundred sight lines end within it."""
