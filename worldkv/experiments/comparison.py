@@ -11,16 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
 from worldkv.experiments.defaults import COMPARED_POLICIES, WORLD_GEOMETRY, WORLD_POLICIES, Match
-from worldkv.experiments.inputs import (
-    GeometryLike,
-    MachineLike,
-    PolicyLike,
-    as_geometry,
-    as_machine,
-    as_path,
-    as_policies,
-    named,
-)
+from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_machine, as_path, named
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.experiments.step_logger import StepLogger
@@ -29,6 +20,7 @@ from worldkv.files import finite, text_file
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.baselines import BASELINES, missing_baselines, sets_a_size
 from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.specs.given import PolicyLike, as_several
 from worldkv.specs.sizes import parse_size
 from worldkv.tiers import WhenFull
 
@@ -39,7 +31,6 @@ if TYPE_CHECKING:
     from worldkv.experiments.worlds import Painters
     from worldkv.geometry import CacheGeometry
     from worldkv.plots.filmstrip import Film
-    from worldkv.policy import CachePolicy
     from worldkv.report.printer import Printer
     from worldkv.sim.compare import ComparedRows
     from worldkv.sim.rollout import RolloutRecord
@@ -240,7 +231,7 @@ def compare(
     shape = as_geometry(WORLD_GEOMETRY if world is not None and geometry == DEFAULT_GEOMETRY else geometry)
     rates = as_machine(machine)
     sizes = () if typed is None else parse_budgets(typed)
-    given = _default_policies(world, recall, baselines) if policies is None else as_policies(policies, shape)
+    given = _default_policies(world, recall, baselines) if policies is None else as_several(policies)
     if baselines:
         given = _with_baselines(given, shape, at_budgets=bool(sizes), is_matched=match == "window-tokens")
     candidates = parse_candidates(given, shape, config, recall=recall, on_tensors=world is not None)
@@ -293,14 +284,14 @@ def _check_options(match: str, budgets: str | None, world: str | None, device: s
         raise SpecError("--device belongs to a painted world; add --world rooms")
 
 
-def _default_policies(world: str | None, recall: bool, baselines: bool) -> list[str | CachePolicy]:
+def _default_policies(world: str | None, recall: bool, baselines: bool) -> list[PolicyLike]:
     left_out = {*(() if recall else ("oracle",)), *(() if baselines else BASELINES)}
     return [spec for spec in (COMPARED_POLICIES if world is None else WORLD_POLICIES) if spec not in left_out]
 
 
 def _with_baselines(
-    given: list[str | CachePolicy], geometry: CacheGeometry, *, at_budgets: bool, is_matched: bool
-) -> list[str | CachePolicy]:
+    given: list[PolicyLike], geometry: CacheGeometry, *, at_budgets: bool, is_matched: bool
+) -> list[PolicyLike]:
     """The policies, and the baselines where rows are of one size: before them at budgets, else behind them."""
     missing = missing_baselines(given, geometry)
     if at_budgets:

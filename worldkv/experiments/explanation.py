@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
-from worldkv.experiments.inputs import GeometryLike, PolicyLike, as_geometry, as_path, as_policy, named
+from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path, named
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.files import finite
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.report.explanation_text import StepTrace, sentences
 from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.specs.given import PolicyLike, as_policy, spec_of_given
 from worldkv.trajectory.loaded import LoadedPath
 
 if TYPE_CHECKING:
@@ -94,15 +95,12 @@ def explain(
         SpecError: the trajectory has no such step.
         WorldKVError: anything else a caller can mend, in one sentence.
     """
-    from worldkv.specs.parse import spec_of
-
     shape = as_geometry(geometry)
     chosen = as_policy(policy, shape)
     progress.begin(f"reading {named(trajectory)}")
     path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
     progress.begin("running to the step")
-    spec = policy if isinstance(policy, str) else spec_of(chosen)
-    return Explanation(spec, _explained(path, chosen, step, seed))
+    return Explanation(spec_of_given(policy), _explained(path, chosen, step, seed))
 
 
 def _explained(path: LoadedPath, policy: CachePolicy, step: int, seed: int) -> dict[str, Any]:

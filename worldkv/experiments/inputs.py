@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.policy import CachePolicy, CoverageIndex, Index
 from worldkv.sim.machine import Machine
 
 if TYPE_CHECKING:
@@ -20,10 +18,6 @@ if TYPE_CHECKING:
     TrajectoryLike: TypeAlias = str | os.PathLike[str] | ArrayLike | Trajectory | ChunkedTrajectory
     """A path name, `script:` or `generate:` name, camera-to-world matrices `(frames, 4, 4)`, or a path made before."""
 
-PolicyLike: TypeAlias = (
-    str | CachePolicy | Index | CoverageIndex | type[CachePolicy] | type[Index] | type[CoverageIndex]
-)
-"""A spec string, a policy, an index that is put into `composed`, or a class of these with its defaults."""
 GeometryLike: TypeAlias = str | CacheGeometry
 MachineLike: TypeAlias = str | os.PathLike[str] | Machine
 
@@ -65,37 +59,6 @@ def as_path(
         chunked = cut(trajectory, geometry, view_distance=view_distance)
         path = LoadedPath(geometry, chunked, describe(chunked))
     return shortened(path, chunks, view_distance)
-
-
-def as_policies(policies: Sequence[PolicyLike] | PolicyLike, geometry: CacheGeometry) -> list[str | CachePolicy]:
-    """Spec strings as they are, objects as policies.
-
-    Raises:
-        SpecError: something that is neither.
-    """
-    several = policies if isinstance(policies, Sequence) and not isinstance(policies, str) else [policies]
-    return [one if isinstance(one, str) else as_policy(one, geometry) for one in several]
-
-
-def as_policy(policy: PolicyLike, geometry: CacheGeometry | None = None) -> CachePolicy:
-    """The policy that is named, or the object itself; an index is put into `composed`.
-
-    Raises:
-        SpecError: an unknown or unfit policy, or something that is none.
-    """
-    from worldkv.specs.parse import parse_policy
-
-    if isinstance(policy, str):
-        return parse_policy(policy, geometry)
-    made: Any = policy() if isinstance(policy, type) else policy
-    if isinstance(made, Index | CoverageIndex):
-        from worldkv.specs.names import find_class
-
-        composed: Any = find_class("composed")
-        made = composed(index=made)
-    if not isinstance(made, CachePolicy):
-        raise SpecError(f"{policy!r} is no policy; give a spec string such as 'worldkv', a CachePolicy or an Index")
-    return made
 
 
 def as_geometry(geometry: GeometryLike) -> CacheGeometry:

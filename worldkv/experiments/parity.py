@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
-from worldkv.experiments.inputs import GeometryLike, PolicyLike, as_geometry, as_path, as_policies, as_policy, named
+from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path, named
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import Result
+from worldkv.specs.given import PolicyLike, as_policy, as_several, spec_of_given
 from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -103,11 +104,10 @@ def check_parity(
     """
     require_torch("parity")
     from worldkv.config import CacheConfig
-    from worldkv.specs.parse import spec_of
     from worldkv.tiers import TierLimits
 
     shape = as_geometry(geometry)
-    given = None if policies is None else as_policies(policies, shape)
+    given = None if policies is None else as_several(policies)
     if record is not None and len(given or ()) != 1:
         raise SpecError(f"--record takes the run of one --policy, got {len(given or ())}; name exactly one")
     limits = TierLimits(parse_size(host_budget, "--host-budget"), parse_size(disk_budget, "--disk-budget"), when_full)
@@ -118,7 +118,7 @@ def check_parity(
     chosen, left_out = comparable_policies(given, path)
     rows, found = [], None
     for one, policy in chosen:
-        spec = one if isinstance(one, str) else spec_of(one)
+        spec = spec_of_given(one)
         progress.begin(spec, path.chunked.num_chunks)
         found = executed_by_both(path, policy, config, passes, device, seed, folder, progress)
         rows.append(parity_row(spec, path, found))
@@ -140,8 +140,8 @@ def check_parity(
 
 
 def comparable_policies(
-    given: Sequence[str | CachePolicy] | None, path: LoadedPath
-) -> tuple[list[tuple[str | CachePolicy, CachePolicy]], dict[str, str]]:
+    given: Sequence[PolicyLike] | None, path: LoadedPath
+) -> tuple[list[tuple[PolicyLike, CachePolicy]], dict[str, str]]:
     """The policies as given and made; of the installed ones, those the path cannot feed are left out, with why."""
     from worldkv.engine.preflight import check_policy_frames, check_signals
     from worldkv.errors import SignalError
@@ -151,7 +151,7 @@ def comparable_policies(
     from worldkv.specs.names import policy_homes
 
     supplied = frozenset(Signal) - {Signal.POSE, Signal.ACTION} | path_signals(path.chunked)
-    chosen: list[tuple[str | CachePolicy, CachePolicy]] = []
+    chosen: list[tuple[PolicyLike, CachePolicy]] = []
     left_out: dict[str, str] = {}
     for one in given or policy_homes():
         policy = as_policy(one, path.geometry)

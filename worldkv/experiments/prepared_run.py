@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine, as_path, as_policies, named
+from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine, as_path, named
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
 from worldkv.experiments.memory import Need, check_room, model_bytes
@@ -51,8 +51,7 @@ def prepare(request: RunRequest, progress: Progress) -> PreparedRun:
     geometry, machine = sized_geometry(request.geometry, request.dtype), as_machine(request.machine)
     limits = TierLimits(request.host_budget, request.disk_budget, request.when_full)
     config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost)
-    given = as_policies(request.policy, geometry)
-    (candidate,) = parse_candidates(given, geometry, config, recall=request.recall, on_tensors=True)
+    (candidate,) = parse_candidates([request.policy], geometry, config, recall=request.recall, on_tensors=True)
     progress.begin(f"reading {named(request.trajectory)}")
     path = as_path(
         request.trajectory,

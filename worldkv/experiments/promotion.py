@@ -10,7 +10,7 @@ from worldkv.errors import WorldKVError
 from worldkv.experiments import promotion_stages as stage
 from worldkv.experiments.check import require_hypothesis
 from worldkv.experiments.defaults import CHECK_EXAMPLES, PROMOTED_CHUNKS
-from worldkv.experiments.inputs import GeometryLike, MachineLike, PolicyLike, as_policy
+from worldkv.experiments.inputs import GeometryLike, MachineLike
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.promotion_commands import commands
 from worldkv.experiments.promotion_verdict import reasons, remarks
@@ -18,6 +18,7 @@ from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import Result
 from worldkv.experiments.run_request import NumberType
 from worldkv.files import finite
+from worldkv.specs.given import PolicyLike, spec_of_given
 
 if TYPE_CHECKING:
     from worldkv.experiments.inputs import TrajectoryLike
@@ -112,10 +113,9 @@ def promote(
     from worldkv import __version__
     from worldkv.experiments.measurements import this_machine
     from worldkv.sim.recorder import needs_model
-    from worldkv.specs.parse import spec_of
 
     request = stage.PromoteRequest(
-        spec=policy if isinstance(policy, str) else spec_of(as_policy(policy)),
+        spec=spec_of_given(policy),
         trajectory=trajectory,
         geometry=geometry,
         device=device,

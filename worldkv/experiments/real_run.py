@@ -19,8 +19,9 @@ from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
     from worldkv.config import WhenLost
-    from worldkv.experiments.inputs import GeometryLike, MachineLike, PolicyLike, TrajectoryLike
+    from worldkv.experiments.inputs import GeometryLike, MachineLike, TrajectoryLike
     from worldkv.report.printer import Printer
+    from worldkv.specs.given import PolicyLike
     from worldkv.tiers import WhenFull
 
 TINY = "tiny"

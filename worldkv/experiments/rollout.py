@@ -10,18 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.experiments.comparison import Comparison
-from worldkv.experiments.inputs import (
-    GeometryLike,
-    MachineLike,
-    PolicyLike,
-    as_geometry,
-    as_machine,
-    as_path,
-    as_policy,
-)
+from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_machine, as_path
 from worldkv.experiments.result import Result
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.specs.given import PolicyLike
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -145,8 +138,7 @@ def simulate(
     from worldkv.sim.compare import ComparedRows, ComparisonSetup, Row, simulated
 
     shape, room = as_geometry(geometry), config or CacheConfig()
-    given = policy if isinstance(policy, str) else as_policy(policy, shape)
-    (candidate,) = parse_candidates([given], shape, room, recall=recall or landmarks is not None)
+    (candidate,) = parse_candidates([policy], shape, room, recall=recall or landmarks is not None)
     path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, chunks=chunks)
     if landmarks is None and recall:
         landmarks = place_landmarks(path.chunked, seed=seed)

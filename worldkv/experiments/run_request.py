@@ -9,7 +9,8 @@ from worldkv.sim.machine import DEFAULT_MACHINE
 
 if TYPE_CHECKING:
     from worldkv.config import WhenLost
-    from worldkv.experiments.inputs import GeometryLike, MachineLike, PolicyLike
+    from worldkv.experiments.inputs import GeometryLike, MachineLike
+    from worldkv.specs.given import PolicyLike
     from worldkv.tiers import WhenFull
 
 NumberType = Literal["auto", "float32", "bfloat16", "float16"]

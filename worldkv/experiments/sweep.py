@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
 from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
-from worldkv.experiments.inputs import GeometryLike, MachineLike, PolicyLike, as_geometry, as_machine, as_policies
+from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_machine
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.experiments.seeds import parse_seeds
 from worldkv.experiments.sweep_file import SweepFile
 from worldkv.geometry import DEFAULT_GEOMETRY, CacheGeometry
-from worldkv.policy import CachePolicy
 from worldkv.sim.machine import DEFAULT_MACHINE, Machine
+from worldkv.specs.given import PolicyLike, as_policy, as_several, spec_of_given
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,7 +142,7 @@ def sweep(
     progress.begin("reading the paths")
     plan = plan_sweep(
         _several(trajectories),
-        [_spec(one) for one in as_policies(policies, shape)],
+        [_spec(one) for one in as_several(policies)],
         parse_budgets(budgets if isinstance(budgets, str) else ",".join(budgets)),
         parse_seeds(seeds if isinstance(seeds, str) else ",".join(map(str, seeds))),
         rows,
@@ -187,18 +187,18 @@ def _several(trajectories: Any) -> list[Any]:
     return list(trajectories)
 
 
-def _spec(given: str | CachePolicy) -> str:
+def _spec(given: PolicyLike) -> str:
     """The spec string from which another process makes the same policy.
 
     Raises:
         SpecError: there is none.
     """
-    from worldkv.specs.parse import parse_policy, spec_of
+    from worldkv.specs.parse import parse_policy
 
     if isinstance(given, str):
         return given
-    spec = spec_of(given)
-    if "__main__" in spec or parse_policy(spec) != given:
+    spec = spec_of_given(given)
+    if "__main__" in spec or parse_policy(spec) != as_policy(given):
         raise SpecError(
             f"a sweep runs in other processes, which cannot make {given!r} anew; put its class into a file and name it "
             "file.py:Class"

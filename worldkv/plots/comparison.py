@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from worldkv.plots.moment import interesting_moment
 from worldkv.plots.path import draw_moment, draw_path
-from worldkv.plots.style import INK, STYLE, colours
+from worldkv.plots.style import INK, STYLE, colours, new_figure
 from worldkv.report.format import GIB, folded, share
 
 if TYPE_CHECKING:
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 def draw_comparison(path: LoadedPath, compared: ComparedRows) -> Figure:
     """The figure of a comparison along `path`: recall, memory, speed, the path, one step."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
     setup = compared.setup
     palette = colours([row.candidate.label for row in compared.rows])
     with rc_context(STYLE):
-        figure = Figure(figsize=(14, 9.2), layout="constrained")
+        figure = new_figure((14, 9.2))
         grid = figure.add_gridspec(2, 6, height_ratios=(1, 1.25))
         _draw_recall(figure.add_subplot(grid[0, 0:2]), compared, palette)
         _draw_memory(figure.add_subplot(grid[0, 2:4]), compared, palette)

@@ -10,7 +10,7 @@ import numpy as np
 
 from worldkv.files import write_bytes
 from worldkv.plots.path import CAMERA, MapProjection, draw_walls
-from worldkv.plots.style import GREY, INK
+from worldkv.plots.style import GREY, INK, new_figure
 from worldkv.report.format import folded
 
 if TYPE_CHECKING:
@@ -47,16 +47,14 @@ class Film(NamedTuple):
 
 def draw_filmstrip(world: World, rows: Sequence[Film]) -> Figure:
     """A row of pictures for each of a few revisits: the first visit, then the same view as every policy has it now."""
-    from matplotlib.figure import Figure
-
     labels = [row.label for row in rows]
     frames = _told_revisits(world, rows)
     if not frames:
-        figure = Figure(figsize=(7, 0.8))
+        figure = new_figure((7, 0.8), is_constrained=False)
         figure.text(0.5, 0.5, "no step of this path comes back to what left the window", ha="center", color=INK)
         return figure
     heads = ["first visit", "the view again,\nas it was", *(folded(label, 18).rstrip(":") for label in labels)]
-    figure = Figure(figsize=(1.75 * len(heads), 0.75 + 1.55 * len(frames)), layout="constrained")
+    figure = new_figure((1.75 * len(heads), 0.75 + 1.55 * len(frames)))
     axes: Any = figure.subplots(len(frames), len(heads), squeeze=False)
     per_chunk = world.views.frames_per_chunk
     for line, frame in zip(axes, frames, strict=False):
@@ -86,14 +84,13 @@ def write_film(name: str, path: LoadedPath, world: World, rows: Sequence[Film]) 
         OutputError: it cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from PIL import Image
 
     labels = ["first seen", *(row.label for row in rows)]
     films = [world.truth, *(row.pictures for row in rows)]
     lines = -(-len(films) // _COLUMNS)
     wide, tall = _PANEL_INCHES
-    figure = Figure(figsize=(wide * (_COLUMNS + 1.3), tall * lines + 0.3), layout="constrained")
+    figure = new_figure((wide * (_COLUMNS + 1.3), tall * lines + 0.3))
     canvas: Any = FigureCanvasAgg(figure)
     grid = figure.add_gridspec(lines, _COLUMNS + 1, width_ratios=[1.0] * _COLUMNS + [1.3])
     panels: list[tuple[AxesImage, Any]] = []

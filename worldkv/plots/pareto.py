@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from worldkv.plots.style import GREY, INK, STYLE, colours
+from worldkv.plots.style import GREY, INK, STYLE, colours, new_figure
 from worldkv.report.format import folded
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ class Spot(NamedTuple):
 def draw_pareto(points: Sequence[Point], title: str) -> Figure:
     """The figure of recall against cost: a strip for each trajectory and measure, a panel for each cost."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
     policies = list(dict.fromkeys(point.policy for point in points))
     marks = {point.policy for point in points if point.is_mark}
@@ -88,7 +87,7 @@ def draw_pareto(points: Sequence[Point], title: str) -> Figure:
         for measure in _measures(point for point in points if point.trajectory == trajectory)
     ]
     with rc_context(STYLE):
-        figure = Figure(figsize=(12, 0.9 + 3.2 * max(1, len(strips))), layout="constrained")
+        figure = new_figure((12, 0.9 + 3.2 * max(1, len(strips))))
         grid = figure.subplots(max(1, len(strips)), len(_COSTS), squeeze=False, sharey="row")
         for row, (trajectory, measure) in zip(grid, strips, strict=False):
             for axes, cost in zip(row, _COSTS, strict=True):

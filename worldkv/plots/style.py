@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,17 +55,39 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
     return {label: _KNOWN.get(label) or chosen[label] for label in labels}
 
 
+def new_figure(figsize: tuple[float, float], *, is_constrained: bool = True) -> Figure:
+    """An empty figure of `figsize` inches that a notebook shows as a picture without pyplot."""
+    return _figure_class()(figsize=figsize, layout="constrained" if is_constrained else None)
+
+
+@cache
+def _figure_class() -> type[Figure]:
+    from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            _save(self, buffer, "png")
+            return buffer.getvalue()
+
+    return NotebookFigure
+
+
 def save_figure(figure: Figure, name: str) -> None:
     """Write a figure whole or not at all; the suffix says png, svg or pdf, the same figure gives the same bytes.
 
     Raises:
         OutputError: it cannot be written.
     """
+    suffix = Path(name).suffix.lower().removeprefix(".")
+    buffer = io.BytesIO()
+    _save(figure, buffer, suffix)
+    write_bytes(name, buffer.getvalue())
+
+
+def _save(figure: Figure, buffer: io.BytesIO, suffix: str) -> None:
     from matplotlib import rc_context
 
-    suffix = Path(name).suffix.lower().removeprefix(".")
     metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
-    buffer = io.BytesIO()
     with rc_context(STYLE):
         figure.savefig(buffer, format=suffix, dpi=120, metadata=metadata)
-    write_bytes(name, buffer.getvalue())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worldkv.plots.path import MapProjection, draw_walls, xy
-from worldkv.plots.style import GREY, INK, STYLE
+from worldkv.plots.style import GREY, INK, STYLE, new_figure
 from worldkv.trajectory.loaded import LoadedPath, revisiting_chunks
 
 if TYPE_CHECKING:
@@ -20,11 +20,10 @@ def draw_track(path: LoadedPath) -> Figure:
     import numpy as np
     from matplotlib import rc_context
     from matplotlib.collections import LineCollection
-    from matplotlib.figure import Figure
 
     projection, summary, returns = MapProjection.of(path), path.summary, revisiting_chunks(path)
     with rc_context(STYLE):
-        figure = Figure(figsize=(10, 7.6), layout="constrained")
+        figure = new_figure((10, 7.6))
         axes = figure.add_subplot()
         draw_walls(axes, path, projection)
         if returns.any():

@@ -154,4 +154,5 @@ def new_table(heads: Sequence[str], *, left: Iterable[int] = (0,)) -> Table:
 
 
 def _cell(tag: str, content: Any, align: str) -> str:
-    return f"<{tag} {align}>{html.escape(str(content)).replace(chr(10), '<br>')}</{tag}>"
+    words = str(content).replace("-\n", "").replace("\n", " ")  # heads are folded for terminals
+    return f"<{tag} {align}>{html.escape(words)}</{tag}>"

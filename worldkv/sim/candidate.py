@@ -12,7 +12,8 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, is_data_dependent, needs_of
 from worldkv.signals import Signal
-from worldkv.specs.parse import parse_policy, spec_of, split_spec
+from worldkv.specs.given import PolicyLike, as_policy, name_of_given, spec_of_given
+from worldkv.specs.parse import parse_policy, split_spec
 
 ANY_SIZE_TOKENS = 2**40
 """A window that is large enough for every policy whose size can be set at all."""
@@ -36,9 +37,7 @@ class Candidate:
     fixed: frozenset[str] = frozenset()
 
     @classmethod
-    def parsed(
-        cls, label: str, given: str | CachePolicy, geometry: CacheGeometry, *, on_tensors: bool = False
-    ) -> Candidate:
+    def parsed(cls, label: str, given: PolicyLike, geometry: CacheGeometry, *, on_tensors: bool = False) -> Candidate:
         """The policy that is given, what it sets being fixed.
 
         Args:
@@ -55,7 +54,7 @@ class Candidate:
             policy, keys = parse_policy(given, geometry), split_spec(given)[1]
             fixed = {f"{key.removesuffix('_chunks')}_frames" if key in _CHUNK_KEYS else key for key in keys}
         else:
-            policy = given
+            policy = as_policy(given)
             own = fields(cast(Any, policy))
             fixed = {field.name for field in own if getattr(policy, field.name) != field.default}
         if is_data_dependent(policy) and not on_tensors:
@@ -82,7 +81,7 @@ class Candidate:
 
 
 def parse_candidates(
-    given: Sequence[str | CachePolicy],
+    given: Sequence[PolicyLike],
     geometry: CacheGeometry,
     config: CacheConfig,
     *,
@@ -101,8 +100,7 @@ def parse_candidates(
     Raises:
         SpecError, BudgetError: an unknown or unfit policy.
     """
-    specs = [one if isinstance(one, str) else spec_of(one) for one in given]
-    names = [split_spec(spec)[0].rpartition(":")[2] for spec in specs]
+    specs, names = list(map(spec_of_given, given)), list(map(name_of_given, given))
     labels: list[str] = []
     candidates: list[Candidate] = []
     for one, spec, name in zip(given, specs, names, strict=True):
