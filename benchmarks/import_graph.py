@@ -90,10 +90,10 @@ def room_graph(modules: DiGraph[str]) -> DiGraph[str]:
 
     graph: DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(sorted({_room(module) for module in modules}))
-    for importer, target, where in modules.edges(data="where"):
+    for importer, target in modules.edges:
         arrow = _room(importer), _room(target)
         if arrow[0] != arrow[1] and not graph.has_edge(*arrow):
-            graph.add_edge(*arrow, where=where)
+            graph.add_edge(*arrow, where=modules.edges[importer, target]["where"])
     return graph
 
 

@@ -1,6 +1,6 @@
 """The laws between the rooms of the package, read from the imports of every file.
 
-The table of rooms stands twice, as `LAWS` here and for people in docs/architecture.md; the two must agree.
+docs/architecture.md has the table `LAWS` for people; tests/docs/test_architecture.py compares the two.
 """
 
 from __future__ import annotations
@@ -8,14 +8,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from benchmarks.import_graph import (
+    circles,
     imports_of,
+    module_graph,
     module_of,
+    names_handed_on,
+    room_graph,
     sources_of,
 )
 
@@ -289,6 +294,192 @@ def test_a_broken_law_is_found(path: str, source: str) -> None:
 )
 def test_a_kept_law_is_left_alone(path: str, source: str) -> None:
     assert broken_laws(path, source, MODULES) == []
+
+
+# ---------------------------------------------------------------------- circles
+
+
+def test_no_circle_of_imports_between_modules() -> None:
+    found = circles(module_graph(SOURCES))
+    assert not found, "\n".join(found)
+
+
+def test_no_circle_of_imports_between_rooms() -> None:
+    """Every file at the top counts as a room of its own: what lies below trajectories and metrics, and what above."""
+    found = circles(room_graph(module_graph(SOURCES)))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("here", "there"),
+    [
+        ("import worldkv.b", "import worldkv.a"),
+        ("from worldkv.b import B", LAZY.format("from worldkv.a import A")),
+        ("from worldkv import b", TYPED.format("from worldkv.a import A")),
+        ("from .b import B", LAZY.format("importlib.import_module('worldkv.a')")),
+        ("from worldkv.c import C", LAZY.format("from . import a")),
+    ],
+)
+def test_a_circle_is_found(here: str, there: str) -> None:
+    sources = {"worldkv/a.py": here, "worldkv/b.py": there, "worldkv/c.py": "from worldkv.b import B"}
+    (found,) = circles(module_graph(sources))
+    assert found.startswith("worldkv.a imports worldkv.") and "(worldkv/a.py:1)" in found
+    assert circles(room_graph(module_graph(sources)))
+
+
+def test_a_circle_of_rooms_alone_is_found() -> None:
+    sources = {
+        "worldkv/sim/low.py": "",
+        "worldkv/sim/high.py": "from worldkv.plots.path import Path",
+        "worldkv/plots/path.py": LAZY.format("from worldkv.sim.low import Low"),
+    }
+    assert circles(module_graph(sources)) == []
+    assert circles(room_graph(module_graph(sources))) == [
+        "plots imports sim (worldkv/plots/path.py:2), sim imports plots (worldkv/sim/high.py:1)"
+    ]
+
+
+def test_no_circle_goes_through_the_door() -> None:
+    sources = {
+        "worldkv/__init__.py": "from worldkv.a import A as A",
+        "worldkv/a.py": "from worldkv.sim.low import Low",
+        "worldkv/sim/__init__.py": "from worldkv.sim.low import Low as Low",
+        "worldkv/sim/low.py": "from worldkv import A",
+    }
+    assert circles(module_graph(sources)) == circles(room_graph(module_graph(sources))) == []
+
+
+def test_a_package_s_own_names_are_no_way_round() -> None:
+    sources = {
+        "worldkv/sim/__init__.py": "from worldkv.sim.low import Low as Low",
+        "worldkv/sim/low.py": LAZY.format("from worldkv.sim import High"),
+    }
+    assert len(circles(module_graph(sources))) == 1
+
+
+# ---------------------------------------------------------------------- the command line, sizes, benchmarks
+
+
+def imports_of_the_command_line(path: str, source: str) -> list[str]:
+    """One sentence for each import of `worldkv.cli` outside the command line and its tests."""
+    if path.startswith(("worldkv/cli/", "tests/cli/")) or path == "worldkv/__main__.py":
+        return []
+    return [
+        f"{path}:{entry.line} imports {entry.module}: what is needed there belongs into the library"
+        for entry in imports_of(path, source)
+        if f"{entry.module}.".startswith("worldkv.cli.")
+    ]
+
+
+def test_only_the_command_line_knows_itself() -> None:
+    found = [
+        sentence
+        for path, source in (SOURCES | OTHERS).items()
+        for sentence in imports_of_the_command_line(path, source)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "is_refused"),
+    [
+        ("benchmarks/story.py", "from worldkv.cli.output import printer", True),
+        ("benchmarks/story.py", LAZY.format("from worldkv import cli"), True),
+        ("tests/sim/test_sweep.py", "import worldkv.cli", True),
+        ("worldkv/experiments/check.py", TYPED.format("from ..cli.progress import Progress"), True),
+        ("worldkv/__init__.py", LAZY.format("import worldkv.cli.app"), True),
+        ("worldkv/__main__.py", "from worldkv.cli import main", False),
+        ("tests/cli/test_run.py", "from worldkv.cli import main", False),
+        ("benchmarks/story.py", "from worldkv.client import cli", False),
+    ],
+)
+def test_who_may_import_the_command_line(path: str, source: str, *, is_refused: bool) -> None:
+    assert len(imports_of_the_command_line(path, source)) == is_refused
+
+
+def too_large(package: Path) -> list[str]:
+    """One sentence for each limit of size that a package breaks."""
+    files = len(list(package.glob("*.py")))
+    lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in (package / "cli").rglob("*.py"))
+    found = []
+    if files > MOST_FILES_AT_THE_TOP:
+        found.append(f"{files} files at the top of the package, at most {MOST_FILES_AT_THE_TOP}: find the room of one")
+    if lines > MOST_LINES_OF_CLI:
+        found.append(f"{lines} lines in cli, at most {MOST_LINES_OF_CLI}: move what is no option or output to its room")
+    return found
+
+
+def test_the_package_is_not_too_large() -> None:
+    assert too_large(PACKAGE) == []
+
+
+def test_a_package_that_is_too_large_is_found(tmp_path: Path) -> None:
+    (tmp_path / "cli" / "templates").mkdir(parents=True)
+    for number in range(MOST_FILES_AT_THE_TOP):
+        (tmp_path / f"file_{number}.py").touch()
+    (tmp_path / "cli" / "app.py").write_text("\n" * (MOST_LINES_OF_CLI - 1))
+    (tmp_path / "cli" / "templates" / "index.py").write_text("\n")
+    assert too_large(tmp_path) == []
+    (tmp_path / "one_more.py").touch()
+    (tmp_path / "cli" / "templates" / "index.py").write_text("\n\n")
+    assert [sentence.split(" ")[0] for sentence in too_large(tmp_path)] == ["18", "3201"]
+
+
+def private_imports(path: str, source: str, handed_on: Mapping[str, frozenset[str]]) -> list[str]:
+    """One sentence for each import of the package that is not a name of a public package.
+
+    Args:
+        path: where the file lies.
+        source: its text.
+        handed_on: by public package the names that it hands on.
+    """
+    found = []
+    for entry in imports_of(path, source):
+        package, _, name = entry.module.rpartition(".")
+        is_public = entry.module in handed_on or name in handed_on.get(package, ())
+        if entry.module.split(".")[0] == "worldkv" and not is_public:
+            found.append(f"{path}:{entry.line} imports {entry.module}: benchmarks import what users import")
+    return found
+
+
+HANDED_ON = {
+    package: names_handed_on(SOURCES[f"{package.replace('.', '/')}/__init__.py"]) for package in sorted(PUBLIC)
+}
+
+
+@pytest.mark.parametrize("path", [path for path in OTHERS if path.startswith("benchmarks/")])
+def test_benchmarks_import_public_names(path: str) -> None:
+    found = private_imports(path, OTHERS[path], HANDED_ON)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_refused"),
+    [
+        ("from worldkv.sim.rollout import simulate", True),
+        (LAZY.format("from worldkv.experiments.check import check_document"), True),
+        (TYPED.format("from worldkv.geometry import CacheGeometry"), True),
+        ("from worldkv.sim import machine", True),
+        ("from worldkv import geometry", True),
+        ("import worldkv.report", True),
+        ("from worldkv import simulate", False),
+        ("from worldkv import sim", False),
+        ("import worldkv.sim", False),
+        ("from worldkv.sim import simulate", False),
+        ("from worldkv.trajectory import cut", False),
+        ("import numpy as np\nfrom benchmarks.machine import machine", False),
+    ],
+)
+def test_what_a_benchmark_may_import(source: str, *, is_refused: bool) -> None:
+    handed_on = {
+        "worldkv": names_handed_on(TYPED.format("from worldkv.sim.rollout import simulate as simulate")),
+        "worldkv.sim": names_handed_on("from worldkv.sim.rollout import simulate as simulate"),
+        "worldkv.trajectory": names_handed_on("from worldkv.trajectory.cut import cut as cut"),
+    }
+    assert len(private_imports("benchmarks/story.py", source, handed_on)) == is_refused
+
+
+# ---------------------------------------------------------------------- what is loaded
 
 
 COMMAND_LINE = """
