@@ -72,6 +72,6 @@ def test_a_target_and_a_link_to_nothing_are_found() -> None:
 def test_names_of_something_are_left_alone() -> None:
     text = (
         "`worldkv/views.py`, worldkv/policies, `worldkv.sim.machine.load_machine`, `worldkv.testing`, `make test`, "
-        "`python -m benchmarks.story`, [gpu](gpu.md#here), [paper](https://arxiv.org/abs/1), import worldkv;\nmake sure."
+        "`python -m benchmarks.story`, [gpu](gpu.md#here), [paper](https://arxiv.org/abs/1), worldkv;\nmake sure."
     )
     assert list(missing("docs/gpu.md", text)) == []
