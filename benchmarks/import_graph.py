@@ -26,8 +26,11 @@ class Import:
 
 
 def imports_of(path: str, source: str) -> Iterator[Import]:
-    """Every import in `source`, also relative, under TYPE_CHECKING and by `import_module("a.literal")`."""
-    package = path.removesuffix(".py").split("/")[:-1]
+    """Every import in `source`, also relative, under TYPE_CHECKING and by `import_module("a.literal")`.
+
+    Those of a stub (`.pyi`) are deferred: its package imports them when a name is first used.
+    """
+    package = path.split("/")[:-1]
 
     def walk(node: ast.AST, deferred: bool, typing_only: bool) -> Iterator[Import]:
         for module in _modules_named(node, package):
@@ -38,11 +41,11 @@ def imports_of(path: str, source: str) -> Iterator[Import]:
             typed = typing_only or child in guarded
             yield from walk(child, inside or typed, typed)
 
-    yield from walk(ast.parse(source, path), deferred=False, typing_only=False)
+    yield from walk(ast.parse(source, path), deferred=path.endswith(".pyi"), typing_only=False)
 
 
 def names_handed_on(source: str) -> frozenset[str]:
-    """Names that the `__init__.py` of a package binds: imported, for types only too, or assigned."""
+    """Names that the `__init__.py` of a package, or its stub, binds: imported, for types only too, or assigned."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
@@ -53,14 +56,14 @@ def names_handed_on(source: str) -> frozenset[str]:
 
 
 def sources_of(root: Path, folder: str) -> dict[str, str]:
-    """The text of every Python file in a folder of the repository, by its path relative to `root`."""
-    files = sorted((root / folder).rglob("*.py"))
+    """The text of every Python file and stub in a folder of the repository, by its path relative to `root`."""
+    files = sorted(file for pattern in ("*.py", "*.pyi") for file in (root / folder).rglob(pattern))
     return {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8") for file in files}
 
 
 def module_of(path: str) -> str:
     """The dotted name of a file: `worldkv/sim/__init__.py` is `worldkv.sim`."""
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return path.rpartition(".")[0].removesuffix("/__init__").replace("/", ".")
 
 
 def module_graph(sources: Mapping[str, str]) -> DiGraph[str]:
@@ -71,16 +74,16 @@ def module_graph(sources: Mapping[str, str]) -> DiGraph[str]:
     """
     import networkx as nx
 
-    modules = {module_of(path): path for path in sources}
     graph: DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(sorted(modules.keys() - {DOOR}))
-    for module in sorted(graph):
-        for entry in imports_of(modules[module], sources[modules[module]]):
+    graph.add_nodes_from(sorted({module_of(path) for path in sources} - {DOOR}))
+    for path, source in sorted(sources.items()):
+        module = module_of(path)
+        for entry in imports_of(path, source) if module != DOOR else ():
             target = entry.module
-            while target not in modules and "." in target:
+            while target not in graph and "." in target:
                 target = target.rpartition(".")[0]
             if target in graph and target != module and not graph.has_edge(module, target):
-                graph.add_edge(module, target, where=f"{modules[module]}:{entry.line}")
+                graph.add_edge(module, target, where=f"{path}:{entry.line}")
     return graph
 
 

@@ -88,7 +88,7 @@ LAWS = {
     "specs": _law("core parts"),
     "policies": _law("core metrics parts", alone=True),
     "engine": _law("core metrics"),
-    "sim": _law("core trajectory metrics specs engine", "joblib"),
+    "sim": _law("core trajectory metrics specs engine door", "joblib"),
     "worlds": _law("core trajectory", "skimage vizdoom"),
     "backends": _law("core trajectory engine worlds", "torch"),
     "parity": _law("core trajectory metrics specs engine sim backends", "torch"),
@@ -105,7 +105,7 @@ LAWS = {
 def room_of_file(path: str) -> str:
     """The room of a file, `path` relative to the repository: `worldkv/sim/backend.py` is in `sim`."""
     parts = path.split("/")
-    if path == "worldkv/__init__.py":
+    if path in ("worldkv/__init__.py", "worldkv/__init__.pyi"):
         return "door"
     if path == "worldkv/__main__.py":
         return "cli"
@@ -147,7 +147,7 @@ def broken_laws(path: str, source: str, modules: frozenset[str]) -> list[str]:
         elif top == "worldkv":
             target = room_of_module(entry.module, modules)
             own = target == room and not law.alone
-            hands_on_its_own = target == room and path.endswith("/__init__.py")
+            hands_on_its_own = target == room and path.endswith(("/__init__.py", "/__init__.pyi"))
             if target not in law.rooms and not own and not hands_on_its_own:
                 found.append(f"{where}: {room} may not import {target}")
             elif loads_torch(entry.module) and not is_torch_file and not entry.deferred:
@@ -259,6 +259,7 @@ MODULES = frozenset({"views", "pose", "policies", "parts", "sim", "backends", "t
         ("worldkv/__init__.py", "from worldkv.policies.oracle import Oracle"),
         ("worldkv/__init__.py", "from worldkv.engine.engine import CacheEngine as CacheEngine"),
         ("worldkv/__init__.py", "from .backends import cache"),
+        ("worldkv/__init__.pyi", "from worldkv.cli.app import app as app"),
         ("worldkv/cli/run.py", "from policies.oracle import Oracle"),
         ("worldkv/cli/run.py", LAZY.format("import sim")),
     ],
@@ -290,6 +291,8 @@ def test_a_broken_law_is_found(path: str, source: str) -> None:
         ("worldkv/__init__.py", "from worldkv.views import Query as Query"),
         ("worldkv/__init__.py", LAZY.format("from worldkv.policies.oracle import Oracle")),
         ("worldkv/__init__.py", TYPED.format("from worldkv.policies.oracle import Oracle as Oracle")),
+        ("worldkv/__init__.pyi", "from worldkv.policies.oracle import Oracle as Oracle"),
+        ("worldkv/policies/__init__.pyi", "from worldkv.policies.oracle import Oracle as Oracle"),
     ],
 )
 def test_a_kept_law_is_left_alone(path: str, source: str) -> None:
@@ -349,9 +352,10 @@ def test_no_circle_goes_through_the_door() -> None:
     assert circles(module_graph(sources)) == circles(room_graph(module_graph(sources))) == []
 
 
-def test_a_package_s_own_names_are_no_way_round() -> None:
+@pytest.mark.parametrize("suffix", ["py", "pyi"])
+def test_a_package_s_own_names_are_no_way_round(suffix: str) -> None:
     sources = {
-        "worldkv/sim/__init__.py": "from worldkv.sim.low import Low as Low",
+        f"worldkv/sim/__init__.{suffix}": "from worldkv.sim.low import Low as Low",
         "worldkv/sim/low.py": LAZY.format("from worldkv.sim import High"),
     }
     assert len(circles(module_graph(sources))) == 1
@@ -443,7 +447,8 @@ def private_imports(path: str, source: str, handed_on: Mapping[str, frozenset[st
 
 
 HANDED_ON = {
-    package: names_handed_on(SOURCES[f"{package.replace('.', '/')}/__init__.py"]) for package in sorted(PUBLIC)
+    package: frozenset[str]().union(*(names_handed_on(SOURCES[path]) for path in SOURCES if module_of(path) == package))
+    for package in sorted(PUBLIC)
 }
 
 
