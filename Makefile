@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test parity check format bench mutants policies-page fidelity clean
+.PHONY: help install demo test parity check format bench mutants policies-page fidelity architecture-picture clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +24,7 @@ DRAWN_DIRECTION := import sys, pathlib, numpy, worldkv.parts.scorer.anchor_penal
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.installed ## make .venv with worldkv and its tools (a minute or two, 1.5 GB; once)
 
@@ -95,6 +95,9 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 	@cd docs && ../$(BIN)/worldkv demo --filmstrip rooms-revisits.png --film rooms.gif >/dev/null && rm -f worldkv-demo.png
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
+
+architecture-picture: install ## draw docs/architecture.png anew, from the imports of the package
+	@$(BIN)/python -m benchmarks.architecture_picture docs/architecture.png
 
 clean: ## remove caches and build output; .venv stays
 	rm -rf build dist worldkv.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -85,7 +85,7 @@ class Tiers:
     """The three ledgers, and the rule that places chunks: host first, least recently retrieved spill to disk.
 
     A spilled chunk's home is the disk until it is forgotten: coming back to the window does not move its home, so
-    re-reading it costs the disk again (no promotion; see docs/architecture.md).
+    re-reading it costs the disk again (no promotion; see docs/decisions.md).
     """
 
     def __init__(self, limits: TierLimits) -> None:
