@@ -7,7 +7,7 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.core.chaos import Chaos
-from worldkv import bank
+from worldkv.engine import banking
 from worldkv.engine.engine import CacheEngine
 from worldkv.testing import CheckFailed, cache_machine
 from worldkv.testing.keyed_backend import KeyedBackend
@@ -56,7 +56,7 @@ def test_bytes_counted_twice_are_caught(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_shrinking_that_is_not_counted_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    booked = bank.shrink_chunk
+    booked = banking.shrink_chunk
 
     def shrink(state: object, table: object, chunk: int, keep: object) -> object:
         pruned = state.counts.pruned  # type: ignore[attr-defined]
