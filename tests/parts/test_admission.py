@@ -21,7 +21,7 @@ from worldkv.signals import Signal, Viewpoint
 from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.testing import check_policy
 from worldkv.testing.code import replay_code
-from worldkv.testing.motion_script import Course, Move
+from worldkv.testing.motion_script import MotionScript, Move
 from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial, first_difference
@@ -160,7 +160,7 @@ def test_a_function_of_keys_says_so() -> None:
     by_keys = ScoredBy(lambda chunk: Novelty().token_scores(chunk), frozenset())
     assert needs_of(SelfPrunedKV(utility=by_keys)) == frozenset()
     same = [
-        Trial(policy, Scenario(Course((Move(1.0),) * 9), GEOMETRY, has_keys=True)).run().records
+        Trial(policy, Scenario(MotionScript((Move(1.0),) * 9), GEOMETRY, has_keys=True)).run().records
         for policy in (NoveltyAdmission(), SelfPrunedKV(utility=by_keys))
     ]
     assert first_difference(*same, bytes_too=True) is None
@@ -183,7 +183,7 @@ def test_composed_admits_as_the_policy_of_it(least: float) -> None:
     composed = parse_policy(f"composed:eviction=admission,least_utility={least}")
     assert composed == Composed(eviction=Admission(6, least))
     rollouts = [
-        Trial(policy, Scenario(Course((Move(1.0, 10.0),) * 12), GEOMETRY, has_keys=True, seed=4)).run().records
+        Trial(policy, Scenario(MotionScript((Move(1.0, 10.0),) * 12), GEOMETRY, has_keys=True, seed=4)).run().records
         for policy in (NoveltyAdmission(6, least), composed)
     ]
     assert first_difference(*rollouts, bytes_too=True) is None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import WorldKVError
 from worldkv.testing.code import code_of, replay_code
-from worldkv.testing.motion_script import Course
+from worldkv.testing.motion_script import MotionScript
 from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.report import Finding
 from worldkv.testing.scenario import Scenario
@@ -132,7 +132,7 @@ def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any,
     except NotApplicable as reason:
         return "skipped", str(reason), None, None, {}
     except CheckFailed as failure:
-        example = None if scenario is None else f"{scenario}; {code_of(scenario.course)}"
+        example = None if scenario is None else f"{scenario}; {code_of(scenario.script)}"
         return "failed", str(failure), example, replay_code(subject, one.name, scenario), {}
     except Hung as error:
         return "failed", str(error), None, replay_code(subject, one.name, scenario), {}
@@ -219,10 +219,10 @@ class _Search:
 
     def _first_chunks(self, scenario: Scenario, failure: CheckFailed) -> tuple[CheckFailed, Scenario]:
         """The fewest of a rollout's first chunks that fail too: most faults stay once they are there."""
-        fewest, most = 1, len(scenario.course)
+        fewest, most = 1, len(scenario.script)
         while fewest < most:
             middle = (fewest + most) // 2
-            shorter = dataclasses.replace(scenario, course=Course(scenario.course.moves[:middle]))
+            shorter = dataclasses.replace(scenario, script=MotionScript(scenario.script.moves[:middle]))
             try:
                 judge(self._check, self._subject, shorter)
             except CheckFailed as found:

@@ -41,7 +41,7 @@ class Back:
 
 
 @dataclass(frozen=True)
-class Course:
+class MotionScript:
     """A path of one move a chunk, from the origin, looking along z. Source: this project.
 
     Attributes:
@@ -79,7 +79,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class World:
+class Coordinates:
     """The same path told in other coordinates: scaled, then turned about an axis, then shifted.
 
     Attributes:
@@ -116,5 +116,5 @@ def _facing(turn: Array, tilt: Array) -> Array:
 def _chunked(positions: Array, rotations: Array) -> ChunkedTrajectory:
     flat, turned = positions.reshape(-1, 3), rotations.reshape(-1, 3, 3)
     track = PoseTrack.of(positions, rotations)
-    trajectory = Trajectory("course", flat, turned, action_positions=flat, action_rotations=turned)
+    trajectory = Trajectory("motion script", flat, turned, action_positions=flat, action_rotations=turned)
     return ChunkedTrajectory(trajectory, track, track, default_view_distance(track), len(flat))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from worldkv.errors import WorldKVError
 from worldkv.specs.parse import parse_part, spec_of
-from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.motion_script import Back, MotionScript, Move
 from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial, decisions
@@ -20,9 +20,9 @@ def reference_scenarios(subject: Subject) -> list[Scenario]:
     going = tuple(Move(1.0, 25.0) if chunk % 4 else Back(3) for chunk in range(chunks))
     turning = tuple(Move(0.5, -40.0) if chunk % 3 else Back(5) for chunk in range(chunks))
     return [
-        Scenario(Course(going), subject.geometries[0], has_keys=subject.is_data_dependent),
-        Scenario(Course(turning), subject.geometries[0], has_keys=subject.is_data_dependent),
-        Scenario(Course((Move(),) * chunks), subject.geometries[-1], has_keys=True, seed=1),
+        Scenario(MotionScript(going), subject.geometries[0], has_keys=subject.is_data_dependent),
+        Scenario(MotionScript(turning), subject.geometries[0], has_keys=subject.is_data_dependent),
+        Scenario(MotionScript((Move(),) * chunks), subject.geometries[-1], has_keys=True, seed=1),
     ]
 
 

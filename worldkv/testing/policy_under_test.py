@@ -21,7 +21,7 @@ from worldkv.policy import (
     shape_of,
 )
 from worldkv.signals import Signal
-from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.motion_script import Back, MotionScript, Move
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.timeout import Hung, patience
 from worldkv.testing.trial import Trial
@@ -97,7 +97,7 @@ class Subject:
             return 0  # it is never full
         try:
             with patience(_PATIENCE_SECONDS):
-                scenario = Scenario(Course(moves), self.geometries[0], has_keys=self.is_data_dependent)
+                scenario = Scenario(MotionScript(moves), self.geometries[0], has_keys=self.is_data_dependent)
                 return _full_after(Trial(self.policy, scenario))
         except (WorldKVError, Hung):
             return 1  # another check says so
@@ -109,7 +109,7 @@ class Subject:
 
     def _starts(self, geometry: CacheGeometry) -> WorldKVError | None:
         try:
-            Trial(self.policy, Scenario(Course((Move(),)), geometry)).run()
+            Trial(self.policy, Scenario(MotionScript((Move(),)), geometry)).run()
         except SpecError as error:
             return error
         except WorldKVError as error:

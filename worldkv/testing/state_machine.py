@@ -17,7 +17,7 @@ from worldkv.testing.audit import audit_homes, audit_ledgers
 from worldkv.testing.check import CheckFailed
 from worldkv.testing.dictionary_cache import DictionaryCache
 from worldkv.testing.keyed_backend import KeyedBackend, keyed_backend
-from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.motion_script import Back, MotionScript, Move
 from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.recording_policy import Question, probed
 from worldkv.testing.scenario import Scenario
@@ -47,12 +47,12 @@ class CacheMachine(RuleBasedStateMachine):
     warm_chunks: ClassVar[int] = 0
     needs_keys: ClassVar[bool] = False
 
-    snapshots: Bundle[tuple[Snapshot, DictionaryCache, Course]] = Bundle("snapshots")
+    snapshots: Bundle[tuple[Snapshot, DictionaryCache, MotionScript]] = Bundle("snapshots")
 
     def __init__(self) -> None:
         super().__init__()
         self.answers: list[Question] = []
-        self.course = Course(())
+        self.script = MotionScript(())
         self.is_open = False
 
     @initialize(
@@ -65,7 +65,9 @@ class CacheMachine(RuleBasedStateMachine):
         """An empty cache; a bank that is full forgets its oldest chunks."""
         if host_chunks == 0 and disk_chunks == 0:
             disk_chunks = None  # a bank without any room refuses the first chunk
-        scenario = Scenario(Course((Move(1.0, 15.0),) * LONGEST), self.geometry, has_keys=has_keys or self.needs_keys)
+        scenario = Scenario(
+            MotionScript((Move(1.0, 15.0),) * LONGEST), self.geometry, has_keys=has_keys or self.needs_keys
+        )
         chunk_bytes = self.geometry.chunk_bytes
         host, disk = (None if room is None else int(room * chunk_bytes) for room in (host_chunks, disk_chunks))
         if host is not None and disk is not None and max(host, disk) < chunk_bytes:
@@ -87,15 +89,15 @@ class CacheMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ the step
 
-    @precondition(lambda self: not self.is_open and len(self.course) < LONGEST)
+    @precondition(lambda self: not self.is_open and len(self.script) < LONGEST)
     @rule(move=moves())
     def begin(self, move: Move | Back) -> None:
         """A step opens; the attended set is the dictionary's."""
         self.history.append(self.model.copy())
         del self.history[: -REWIND_CHUNKS - 1]
-        self.course = Course((*self.course.moves, move))
+        self.script = MotionScript((*self.script.moves, move))
         self.answers.clear()
-        viewpoint = Scenario(self.course, self.geometry).viewpoints()[-1]
+        viewpoint = Scenario(self.script, self.geometry).viewpoints()[-1]
         self.plan = self.engine.begin(viewpoint)
         self._follow_retrieval()
         self.is_open = True
@@ -125,19 +127,19 @@ class CacheMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.is_open)
     @rule(target=snapshots)
-    def take_snapshot(self) -> tuple[Snapshot, DictionaryCache, Course]:
+    def take_snapshot(self) -> tuple[Snapshot, DictionaryCache, MotionScript]:
         """The rollout as it stands."""
-        return self.engine.snapshot(), self.model.copy(), self.course
+        return self.engine.snapshot(), self.model.copy(), self.script
 
     @rule(taken=snapshots)
-    def restore(self, taken: tuple[Snapshot, DictionaryCache, Course]) -> None:
+    def restore(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
         """Back to a snapshot, which may be restored again."""
-        snapshot, model, self.course = taken
+        snapshot, model, self.script = taken
         self.engine.restore(snapshot)
         self.model, self.history, self.is_open = model.copy(), [], False
 
     @rule(taken=consumes(snapshots))
-    def restore_for_the_last_time(self, taken: tuple[Snapshot, DictionaryCache, Course]) -> None:
+    def restore_for_the_last_time(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
         """Back to a snapshot that nobody holds afterwards."""
         self.restore(taken)
 
@@ -150,8 +152,8 @@ class CacheMachine(RuleBasedStateMachine):
         if goes_on_with_fork:
             self.engine, other = twin, self.engine
             self.history = []
-        if len(self.course) < LONGEST:
-            ahead = Course((*self.course.moves, Move(0.5)))
+        if len(self.script) < LONGEST:
+            ahead = MotionScript((*self.script.moves, Move(0.5)))
             plan = other.begin(Scenario(ahead, self.geometry).viewpoints()[-1])
             if self.policy.asked_at == "first_pass":
                 plan = other.refine(None)
@@ -167,16 +169,16 @@ class CacheMachine(RuleBasedStateMachine):
         if steps:
             self.model = self.history[-steps]
             del self.history[-steps:]
-            self.course = Course(self.course.moves[: len(self.course) - steps])
+            self.script = MotionScript(self.script.moves[: len(self.script) - steps])
         self.is_open = False
 
-    @precondition(lambda self: len(self.course) > 8)
+    @precondition(lambda self: len(self.script) > 8)
     @rule()
     def reset(self) -> None:
         """As new."""
         self.engine.reset()
         self.model, self.history, self.is_open = self.fresh.copy(), [], False
-        self.course = Course(())
+        self.script = MotionScript(())
 
     # ------------------------------------------------------------------ what must hold
 

@@ -22,7 +22,7 @@ def everything_kept_is_full_kv(subject: Subject, scenario: Scenario) -> None:
     if subject.is_data_dependent:
         raise NotApplicable("how much it keeps depends on keys, and it says so")
     if policy.is_bounded:
-        frames = len(scenario.course) * geometry.frames_per_chunk
+        frames = len(scenario.script) * geometry.frames_per_chunk
         try:
             generous = with_fields(policy, retrieved_frames=frames, keep_ratio=1.0)
         except SpecError as error:

@@ -22,7 +22,7 @@ def _rewindable(subject: Subject) -> SearchStrategy[Scenario]:
 @check("Snapshot, restore and go on is never having stopped.", kind=CachePolicy, scenarios=scenarios, share=0.5)
 def snapshot_goes_on_the_same(subject: Subject, scenario: Scenario) -> None:
     """From the middle of the rollout, twice."""
-    trial = Trial(subject.policy, scenario).run(len(scenario.course) // 2)
+    trial = Trial(subject.policy, scenario).run(len(scenario.script) // 2)
     snapshot, before = trial.engine.snapshot(), len(trial.records)
     whole = list(trial.run().records)
     for _ in range(2):

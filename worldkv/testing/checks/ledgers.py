@@ -17,7 +17,7 @@ from worldkv.testing.trial import Trial, first_difference
 def every_chunk_has_one_home(subject: Subject, scenario: Scenario) -> None:
     """After every step, in the engine's books and in the backend."""
     trial = Trial(subject.policy, scenario)
-    for _ in range(len(scenario.course)):
+    for _ in range(len(scenario.script)):
         trial.run(1)
         audit_homes(trial.engine)
 
@@ -26,7 +26,7 @@ def every_chunk_has_one_home(subject: Subject, scenario: Scenario) -> None:
 def tokens_and_bytes_add_up(subject: Subject, scenario: Scenario) -> None:
     """Produced = window + banked + pruned + discarded; what went into a tier is out of it or still there."""
     trial = Trial(subject.policy, scenario)
-    for _ in range(len(scenario.course)):
+    for _ in range(len(scenario.script)):
         trial.run(1)
         audit_ledgers(trial.engine)
 

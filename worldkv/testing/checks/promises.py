@@ -15,7 +15,7 @@ from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.instrumented_views import Spy
 from worldkv.testing.judged_rollout import watched
-from worldkv.testing.motion_script import Course, Move
+from worldkv.testing.motion_script import MotionScript, Move
 from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -68,7 +68,7 @@ def is_plain_data(subject: Subject) -> None:
 def pinned_chunks_stay(subject: Subject, scenario: Scenario) -> None:
     """What `pinned(step)` names is at home in the window after every commit."""
     trial = Trial(subject.policy, scenario)
-    for number in range(len(scenario.course)):
+    for number in range(len(scenario.script)):
         record = trial.run(1).records[-1]
         step = number + 1
         pinned = np.asarray(_answered(subject.policy.pinned, step, scenario.geometry))
@@ -98,7 +98,9 @@ def window_stops_growing(subject: Subject) -> None:
         raise NotApplicable("it says that its window is not bounded")
     for move in (Move(), Move(1.0, 7.0)):
         for chunks in _LENGTHS:
-            scenario = Scenario(Course((move,) * chunks), subject.geometries[0], has_keys=subject.is_data_dependent)
+            scenario = Scenario(
+                MotionScript((move,) * chunks), subject.geometries[0], has_keys=subject.is_data_dependent
+            )
             tokens = [record.plan.attended_tokens for record in Trial(subject.policy, scenario).run().records]
             early, late = max(tokens[: chunks // 2]), max(tokens[chunks // 2 :])
             if late <= early:

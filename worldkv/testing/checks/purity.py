@@ -17,7 +17,7 @@ from worldkv.policy import CachePolicy
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.frozen_views import content, copied, is_same, kept
 from worldkv.testing.judged_rollout import watched
-from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.motion_script import Back, MotionScript, Move
 from worldkv.testing.other_process import digest, importable, reference_scenarios
 from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.recording_policy import Question
@@ -113,7 +113,7 @@ def views_are_left_alone(subject: Subject, scenario: Scenario) -> None:
 def rollouts_do_not_meet(subject: Subject, scenario: Scenario) -> None:
     """A rollout decides the same alone, again, and in turn with another."""
     other = Scenario(
-        Course(tuple(Move(-0.5, 10.0) if step % 3 else Back(4) for step in range(len(scenario.course)))),
+        MotionScript(tuple(Move(-0.5, 10.0) if step % 3 else Back(4) for step in range(len(scenario.script)))),
         scenario.geometry,
         has_keys=scenario.has_keys,
         seed=scenario.seed + 1,
@@ -124,7 +124,7 @@ def rollouts_do_not_meet(subject: Subject, scenario: Scenario) -> None:
     _refuse_difference(alone[0], again, "a second rollout with the same policy object")
     shared = copy.deepcopy(subject.policy)
     both = [Trial(shared, scenario), Trial(shared, other)]
-    for _ in range(len(scenario.course)):
+    for _ in range(len(scenario.script)):
         for trial in both:
             trial.run(1)
     for trial, expected in zip(both, alone, strict=True):

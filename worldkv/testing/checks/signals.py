@@ -7,7 +7,7 @@ from worldkv.policy import CachePolicy
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.instrumented_views import Spy
 from worldkv.testing.judged_rollout import watched
-from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.motion_script import Back, MotionScript, Move
 from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -33,7 +33,7 @@ def reads_what_it_declares(subject: Subject) -> None:
     read, asked = set(), set[str]()
     for has_keys in (True, False):
         if has_keys or not subject.is_data_dependent:
-            spy = _read_on(subject, Scenario(Course(moves), subject.geometries[0], has_keys=has_keys), asked)
+            spy = _read_on(subject, Scenario(MotionScript(moves), subject.geometries[0], has_keys=has_keys), asked)
             read |= spy.signals
     if "retrieve" not in asked:
         raise NotApplicable("nothing ever leaves its window, so it is never asked what to retrieve")

@@ -9,7 +9,7 @@ from hypothesis.strategies import SearchStrategy
 
 from worldkv.policy import CachePolicy, Change
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.motion_script import World
+from worldkv.testing.motion_script import Coordinates
 from worldkv.testing.policy_under_test import Subject
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -28,8 +28,8 @@ def rigid_motion_changes_nothing(subject: Subject, scenario: Scenario) -> None:
         subject,
         scenario,
         "rigid motion",
-        (World((0.3, -1.1, 2.0), (5.3, -40.7, 11.0)), World((0.0, 2.4, 0.0), (-300.0, 2.0, 90.0))),
-        lambda world: f"the same path turned by {world.turn} rad and shifted by {world.shift}",
+        (Coordinates((0.3, -1.1, 2.0), (5.3, -40.7, 11.0)), Coordinates((0.0, 2.4, 0.0), (-300.0, 2.0, 90.0))),
+        lambda one: f"the same path turned by {one.turn} rad and shifted by {one.shift}",
         "compare poses with each other, not with the world's axes or origin; a rule that needs them takes "
         '"rigid motion" out of invariant_under; where scores tie but for rounding, round them before ranking',
     )
@@ -42,8 +42,8 @@ def unit_changes_nothing(subject: Subject, scenario: Scenario) -> None:
         subject,
         scenario,
         "unit",
-        (World(scale=4096.0), World(scale=1 / 4096)),
-        lambda world: f"the same path in another unit (all lengths times {world.scale:g})",
+        (Coordinates(scale=4096.0), Coordinates(scale=1 / 4096)),
+        lambda one: f"the same path in another unit (all lengths times {one.scale:g})",
         "measure lengths in query.view_distance or by each other; a rule with lengths of its own takes "
         '"unit" out of invariant_under',
     )
@@ -53,8 +53,8 @@ def _compare(
     subject: Subject,
     scenario: Scenario,
     change: Change,
-    worlds: tuple[World, ...],
-    told: Callable[[World], str],
+    changes: tuple[Coordinates, ...],
+    told: Callable[[Coordinates], str],
     cure: str,
 ) -> None:
     if any(change not in part.invariant_under for part in subject.parts):
@@ -62,7 +62,7 @@ def _compare(
     if not subject.needs:
         raise NotApplicable("it reads no poses")
     expected = Trial(subject.policy, scenario).run().records
-    for world in worlds:
-        found = Trial(subject.policy, replace(scenario, world=world)).run().records
+    for one in changes:
+        found = Trial(subject.policy, replace(scenario, coordinates=one)).run().records
         if difference := first_difference(expected, found, bytes_too=False):
-            raise CheckFailed(f"{told(world)} is decided differently: {difference}; {cure}")
+            raise CheckFailed(f"{told(one)} is decided differently: {difference}; {cure}")
