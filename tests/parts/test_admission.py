@@ -20,9 +20,9 @@ from worldkv.policy import CachePolicy, needs_of
 from worldkv.signals import Signal, Viewpoint
 from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.testing import check_policy
-from worldkv.testing.code import replay_code
 from worldkv.testing.motion_script import MotionScript, Move
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
+from worldkv.testing.replay_code import replay_code
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial, first_difference
 from worldkv.views import ChunkView, WindowView
@@ -145,9 +145,11 @@ def test_a_policy_with_a_function_is_a_value_as_any_other() -> None:
     assert hash(policy) == hash(SelfPrunedKV(utility=likes_even_tokens))
     assert policy != SelfPrunedKV(utility=lambda chunk: likes_even_tokens(chunk))
     assert check_policy(policy, examples=2).passed
-    assert "import likes_even_tokens\n" in replay_code(Subject(policy), "retrieve_fits", None)
+    assert "import likes_even_tokens\n" in replay_code(PolicyUnderTest(policy), "retrieve_fits", None)
     aside = SelfPrunedKV(utility=lambda chunk: chunk.keys)
-    assert replay_code(Subject(aside), "retrieve_fits", None).startswith("# SelfPrunedKV is made inside a function")
+    assert replay_code(PolicyUnderTest(aside), "retrieve_fits", None).startswith(
+        "# SelfPrunedKV is made inside a function"
+    )
     said = spec_of(policy)
     assert said == f"sp-kv:utility={__name__}:likes_even_tokens"
     with pytest.raises(SpecError, match=r"has no policy or index 'likes_even_tokens'"):

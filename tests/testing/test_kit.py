@@ -1,4 +1,4 @@
-"""The kit itself: what it raises, what it prints, and that what it prints can be run."""
+"""The kit itself: what it raises, what it prints, and that the code it prints runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from worldkv.testing import (
     strategies,
 )
 from worldkv.testing.check import CHECKS
-from worldkv.testing.code import code_of
+from worldkv.testing.replay_code import code_of
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
 

@@ -110,9 +110,9 @@ def _without_kind(spec: str) -> str:
 def _examine(spec: str, examples: int, seed: int, only: list[str] | None, *, is_quiet: bool) -> Report:
     from worldkv.cli.progress import Progress
     from worldkv.testing import examine
-    from worldkv.testing.kit import checks_for, subject_of
+    from worldkv.testing.kit import checks_for, put_under_test
 
-    subject = subject_of(spec)
+    subject = put_under_test(spec)
     total = len(only or checks_for(subject))
     done = 0
     with Progress() as progress:

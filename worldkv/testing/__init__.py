@@ -1,4 +1,4 @@
-"""The conformance kit: property-based checks of cache policies and their parts, ours and yours.
+"""The conformance kit: property-based checks of cache policies and their parts.
 
 `check_policy(MyPolicy())` in a test, `worldkv check my_policy.py:MyPolicy` at the command line. Needs hypothesis.
 The names below are imported on first use, so that rollouts alone start without it.

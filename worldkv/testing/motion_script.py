@@ -1,4 +1,4 @@
-"""A camera path written in a few moves, so that a failing one can be read, shrunk and typed again."""
+"""A camera path as a few moves: short enough to read, to shrink and to type again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Back:
-    """One chunk seen from exactly where an earlier one was.
+    """One chunk from exactly where an earlier one was seen.
 
     Attributes:
         chunks: how many chunks ago; the first chunk where that is before the start.
@@ -42,7 +42,7 @@ class Back:
 
 @dataclass(frozen=True)
 class MotionScript:
-    """A path of one move a chunk, from the origin, looking along z. Source: this project.
+    """A path of one move a chunk, from the origin, looking along z.
 
     Attributes:
         moves: what happens during each chunk.
@@ -80,7 +80,7 @@ class MotionScript:
 
 @dataclass(frozen=True)
 class Coordinates:
-    """The same path told in other coordinates: scaled, then turned about an axis, then shifted.
+    """Other coordinates for the same path: scaled, then turned about an axis, then shifted.
 
     Attributes:
         turn: rotation vector in radians.

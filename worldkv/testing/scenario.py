@@ -1,4 +1,4 @@
-"""What a policy is put through: a path, a geometry, the room in each tier."""
+"""A rollout as data: the path, the cache shape, the room in each tier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worldkv.trajectory.chunked import ChunkedTrajectory
 
 @dataclass(frozen=True)
 class Scenario:
-    """One rollout to be, small enough to read; its `repr` is the code that makes it. Source: this project.
+    """One rollout as data; its `repr` is the code that makes it.
 
     Attributes:
         script: the camera's path.

@@ -1,4 +1,4 @@
-"""A hypothesis state machine that drives any policy through everything an engine can be told to do."""
+"""A hypothesis state machine: one policy, and every call of the engine in any order."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from worldkv.testing.check import CheckFailed
 from worldkv.testing.dictionary_cache import DictionaryCache
 from worldkv.testing.keyed_backend import KeyedBackend, keyed_backend
 from worldkv.testing.motion_script import Back, MotionScript, Move
-from worldkv.testing.policy_under_test import Subject
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.policy_under_test import PolicyUnderTest
+from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import moves
 from worldkv.testing.trial import measured_at
@@ -31,14 +31,14 @@ LONGEST = 60
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Begins, refines, commits, takes snapshots, restores, forks, rewinds and resets, in any order hypothesis likes.
+    """Begins, refines, commits, takes snapshots, restores, forks, rewinds and resets, in any order.
 
     Evictions, retrievals, discards and spills follow from the policy's answers and the room in the tiers. After every
     rule the engine, its backend and a plain dictionary that was fed the same answers must agree. Make a test of it with
-    `TestMine = cache_machine(MyPolicy()).TestCase`. Source: this project.
+    `TestMine = cache_machine(MyPolicy()).TestCase`.
 
     Attributes:
-        policy: who decides; set by `cache_machine`.
+        policy: the policy that decides; set by `cache_machine`.
         geometry: the cache's shape.
     """
 
@@ -78,8 +78,8 @@ class CacheMachine(RuleBasedStateMachine):
             rewind_chunks=REWIND_CHUNKS,
         )
         backend = keyed_backend(self.policy, self.geometry, 0, scenario.has_keys)
-        watched = probed(self.policy, self.answers.append)
-        self.engine = CacheEngine(watched, self.geometry, backend, config, scenario.scene(self.policy))
+        recording = recording_policy(self.policy, self.answers.append)
+        self.engine = CacheEngine(recording, self.geometry, backend, config, scenario.scene(self.policy))
         self.fresh = DictionaryCache(self.geometry, host, disk, staging_chunks * chunk_bytes)
         self.model = self.fresh.copy()
         self.history: list[DictionaryCache] = []
@@ -111,7 +111,7 @@ class CacheMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.is_open)
     @rule()
     def commit(self) -> None:
-        """The chunk enters; who leaves and what is kept of them goes to the dictionary too."""
+        """The chunk enters; the dictionary is told which chunks leave and what is kept of them."""
         self.answers.clear()
         self.engine.commit(measured_at(self.engine, self.plan, 0))
         eviction, keeps = Eviction(), dict[int, Keep | RaggedKeep]()
@@ -128,7 +128,7 @@ class CacheMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.is_open)
     @rule(target=snapshots)
     def take_snapshot(self) -> tuple[Snapshot, DictionaryCache, MotionScript]:
-        """The rollout as it stands."""
+        """Take a snapshot of the rollout."""
         return self.engine.snapshot(), self.model.copy(), self.script
 
     @rule(taken=snapshots)
@@ -140,7 +140,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(taken=consumes(snapshots))
     def restore_for_the_last_time(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
-        """Back to a snapshot that nobody holds afterwards."""
+        """Back to a snapshot that is freed afterwards."""
         self.restore(taken)
 
     @precondition(lambda self: not self.is_open)
@@ -233,16 +233,16 @@ def cache_machine(
     """The state machine for one policy; its `TestCase` is what pytest collects.
 
     Args:
-        policy: who decides.
+        policy: the policy that decides.
         geometry: the cache's shape; the first of the kit's that the policy accepts by default.
         warm_chunks: chunks generated before hypothesis takes over; as many as fill the window by default.
     """
-    subject = Subject(policy)
+    under_test = PolicyUnderTest(policy)
     own: dict[str, Any] = {
         "policy": policy,
-        "geometry": geometry or subject.geometries[0],
-        "warm_chunks": min(LONGEST - 20, subject.fill_chunks) if warm_chunks is None else warm_chunks,
-        "needs_keys": subject.is_data_dependent,
+        "geometry": geometry or under_test.geometries[0],
+        "warm_chunks": min(LONGEST - 20, under_test.fill_chunks) if warm_chunks is None else warm_chunks,
+        "needs_keys": under_test.is_data_dependent,
         "__module__": __name__,
     }
     return type(f"{type(policy).__name__}Machine", (CacheMachine,), own)

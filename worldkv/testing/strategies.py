@@ -1,7 +1,6 @@
-"""Hypothesis strategies of what policies meet: geometries, poses, paths, room, policies put together from parts.
+"""Hypothesis strategies: cache shapes, poses, paths, room in the tiers, policies composed of parts.
 
 Use them in tests of your own: `@given(strategies.scenarios(MyPolicy()))`, then `Trial(policy, scenario).run()`.
-Source: this project.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
 from worldkv.signals import ChunkPose
 from worldkv.testing.motion_script import Back, Coordinates, MotionScript, Move
-from worldkv.testing.policy_under_test import GEOMETRIES, Subject
+from worldkv.testing.policy_under_test import GEOMETRIES, PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.tiers import TierLimits
 
@@ -169,15 +168,15 @@ def compositions() -> SearchStrategy[CachePolicy]:
     return st.builds(put_together, index, selector, eviction, compression, frames)
 
 
-def hard_scenarios(policy: CachePolicy | Subject) -> list[Scenario]:
+def hard_scenarios(policy: CachePolicy | PolicyUnderTest) -> list[Scenario]:
     """Rollouts on which rules fail that work elsewhere, the same every time.
 
     One chunk; standing still; out and back, also in coordinates that no axis is along; huge jumps between small steps;
     a bank that forgets; a spin on the spot.
     """
-    subject = policy if isinstance(policy, Subject) else Subject(policy)
-    most = subject.fill_chunks + 12
-    shape, has_keys = subject.geometries[0], subject.is_data_dependent
+    under_test = policy if isinstance(policy, PolicyUnderTest) else PolicyUnderTest(policy)
+    most = under_test.fill_chunks + 12
+    shape, has_keys = under_test.geometries[0], under_test.is_data_dependent
     turned = Coordinates((0.3, -1.1, 2.0), (5.3, -40.7, 11.0))
     jump = tuple(Move(3e5 if chunk % 5 == 4 else 0.25, 11.0) for chunk in range(most))
     return [
@@ -187,32 +186,32 @@ def hard_scenarios(policy: CachePolicy | Subject) -> list[Scenario]:
         Scenario(out_and_back_script(most), shape, turned, has_keys=has_keys),
         Scenario(MotionScript(jump), shape, has_keys=has_keys),
         Scenario(MotionScript((Move(1.0, 20.0),) * most), shape, host_chunks=1.5, disk_chunks=0, has_keys=has_keys),
-        Scenario(MotionScript((Move(turn=30.0),) * most), subject.geometries[-1], has_keys=has_keys),
+        Scenario(MotionScript((Move(turn=30.0),) * most), under_test.geometries[-1], has_keys=has_keys),
     ]
 
 
 def scenarios(
-    policy: CachePolicy | Subject, *, can_go_back: bool = False, beyond: int = 12, is_generic: bool = False
+    policy: CachePolicy | PolicyUnderTest, *, can_go_back: bool = False, beyond: int = 12, is_generic: bool = False
 ) -> SearchStrategy[Scenario]:
     """Rollouts that `policy` can start, long enough that its window fills and something comes back.
 
     Args:
-        policy: a policy, or the subject made of it.
+        policy: a policy, or the policy under test made of it.
         can_go_back: whether the engine is to remember steps for `rewind`.
         beyond: chunks after the window is full.
         is_generic: without symmetric paths, see `generic_motion_scripts`.
     """
-    subject = policy if isinstance(policy, Subject) else Subject(policy)
-    most = subject.fill_chunks + beyond
+    under_test = policy if isinstance(policy, PolicyUnderTest) else PolicyUnderTest(policy)
+    most = under_test.fill_chunks + beyond
     room = st.sampled_from((None, None, 0, 1.5, 4))
     return st.builds(
         Scenario,
         script=generic_motion_scripts(max(3, most - beyond), most) if is_generic else motion_scripts(1, most),
-        geometry=st.sampled_from(subject.geometries),
+        geometry=st.sampled_from(under_test.geometries),
         host_chunks=room,
         disk_chunks=st.sampled_from((None, None, 3)),
         staging_chunks=st.integers(0, 2),
         rewind_chunks=st.sampled_from((3, 8)) if can_go_back else st.just(0),
-        has_keys=st.just(True) if subject.is_data_dependent else st.booleans(),
+        has_keys=st.just(True) if under_test.is_data_dependent else st.booleans(),
         seed=st.integers(0, 99),
     )
