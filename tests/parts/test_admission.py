@@ -24,7 +24,7 @@ from worldkv.testing.motion_script import MotionScript, Move
 from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.replay_code import replay_code
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.trial import Trial, first_difference
+from worldkv.testing.trial import Trial, rollout_difference
 from worldkv.views import ChunkView, WindowView
 
 GEOMETRY = CacheGeometry(2, 4, 2, 4, 2, 3, frames_per_chunk=3, rope_frames=1 << 16)
@@ -165,7 +165,7 @@ def test_a_function_of_keys_says_so() -> None:
         Trial(policy, Scenario(MotionScript((Move(1.0),) * 9), GEOMETRY, has_keys=True)).run().records
         for policy in (NoveltyAdmission(), SelfPrunedKV(utility=by_keys))
     ]
-    assert first_difference(*same, bytes_too=True) is None
+    assert rollout_difference(*same, bytes_too=True) is None
 
 
 def test_what_is_no_utility_is_refused() -> None:
@@ -188,7 +188,7 @@ def test_composed_admits_as_the_policy_of_it(least: float) -> None:
         Trial(policy, Scenario(MotionScript((Move(1.0, 10.0),) * 12), GEOMETRY, has_keys=True, seed=4)).run().records
         for policy in (NoveltyAdmission(6, least), composed)
     ]
-    assert first_difference(*rollouts, bytes_too=True) is None
+    assert rollout_difference(*rollouts, bytes_too=True) is None
     assert any(record.shrunk or record.discarded for record in rollouts[1])
 
 

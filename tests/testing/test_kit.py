@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import worldkv
+from tests.testing.wrong_parts import NotFinite
 from worldkv.answers import Eviction
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
 from worldkv.parts import FovOverlap, PoseIndex, SinkRecent, TopK, WorldCompression
 from worldkv.policies import SlidingWindow, WorldKV
 from worldkv.policy import Compression, Index
-from worldkv.pose import Array
-from worldkv.signals import Signal
 from worldkv.testing import (
     Back,
     CheckFailed,
@@ -39,7 +37,7 @@ from worldkv.testing import (
 )
 from worldkv.testing.check import CHECKS
 from worldkv.testing.replay_code import code_of
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.views import ChunkView, WindowView
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,6 @@ class DropsTheSink(SinkRecent):
 
     def evict(self, window: WindowView) -> Eviction:
         return Eviction(bank=tuple(window.ids[:-2].tolist()))
-
-
-@dataclass(frozen=True)
-class NotFinite(Index):
-    """Divides by the largest distance, which is nothing on a camera that stands still."""
-
-    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.POSE})
-
-    def scores(self, query: Query, bank: BankView) -> Array:
-        assert query.pose is not None
-        distance = np.linalg.norm(bank.poses.positions - query.pose.position, axis=1)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(-distance / distance.max())
 
 
 class NoDataclass(Compression):

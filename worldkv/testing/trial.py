@@ -108,7 +108,7 @@ def decisions(records: Iterable[StepRecord]) -> list[Decision]:
     ]
 
 
-def first_difference(expected: Sequence[StepRecord], found: Sequence[StepRecord], *, bytes_too: bool) -> str | None:
+def rollout_difference(expected: Sequence[StepRecord], found: Sequence[StepRecord], *, bytes_too: bool) -> str | None:
     """The first step at which two rollouts differ, in words: `at step 3 it retrieved (1,) instead of (2,)`.
 
     Args:

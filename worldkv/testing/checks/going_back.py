@@ -10,7 +10,7 @@ from worldkv.testing.check import CheckFailed, check
 from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.trial import Trial, first_difference, take
+from worldkv.testing.trial import Trial, rollout_difference, take
 
 _CURE = "what a policy remembers is taken back only if it lies in the views; keep no state of your own"
 
@@ -70,5 +70,5 @@ def reset_is_fresh(under_test: PolicyUnderTest, scenario: Scenario) -> None:
 
 
 def _refuse_difference(expected: list[StepRecord], found: list[StepRecord], which: str) -> None:
-    if difference := first_difference(expected, found, bytes_too=True):
+    if difference := rollout_difference(expected, found, bytes_too=True):
         raise CheckFailed(f"{which}, the rollout differs from one that never stopped: {difference}; {_CURE}")

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
+from worldkv.engine.engine import CacheEngine
 from worldkv.policy import CachePolicy
 from worldkv.testing.audit import audit_homes, audit_ledgers
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.trial import Trial, first_difference
+from worldkv.testing.trial import Trial, rollout_difference
 
 
 @check("Every chunk has exactly one home, and replicas are of banked chunks.", kind=CachePolicy, scenarios=scenarios)
 def every_chunk_has_one_home(under_test: PolicyUnderTest, scenario: Scenario) -> None:
-    """After every step, in the engine's books and in the backend."""
-    trial = Trial(under_test.policy, scenario)
-    for _ in range(len(scenario.script)):
-        trial.run(1)
-        audit_homes(trial.engine)
+    """After every step, in the engine's counts and in the backend."""
+    _audit_every_step(under_test, scenario, audit_homes)
 
 
 @check("Tokens and bytes add up on every edge, shrinking in place counted.", kind=CachePolicy, scenarios=scenarios)
 def tokens_and_bytes_add_up(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Produced = window + banked + pruned + discarded; what went into a tier is out of it or still there."""
-    trial = Trial(under_test.policy, scenario)
-    for _ in range(len(scenario.script)):
-        trial.run(1)
-        audit_ledgers(trial.engine)
+    _audit_every_step(under_test, scenario, audit_ledgers)
 
 
 @check("Spilling to disk changes where a chunk lies, not what is decided.", kind=CachePolicy, scenarios=scenarios)
@@ -39,7 +35,7 @@ def spilling_changes_no_decision(under_test: PolicyUnderTest, scenario: Scenario
     for host_chunks in (0, 1.5):
         tight = dataclasses.replace(roomy, host_chunks=host_chunks)
         found = Trial(under_test.policy, tight).run().records
-        if difference := first_difference(expected, found, bytes_too=False):
+        if difference := rollout_difference(expected, found, bytes_too=False):
             raise CheckFailed(
                 f"with room for {host_chunks:g} chunks on the host and the rest on disk it decides differently: "
                 f"{difference}; the disk is part of the bank, do not look at tiers"
@@ -53,7 +49,7 @@ def keys_change_no_decision(under_test: PolicyUnderTest, scenario: Scenario) -> 
         raise NotApplicable("how much it keeps depends on keys, and it says so")
     both = (dataclasses.replace(scenario, has_keys=has_keys) for has_keys in (False, True))
     without, shown = (Trial(under_test.policy, one).run().records for one in both)
-    if difference := first_difference(without, shown, bytes_too=True):
+    if difference := rollout_difference(without, shown, bytes_too=True):
         raise CheckFailed(
             f"with keys it decides differently from without: {difference}; the simulator has no keys, decide by "
             "counts, or set data_dependent = True on the compression"
@@ -92,3 +88,10 @@ def agrees_with_a_dictionary(under_test: PolicyUnderTest) -> None:
         steps = [note for note in getattr(failure, "__notes__", ()) if "state" in note]
         told = f"\n{steps[0]}" if steps else ""
         raise CheckFailed(f"{failure}{told}") from failure
+
+
+def _audit_every_step(under_test: PolicyUnderTest, scenario: Scenario, audit: Callable[[CacheEngine], None]) -> None:
+    trial = Trial(under_test.policy, scenario)
+    for _ in range(len(scenario.script)):
+        trial.run(1)
+        audit(trial.engine)

@@ -23,7 +23,7 @@ from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.trial import Trial, first_difference
+from worldkv.testing.trial import Trial, rollout_difference
 from worldkv.views import WindowView
 
 _CURE = "answer from the views alone; draw with np.random.default_rng((seed, query.step))"
@@ -165,7 +165,7 @@ def same_in_another_process(under_test: PolicyUnderTest) -> None:
 
 
 def _refuse_difference(expected: list[StepRecord], found: list[StepRecord], which: str) -> None:
-    if difference := first_difference(expected, found, bytes_too=False):
+    if difference := rollout_difference(expected, found, bytes_too=False):
         raise CheckFailed(
             f"{which} decided differently: {difference}; a policy keeps no state between questions, what changes is in "
             "the views (query.resident, bank.last_used, ...)"

@@ -13,7 +13,7 @@ from worldkv.testing.motion_script import Coordinates
 from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.trial import Trial, first_difference
+from worldkv.testing.trial import Trial, rollout_difference
 
 
 def _generic(under_test: PolicyUnderTest) -> SearchStrategy[Scenario]:
@@ -64,5 +64,5 @@ def _compare(
     expected = Trial(under_test.policy, scenario).run().records
     for one in changes:
         found = Trial(under_test.policy, replace(scenario, coordinates=one)).run().records
-        if difference := first_difference(expected, found, bytes_too=False):
+        if difference := rollout_difference(expected, found, bytes_too=False):
             raise CheckFailed(f"{told(one)} is decided differently: {difference}; {cure}")
