@@ -25,7 +25,7 @@ from worldkv.parts import QuantisedBank
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.tiers import TierLimits
 from worldkv.views import ChunkView, WindowView
 
@@ -46,7 +46,7 @@ def check(policy: CachePolicy, geometry: CacheGeometry, dtype: torch.dtype, *, l
             keeps = {question.shown[0].id: question.answer}
         named.update({chunk: keep.tokens for chunk, keep in keeps.items() if keep.tokens is not None})
 
-    watched = probed(policy, note)
+    watched = recording_policy(policy, note)
     cut = False
     with open_cache(watched, geometry, path, LateOps() if late else None, config=config, dtype=dtype) as cache:
         for step in range(len(path.views)):

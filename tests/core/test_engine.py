@@ -24,7 +24,7 @@ from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.testing.audit import audit_homes, audit_ledgers
 from worldkv.testing.dictionary_cache import DictionaryCache
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.tiers import TierLimits
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
@@ -63,7 +63,9 @@ def same(a: list[StepRecord], b: list[StepRecord]) -> bool:
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 40), where=limits, staging=st.integers(0, 3))
 def test_engine_does_what_a_dictionary_would(seed: int, count: int, where: TierLimits, staging: int) -> None:
     asked: list[Question] = []
-    engine = blind_engine(probed(Chaos(seed), asked.append), CacheConfig(limits=where, staging_chunks=staging))
+    engine = blind_engine(
+        recording_policy(Chaos(seed), asked.append), CacheConfig(limits=where, staging_chunks=staging)
+    )
     model = DictionaryCache(TINY, where.host_bytes, where.disk_bytes, staging * TINY.chunk_bytes)
     for _ in range(count):
         asked.clear()

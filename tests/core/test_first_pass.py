@@ -15,7 +15,7 @@ from worldkv.engine.engine import CacheEngine
 from worldkv.scene import Scene
 from worldkv.signals import ChunkPose, Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.tiers import TierLimits
 
 CHUNK = TINY.chunk_bytes
@@ -42,7 +42,7 @@ def test_only_a_policy_that_asks_for_it_is_asked_again() -> None:
     asked: list[Question] = []
     script = ({2: Eviction(bank=(0, 1))}, {3: Retrieval((0,))})
     for kind, begun in ((Scripted, 1), (Late, 0)):
-        engine = blind_engine(probed(kind(*script), asked.append))
+        engine = blind_engine(recording_policy(kind(*script), asked.append))
         refined(engine, 3)
         asked.clear()
         plan = engine.begin(HERE)
@@ -56,7 +56,7 @@ def test_only_a_policy_that_asks_for_it_is_asked_again() -> None:
 
 def test_a_late_policy_is_shown_the_steps_own_view_and_queries() -> None:
     asked: list[Question] = []
-    policy = probed(LateLooking({1: Eviction(bank=(0,))}), asked.append)
+    policy = recording_policy(LateLooking({1: Eviction(bank=(0,))}), asked.append)
     engine = CacheEngine(policy, TINY, SimBackend(frozenset({Signal.QUERY_SUMMARY})), scene=Scene())
     for step in range(3):
         eye = np.eye(3)

@@ -11,7 +11,7 @@ from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
 from worldkv.errors import LostChunkError, TransferError
 from worldkv.testing.audit import audit_homes, audit_ledgers
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.recording_policy import Question, recording_policy
 
 POLICY = Scripted({4: Eviction(bank=(0, 1, 2))}, {5: Retrieval((2, 0, 1)), 6: Retrieval((2, 0, 1))})
 """Banks three of four chunks; from step 5 on it wants all of them that are left."""
@@ -21,7 +21,7 @@ def engine_that_lost(
     *chunks: int, asked: list[Question] | None = None, **config: object
 ) -> tuple[CacheEngine, Failing]:
     backend = Failing()
-    policy = POLICY if asked is None else probed(POLICY, asked.append)
+    policy = POLICY if asked is None else recording_policy(POLICY, asked.append)
     engine = CacheEngine(policy, TINY, backend, CacheConfig(**config), BLIND)  # type: ignore[arg-type]
     steps(engine, 5)
     backend.failures = {chunk: LostChunkError(chunk, "its file is gone") for chunk in chunks}

@@ -16,7 +16,7 @@ from worldkv.errors import PolicyError, SignalError
 from worldkv.policy import CachePolicy
 from worldkv.signals import Measured, Signal
 from worldkv.sim.backend import SimBackend
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.recording_policy import Question, recording_policy
 
 KEYS = (TINY.layers, TINY.kv_heads, TINY.head_dim)
 
@@ -95,7 +95,7 @@ def test_key_summaries_are_kept_with_their_chunk() -> None:
 
 def test_the_last_query_summary_stays_until_the_next_one() -> None:
     asked: list[Question] = []
-    engine = engine_of(probed(PolicyCaller({1: Eviction(bank=(0,))}), asked.append))
+    engine = engine_of(recording_policy(PolicyCaller({1: Eviction(bank=(0,))}), asked.append))
     for measured in (Measured(query_summary="first"), None, Measured(), Measured(query_summary="second"), None):
         engine.begin(HERE)
         engine.commit(measured)

@@ -17,7 +17,7 @@ from worldkv.engine.engine import CacheEngine
 from worldkv.signals import Signal
 from worldkv.sim.backend import SimBackend
 from worldkv.stopwatch import Stopwatch
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.tiers import TierLimits
 
 CHUNK, TOKENS = TINY.chunk_bytes, TINY.chunk_tokens
@@ -65,7 +65,7 @@ def test_uses_and_forecasts_are_written_down_for_the_policy() -> None:
         6: Retrieval((0,), (), refreshed=False),
         7: Retrieval((2,), None, refreshed=False),
     }
-    engine = blind_engine(probed(Scripted({3: Eviction(bank=(0, 1, 2))}, retrievals), asked.append))
+    engine = blind_engine(recording_policy(Scripted({3: Eviction(bank=(0, 1, 2))}, retrievals), asked.append))
     steps(engine, 9)
     shown = [question.shown for question in asked if question.kind == "retrieve"]
     assert [query.step for query, _ in shown] == [3, 4, 5, 6, 7, 8]

@@ -20,11 +20,11 @@ from worldkv.policy import CachePolicy, needs_of
 from worldkv.signals import Signal, Viewpoint
 from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.testing import check_policy
-from worldkv.testing.code import replay_code
-from worldkv.testing.motion_script import Course, Move
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.motion_script import MotionScript, Move
+from worldkv.testing.policy_under_test import PolicyUnderTest
+from worldkv.testing.replay_code import replay_code
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.trial import Trial, first_difference
+from worldkv.testing.trial import Trial, rollout_difference
 from worldkv.views import ChunkView, WindowView
 
 GEOMETRY = CacheGeometry(2, 4, 2, 4, 2, 3, frames_per_chunk=3, rope_frames=1 << 16)
@@ -145,9 +145,11 @@ def test_a_policy_with_a_function_is_a_value_as_any_other() -> None:
     assert hash(policy) == hash(SelfPrunedKV(utility=likes_even_tokens))
     assert policy != SelfPrunedKV(utility=lambda chunk: likes_even_tokens(chunk))
     assert check_policy(policy, examples=2).passed
-    assert "import likes_even_tokens\n" in replay_code(Subject(policy), "retrieve_fits", None)
+    assert "import likes_even_tokens\n" in replay_code(PolicyUnderTest(policy), "retrieve_fits", None)
     aside = SelfPrunedKV(utility=lambda chunk: chunk.keys)
-    assert replay_code(Subject(aside), "retrieve_fits", None).startswith("# SelfPrunedKV is made inside a function")
+    assert replay_code(PolicyUnderTest(aside), "retrieve_fits", None).startswith(
+        "# SelfPrunedKV is made inside a function"
+    )
     said = spec_of(policy)
     assert said == f"sp-kv:utility={__name__}:likes_even_tokens"
     with pytest.raises(SpecError, match=r"has no policy or index 'likes_even_tokens'"):
@@ -160,10 +162,10 @@ def test_a_function_of_keys_says_so() -> None:
     by_keys = ScoredBy(lambda chunk: Novelty().token_scores(chunk), frozenset())
     assert needs_of(SelfPrunedKV(utility=by_keys)) == frozenset()
     same = [
-        Trial(policy, Scenario(Course((Move(1.0),) * 9), GEOMETRY, has_keys=True)).run().records
+        Trial(policy, Scenario(MotionScript((Move(1.0),) * 9), GEOMETRY, has_keys=True)).run().records
         for policy in (NoveltyAdmission(), SelfPrunedKV(utility=by_keys))
     ]
-    assert first_difference(*same, bytes_too=True) is None
+    assert rollout_difference(*same, bytes_too=True) is None
 
 
 def test_what_is_no_utility_is_refused() -> None:
@@ -183,10 +185,10 @@ def test_composed_admits_as_the_policy_of_it(least: float) -> None:
     composed = parse_policy(f"composed:eviction=admission,least_utility={least}")
     assert composed == Composed(eviction=Admission(6, least))
     rollouts = [
-        Trial(policy, Scenario(Course((Move(1.0, 10.0),) * 12), GEOMETRY, has_keys=True, seed=4)).run().records
+        Trial(policy, Scenario(MotionScript((Move(1.0, 10.0),) * 12), GEOMETRY, has_keys=True, seed=4)).run().records
         for policy in (NoveltyAdmission(6, least), composed)
     ]
-    assert first_difference(*rollouts, bytes_too=True) is None
+    assert rollout_difference(*rollouts, bytes_too=True) is None
     assert any(record.shrunk or record.discarded for record in rollouts[1])
 
 

@@ -22,7 +22,7 @@ from worldkv.policies import H2O, DeepForcing, NoveltyAdmission
 from worldkv.policy import CachePolicy, TokenScorer
 from worldkv.signals import Signal, Viewpoint
 from worldkv.testing.keyed_backend import chunk_tensors
-from worldkv.testing.motion_script import Course, Move
+from worldkv.testing.motion_script import MotionScript, Move
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial, measured_at
 from worldkv.views import ChunkView, WindowView
@@ -32,7 +32,7 @@ WHOLE, FRAME = GEOMETRY.chunk_tokens, GEOMETRY.tokens_per_frame
 
 
 def trial(policy: CachePolicy, chunks: int, seed: int) -> tuple[CacheEngine, list[StepRecord]]:
-    one = Trial(policy, Scenario(Course((Move(1.0, 10.0),) * chunks), GEOMETRY, has_keys=True, seed=seed)).run()
+    one = Trial(policy, Scenario(MotionScript((Move(1.0, 10.0),) * chunks), GEOMETRY, has_keys=True, seed=seed)).run()
     return one.engine, one.records
 
 
@@ -95,7 +95,7 @@ def test_deep_forcing_keeps_the_tokens_that_the_queries_point_at(
 ) -> None:
     """Of the middle those of the greatest sum of raw products; whoever is out stays out."""
     policy = DeepForcing(sink, middle, recent)
-    scenario = Scenario(Course((Move(1.0, 10.0),) * 11), GEOMETRY, has_keys=True, seed=seed)
+    scenario = Scenario(MotionScript((Move(1.0, 10.0),) * 11), GEOMETRY, has_keys=True, seed=seed)
     one, pool = Trial(policy, scenario), list[tuple[int, int]]()
     for step in range(11):
         record = one.run(1).records[-1]
@@ -143,7 +143,7 @@ def test_h2o_under_a_penalty_along_a_direction(tmp_path: Path, penalty: float) -
     direction, file = np.random.default_rng(0).standard_normal((2, 2, 4)).astype(np.float32), tmp_path / "d.safetensors"
     save_direction(direction, file)
     policy = H2O(3, 6, AnchorPenalty(AttentionReceived(), penalty, str(file)))
-    scenario = Scenario(Course((Move(1.0, 10.0),) * 4), GEOMETRY, has_keys=True)
+    scenario = Scenario(MotionScript((Move(1.0, 10.0),) * 4), GEOMETRY, has_keys=True)
     engine = Trial(policy, scenario).run().engine
     scores = {}
     for chunk in range(3):

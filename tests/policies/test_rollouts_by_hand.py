@@ -32,7 +32,7 @@ from worldkv.policy import CachePolicy
 from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.testing.keyed_backend import KeyedBackend, chunk_tensors
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.recording_policy import Question, recording_policy
 
 LAYERS, HEADS, CHANNELS, TOKENS = 2, 2, 4, 63
 GEOMETRY = CacheGeometry(LAYERS, HEADS, HEADS, CHANNELS, 3, 7, frames_per_chunk=3, rope_frames=1 << 16)
@@ -86,7 +86,7 @@ def rollout(policy: CachePolicy) -> tuple[list[StepRecord], dict[int, Keep]]:
             kept[question.shown[0].id] = question.answer
 
     backend, scene = KeyedBackend(GEOMETRY, SEED, has_keys=True), Scene(VIEW, REACH, frozenset({Signal.POSE}))
-    engine, records = CacheEngine(probed(policy, note), GEOMETRY, backend, scene=scene), []
+    engine, records = CacheEngine(recording_policy(policy, note), GEOMETRY, backend, scene=scene), []
     for step, (keys, query) in enumerate(zip(KEYS, QUERIES, strict=True)):
         poses = np.tile(np.eye(4), (3, 1, 1))
         poses[:, :3, :3], poses[:, :3, 3] = FRAME_TURNS[step].as_matrix(), FRAME_PLACES[step]

@@ -29,7 +29,7 @@ from worldkv.scene import Scene
 from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.testing.keyed_backend import chunk_tensors
-from worldkv.testing.motion_script import Course, Move
+from worldkv.testing.motion_script import MotionScript, Move
 from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial
@@ -43,7 +43,7 @@ Token = tuple[int, int]
 
 
 def keyed(policy: CachePolicy, geometry: CacheGeometry, chunks: int) -> Trial:
-    return Trial(policy, Scenario(Course((Move(1.0, 10.0),) * chunks), geometry, has_keys=True))
+    return Trial(policy, Scenario(MotionScript((Move(1.0, 10.0),) * chunks), geometry, has_keys=True))
 
 
 def expect_held(engine: CacheEngine, expected: list[Token]) -> None:
@@ -103,7 +103,7 @@ def novelty(keys: Sequence[Sequence[float]]) -> list[float]:
 @pytest.mark.parametrize(("recent", "least"), [(2, 0.5), (0, 0.4), (1, 0.6), (1, 0.86), (0, 0.95)])
 def test_novelty_admission_keeps_the_tokens_unlike_their_chunk(recent: int, least: float) -> None:
     questions, sizes = list[Question](), set[int]()
-    scenario = Scenario(Course((Move(1.0),) * 12), SMALL, has_keys=True)
+    scenario = Scenario(MotionScript((Move(1.0),) * 12), SMALL, has_keys=True)
     Trial(NoveltyAdmission(3 * recent, least), scenario, questions.append).run()
     assert [question.name for question in questions] == [f"evict at step {step}" for step in range(1, 13)]
     assert all(question.answer == Eviction() for question in questions[:recent]), "all are recent still"

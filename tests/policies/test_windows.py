@@ -16,7 +16,7 @@ from worldkv.policies import MemFlowPrototypes, ReferenceWindow, RelicSubsample,
 from worldkv.policies.relic_subsample import FACTORS, thinned
 from worldkv.policy import CachePolicy
 from worldkv.pose import Array
-from worldkv.testing.motion_script import Course, Move
+from worldkv.testing.motion_script import MotionScript, Move
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial, measured_at
 from worldkv.views import ChunkView
@@ -25,7 +25,7 @@ TINY = PRESETS["tiny"]
 
 
 def trial(policy: CachePolicy, chunks: int, *, has_keys: bool = False) -> Trial:
-    return Trial(policy, Scenario(Course((Move(1.0, 15.0),) * chunks), TINY, has_keys=has_keys)).run()
+    return Trial(policy, Scenario(MotionScript((Move(1.0, 15.0),) * chunks), TINY, has_keys=has_keys)).run()
 
 
 def attended(records: list[StepRecord]) -> list[list[int]]:
@@ -84,7 +84,7 @@ def test_relic_thins_every_frame_by_the_schedule() -> None:
 
 
 def test_memflow_attends_the_prototypes_the_query_points_at() -> None:
-    one = Trial(MemFlowPrototypes(3, 2, 6, 3), Scenario(Course((Move(1.0, 15.0),) * 20), TINY))
+    one = Trial(MemFlowPrototypes(3, 2, 6, 3), Scenario(MotionScript((Move(1.0, 15.0),) * 20), TINY))
     means: list[Array] = []
     for step in range(20):
         measured = measured_at(one.engine, _NoPlan(step), 0)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A correct policy of somebody else's, in forty lines: what the wrong ones beside it would be without their fault."""
+"""A correct policy in forty lines; the wrong ones beside it differ from it by one fault each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Correct parts of unusual kinds: what the kit must not refuse."""
+"""Correct parts of unusual kinds, which the kit must accept."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class InSinglePrecision(Index):
 
 @dataclass(frozen=True)
 class HeavyHitters(EvictionRule):
-    """The chunks that received most attention stay, whoever they are: nothing is pinned, the window is full.
+    """The chunks that received most attention stay, old or new: nothing is pinned, the window is full.
 
     Attributes:
         most_chunks: chunks that stay.

@@ -1,4 +1,4 @@
-"""Correct policies of unusual kinds: what the kit must not refuse."""
+"""Correct policies of unusual kinds, which the kit must accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A policy that holds a file of one model is checked in shapes of that model."""
+"""A policy that loads a file of one model is checked in shapes of that model."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from worldkv.policies import Composed, SelfPrunedKV, WorldKV
 from worldkv.policy import shape_of
 from worldkv.testing import examine
 from worldkv.testing.keyed_backend import keyed_backend
-from worldkv.testing.kit import subject_of
-from worldkv.testing.policy_under_test import GEOMETRIES, Subject
+from worldkv.testing.kit import put_under_test
+from worldkv.testing.policy_under_test import GEOMETRIES, PolicyUnderTest
 
 SOME = ["answers_on_every_path", "keep_is_well_formed", "declares_what_it_reads"]
 """Checks with rollouts, the quickest; the list of all policies gets every one."""
@@ -65,12 +65,12 @@ def test_the_kit_checks_it_in_shapes_of_that_model(direction: str, weights: str)
     ):
         report = examine(spec, examples=1, only=SOME)
         assert {finding.status for finding in report.findings} == {"passed"}, str(report)
-        assert {shape.layers for shape in subject_of(spec).geometries} == {layers}
+        assert {shape.layers for shape in put_under_test(spec).geometries} == {layers}
 
 
 def test_hidden_states_are_as_wide_as_the_file(weights: str) -> None:
     policy = SelfPrunedKV(utility=LearnedUtility(weights))
-    shape = Subject(policy).geometries[0]
+    shape = PolicyUnderTest(policy).geometries[0]
     backend = keyed_backend(policy, shape, 0, True)
     for twin in (backend, backend.fork()):
         shown = twin.tensors(0)
@@ -91,4 +91,4 @@ def test_files_of_two_models_are_refused(direction: str, weights: str) -> None:
 def test_a_scorer_is_checked_alone() -> None:
     report = examine("key-diff", examples=1, only=SOME)
     assert report.passed
-    assert Subject(LearnedUtility()).policy == Composed(compression=ScoredTokens(LearnedUtility()))
+    assert PolicyUnderTest(LearnedUtility()).policy == Composed(compression=ScoredTokens(LearnedUtility()))

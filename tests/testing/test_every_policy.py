@@ -9,7 +9,9 @@ from worldkv.parts import PARTS, TokenPool
 from worldkv.policies import H2O
 from worldkv.policy import Compression, CoverageIndex, EvictionRule, Index, Part, TokenScorer
 from worldkv.testing import parametrize_with_checks
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
+
+Checked = Callable[[PolicyUnderTest], None]
 
 SMALLER: dict[type[Part], Part] = {H2O: H2O(6, 3), TokenPool: TokenPool(6, 3)}
 """Checked in smaller pools: the default ones take 117 chunks to fill, and every check fills them."""
@@ -37,22 +39,22 @@ USED = set[type[Part]]().union(*map(inside, ONE_OF_EACH))
 
 
 @parametrize_with_checks(ONE_OF_EACH, examples=2)
-def test_it_meets_the_check(subject: Subject, check: Callable[[Subject], None]) -> None:
+def test_it_meets_the_check(subject: PolicyUnderTest, check: Checked) -> None:
     check(subject)
 
 
 @parametrize_with_checks([part for part in ALONE if type(part) not in USED], examples=2)
-def test_a_part_meets_the_check(subject: Subject, check: Callable[[Subject], None]) -> None:
+def test_a_part_meets_the_check(subject: PolicyUnderTest, check: Checked) -> None:
     check(subject)
 
 
 @parametrize_with_checks([part for part in ALONE if type(part) in USED], examples=2, leave_out=ABOUT_CODE)
-def test_a_part_of_some_policy_meets_the_check(subject: Subject, check: Callable[[Subject], None]) -> None:
+def test_a_part_of_some_policy_meets_the_check(subject: PolicyUnderTest, check: Checked) -> None:
     check(subject)
 
 
 @parametrize_with_checks(OTHER_SETTINGS, examples=2, leave_out=ABOUT_CODE)
-def test_it_meets_the_check_at_other_settings(subject: Subject, check: Callable[[Subject], None]) -> None:
+def test_it_meets_the_check_at_other_settings(subject: PolicyUnderTest, check: Checked) -> None:
     check(subject)
 
 

@@ -1,10 +1,9 @@
-"""The kit itself: what it raises, what it prints, and that what it prints can be run."""
+"""The kit itself: what it raises, what it prints, and that the code it prints runs."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,23 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import worldkv
+from tests.testing.wrong_parts import NotFinite
 from worldkv.answers import Eviction
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
 from worldkv.parts import FovOverlap, PoseIndex, SinkRecent, TopK, WorldCompression
 from worldkv.policies import SlidingWindow, WorldKV
 from worldkv.policy import Compression, Index
-from worldkv.pose import Array
-from worldkv.signals import Signal
 from worldkv.testing import (
     Back,
     CheckFailed,
-    Course,
+    Coordinates,
+    MotionScript,
     Move,
     Report,
     Scenario,
     Trial,
-    World,
     check_compression,
     check_eviction,
     check_index,
@@ -38,8 +36,8 @@ from worldkv.testing import (
     strategies,
 )
 from worldkv.testing.check import CHECKS
-from worldkv.testing.code import code_of
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.testing.replay_code import code_of
+from worldkv.views import ChunkView, WindowView
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,6 @@ class DropsTheSink(SinkRecent):
 
     def evict(self, window: WindowView) -> Eviction:
         return Eviction(bank=tuple(window.ids[:-2].tolist()))
-
-
-@dataclass(frozen=True)
-class NotFinite(Index):
-    """Divides by the largest distance, which is nothing on a camera that stands still."""
-
-    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.POSE})
-
-    def scores(self, query: Query, bank: BankView) -> Array:
-        assert query.pose is not None
-        distance = np.linalg.norm(bank.poses.positions - query.pose.position, axis=1)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(-distance / distance.max())
 
 
 class NoDataclass(Compression):
@@ -122,17 +107,17 @@ def test_the_same_seed_finds_the_same_and_json_can_hold_it() -> None:
 
 
 @settings(max_examples=50)
-@given(scenario=strategies.scenarios(WorldKV()), world=strategies.worlds())
-def test_a_scenario_s_code_makes_it(scenario: Scenario, world: World) -> None:
-    scenario = replace(scenario, world=world)
-    names = {cls.__name__: cls for cls in (Back, Course, Move, Scenario, World, worldkv.CacheGeometry)}
+@given(scenario=strategies.scenarios(WorldKV()), coordinates=strategies.coordinates())
+def test_a_scenario_s_code_makes_it(scenario: Scenario, coordinates: Coordinates) -> None:
+    scenario = replace(scenario, coordinates=coordinates)
+    names = {cls.__name__: cls for cls in (Back, MotionScript, Move, Scenario, Coordinates, worldkv.CacheGeometry)}
     assert eval(code_of(scenario), {**names, "parse_geometry": worldkv.parse_geometry}) == scenario
 
 
-@given(course=strategies.courses(2, 12), world=strategies.worlds(), scale=st.sampled_from((1.0, 3.0)))
-def test_a_world_is_the_same_path_told_otherwise(course: Course, world: World, scale: float) -> None:
-    here = course.chunked(PRESETS["tiny"])
-    there = replace(world, scale=scale).of(here)
+@given(script=strategies.motion_scripts(2, 12), coordinates=strategies.coordinates(), scale=st.sampled_from((1.0, 3.0)))
+def test_other_coordinates_are_the_same_path(script: MotionScript, coordinates: Coordinates, scale: float) -> None:
+    here = script.chunked(PRESETS["tiny"])
+    there = replace(coordinates, scale=scale).of(here)
     distances = [np.linalg.norm(np.diff(path.camera.positions, axis=0), axis=1) for path in (here, there)]
     longest = max(1.0, float(np.abs(there.camera.positions).max()))
     assert np.allclose(distances[0] * scale, distances[1], atol=1e-9 * longest)
@@ -142,7 +127,7 @@ def test_a_world_is_the_same_path_told_otherwise(course: Course, world: World, s
 
 
 def test_back_is_exactly_where_it_was() -> None:
-    path = Course((Move(1.0, 30.0), Move(2.0), Back(2), Back(9), Move(1.0))).chunked(PRESETS["tiny"])
+    path = MotionScript((Move(1.0, 30.0), Move(2.0), Back(2), Back(9), Move(1.0))).chunked(PRESETS["tiny"])
     positions = path.camera.frame_positions
     assert (positions[2] == positions[0]).all() and (positions[3] == positions[0]).all()
     assert np.allclose(positions[4, -1] - positions[0, -1], path.camera.frame_rotations[0, -1][:, 2])
@@ -158,7 +143,7 @@ def test_replay_wants_a_check_and_a_rollout_where_one_is_needed() -> None:
         replay("worldkv", "nothing")
     with pytest.raises(SpecError, match="give a Scenario"):
         replay("worldkv", "pinned_chunks_stay")
-    replay("worldkv", "pinned_chunks_stay", Scenario(Course((Move(1.0),) * 9)))
+    replay("worldkv", "pinned_chunks_stay", Scenario(MotionScript((Move(1.0),) * 9)))
 
 
 @settings(max_examples=20)
@@ -166,4 +151,4 @@ def test_replay_wants_a_check_and_a_rollout_where_one_is_needed() -> None:
 def test_the_strategies_make_rollouts_of_every_composition(policy: worldkv.CachePolicy, data: st.DataObject) -> None:
     scenario = data.draw(strategies.scenarios(policy))
     trial = Trial(policy, scenario).run()
-    assert len(trial.records) == len(scenario.course)
+    assert len(trial.records) == len(scenario.script)

@@ -1,4 +1,4 @@
-"""The kit refuses nobody who is right, however unusual."""
+"""Every correct policy and part passes every check, however unusual it is."""
 
 from __future__ import annotations
 

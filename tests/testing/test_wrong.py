@@ -20,7 +20,7 @@ from worldkv.testing.check import CHECKS
 
 WRONG: tuple[tuple[Part, str, str], ...] = (*WRONG_ANSWERS, *WRONG_KEEPS, *WRONG_STATE, *WRONG_PARTS)
 OF_THE_ENGINE = {"every_chunk_has_one_home", "tokens_and_bytes_add_up", "agrees_with_a_dictionary"}
-"""What no policy can break, since the engine refuses its answers; broken engines are below and in test_machine.py."""
+"""Broken by engines alone, since the engine refuses such answers; see below and test_state_machine.py."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_the_right_policy_and_the_right_compression_pass_every_check() -> None:
         assert sum(finding.status == "passed" for finding in report.findings) >= 26
 
 
-def test_every_check_has_somebody_to_catch() -> None:
+def test_every_check_catches_something() -> None:
     assert {one[1] for one in WRONG} == set(CHECKS) - OF_THE_ENGINE
 
 
@@ -57,7 +57,7 @@ def test_a_chunk_with_two_homes_is_caught(monkeypatch: pytest.MonkeyPatch) -> No
     assert finding.status == "failed" and "at home in the window are" in finding.message
 
 
-def test_tokens_that_nobody_counts_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_that_are_not_counted_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def discard(state: EngineState, table: object, chunk: int) -> None:
         before = state.counts.discarded
         discard_chunk(state, table, chunk)  # type: ignore[arg-type]

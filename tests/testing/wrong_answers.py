@@ -1,4 +1,4 @@
-"""Policies whose answers may not be answered: who leaves, who comes back, how much."""
+"""Wrong policies: answers that name the wrong chunks or too many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies and compressions that keep the wrong tokens, or say that they keep others."""
+"""Wrong policies and compressions: they keep the wrong tokens, or say that they keep others."""
 
 from __future__ import annotations
 

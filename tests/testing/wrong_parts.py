@@ -1,4 +1,4 @@
-"""Indices and policies that see the world wrongly, read what they did not declare, or look too often."""
+"""Wrong indices and policies: they depend on coordinates, read undeclared signals, or cost too much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies that are no function of what they are shown: memory, chance, and writing to the views."""
+"""Wrong policies: they remember, draw without a seed, or write to the views."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CanBeChanged(CachePolicy):
 
 
 @dataclass(frozen=True)
-class EqualToNobody(Right):
+class UnequalToItsCopy(Right):
     """Holds a fresh object that makes copies unequal."""
 
     marker: object = field(default_factory=object, init=False)
@@ -198,7 +198,7 @@ MEMORIES: tuple[Any, ...] = (LAST, SEEN, BEGUN, MEMO)
 
 WRONG_STATE = (
     (CanBeChanged(), "is_plain_data", "CanBeChanged can be changed after it was made"),
-    (EqualToNobody(), "is_plain_data", "with the same parameters is not equal to it"),
+    (UnequalToItsCopy(), "is_plain_data", "with the same parameters is not equal to it"),
     (HoldsAnArray(), "is_plain_data", "HoldsAnArray.weights is a list, which can be changed; take a tuple"),
     (LostItsDecorator(), "is_plain_data", "LostItsDecorator.decay is annotated but no parameter"),
     (BoundAsAMethod(), "is_plain_data", "is_bounded is .*; it must be True or False: is @property missing"),

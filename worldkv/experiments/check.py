@@ -95,14 +95,14 @@ def check(
     """
     require_hypothesis()
     from worldkv.testing import examine
-    from worldkv.testing.kit import checks_for, subject_of
+    from worldkv.testing.kit import checks_for, put_under_test
 
     several = policies if isinstance(policies, Sequence) and not isinstance(policies, str) else [policies]
     reports = []
     with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
         keep_hypothesis_out_of(folder)
         for one in several:
-            subject = subject_of(one)
+            subject = put_under_test(one)
             total = len(only or checks_for(subject))
             done = 0
 

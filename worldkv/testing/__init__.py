@@ -1,4 +1,4 @@
-"""The conformance kit: property-based checks of cache policies and their parts, ours and yours.
+"""The conformance kit: property-based checks of cache policies and their parts.
 
 `check_policy(MyPolicy())` in a test, `worldkv check my_policy.py:MyPolicy` at the command line. Needs hypothesis.
 The names below are imported on first use, so that rollouts alone start without it.
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from worldkv.testing.kit import parametrize_with_checks as parametrize_with_checks
     from worldkv.testing.kit import replay as replay
     from worldkv.testing.motion_script import Back as Back
-    from worldkv.testing.motion_script import Course as Course
+    from worldkv.testing.motion_script import Coordinates as Coordinates
+    from worldkv.testing.motion_script import MotionScript as MotionScript
     from worldkv.testing.motion_script import Move as Move
-    from worldkv.testing.motion_script import World as World
     from worldkv.testing.report import Finding as Finding
     from worldkv.testing.report import Report as Report
     from worldkv.testing.scenario import Scenario as Scenario
@@ -35,13 +35,13 @@ _HOMES = {
     "Back": "worldkv.testing.motion_script",
     "CacheMachine": "worldkv.testing.state_machine",
     "CheckFailed": "worldkv.testing.check",
-    "Course": "worldkv.testing.motion_script",
+    "Coordinates": "worldkv.testing.motion_script",
     "Finding": "worldkv.testing.report",
+    "MotionScript": "worldkv.testing.motion_script",
     "Move": "worldkv.testing.motion_script",
     "Report": "worldkv.testing.report",
     "Scenario": "worldkv.testing.scenario",
     "Trial": "worldkv.testing.trial",
-    "World": "worldkv.testing.motion_script",
     "cache_machine": "worldkv.testing.state_machine",
     "check_compression": "worldkv.testing.kit",
     "check_eviction": "worldkv.testing.kit",

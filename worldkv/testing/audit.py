@@ -1,4 +1,4 @@
-"""The books of an engine against its table and its backend: every chunk in one place, every token and byte found."""
+"""Audit an engine against its chunk table and its backend: one home a chunk, every token and byte counted once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A check: a claim about policies, a way to try it, and the search for the smallest rollout that refutes it."""
+"""Define a check, a claim about policies, and search for the smallest rollout that refutes it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import WorldKVError
-from worldkv.testing.code import code_of, replay_code
-from worldkv.testing.motion_script import Course
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.motion_script import MotionScript
+from worldkv.testing.policy_under_test import PolicyUnderTest
+from worldkv.testing.replay_code import code_of, replay_code
 from worldkv.testing.report import Finding
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.timeout import Hung, patience
+from worldkv.testing.timeout import TimedOut, time_limit
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 SHRINK_SECONDS = 3.0
-"""After that no smaller example is looked for."""
+"""Time spent on making a failing example smaller."""
 
 
 class CheckFailed(AssertionError):
@@ -33,15 +33,16 @@ class NotApplicable(Exception):  # noqa: N818  (not an error: the check has noth
 
 @dataclass(frozen=True)
 class Check:
-    """One claim about every policy, or every part of a kind. Source: this project.
+    """One claim about every policy, or every part of a kind.
 
     Attributes:
         name: its name, as users type it.
-        claim: what a correct subject does.
+        claim: what a correct policy or part does.
         kind: what it concerns: every policy, or parts of this class.
-        judge: `(subject, scenario)` or, without `scenarios`, `(subject)`; raises `CheckFailed`, may return figures.
+        judge: called with the policy under test and, where there are `scenarios`, one of them; raises `CheckFailed` and
+            may return figures.
         scenarios: the rollouts to try; None for a check that needs none.
-        owns_errors: whether an error of the engine or the policy is this check's own business.
+        owns_errors: whether an error of the engine or the policy fails this check; others are blocked by it.
         share: of the examples asked for, how many it takes; costly checks take fewer.
         is_hard: whether the rollouts known to be hard are tried before any are drawn.
     """
@@ -50,7 +51,7 @@ class Check:
     claim: str
     kind: type
     judge: Callable[..., Mapping[str, float] | None]
-    scenarios: Callable[[Subject], SearchStrategy[Scenario]] | None
+    scenarios: Callable[[PolicyUnderTest], SearchStrategy[Scenario]] | None
     owns_errors: bool = False
     share: float = 1.0
     is_hard: bool = False
@@ -64,12 +65,12 @@ def check(
     claim: str,
     *,
     kind: type,
-    scenarios: Callable[[Subject], SearchStrategy[Scenario]] | None = None,
+    scenarios: Callable[[PolicyUnderTest], SearchStrategy[Scenario]] | None = None,
     owns_errors: bool = False,
     share: float = 1.0,
     is_hard: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Registers a function as a check under its own name; see `Check` for the arguments."""
+    """Register a function as a check under its own name; see `Check` for the arguments."""
 
     def register(judge: Callable[..., Any]) -> Callable[..., Any]:
         CHECKS[judge.__name__] = Check(judge.__name__, claim, kind, judge, scenarios, owns_errors, share, is_hard)
@@ -79,13 +80,13 @@ def check(
 
 
 def judge(one: Check, *about: Any) -> Mapping[str, float] | None:
-    """Put the question once; an error that is the check's own business is a failure.
+    """Run one check once; an error that the check owns is a failure.
 
     Raises:
         CheckFailed: the check is not met.
     """
     try:
-        with patience():
+        with time_limit():
             return one.judge(*about)
     except (CheckFailed, NotApplicable):
         raise
@@ -95,31 +96,33 @@ def judge(one: Check, *about: Any) -> Mapping[str, float] | None:
         raise CheckFailed(_sentence(error)) from error
 
 
-def run_check(one: Check, subject: Subject, examples: int, seed: int) -> Finding:
-    """Try `one` on `subject`.
+def run_check(one: Check, under_test: PolicyUnderTest, examples: int, seed: int) -> Finding:
+    """Try `one` on `under_test`.
 
     Args:
         one: the check.
-        subject: what is checked.
+        under_test: the policy.
         examples: rollouts to try.
         seed: of the search; the same seed tries the same rollouts.
     """
     started = time.perf_counter()
-    status, message, example, replay, figures = _tried(one, subject, max(3, round(examples * one.share)), seed)
+    status, message, example, replay, figures = _tried(one, under_test, max(3, round(examples * one.share)), seed)
     seconds = time.perf_counter() - started
     return Finding(one.name, one.claim, status, seconds, message, example, replay, figures)
 
 
-def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any, str, str | None, str | None, Any]:
+def _tried(
+    one: Check, under_test: PolicyUnderTest, examples: int, seed: int
+) -> tuple[Any, str, str | None, str | None, Any]:
     scenario: Scenario | None = None
     try:
         if one.scenarios is None:
-            figures = judge(one, subject)
+            figures = judge(one, under_test)
         else:
-            search = _Search(one, subject)
+            search = _Search(one, under_test)
             try:
-                figures = search.run(one.scenarios(subject), examples, seed)
-            except Hung:
+                figures = search.run(one.scenarios(under_test), examples, seed)
+            except TimedOut:
                 scenario = search.tried
                 raise
             if search.failure is not None:
@@ -132,10 +135,10 @@ def _tried(one: Check, subject: Subject, examples: int, seed: int) -> tuple[Any,
     except NotApplicable as reason:
         return "skipped", str(reason), None, None, {}
     except CheckFailed as failure:
-        example = None if scenario is None else f"{scenario}; {code_of(scenario.course)}"
-        return "failed", str(failure), example, replay_code(subject, one.name, scenario), {}
-    except Hung as error:
-        return "failed", str(error), None, replay_code(subject, one.name, scenario), {}
+        example = None if scenario is None else f"{scenario}; {code_of(scenario.script)}"
+        return "failed", str(failure), example, replay_code(under_test, one.name, scenario), {}
+    except TimedOut as error:
+        return "failed", str(error), None, replay_code(under_test, one.name, scenario), {}
     except (Exception, SystemExit) as error:
         return "blocked", f"it cannot be judged: {_sentence(error)}", None, None, {}
     return "passed", "", None, None, figures or {}
@@ -147,14 +150,14 @@ def _sentence(error: BaseException) -> str:
 
 
 _ENOUGH = 12
-"""Rollouts that a check does not concern before it is taken not to concern the subject at all."""
+"""Rollouts that a check does not concern before it is taken not to concern the policy at all."""
 
 
 class _Search:
     """Tries scenarios, keeps the smallest that fails."""
 
-    def __init__(self, one: Check, subject: Subject) -> None:
-        self._check, self._subject = one, subject
+    def __init__(self, one: Check, under_test: PolicyUnderTest) -> None:
+        self._check, self._under_test = one, under_test
         self._until = float("inf")
         self.failure: CheckFailed | None = None
         self.scenario: Scenario | None = None
@@ -165,7 +168,7 @@ class _Search:
         self.figures: Mapping[str, float] = {}
 
     def run(self, strategy: SearchStrategy[Scenario], examples: int, seed: int) -> Mapping[str, float]:
-        """Search; what came of it is in the attributes, what was measured last is answered."""
+        """Search; the attributes hold what was found, the answer is what was measured last."""
         import hypothesis
 
         from worldkv.testing.strategies import hard_scenarios
@@ -187,7 +190,7 @@ class _Search:
                 self._try(scenario)
 
         try:
-            for scenario in hard_scenarios(self._subject) if self._check.is_hard else ():
+            for scenario in hard_scenarios(self._under_test) if self._check.is_hard else ():
                 self._try(scenario)
             tried()
         except (CheckFailed, _Enough, hypothesis.errors.Flaky, BaseExceptionGroup):
@@ -200,7 +203,7 @@ class _Search:
         if time.perf_counter() > self._until:
             raise _Enough
         try:
-            self.figures = judge(self._check, self._subject, scenario) or self.figures
+            self.figures = judge(self._check, self._under_test, scenario) or self.figures
             self.is_judged = True
         except CheckFailed as failure:
             self._fail(scenario, failure)
@@ -218,13 +221,13 @@ class _Search:
         raise failure
 
     def _first_chunks(self, scenario: Scenario, failure: CheckFailed) -> tuple[CheckFailed, Scenario]:
-        """The fewest of a rollout's first chunks that fail too: most faults stay once they are there."""
-        fewest, most = 1, len(scenario.course)
+        """The fewest first chunks that still fail, by bisection: most faults stay once they are there."""
+        fewest, most = 1, len(scenario.script)
         while fewest < most:
             middle = (fewest + most) // 2
-            shorter = dataclasses.replace(scenario, course=Course(scenario.course.moves[:middle]))
+            shorter = dataclasses.replace(scenario, script=MotionScript(scenario.script.moves[:middle]))
             try:
-                judge(self._check, self._subject, shorter)
+                judge(self._check, self._under_test, shorter)
             except CheckFailed as found:
                 failure, scenario, most = found, shorter, middle
             except Exception:  # whatever else goes wrong there is not this fault
@@ -235,4 +238,4 @@ class _Search:
 
 
 class _Enough(BaseException):
-    """No smaller example is looked for; hypothesis lets it through."""
+    """Ends the search for a smaller example; a `BaseException`, which hypothesis lets through."""

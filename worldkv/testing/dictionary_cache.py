@@ -1,4 +1,4 @@
-"""The cache as a plain dictionary: an independent, slow account of what must follow from a policy's answers."""
+"""The cache as a plain dictionary: a slow, independent reference for what a policy's answers must lead to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Home = Literal["window", "host", "disk", "gone"]
 
 @dataclass
 class Entry:
-    """One chunk: where it is at home, its tokens there, its bytes in the bank, when it was last wanted."""
+    """One chunk: its home, its tokens and bytes, the step at which it was last wanted."""
 
     home: Home
     tokens: int
@@ -26,7 +26,7 @@ class Entry:
 
 @dataclass
 class DictionaryCache:
-    """Every chunk an entry, every rule a loop; knows nothing of the engine. Source: this project.
+    """Every chunk an entry, every rule a loop; knows nothing of the engine.
 
     Attributes:
         geometry: the cache's shape.
@@ -146,7 +146,7 @@ class DictionaryCache:
         entry.home, entry.stored_bytes = home, size
 
     def _room_for(self, size: int, forgotten: list[int]) -> tuple[Home, list[int]] | None:
-        """Where `size` bytes go once `forgotten` are gone, and who spills for them; None if there is no room."""
+        """Where `size` bytes go once `forgotten` are gone, and what spills for them; None if there is no room."""
         infinite = float("inf")
         host_room = infinite if self.host_bytes is None else self.host_bytes
         disk_free = infinite if self.disk_bytes is None else self.disk_bytes

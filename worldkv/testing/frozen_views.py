@@ -1,4 +1,4 @@
-"""Views as they were: copies that nothing changes afterwards, and what is in them."""
+"""Copy views and answers, so that a later change of the originals shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worldkv.chunks import ChunkTable
 from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 
 
-def copied(view: Any, tables: dict[int, ChunkTable]) -> Any:
+def frozen_view(view: Any, tables: dict[int, ChunkTable]) -> Any:
     """A view, query or chunk as it is now, its rows picked one by one instead of a slice.
 
     Args:
@@ -22,7 +22,7 @@ def copied(view: Any, tables: dict[int, ChunkTable]) -> Any:
     """
     if isinstance(view, Query):
         fields = {field.name: getattr(view, field.name) for field in dataclasses.fields(view)}
-        return Query(**{**fields, "window": copied(view.window, tables), "summary": _array(view.summary)})
+        return Query(**{**fields, "window": frozen_view(view.window, tables), "summary": _array(view.summary)})
     if isinstance(view, ChunkView):
         values = None if view.read_values is None else _array(view.read_values())
         return dataclasses.replace(
@@ -36,14 +36,14 @@ def copied(view: Any, tables: dict[int, ChunkTable]) -> Any:
     table = tables.setdefault(id(view._table), view._table.copy())
     rows = np.array(view.ids)
     if isinstance(view, WindowView):
-        chunks = {int(chunk): copied(view.chunk(int(chunk)), tables) for chunk in rows}
+        chunks = {int(chunk): frozen_view(view.chunk(int(chunk)), tables) for chunk in rows}
         return WindowView(table, rows, view._signals, chunks.__getitem__)
     kind = BankView if isinstance(view, BankView) else ChunkRows
     return kind(table, rows, view._signals, view._landmarks)
 
 
 def content(view: Any) -> dict[str, Any]:
-    """Every array that a policy could write to through `view`, copied, by name."""
+    """Every array that a policy could write to through `view`, frozen_view, by name."""
     if isinstance(view, Query):
         found = {f"query.{name}": value for name, value in _arrays(view).items()}
         for name in ("pose", "action_pose"):
@@ -61,19 +61,19 @@ def content(view: Any) -> dict[str, Any]:
     return found
 
 
-def kept(answer: Any) -> Any:
-    """An answer as it is now: its arrays copied, however deep they lie."""
+def frozen_answer(answer: Any) -> Any:
+    """An answer as it is now: its arrays frozen_view, however deep they lie."""
     if isinstance(answer, np.ndarray):
         return answer.copy()
     if dataclasses.is_dataclass(answer) and not isinstance(answer, type):
-        values = {field.name: kept(getattr(answer, field.name)) for field in dataclasses.fields(answer)}
+        values = {field.name: frozen_answer(getattr(answer, field.name)) for field in dataclasses.fields(answer)}
         return type(answer)(**values)
     if isinstance(answer, Mapping):
-        return {key: kept(value) for key, value in answer.items()}
+        return {key: frozen_answer(value) for key, value in answer.items()}
     if isinstance(answer, Eviction):
-        return Eviction(*map(kept, answer))
+        return Eviction(*map(frozen_answer, answer))
     if isinstance(answer, tuple | list):
-        return type(answer)(map(kept, answer))
+        return type(answer)(map(frozen_answer, answer))
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Views that note what is read of them: signals, fields of the query, columns and how many rows."""
+"""Instrument views: note the signals, fields and columns that a policy reads, and count the rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from worldkv.signals import Signal
-from worldkv.testing.counted import CountedArray, Tally
+from worldkv.testing.counted_array import CountedArray, Tally
 from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 
 QUERY_SIGNALS = {
@@ -33,8 +33,8 @@ CHUNK_SIGNALS = {
 }
 
 
-class Spy:
-    """Notes what a policy reads while its questions go through `lens`. Source: this project.
+class InstrumentedViews:
+    """Notes what a policy reads of the views that `instrument` hands it.
 
     Attributes:
         read: fields of the query and of single chunks, by name.
@@ -52,19 +52,20 @@ class Spy:
         self.rows = 0
         self.columns: set[str] = set()
 
-    def lens(self, *shown: Any) -> tuple[Any, ...]:
-        """The same views, watched."""
-        return tuple(self.watched(view) for view in shown)
+    def instrument(self, *shown: Any) -> tuple[Any, ...]:
+        """The same views, instrumented."""
+        return tuple(self.instrumented(view) for view in shown)
 
-    def watched(self, view: Any) -> Any:
-        """One view, query or chunk, watched; so is what `dataclasses.replace` makes of it."""
+    def instrumented(self, view: Any) -> Any:
+        """One view, query or chunk, instrumented; so is what `dataclasses.replace` makes of it."""
         if isinstance(view, Query | ChunkView):
             fields = {name: getattr(view, name) for name in view.__dataclass_fields__}
             if isinstance(view, Query):
-                fields["window"] = self.watched(view.window)
+                fields["window"] = self.instrumented(view.window)
             kind, signals = (Query, QUERY_SIGNALS) if isinstance(view, Query) else (ChunkView, CHUNK_SIGNALS)
-            return type(f"Spied{kind.__name__}", (_Fields, kind), {"_spy": self, "_spied_signals": signals})(**fields)
-        kinds: dict[type, type] = {WindowView: _SpiedWindow, BankView: _SpiedBank, ChunkRows: _SpiedRows}
+            own = {"_noted_in": self, "_field_signals": signals}
+            return type(f"Instrumented{kind.__name__}", (_Fields, kind), own)(**fields)
+        kinds: dict[type, type] = {WindowView: _Window, BankView: _Bank, ChunkRows: _Rows}
         return kinds[type(view)](view, self)
 
     def note_field(self, name: str, signals: dict[str, Signal]) -> None:
@@ -75,46 +76,46 @@ class Spy:
 
 
 class _Fields:
-    """Fields that tell a spy when they are read; the spy is its class's, so that copies are watched too."""
+    """Fields that are noted when they are read; `_noted_in` is the class's, so that copies are instrumented too."""
 
-    _spy: Spy
-    _spied_signals: dict[str, Signal]
+    _noted_in: InstrumentedViews
+    _field_signals: dict[str, Signal]
 
     def __getattribute__(self, name: str) -> Any:
         if not name.startswith("_") and sys._getframe(1).f_globals.get("__name__") != "dataclasses":
             kind = type(self)  # `replace` reads every field, which is not the policy's reading
-            kind._spy.note_field(name, kind._spied_signals)
+            kind._noted_in.note_field(name, kind._field_signals)
         return super().__getattribute__(name)
 
 
-class _SpiedRows(ChunkRows):
+class _Rows(ChunkRows):
     """The rows of `view`, counted."""
 
-    def __init__(self, view: ChunkRows, spy: Spy) -> None:
-        self._spy = spy
+    def __init__(self, view: ChunkRows, noted_in: InstrumentedViews) -> None:
+        self._noted_in = noted_in
         for name in ("_landmarks", "_rows", "_signals", "_table", "geometry", "ids", "step"):
             setattr(self, name, getattr(view, name))
-        if spy.tally is not None:
-            self.ids = CountedArray.of(self.ids, spy.tally)
+        if noted_in.tally is not None:
+            self.ids = CountedArray.of(self.ids, noted_in.tally)
         if isinstance(view, WindowView):
             open_chunk = view._open_chunk
-            self._open_chunk = lambda chunk: spy.watched(open_chunk(chunk))
+            self._open_chunk = lambda chunk: noted_in.instrumented(open_chunk(chunk))
 
     def column(self, name: str) -> NDArray[Any]:
         values = super().column(name)
-        self._spy.columns.add(name)
-        self._spy.signals.update(COLUMN_SIGNALS.get(name.split(".")[0], ()))
-        self._spy.rows += len(values)
-        return values if self._spy.tally is None else CountedArray.of(values, self._spy.tally)
+        self._noted_in.columns.add(name)
+        self._noted_in.signals.update(COLUMN_SIGNALS.get(name.split(".")[0], ()))
+        self._noted_in.rows += len(values)
+        return values if self._noted_in.tally is None else CountedArray.of(values, self._noted_in.tally)
 
     def require(self, signal: Signal) -> None:
-        self._spy.signals.add(signal)
+        self._noted_in.signals.add(signal)
         super().require(signal)
 
 
-class _SpiedBank(_SpiedRows, BankView):
+class _Bank(_Rows, BankView):
     pass
 
 
-class _SpiedWindow(_SpiedRows, WindowView):
+class _Window(_Rows, WindowView):
     pass

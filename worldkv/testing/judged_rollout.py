@@ -1,4 +1,4 @@
-"""Running a rollout while somebody judges every answer."""
+"""Run a rollout and judge every answer before the engine sees it."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Any
 from worldkv.config import CacheConfig
 from worldkv.errors import WorldKVError
 from worldkv.testing.check import CheckFailed
-from worldkv.testing.policy_under_test import Subject
-from worldkv.testing.recording_policy import Question
+from worldkv.testing.policy_under_test import PolicyUnderTest
+from worldkv.testing.recording_policy import Instrument, Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.trial import Trial
 
 
-def watched(
-    subject: Subject,
+def judged_rollout(
+    under_test: PolicyUnderTest,
     scenario: Scenario,
     judge: Callable[[Question], None],
     config: CacheConfig | None = None,
-    lens: Callable[..., tuple[Any, ...]] | None = None,
-    foresee: Callable[..., None] | None = None,
+    instrument: Instrument | None = None,
+    judge_views: Callable[..., None] | None = None,
 ) -> Trial:
-    """Run `scenario` to its end; `judge` sees every answer before the engine does.
+    """Run `scenario` to its end or to the first wrong answer.
 
     Args:
-        subject: whose policy is run.
+        under_test: the policy to run.
         scenario: the rollout.
-        judge: raises `CheckFailed` for an answer that it has something against.
+        judge: sees every answer; raises `CheckFailed` for a wrong one.
         config: another room than the scenario's.
-        lens: changes what the policy is shown.
-        foresee: sees the views before the policy does, and may raise `CheckFailed` as `judge` may.
+        instrument: changes what the policy is shown.
+        judge_views: sees the views before the policy does; raises `CheckFailed` as `judge` does.
 
     Raises:
-        CheckFailed: what `judge` or `foresee` raised first, whatever the engine said of the same answer.
-        WorldKVError: the engine refused an answer that `judge` had nothing against.
+        CheckFailed: what `judge` or `judge_views` raised first, whatever the engine said of the same answer.
+        WorldKVError: the engine refused an answer that `judge` accepted.
     """
     complaints: list[CheckFailed] = []
 
-    def watch(question: Question) -> None:
+    def on_question(question: Question) -> None:
         try:
             judge(question)
         except CheckFailed as failure:  # raised here it would reach the engine as the policy's own failure
@@ -46,13 +46,13 @@ def watched(
 
     def show(*shown: Any) -> tuple[Any, ...]:
         try:
-            if foresee is not None:
-                foresee(*shown)
+            if judge_views is not None:
+                judge_views(*shown)
         except CheckFailed as failure:
             complaints.append(failure)
-        return shown if lens is None else lens(*shown)
+        return shown if instrument is None else instrument(*shown)
 
-    trial = Trial(subject.policy, scenario, watch, config, show)
+    trial = Trial(under_test.policy, scenario, on_question, config, show)
     try:
         while len(trial.records) < len(trial.viewpoints) and not complaints:
             trial.run(1)

@@ -1,4 +1,4 @@
-"""The simulator's backend with keys: what compression chooses by, without torch."""
+"""The simulator's backend with drawn keys and values, so that compression has something to choose by."""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ _LARGE = 1 << 20
 
 
 class KeyedBackend(SimBackend):
-    """Every chunk carries keys, values and attention received, drawn from its id and a seed.
-
-    Source: this project.
-    """
+    """Every chunk carries keys, values and attention received, drawn from its id and a seed."""
 
     def __init__(
         self, geometry: CacheGeometry, seed: int, has_keys: bool, hidden_channels: int = HIDDEN_CHANNELS
@@ -56,7 +53,7 @@ class KeyedBackend(SimBackend):
         if not self._has_keys:
             return None
         keys, values, mass = chunk_tensors(self._geometry, chunk, self._seed)
-        if chunk not in self._kept:  # copies, since what is drawn is kept for the next who asks
+        if chunk not in self._kept:  # copies, since what is drawn is kept
             hidden = _whole_hidden_states(self._geometry, chunk, self._seed, self._hidden_channels).copy()
             return ChunkTensors(keys.copy(), values.copy, mass.copy(), hidden)
         places = self._kept[chunk]
@@ -103,7 +100,7 @@ def hidden_channels_of(policy: CachePolicy) -> int:
 def chunk_tensors(geometry: CacheGeometry, chunk: int, seed: int) -> tuple[NDArray[np.float32], ...]:
     """Keys and values `(layers, kv_heads, tokens, head_dim)` and mass `(layers, kv_heads, tokens)` of a chunk.
 
-    Drawn once, and again where they are too large to keep: whoever hands them on to a policy hands on copies.
+    Small ones are drawn once and kept: copy them before a policy sees them.
     """
     return (_few_tensors if geometry.chunk_bytes > _LARGE else _many_tensors)(geometry, chunk, seed)
 

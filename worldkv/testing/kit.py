@@ -1,4 +1,4 @@
-"""The conformance kit's front: check a policy or a part, in a test or for a report."""
+"""Check a policy or a part: in a test, or for a report."""
 
 from __future__ import annotations
 
@@ -11,67 +11,69 @@ from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule
 from worldkv.specs.parse import parse_part
 from worldkv.testing import checks as checks  # registers every check
 from worldkv.testing.check import CHECKS, Check, CheckFailed, judge, run_check
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.report import Finding, Report, Status
 from worldkv.testing.scenario import Scenario
 
 if TYPE_CHECKING:
     import pytest
 
-_HUNG = "nothing came back within"
+_TIMED_OUT = "nothing came back within"
 EXAMPLES = 25
 """Rollouts tried by a check unless more are asked for."""
 
 
-def subject_of(subject: Part | Subject | str) -> Subject:
-    """What is to be checked, from a policy, a part or a spec string.
+def put_under_test(policy_or_part: Part | PolicyUnderTest | str) -> PolicyUnderTest:
+    """The policy under test made of a policy, a part or a spec string.
 
     Raises:
         SpecError: neither a policy nor a part that `composed` can hold, or no such spec.
     """
-    if isinstance(subject, Subject):
-        return subject
-    if isinstance(subject, str):
-        return Subject(parse_part(subject), subject)
-    return Subject(subject)
+    if isinstance(policy_or_part, PolicyUnderTest):
+        return policy_or_part
+    if isinstance(policy_or_part, str):
+        return PolicyUnderTest(parse_part(policy_or_part), policy_or_part)
+    return PolicyUnderTest(policy_or_part)
 
 
-def checks_for(subject: Subject) -> list[Check]:
+def checks_for(under_test: PolicyUnderTest) -> list[Check]:
     """The checks that concern it: those of every policy, and those of its own kind of part."""
     return [
-        one for one in CHECKS.values() if isinstance(subject.policy, one.kind) or isinstance(subject.part, one.kind)
+        one
+        for one in CHECKS.values()
+        if isinstance(under_test.policy, one.kind) or isinstance(under_test.part, one.kind)
     ]
 
 
 def examine(
-    subject: Part | Subject | str,
+    policy_or_part: Part | PolicyUnderTest | str,
     *,
     examples: int = EXAMPLES,
     seed: int = 0,
     only: Sequence[str] | None = None,
     on_check: Callable[[str], None] | None = None,
 ) -> Report:
-    """Every check on a policy, a part or a spec; never raises for what it finds.
+    """Run every check on a policy, a part or a spec; findings are reported, not raised.
 
     Args:
-        subject: a policy, a part (it is put into `composed`), or a spec string.
+        policy_or_part: a policy, a part (it is put into `composed`), or a spec string.
         examples: rollouts tried by a check; a thorough run takes some hundreds.
         seed: of the search; the same seed tries the same rollouts.
-        only: names of checks; all that concern the subject by default.
+        only: names of checks; all that concern it by default.
         on_check: told each check's name before it runs.
 
     Raises:
         SpecError: it cannot be checked at all, or no check has that name.
     """
-    who = subject_of(subject)
-    chosen = concerned = checks_for(who)
+    under_test = put_under_test(policy_or_part)
+    chosen = concerned = checks_for(under_test)
     if only is not None:
         for name in only:
             if name not in CHECKS:
                 raise SpecError(f"there is no check {name!r}; {nearest(name, CHECKS)}")
         chosen = [one for one in CHECKS.values() if one.name in only]
     found: list[Finding] = []
-    refusal = who.refusal
+    refusal = under_test.refusal
     for one in chosen:
         if on_check is not None:
             on_check(one.name)
@@ -80,11 +82,11 @@ def examine(
         elif refusal is not None:
             status: Status = "failed" if one.owns_errors else "blocked"
             found.append(Finding(one.name, one.claim, status, 0.0, f"it starts in no cache shape: {refusal}"))
-        elif found and found[-1].status in ("failed", "blocked") and _HUNG in found[-1].message:
-            found.append(Finding(one.name, one.claim, "blocked", 0.0, f"{_HUNG}, and may again"))
+        elif found and found[-1].status in ("failed", "blocked") and _TIMED_OUT in found[-1].message:
+            found.append(Finding(one.name, one.claim, "blocked", 0.0, f"{_TIMED_OUT}, and may again"))
         else:
-            found.append(run_check(one, who, examples, seed))
-    return Report(who.spec or repr(who.part), tuple(_with_a_failure(found)))
+            found.append(run_check(one, under_test, examples, seed))
+    return Report(under_test.spec or repr(under_test.part), tuple(_with_a_failure(found)))
 
 
 def _with_a_failure(found: list[Finding]) -> list[Finding]:
@@ -121,15 +123,15 @@ def check_eviction(rule: EvictionRule, *, examples: int = EXAMPLES, seed: int = 
 
 
 def parametrize_with_checks(
-    subjects: Iterable[Part | str], *, examples: int = EXAMPLES, seed: int = 0, leave_out: Collection[str] = ()
+    policies_or_parts: Iterable[Part | str], *, examples: int = EXAMPLES, seed: int = 0, leave_out: Collection[str] = ()
 ) -> pytest.MarkDecorator:
-    """A pytest decorator: one test for every subject and check, named after both.
+    """A pytest decorator: one test for every policy or part and every check, named after both.
 
-    The test function takes `subject` and `check` and calls `check(subject)`. A check that does not concern a subject
+    The test function takes `subject` and `check` and calls `check(subject)`. A check that does not concern the policy
     is skipped with the reason.
 
     Args:
-        subjects: policies and parts, or their specs.
+        policies_or_parts: policies and parts, or their specs.
         examples: rollouts a check tries.
         seed: of the rollouts.
         leave_out: names of checks to leave out.
@@ -143,20 +145,19 @@ def parametrize_with_checks(
         if name not in CHECKS:
             raise SpecError(f"there is no check {name!r}; {nearest(name, CHECKS)}")
     cases = []
-    for subject in subjects:
-        who = subject_of(subject)
-        name = who.spec or type(who.part).__name__
-        for one in checks_for(who):
+    for under_test in map(put_under_test, policies_or_parts):
+        name = under_test.spec or type(under_test.part).__name__
+        for one in checks_for(under_test):
             if one.name not in leave_out:
-                cases.append(pytest.param(who, _as_test(one, examples, seed), id=f"{name}-{one.name}"))
+                cases.append(pytest.param(under_test, _as_test(one, examples, seed), id=f"{name}-{one.name}"))
     return pytest.mark.parametrize(("subject", "check"), cases)
 
 
-def replay(subject: Part | str, check: str, scenario: Scenario | None = None) -> None:
+def replay(policy_or_part: Part | str, check: str, scenario: Scenario | None = None) -> None:
     """Run one check on one rollout; raises what it finds, so that a debugger stops there.
 
     Args:
-        subject: a policy or part, or its spec.
+        policy_or_part: a policy or part, or its spec.
         check: the check's name.
         scenario: the rollout; None for a check that needs none.
 
@@ -166,17 +167,17 @@ def replay(subject: Part | str, check: str, scenario: Scenario | None = None) ->
     """
     if check not in CHECKS:
         raise SpecError(f"there is no check {check!r}; {nearest(check, CHECKS)}")
-    one, who = CHECKS[check], subject_of(subject)
+    one, under_test = CHECKS[check], put_under_test(policy_or_part)
     if one.scenarios is None:
-        judge(one, who)
+        judge(one, under_test)
     elif scenario is None:
         raise SpecError(f"{check} is tried on a rollout; give a Scenario")
     else:
-        judge(one, who, scenario)
+        judge(one, under_test, scenario)
 
 
-def _as_test(one: Check, examples: int, seed: int) -> Callable[[Subject], None]:
-    def test(subject: Subject) -> None:
+def _as_test(one: Check, examples: int, seed: int) -> Callable[[PolicyUnderTest], None]:
+    def test(subject: PolicyUnderTest) -> None:
         finding = run_check(one, subject, examples, seed)
         if finding.status == "skipped":
             import pytest

@@ -1,4 +1,4 @@
-"""A bank of many chunks without the rollout that fills it: what a question costs is asked there."""
+"""Make a bank of many chunks without the rollout that fills it, to ask what a question costs there."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.geometry import CacheGeometry
 from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 
 RECENT_CHUNKS = 2
 
 
 def large_bank(
-    subject: Subject, chunks: int, *, is_seasoned: bool = False, seed: int = 0
+    under_test: PolicyUnderTest, chunks: int, *, is_seasoned: bool = False, seed: int = 0
 ) -> tuple[tuple[Query, BankView], tuple[WindowView]]:
     """What `retrieve` and `evict` are shown after `chunks` chunks on a path that wanders and often comes back.
 
     The bank holds all chunks but the pinned and the newest; the window of a policy without bound holds all.
 
     Args:
-        subject: who is asked.
+        under_test: the policy that will be asked.
         chunks: chunks committed so far.
         is_seasoned: whether something is resident, planned and was looked for before, within a budget.
         seed: of the path and of what a model would have measured.
     """
-    geometry, needs, policy = subject.geometries[0], subject.needs, subject.policy
+    geometry, needs, policy = under_test.geometries[0], under_test.needs, under_test.policy
     draw = np.random.default_rng(seed)
     table = ChunkTable(geometry, needs, chunks + 1)
     shape = (geometry.layers, geometry.kv_heads, geometry.head_dim)
@@ -64,7 +64,7 @@ def large_bank(
         draw.standard_normal(shape).astype(np.float32) if Signal.QUERY_SUMMARY in needs else None,
         attention_ahead=draw.random((9, chunks + 9), np.float32) if Signal.ATTENTION_AHEAD in needs else None,
     )
-    kept = geometry.chunk_tokens // 2 if subject.is_data_dependent else None
+    kept = geometry.chunk_tokens // 2 if under_test.is_data_dependent else None
     entries = None if kept is None else kept * geometry.layers * geometry.kv_heads
 
     def open_chunk(chunk: int) -> ChunkView:

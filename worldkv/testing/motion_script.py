@@ -1,4 +1,4 @@
-"""A camera path written in a few moves, so that a failing one can be read, shrunk and typed again."""
+"""A camera path as a few moves: short enough to read, to shrink and to type again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Back:
-    """One chunk seen from exactly where an earlier one was.
+    """One chunk from exactly where an earlier one was seen.
 
     Attributes:
         chunks: how many chunks ago; the first chunk where that is before the start.
@@ -41,8 +41,8 @@ class Back:
 
 
 @dataclass(frozen=True)
-class Course:
-    """A path of one move a chunk, from the origin, looking along z. Source: this project.
+class MotionScript:
+    """A path of one move a chunk, from the origin, looking along z.
 
     Attributes:
         moves: what happens during each chunk.
@@ -79,8 +79,8 @@ class Course:
 
 
 @dataclass(frozen=True)
-class World:
-    """The same path told in other coordinates: scaled, then turned about an axis, then shifted.
+class Coordinates:
+    """Other coordinates for the same path: scaled, then turned about an axis, then shifted.
 
     Attributes:
         turn: rotation vector in radians.
@@ -116,5 +116,5 @@ def _facing(turn: Array, tilt: Array) -> Array:
 def _chunked(positions: Array, rotations: Array) -> ChunkedTrajectory:
     flat, turned = positions.reshape(-1, 3), rotations.reshape(-1, 3, 3)
     track = PoseTrack.of(positions, rotations)
-    trajectory = Trajectory("course", flat, turned, action_positions=flat, action_rotations=turned)
+    trajectory = Trajectory("motion script", flat, turned, action_positions=flat, action_rotations=turned)
     return ChunkedTrajectory(trajectory, track, track, default_view_distance(track), len(flat))

@@ -1,4 +1,4 @@
-"""What is checked: a policy, or a part put into one, and where it can be run at all."""
+"""A policy under test, or a part put into one: what it needs and the cache shapes it runs in."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from worldkv.policy import (
     shape_of,
 )
 from worldkv.signals import Signal
-from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.motion_script import Back, MotionScript, Move
 from worldkv.testing.scenario import Scenario
-from worldkv.testing.timeout import Hung, patience
+from worldkv.testing.timeout import TimedOut, time_limit
 from worldkv.testing.trial import Trial
 
 TINY = PRESETS["tiny"]
@@ -36,13 +36,13 @@ GEOMETRIES = (
 """Shapes that a policy is tried in: the smallest of everything that can differ."""
 LONGEST_FILL = 120
 """Chunks after which a window that still grows is taken to be full, and one that let nothing go to keep everything."""
-_PATIENCE_SECONDS = 20.0
+_FILL_SECONDS = 20.0
 _SETTLED = 8
 """Chunks without growth after which a window is full."""
 
 
-class Subject:
-    """A policy under examination, or a part of one. Source: this project.
+class PolicyUnderTest:
+    """A policy under test, or a part of one.
 
     Attributes:
         part: what was handed in.
@@ -51,7 +51,7 @@ class Subject:
     """
 
     def __init__(self, part: Part, spec: str | None = None) -> None:
-        """A subject.
+        """Put `part` into a policy if it is none.
 
         Raises:
             SpecError: it is neither a policy nor a part that `composed` can hold.
@@ -96,10 +96,10 @@ class Subject:
         if not self.policy.is_bounded:
             return 0  # it is never full
         try:
-            with patience(_PATIENCE_SECONDS):
-                scenario = Scenario(Course(moves), self.geometries[0], has_keys=self.is_data_dependent)
+            with time_limit(_FILL_SECONDS):
+                scenario = Scenario(MotionScript(moves), self.geometries[0], has_keys=self.is_data_dependent)
                 return _full_after(Trial(self.policy, scenario))
-        except (WorldKVError, Hung):
+        except (WorldKVError, TimedOut):
             return 1  # another check says so
 
     @property
@@ -109,7 +109,7 @@ class Subject:
 
     def _starts(self, geometry: CacheGeometry) -> WorldKVError | None:
         try:
-            Trial(self.policy, Scenario(Course((Move(),)), geometry)).run()
+            Trial(self.policy, Scenario(MotionScript((Move(),)), geometry)).run()
         except SpecError as error:
             return error
         except WorldKVError as error:

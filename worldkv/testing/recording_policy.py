@@ -1,4 +1,4 @@
-"""A policy seen from between it and the engine: every question, what was shown, what was answered."""
+"""Record the questions put to a policy: the views shown and the answers given."""
 
 from __future__ import annotations
 
@@ -36,22 +36,23 @@ class Question:
         return f"{self.kind} at step {self.step}"
 
 
-Watch = Callable[[Question], None]
+OnQuestion = Callable[[Question], None]
+Instrument = Callable[..., tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Probe(CachePolicy):
-    """Hands every question on and tells `watch`; made by `probed`, which lends it the policy's own name.
+class RecordingPolicy(CachePolicy):
+    """Hands every question on to `inner` and reports it; made by `recording_policy`, which gives it the inner name.
 
     Attributes:
         inner: the policy.
-        watch: told of every question, answered.
-        lens: changes what is shown before the policy sees it.
+        on_question: called with every question once it is answered.
+        instrument: changes what is shown before the policy sees it.
     """
 
     inner: CachePolicy
-    watch: Watch = field(compare=False)
-    lens: Callable[..., tuple[Any, ...]] = field(compare=False)
+    on_question: OnQuestion = field(compare=False)
+    instrument: Instrument | None = field(compare=False)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""
@@ -83,24 +84,21 @@ class Probe(CachePolicy):
         return self.inner.positions
 
     def _ask(self, kind: Kind, ask: Callable[..., Any], step: int, *shown: Any) -> Any:
-        shown = self.lens(*shown)
+        if self.instrument is not None:
+            shown = self.instrument(*shown)
         answer = ask(*shown)
-        self.watch(Question(kind, step, shown, answer))
+        self.on_question(Question(kind, step, shown, answer))
         return answer
 
 
-def _as_they_are(*shown: Any) -> tuple[Any, ...]:
-    return shown
-
-
-def probed(policy: CachePolicy, watch: Watch, lens: Callable[..., tuple[Any, ...]] = _as_they_are) -> CachePolicy:
-    """`policy` under watch; the engine's messages name it, not the probe.
+def recording_policy(policy: CachePolicy, on_question: OnQuestion, instrument: Instrument | None = None) -> CachePolicy:
+    """`policy`, its questions recorded; the engine's messages name the policy, not the recording.
 
     Args:
-        policy: who answers.
-        watch: told of every question after it was answered.
-        lens: takes the views, gives the views that the policy is shown in their place.
+        policy: the policy that answers.
+        on_question: called with every question once it is answered.
+        instrument: takes the views and returns those that the policy is shown in their place.
     """
     lent = {"asked_at": policy.asked_at, "ragged": policy.ragged, "__module__": __name__}
-    kind: type[Probe] = type(type(policy).__name__, (Probe,), lent)
-    return kind(policy, watch, lens)
+    kind: type[RecordingPolicy] = type(type(policy).__name__, (RecordingPolicy,), lent)
+    return kind(policy, on_question, instrument)

@@ -1,4 +1,4 @@
-"""What the kit found, check by check."""
+"""The kit's findings, check by check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Status = Literal["passed", "failed", "blocked", "skipped"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found. Source: this project.
+    """What one check found.
 
     Attributes:
         name: the check's name.

@@ -1,4 +1,4 @@
-"""What a policy is put through: a path, a geometry, the room in each tier."""
+"""A rollout as data: the path, the cache shape, the room in each tier."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from worldkv.metrics.landmarks import place_landmarks
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene, scene_of, viewpoints
 from worldkv.signals import Signal, Viewpoint
-from worldkv.testing.motion_script import Course, World
+from worldkv.testing.motion_script import Coordinates, MotionScript
 from worldkv.tiers import TierLimits
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One rollout to be, small enough to read; its `repr` is the code that makes it. Source: this project.
+    """One rollout as data; its `repr` is the code that makes it.
 
     Attributes:
-        course: the camera's path.
+        script: the camera's path.
         geometry: the cache's shape.
-        world: the coordinates that the path is told in.
+        coordinates: the coordinates that the path is told in.
         host_chunks: whole chunks that the host holds; None for no limit.
         disk_chunks: whole chunks that the disk holds; None for no limit.
         staging_chunks: whole chunks of device memory for prefetching.
@@ -33,9 +33,9 @@ class Scenario:
         seed: of keys and of everything a model would measure.
     """
 
-    course: Course
+    script: MotionScript
     geometry: CacheGeometry = field(default_factory=lambda: PRESETS["tiny"])
-    world: World = World()
+    coordinates: Coordinates = Coordinates()
     host_chunks: float | None = None
     disk_chunks: float | None = None
     staging_chunks: int = 2
@@ -45,8 +45,8 @@ class Scenario:
 
     def path(self) -> ChunkedTrajectory:
         """The path, in the scenario's coordinates."""
-        chunked = self.course.chunked(self.geometry)
-        return chunked if self.world == World() else self.world.of(chunked)
+        chunked = self.script.chunked(self.geometry)
+        return chunked if self.coordinates == Coordinates() else self.coordinates.of(chunked)
 
     def viewpoints(self) -> list[Viewpoint]:
         """One viewpoint a chunk."""
@@ -69,13 +69,13 @@ class Scenario:
 
     def __str__(self) -> str:
         """The rollout in words."""
-        words = [f"{len(self.course)} chunks of {self.geometry.name}"]
+        words = [f"{len(self.script)} chunks of {self.geometry.name}"]
         for name, room in (("host", self.host_chunks), ("disk", self.disk_chunks)):
             if room is not None:
                 words.append(f"room for {room:g} on {name}")
         if self.has_keys:
             words.append("with keys")
-        if self.world != World():
+        if self.coordinates != Coordinates():
             words.append("in other coordinates")
         return ", ".join(words)
 

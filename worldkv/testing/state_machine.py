@@ -1,4 +1,4 @@
-"""A hypothesis state machine that drives any policy through everything an engine can be told to do."""
+"""A hypothesis state machine: one policy, and every call of the engine in any order."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from worldkv.testing.audit import audit_homes, audit_ledgers
 from worldkv.testing.check import CheckFailed
 from worldkv.testing.dictionary_cache import DictionaryCache
 from worldkv.testing.keyed_backend import KeyedBackend, keyed_backend
-from worldkv.testing.motion_script import Back, Course, Move
-from worldkv.testing.policy_under_test import Subject
-from worldkv.testing.recording_policy import Question, probed
+from worldkv.testing.motion_script import Back, MotionScript, Move
+from worldkv.testing.policy_under_test import PolicyUnderTest
+from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import moves
 from worldkv.testing.trial import measured_at
@@ -31,14 +31,14 @@ LONGEST = 60
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Begins, refines, commits, takes snapshots, restores, forks, rewinds and resets, in any order hypothesis likes.
+    """Begins, refines, commits, takes snapshots, restores, forks, rewinds and resets, in any order.
 
     Evictions, retrievals, discards and spills follow from the policy's answers and the room in the tiers. After every
     rule the engine, its backend and a plain dictionary that was fed the same answers must agree. Make a test of it with
-    `TestMine = cache_machine(MyPolicy()).TestCase`. Source: this project.
+    `TestMine = cache_machine(MyPolicy()).TestCase`.
 
     Attributes:
-        policy: who decides; set by `cache_machine`.
+        policy: the policy that decides; set by `cache_machine`.
         geometry: the cache's shape.
     """
 
@@ -47,12 +47,12 @@ class CacheMachine(RuleBasedStateMachine):
     warm_chunks: ClassVar[int] = 0
     needs_keys: ClassVar[bool] = False
 
-    snapshots: Bundle[tuple[Snapshot, DictionaryCache, Course]] = Bundle("snapshots")
+    snapshots: Bundle[tuple[Snapshot, DictionaryCache, MotionScript]] = Bundle("snapshots")
 
     def __init__(self) -> None:
         super().__init__()
         self.answers: list[Question] = []
-        self.course = Course(())
+        self.script = MotionScript(())
         self.is_open = False
 
     @initialize(
@@ -65,7 +65,9 @@ class CacheMachine(RuleBasedStateMachine):
         """An empty cache; a bank that is full forgets its oldest chunks."""
         if host_chunks == 0 and disk_chunks == 0:
             disk_chunks = None  # a bank without any room refuses the first chunk
-        scenario = Scenario(Course((Move(1.0, 15.0),) * LONGEST), self.geometry, has_keys=has_keys or self.needs_keys)
+        scenario = Scenario(
+            MotionScript((Move(1.0, 15.0),) * LONGEST), self.geometry, has_keys=has_keys or self.needs_keys
+        )
         chunk_bytes = self.geometry.chunk_bytes
         host, disk = (None if room is None else int(room * chunk_bytes) for room in (host_chunks, disk_chunks))
         if host is not None and disk is not None and max(host, disk) < chunk_bytes:
@@ -76,8 +78,8 @@ class CacheMachine(RuleBasedStateMachine):
             rewind_chunks=REWIND_CHUNKS,
         )
         backend = keyed_backend(self.policy, self.geometry, 0, scenario.has_keys)
-        watched = probed(self.policy, self.answers.append)
-        self.engine = CacheEngine(watched, self.geometry, backend, config, scenario.scene(self.policy))
+        recording = recording_policy(self.policy, self.answers.append)
+        self.engine = CacheEngine(recording, self.geometry, backend, config, scenario.scene(self.policy))
         self.fresh = DictionaryCache(self.geometry, host, disk, staging_chunks * chunk_bytes)
         self.model = self.fresh.copy()
         self.history: list[DictionaryCache] = []
@@ -87,15 +89,15 @@ class CacheMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ the step
 
-    @precondition(lambda self: not self.is_open and len(self.course) < LONGEST)
+    @precondition(lambda self: not self.is_open and len(self.script) < LONGEST)
     @rule(move=moves())
     def begin(self, move: Move | Back) -> None:
         """A step opens; the attended set is the dictionary's."""
         self.history.append(self.model.copy())
         del self.history[: -REWIND_CHUNKS - 1]
-        self.course = Course((*self.course.moves, move))
+        self.script = MotionScript((*self.script.moves, move))
         self.answers.clear()
-        viewpoint = Scenario(self.course, self.geometry).viewpoints()[-1]
+        viewpoint = Scenario(self.script, self.geometry).viewpoints()[-1]
         self.plan = self.engine.begin(viewpoint)
         self._follow_retrieval()
         self.is_open = True
@@ -109,7 +111,7 @@ class CacheMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.is_open)
     @rule()
     def commit(self) -> None:
-        """The chunk enters; who leaves and what is kept of them goes to the dictionary too."""
+        """The chunk enters; the dictionary is told which chunks leave and what is kept of them."""
         self.answers.clear()
         self.engine.commit(measured_at(self.engine, self.plan, 0))
         eviction, keeps = Eviction(), dict[int, Keep | RaggedKeep]()
@@ -125,20 +127,20 @@ class CacheMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.is_open)
     @rule(target=snapshots)
-    def take_snapshot(self) -> tuple[Snapshot, DictionaryCache, Course]:
-        """The rollout as it stands."""
-        return self.engine.snapshot(), self.model.copy(), self.course
+    def take_snapshot(self) -> tuple[Snapshot, DictionaryCache, MotionScript]:
+        """Take a snapshot of the rollout."""
+        return self.engine.snapshot(), self.model.copy(), self.script
 
     @rule(taken=snapshots)
-    def restore(self, taken: tuple[Snapshot, DictionaryCache, Course]) -> None:
+    def restore(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
         """Back to a snapshot, which may be restored again."""
-        snapshot, model, self.course = taken
+        snapshot, model, self.script = taken
         self.engine.restore(snapshot)
         self.model, self.history, self.is_open = model.copy(), [], False
 
     @rule(taken=consumes(snapshots))
-    def restore_for_the_last_time(self, taken: tuple[Snapshot, DictionaryCache, Course]) -> None:
-        """Back to a snapshot that nobody holds afterwards."""
+    def restore_for_the_last_time(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
+        """Back to a snapshot that is freed afterwards."""
         self.restore(taken)
 
     @precondition(lambda self: not self.is_open)
@@ -150,8 +152,8 @@ class CacheMachine(RuleBasedStateMachine):
         if goes_on_with_fork:
             self.engine, other = twin, self.engine
             self.history = []
-        if len(self.course) < LONGEST:
-            ahead = Course((*self.course.moves, Move(0.5)))
+        if len(self.script) < LONGEST:
+            ahead = MotionScript((*self.script.moves, Move(0.5)))
             plan = other.begin(Scenario(ahead, self.geometry).viewpoints()[-1])
             if self.policy.asked_at == "first_pass":
                 plan = other.refine(None)
@@ -167,16 +169,16 @@ class CacheMachine(RuleBasedStateMachine):
         if steps:
             self.model = self.history[-steps]
             del self.history[-steps:]
-            self.course = Course(self.course.moves[: len(self.course) - steps])
+            self.script = MotionScript(self.script.moves[: len(self.script) - steps])
         self.is_open = False
 
-    @precondition(lambda self: len(self.course) > 8)
+    @precondition(lambda self: len(self.script) > 8)
     @rule()
     def reset(self) -> None:
         """As new."""
         self.engine.reset()
         self.model, self.history, self.is_open = self.fresh.copy(), [], False
-        self.course = Course(())
+        self.script = MotionScript(())
 
     # ------------------------------------------------------------------ what must hold
 
@@ -231,16 +233,16 @@ def cache_machine(
     """The state machine for one policy; its `TestCase` is what pytest collects.
 
     Args:
-        policy: who decides.
+        policy: the policy that decides.
         geometry: the cache's shape; the first of the kit's that the policy accepts by default.
         warm_chunks: chunks generated before hypothesis takes over; as many as fill the window by default.
     """
-    subject = Subject(policy)
+    under_test = PolicyUnderTest(policy)
     own: dict[str, Any] = {
         "policy": policy,
-        "geometry": geometry or subject.geometries[0],
-        "warm_chunks": min(LONGEST - 20, subject.fill_chunks) if warm_chunks is None else warm_chunks,
-        "needs_keys": subject.is_data_dependent,
+        "geometry": geometry or under_test.geometries[0],
+        "warm_chunks": min(LONGEST - 20, under_test.fill_chunks) if warm_chunks is None else warm_chunks,
+        "needs_keys": under_test.is_data_dependent,
         "__module__": __name__,
     }
     return type(f"{type(policy).__name__}Machine", (CacheMachine,), own)

@@ -1,7 +1,6 @@
-"""Hypothesis strategies of what policies meet: geometries, poses, paths, room, policies put together from parts.
+"""Hypothesis strategies: cache shapes, poses, paths, room in the tiers, policies composed of parts.
 
 Use them in tests of your own: `@given(strategies.scenarios(MyPolicy()))`, then `Trial(policy, scenario).run()`.
-Source: this project.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
 from worldkv.signals import ChunkPose
-from worldkv.testing.motion_script import Back, Course, Move, World
-from worldkv.testing.policy_under_test import GEOMETRIES, Subject
+from worldkv.testing.motion_script import Back, Coordinates, MotionScript, Move
+from worldkv.testing.policy_under_test import GEOMETRIES, PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.tiers import TierLimits
 
@@ -36,18 +35,18 @@ def moves(*, can_return: bool = True, steps: Sequence[float] = STEPS) -> SearchS
     return st.one_of(going, st.builds(Back, st.integers(1, 12))) if can_return else going
 
 
-def courses(least: int = 1, most: int = 24) -> SearchStrategy[Course]:
+def motion_scripts(least: int = 1, most: int = 24) -> SearchStrategy[MotionScript]:
     """Paths of `least` to `most` chunks: with and without revisits, still, turning on the spot, with huge jumps."""
 
-    def of(move: SearchStrategy[Move | Back], at_least: int = least) -> SearchStrategy[Course]:
-        return st.lists(move, min_size=at_least, max_size=most).map(lambda found: Course(tuple(found)))
+    def of(move: SearchStrategy[Move | Back], at_least: int = least) -> SearchStrategy[MotionScript]:
+        return st.lists(move, min_size=at_least, max_size=most).map(lambda found: MotionScript(tuple(found)))
 
     # Lists come out short; what comes back comes back late, so most alternatives are long from the start.
     late, long = max(least, most - 4), st.integers(max(least, (most + 1) // 2), most)
     length = st.one_of(st.integers(least, most), long, long)
-    still = length.map(lambda chunks: Course((Move(),) * chunks))
-    spin = st.builds(lambda chunks, turn: Course((Move(turn=turn),) * chunks), length, st.sampled_from(TURNS))
-    out_and_back = long.map(out_and_back_course)
+    still = length.map(lambda chunks: MotionScript((Move(),) * chunks))
+    spin = st.builds(lambda chunks, turn: MotionScript((Move(turn=turn),) * chunks), length, st.sampled_from(TURNS))
+    out_and_back = long.map(out_and_back_script)
     jumps = moves(steps=(*STEPS, *HUGE))
     onward = moves(can_return=False)
     return st.one_of(
@@ -63,18 +62,18 @@ def courses(least: int = 1, most: int = 24) -> SearchStrategy[Course]:
     )
 
 
-def out_and_back_course(chunks: int) -> Course:
+def out_and_back_script(chunks: int) -> MotionScript:
     """Out for half of the chunks, then the same views in reverse."""
     out = (chunks + 1) // 2
-    return Course((Move(1.0),) * out + tuple(Back(1 + 2 * chunk) for chunk in range(chunks - out)))
+    return MotionScript((Move(1.0),) * out + tuple(Back(1 + 2 * chunk) for chunk in range(chunks - out)))
 
 
-def generic_courses(least: int = 8, most: int = 24) -> SearchStrategy[Course]:
+def generic_motion_scripts(least: int = 8, most: int = 24) -> SearchStrategy[MotionScript]:
     """Paths without symmetry, on which no two scores are equal by construction and none lies on an edge."""
     return st.builds(_generic, st.integers(least, most), st.integers(0, 10_000))
 
 
-def _generic(chunks: int, seed: int) -> Course:
+def _generic(chunks: int, seed: int) -> MotionScript:
     import numpy as np
 
     draw = np.random.default_rng(seed)
@@ -85,23 +84,23 @@ def _generic(chunks: int, seed: int) -> Course:
         else:
             ahead, turn, tilt = draw.normal((0.7, 11.0, 1.0), (0.5, 25.0, 6.0))
             found.append(Move(round(float(ahead), 4), round(float(turn), 4), round(float(tilt), 4)))
-    return Course(tuple(found))
+    return MotionScript(tuple(found))
 
 
 def poses() -> SearchStrategy[ChunkPose]:
     """Where a camera stands during one chunk of three latent frames."""
 
-    def of(course: Course) -> ChunkPose:
-        track = course.chunked(GEOMETRIES[0]).camera
+    def of(script: MotionScript) -> ChunkPose:
+        track = script.chunked(GEOMETRIES[0]).camera
         return ChunkPose(*(part[-1] for part in vars(track).values()))
 
-    return courses(1, 6).map(of)
+    return motion_scripts(1, 6).map(of)
 
 
-def worlds() -> SearchStrategy[World]:
+def coordinates() -> SearchStrategy[Coordinates]:
     """Other coordinates for the same path: turned and shifted, lengths as they are."""
     angle, length = st.sampled_from((0.3, -1.1, 2.0)), st.sampled_from((5.3, -40.7, 0.0))
-    return st.builds(World, st.tuples(angle, angle, angle), st.tuples(length, length, length))
+    return st.builds(Coordinates, st.tuples(angle, angle, angle), st.tuples(length, length, length))
 
 
 def budgets(geometry: CacheGeometry, least_chunks: int = 1, most_chunks: int = 12) -> SearchStrategy[int]:
@@ -169,50 +168,50 @@ def compositions() -> SearchStrategy[CachePolicy]:
     return st.builds(put_together, index, selector, eviction, compression, frames)
 
 
-def hard_scenarios(policy: CachePolicy | Subject) -> list[Scenario]:
+def hard_scenarios(policy: CachePolicy | PolicyUnderTest) -> list[Scenario]:
     """Rollouts on which rules fail that work elsewhere, the same every time.
 
     One chunk; standing still; out and back, also in coordinates that no axis is along; huge jumps between small steps;
     a bank that forgets; a spin on the spot.
     """
-    subject = policy if isinstance(policy, Subject) else Subject(policy)
-    most = subject.fill_chunks + 12
-    shape, has_keys = subject.geometries[0], subject.is_data_dependent
-    turned = World((0.3, -1.1, 2.0), (5.3, -40.7, 11.0))
+    under_test = policy if isinstance(policy, PolicyUnderTest) else PolicyUnderTest(policy)
+    most = under_test.fill_chunks + 12
+    shape, has_keys = under_test.geometries[0], under_test.is_data_dependent
+    turned = Coordinates((0.3, -1.1, 2.0), (5.3, -40.7, 11.0))
     jump = tuple(Move(3e5 if chunk % 5 == 4 else 0.25, 11.0) for chunk in range(most))
     return [
-        Scenario(Course((Move(1.0),)), shape, has_keys=has_keys),
-        Scenario(Course((Move(),) * most), shape, has_keys=has_keys),
-        Scenario(out_and_back_course(most), shape, has_keys=has_keys),
-        Scenario(out_and_back_course(most), shape, turned, has_keys=has_keys),
-        Scenario(Course(jump), shape, has_keys=has_keys),
-        Scenario(Course((Move(1.0, 20.0),) * most), shape, host_chunks=1.5, disk_chunks=0, has_keys=has_keys),
-        Scenario(Course((Move(turn=30.0),) * most), subject.geometries[-1], has_keys=has_keys),
+        Scenario(MotionScript((Move(1.0),)), shape, has_keys=has_keys),
+        Scenario(MotionScript((Move(),) * most), shape, has_keys=has_keys),
+        Scenario(out_and_back_script(most), shape, has_keys=has_keys),
+        Scenario(out_and_back_script(most), shape, turned, has_keys=has_keys),
+        Scenario(MotionScript(jump), shape, has_keys=has_keys),
+        Scenario(MotionScript((Move(1.0, 20.0),) * most), shape, host_chunks=1.5, disk_chunks=0, has_keys=has_keys),
+        Scenario(MotionScript((Move(turn=30.0),) * most), under_test.geometries[-1], has_keys=has_keys),
     ]
 
 
 def scenarios(
-    policy: CachePolicy | Subject, *, can_go_back: bool = False, beyond: int = 12, is_generic: bool = False
+    policy: CachePolicy | PolicyUnderTest, *, can_go_back: bool = False, beyond: int = 12, is_generic: bool = False
 ) -> SearchStrategy[Scenario]:
     """Rollouts that `policy` can start, long enough that its window fills and something comes back.
 
     Args:
-        policy: a policy, or the subject made of it.
+        policy: a policy, or the policy under test made of it.
         can_go_back: whether the engine is to remember steps for `rewind`.
         beyond: chunks after the window is full.
-        is_generic: without symmetric paths, see `generic_courses`.
+        is_generic: without symmetric paths, see `generic_motion_scripts`.
     """
-    subject = policy if isinstance(policy, Subject) else Subject(policy)
-    most = subject.fill_chunks + beyond
+    under_test = policy if isinstance(policy, PolicyUnderTest) else PolicyUnderTest(policy)
+    most = under_test.fill_chunks + beyond
     room = st.sampled_from((None, None, 0, 1.5, 4))
     return st.builds(
         Scenario,
-        course=generic_courses(max(3, most - beyond), most) if is_generic else courses(1, most),
-        geometry=st.sampled_from(subject.geometries),
+        script=generic_motion_scripts(max(3, most - beyond), most) if is_generic else motion_scripts(1, most),
+        geometry=st.sampled_from(under_test.geometries),
         host_chunks=room,
         disk_chunks=st.sampled_from((None, None, 3)),
         staging_chunks=st.integers(0, 2),
         rewind_chunks=st.sampled_from((3, 8)) if can_go_back else st.just(0),
-        has_keys=st.just(True) if subject.is_data_dependent else st.booleans(),
+        has_keys=st.just(True) if under_test.is_data_dependent else st.booleans(),
         seed=st.integers(0, 99),
     )

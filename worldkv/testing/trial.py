@@ -1,9 +1,9 @@
-"""A rollout of the kit: a policy, a scenario, an engine, and whoever watches."""
+"""A rollout of the kit: one policy, one scenario, one engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,12 +13,12 @@ from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.policy import CachePolicy
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.testing.keyed_backend import keyed_backend
-from worldkv.testing.recording_policy import Watch, probed
+from worldkv.testing.recording_policy import Instrument, OnQuestion, recording_policy
 from worldkv.testing.scenario import Scenario
 
 
 class Trial:
-    """One rollout of `policy` through `scenario`, step by step. Source: this project.
+    """One rollout of `policy` through `scenario`, step by step.
 
     Attributes:
         engine: the engine that runs it; forks and going back are its own methods.
@@ -29,23 +29,23 @@ class Trial:
         self,
         policy: CachePolicy,
         scenario: Scenario,
-        watch: Watch | None = None,
+        on_question: OnQuestion | None = None,
         config: CacheConfig | None = None,
-        lens: Callable[..., tuple[Any, ...]] | None = None,
+        instrument: Instrument | None = None,
     ) -> None:
-        """Nothing has happened yet.
+        """Make an engine with no chunk yet.
 
         Args:
-            policy: who decides.
+            policy: the policy that decides.
             scenario: the path and the room.
-            watch: told of every question and answer.
+            on_question: called with every question once it is answered.
             config: another room than the scenario's.
-            lens: changes what the policy is shown.
+            instrument: changes what the policy is shown.
         """
         self.scenario = scenario
         self.viewpoints = scenario.viewpoints()
-        if watch is not None:
-            policy = probed(policy, watch) if lens is None else probed(policy, watch, lens)
+        if on_question is not None:
+            policy = recording_policy(policy, on_question, instrument)
         backend = keyed_backend(policy, scenario.geometry, scenario.seed, scenario.has_keys)
         config = config or scenario.config()
         self.engine = CacheEngine(policy, scenario.geometry, backend, config, scenario.scene(policy))
@@ -70,7 +70,7 @@ def take(engine: CacheEngine, viewpoint: Viewpoint, seed: int) -> StepRecord:
 
 
 def measured_at(engine: CacheEngine, plan: StepPlan, seed: int) -> Measured | None:
-    """What a model would measure at a step, drawn from the step and the seed; None where nobody asks for it."""
+    """What a model would measure at a step, drawn from the step and the seed; None where no signal needs it."""
     if not engine.needs & {Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS}:
         return None
     geometry = engine.geometry
@@ -108,7 +108,7 @@ def decisions(records: Iterable[StepRecord]) -> list[Decision]:
     ]
 
 
-def first_difference(expected: Sequence[StepRecord], found: Sequence[StepRecord], *, bytes_too: bool) -> str | None:
+def rollout_difference(expected: Sequence[StepRecord], found: Sequence[StepRecord], *, bytes_too: bool) -> str | None:
     """The first step at which two rollouts differ, in words: `at step 3 it retrieved (1,) instead of (2,)`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Every check of the kit; importing this registers them, in the order in which they run and are told."""
+"""Register every check of the kit, in the order in which they run and are reported."""
 # isort: skip_file
 
 from worldkv.testing.checks import answers as answers

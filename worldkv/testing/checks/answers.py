@@ -1,4 +1,4 @@
-"""Whether the three questions are answered with what may be answered."""
+"""Check the answers to the three questions: their types, their ids, their sizes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from worldkv.answers import Eviction, Retrieval
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.judged_rollout import watched
+from worldkv.testing.judged_rollout import judged_rollout
 from worldkv.testing.large_bank import large_bank
-from worldkv.testing.policy_under_test import LONGEST_FILL, Subject
+from worldkv.testing.policy_under_test import LONGEST_FILL, PolicyUnderTest
 from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -28,39 +28,39 @@ from worldkv.testing.trial import Trial
     owns_errors=True,
     is_hard=True,
 )
-def answers_on_every_path(subject: Subject, scenario: Scenario) -> None:
+def answers_on_every_path(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """No exception, neither the policy's own nor the engine's."""
-    Trial(subject.policy, scenario).run()
+    Trial(under_test.policy, scenario).run()
 
 
 @check("evict names chunks at home in the window, each once.", kind=CachePolicy, scenarios=scenarios)
-def evict_names_residents(subject: Subject, scenario: Scenario) -> None:
+def evict_names_residents(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Bank, discard and shrink together name no chunk twice and none from elsewhere."""
-    _refuse_the_unseen(subject)
-    watched(subject, scenario, _judge_eviction)
+    _refuse_the_unseen(under_test)
+    judged_rollout(under_test, scenario, _judge_eviction)
 
 
 @check("retrieve names banked chunks, each once.", kind=CachePolicy, scenarios=scenarios)
-def retrieve_names_banked(subject: Subject, scenario: Scenario) -> None:
+def retrieve_names_banked(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """So do `ids`, and so do `next_ids`."""
-    _refuse_the_unseen(subject)
-    watched(subject, scenario, _judge_retrieval)
+    _refuse_the_unseen(under_test)
+    judged_rollout(under_test, scenario, _judge_retrieval)
 
 
 @check("The same holds with 300 and 10,000 chunks.", kind=CachePolicy)
-def right_in_a_large_bank(subject: Subject) -> None:
-    """Whom evict and retrieve name where ids are large, afresh and with something resident."""
-    if Signal.LANDMARKS in subject.needs:
+def right_in_a_large_bank(under_test: PolicyUnderTest) -> None:
+    """Which chunks evict and retrieve name where ids are large, afresh and with something resident."""
+    if Signal.LANDMARKS in under_test.needs:
         raise NotApplicable("it reads landmarks, which are not placed for so many chunks")
     for chunks in (300, 10_000):
         for is_seasoned in (False, True):
-            asked, window = large_bank(subject, chunks, is_seasoned=is_seasoned)
-            _judge_retrieval(Question("retrieve", chunks, asked, subject.policy.retrieve(*asked)))
-            _judge_eviction(Question("evict", chunks, window, subject.policy.evict(*window)))
+            asked, window = large_bank(under_test, chunks, is_seasoned=is_seasoned)
+            _judge_retrieval(Question("retrieve", chunks, asked, under_test.policy.retrieve(*asked)))
+            _judge_eviction(Question("evict", chunks, window, under_test.policy.evict(*window)))
 
 
 @check("What is not looked at afresh is what was there.", kind=CachePolicy, scenarios=scenarios)
-def unrefreshed_repeats_the_last(subject: Subject, scenario: Scenario) -> None:
+def unrefreshed_repeats_the_last(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """`refreshed=False` comes with `query.resident`: the engine keeps the step of the last fresh look by it."""
 
     def judge(question: Question) -> None:
@@ -74,11 +74,11 @@ def unrefreshed_repeats_the_last(subject: Subject, scenario: Scenario) -> None:
                 "refreshed=True for a new answer, or repeat query.resident"
             )
 
-    watched(subject, scenario, judge)
+    judged_rollout(under_test, scenario, judge)
 
 
 @check("What is discarded never comes back.", kind=CachePolicy, scenarios=scenarios)
-def discarded_stays_away(subject: Subject, scenario: Scenario) -> None:
+def discarded_stays_away(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Neither retrieve nor evict names a chunk that evict discarded."""
     gone: set[int] = set()
 
@@ -98,14 +98,14 @@ def discarded_stays_away(subject: Subject, scenario: Scenario) -> None:
         if isinstance(answer, Eviction):
             gone.update(map(int, answer.discard))
 
-    watched(subject, scenario, judge)
+    judged_rollout(under_test, scenario, judge)
 
 
 @check("retrieve asks for at most what fits.", kind=CachePolicy, scenarios=scenarios)
-def retrieve_fits(subject: Subject, scenario: Scenario) -> None:
+def retrieve_fits(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """At most its `retrieved_frames`, where it has such a field; at most `query.room_tokens`, where it reads that."""
     per_chunk = scenario.geometry.frames_per_chunk
-    declared = [getattr(part, "retrieved_frames", None) for part in subject.parts]
+    declared = [getattr(part, "retrieved_frames", None) for part in under_test.parts]
     most = next((frames // per_chunk for frames in declared if isinstance(frames, int)), None)
     if most is None:
         raise NotApplicable("it has no field retrieved_frames, and its window is judged by window_fits_its_budget")
@@ -117,12 +117,12 @@ def retrieve_fits(subject: Subject, scenario: Scenario) -> None:
                 f"retrieved_frames = {most * per_chunk} allow; cut the ranking before answering"
             )
 
-    watched(subject, scenario, judge)
+    judged_rollout(under_test, scenario, judge)
 
 
-def _refuse_the_unseen(subject: Subject) -> None:
-    """Say so where rollouts are too short for a policy's sizes to let anything go."""
-    if subject.policy.is_bounded and not subject.fill_chunks:
+def _refuse_the_unseen(under_test: PolicyUnderTest) -> None:
+    """Skip a policy whose sizes let nothing go in the longest rollout tried."""
+    if under_test.policy.is_bounded and not under_test.fill_chunks:
         raise NotApplicable(f"nothing left its window in {LONGEST_FILL} chunks; check it with smaller sizes")
 
 

@@ -1,4 +1,4 @@
-"""How what a question costs grows with the bank, by counting."""
+"""Check by counting that the cost of a question grows no faster than the bank."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
+from worldkv.testing.call_cost import Cost, cost_of
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.counted import Tally
-from worldkv.testing.counting import Cost, cost_of
-from worldkv.testing.instrumented_views import Spy
+from worldkv.testing.counted_array import Tally
+from worldkv.testing.instrumented_views import InstrumentedViews
 from worldkv.testing.large_bank import large_bank
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
 
 SIZES = (100, 1_000, 10_000)
 """Chunks in the bank."""
@@ -26,9 +26,9 @@ SMALL = {"rows": 200.0, "elements": 20_000.0, "lines": 2_000.0, "calls": 2_000.0
 
 
 @check("A question costs no more than a look at every chunk of the bank.", kind=CachePolicy)
-def cost_grows_with_the_bank(subject: Subject) -> Mapping[str, float]:
+def cost_grows_with_the_bank(under_test: PolicyUnderTest) -> Mapping[str, float]:
     """Rows handed out, elements touched, Python lines, calls and bytes allocated at 100, 1,000 and 10,000 chunks."""
-    if Signal.LANDMARKS in subject.needs:
+    if Signal.LANDMARKS in under_test.needs:
         raise NotApplicable("it reads landmarks, which no model has: nobody pays for it at run time")
     figures: dict[str, float] = {}
     for kind, place in (("retrieve", 0), ("evict", 1)):
@@ -36,7 +36,7 @@ def cost_grows_with_the_bank(subject: Subject) -> Mapping[str, float]:
         for chunks in SIZES:
             if before.get("bytes", 0.0) * (chunks / SIZES[0]) > MOST_BYTES:
                 break
-            counted, cost = _ask(subject, kind, place, chunks)
+            counted, cost = _ask(under_test, kind, place, chunks)
             figures[f"{kind}.seconds at {chunks}"] = cost.seconds
             for what, amount in counted.items():
                 figures[f"{kind}.{what} at {chunks}"] = amount
@@ -46,15 +46,15 @@ def cost_grows_with_the_bank(subject: Subject) -> Mapping[str, float]:
     return figures
 
 
-def _ask(subject: Subject, kind: str, place: int, chunks: int) -> tuple[dict[str, float], Cost]:
+def _ask(under_test: PolicyUnderTest, kind: str, place: int, chunks: int) -> tuple[dict[str, float], Cost]:
     """What the question takes at its dearest, afresh or with something resident."""
     dearest: dict[str, float] = {}
     for is_seasoned in (False, True):
-        shown = large_bank(subject, chunks, is_seasoned=is_seasoned)[place]
-        ask = getattr(subject.policy, kind)
-        spy = Spy()
-        ask(*spy.lens(*shown))
-        counted = {"rows": float(spy.rows), "elements": _elements(ask, shown)}
+        shown = large_bank(under_test, chunks, is_seasoned=is_seasoned)[place]
+        ask = getattr(under_test.policy, kind)
+        views = InstrumentedViews()
+        ask(*views.instrument(*shown))
+        counted = {"rows": float(views.rows), "elements": _elements(ask, shown)}
         cost = cost_of(lambda ask=ask, shown=shown: ask(*shown))  # type: ignore[misc]
         counted |= {"lines": float(cost.lines), "calls": float(cost.calls), "bytes": float(cost.bytes)}
         dearest = {what: max(amount, dearest.get(what, 0.0)) for what, amount in counted.items()}
@@ -62,13 +62,13 @@ def _ask(subject: Subject, kind: str, place: int, chunks: int) -> tuple[dict[str
 
 
 def _elements(ask: Callable[..., Any], shown: tuple[Any, ...]) -> float:
-    """Elements of arrays touched; none where somebody cannot take an array that counts."""
-    spy = Spy(Tally())
+    """Elements of arrays touched; none where the policy cannot take an array that counts."""
+    views = InstrumentedViews(Tally())
     try:
-        ask(*spy.lens(*shown))
+        ask(*views.instrument(*shown))
     except (TypeError, AttributeError, NotImplementedError):
         return 0.0
-    return float(0 if spy.tally is None else spy.tally.elements)
+    return float(0 if views.tally is None else views.tally.elements)
 
 
 def _judge(kind: str, what: str, before: float, now: float, chunks: int, figures: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Whether what a policy keeps of a chunk is well-formed, and what it says it keeps."""
+"""Check the tokens that a policy keeps of a chunk: well-formed, and as many as its closed form says."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from worldkv.errors import PolicyError, WorldKVError
 from worldkv.policy import CachePolicy, Compression
 from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.judged_rollout import watched
+from worldkv.testing.judged_rollout import judged_rollout
 from worldkv.testing.keyed_backend import chunk_tensors, hidden_channels_of, hidden_states
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -26,36 +26,36 @@ from worldkv.views import ChunkView
     kind=CachePolicy,
     scenarios=scenarios,
 )
-def keep_is_well_formed(subject: Subject, scenario: Scenario) -> None:
+def keep_is_well_formed(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Of every chunk stored or shrunk in a rollout, and of one with keys."""
 
     def judge(question: Question) -> None:
         if question.kind == "compress":
-            _well_formed(question.name, question.answer, question.shown[0], subject)
+            _well_formed(question.name, question.answer, question.shown[0], under_test)
         elif question.kind == "evict" and isinstance(question.answer, Eviction):
             window = question.shown[0]
             for chunk, keep in question.answer.shrink.items():
                 if chunk in window.ids:
-                    _well_formed(f"{question.name}, shrinking chunk {chunk}", keep, window.chunk(chunk), subject)
+                    _well_formed(f"{question.name}, shrinking chunk {chunk}", keep, window.chunk(chunk), under_test)
 
-    watched(subject, scenario, judge)
+    judged_rollout(under_test, scenario, judge)
     for is_shrunk in (False, True):
         for has_keys in (True, False):
-            chunk = _chunk(scenario, subject, has_keys=has_keys, is_shrunk=is_shrunk)
-            if has_keys or not subject.is_data_dependent:
+            chunk = _chunk(scenario, under_test, has_keys=has_keys, is_shrunk=is_shrunk)
+            if has_keys or not under_test.is_data_dependent:
                 told = "compress of a chunk that was shrunk" if is_shrunk else "compress"
-                _well_formed(told, _kept(subject, chunk), chunk, subject)
+                _well_formed(told, _kept(under_test, chunk), chunk, under_test)
 
 
 @check("Counts without keys are the counts with keys: the closed form holds.", kind=CachePolicy, scenarios=scenarios)
-def keep_matches_closed_form(subject: Subject, scenario: Scenario) -> None:
+def keep_matches_closed_form(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """In all, and of each latent frame."""
-    if subject.is_data_dependent:
+    if under_test.is_data_dependent:
         raise NotApplicable("how much it keeps depends on keys, and it says so")
     for is_shrunk in (False, True):
-        shown = _chunk(scenario, subject, has_keys=True, is_shrunk=is_shrunk)
-        without = _chunk(scenario, subject, has_keys=False, is_shrunk=is_shrunk)
-        _same_counts(shown, _kept(subject, shown), _kept(subject, without))
+        shown = _chunk(scenario, under_test, has_keys=True, is_shrunk=is_shrunk)
+        without = _chunk(scenario, under_test, has_keys=False, is_shrunk=is_shrunk)
+        _same_counts(shown, _kept(under_test, shown), _kept(under_test, without))
 
 
 def _same_counts(shown: ChunkView, real: Any, counted: Any) -> None:
@@ -83,15 +83,15 @@ def _same_counts(shown: ChunkView, real: Any, counted: Any) -> None:
 
 
 @check("The anchor frame is kept whole, where that is promised.", kind=CachePolicy, scenarios=scenarios)
-def anchor_frame_is_whole(subject: Subject, scenario: Scenario) -> None:
+def anchor_frame_is_whole(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """The first latent frame loses no token."""
-    if not any(isinstance(part, Compression) and part.keeps_anchor for part in subject.parts):
+    if not any(isinstance(part, Compression) and part.keeps_anchor for part in under_test.parts):
         raise NotApplicable("no compression of it promises to keep the anchor frame (keeps_anchor)")
     for has_keys in (False, True):
-        if not has_keys and subject.is_data_dependent:
+        if not has_keys and under_test.is_data_dependent:
             continue
-        chunk = _chunk(scenario, subject, has_keys=has_keys)
-        keep = _kept(subject, chunk)
+        chunk = _chunk(scenario, under_test, has_keys=has_keys)
+        keep = _kept(under_test, chunk)
         anchor = round(chunk.frame_tokens[0])
         told = f"with {'' if has_keys else 'no '}keys compress keeps"
         if keep.frame_tokens[0] < anchor:
@@ -107,7 +107,7 @@ def anchor_frame_is_whole(subject: Subject, scenario: Scenario) -> None:
             raise CheckFailed(f"{told} other tokens than 0 to {anchor - 1} first; the anchor frame is these")
 
 
-def _chunk(scenario: Scenario, subject: Subject, *, has_keys: bool, is_shrunk: bool = False) -> ChunkView:
+def _chunk(scenario: Scenario, under_test: PolicyUnderTest, *, has_keys: bool, is_shrunk: bool = False) -> ChunkView:
     """A chunk on its way to the bank: whole, or shrunk in place before, to a third of its later frames."""
     geometry = scenario.geometry
     per_frame = geometry.tokens_per_frame
@@ -117,18 +117,18 @@ def _chunk(scenario: Scenario, subject: Subject, *, has_keys: bool, is_shrunk: b
         return ChunkView(1, 3, geometry, frames)
     tensors = tuple(part.copy() for part in chunk_tensors(geometry, 1, scenario.seed))
     keys, values, mass = (np.ascontiguousarray(part[:, :, : round(sum(frames))]) for part in tensors)
-    shown = mass if Signal.ATTENTION_MASS in subject.needs else None
+    shown = mass if Signal.ATTENTION_MASS in under_test.needs else None
     places = np.broadcast_to(np.arange(keys.shape[2]), keys.shape[:3])
     hidden = None
-    if Signal.HIDDEN_STATE in subject.needs:
-        hidden = hidden_states(geometry, 1, scenario.seed, places, hidden_channels_of(subject.policy))
-    asked = keys.mean(axis=2) if Signal.QUERY_SUMMARY in subject.needs else None
+    if Signal.HIDDEN_STATE in under_test.needs:
+        hidden = hidden_states(geometry, 1, scenario.seed, places, hidden_channels_of(under_test.policy))
+    asked = keys.mean(axis=2) if Signal.QUERY_SUMMARY in under_test.needs else None
     return ChunkView(1, 3, geometry, frames, keys, lambda: values, shown, hidden, query_summary=asked)
 
 
-def _kept(subject: Subject, chunk: ChunkView) -> Any:
+def _kept(under_test: PolicyUnderTest, chunk: ChunkView) -> Any:
     try:
-        return subject.policy.compress(chunk)
+        return under_test.policy.compress(chunk)
     except WorldKVError:
         raise
     except Exception as error:
@@ -141,10 +141,10 @@ def _kept(subject: Subject, chunk: ChunkView) -> Any:
         ) from error
 
 
-def _well_formed(where: str, keep: Any, chunk: ChunkView, subject: Subject) -> None:
+def _well_formed(where: str, keep: Any, chunk: ChunkView, under_test: PolicyUnderTest) -> None:
     if not isinstance(keep, Keep | RaggedKeep):
         raise CheckFailed(f"{where} answered {type(keep).__name__}; answer a Keep")
-    if isinstance(keep, RaggedKeep) and not subject.policy.ragged:
+    if isinstance(keep, RaggedKeep) and not under_test.policy.ragged:
         raise CheckFailed(f"{where} answered a RaggedKeep; declare `ragged = True` on the policy")
     try:
         keep.check(chunk.tokens, chunk.geometry)

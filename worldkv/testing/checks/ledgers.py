@@ -1,45 +1,41 @@
-"""Whether every chunk, token and byte is where it belongs under the policy's answers."""
+"""Check that every chunk, token and byte is where the policy's answers put it."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
+from worldkv.engine.engine import CacheEngine
 from worldkv.policy import CachePolicy
 from worldkv.testing.audit import audit_homes, audit_ledgers
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.trial import Trial, first_difference
+from worldkv.testing.trial import Trial, rollout_difference
 
 
 @check("Every chunk has exactly one home, and replicas are of banked chunks.", kind=CachePolicy, scenarios=scenarios)
-def every_chunk_has_one_home(subject: Subject, scenario: Scenario) -> None:
-    """After every step, in the engine's books and in the backend."""
-    trial = Trial(subject.policy, scenario)
-    for _ in range(len(scenario.course)):
-        trial.run(1)
-        audit_homes(trial.engine)
+def every_chunk_has_one_home(under_test: PolicyUnderTest, scenario: Scenario) -> None:
+    """After every step, in the engine's counts and in the backend."""
+    _audit_every_step(under_test, scenario, audit_homes)
 
 
 @check("Tokens and bytes add up on every edge, shrinking in place counted.", kind=CachePolicy, scenarios=scenarios)
-def tokens_and_bytes_add_up(subject: Subject, scenario: Scenario) -> None:
+def tokens_and_bytes_add_up(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Produced = window + banked + pruned + discarded; what went into a tier is out of it or still there."""
-    trial = Trial(subject.policy, scenario)
-    for _ in range(len(scenario.course)):
-        trial.run(1)
-        audit_ledgers(trial.engine)
+    _audit_every_step(under_test, scenario, audit_ledgers)
 
 
 @check("Spilling to disk changes where a chunk lies, not what is decided.", kind=CachePolicy, scenarios=scenarios)
-def spilling_changes_no_decision(subject: Subject, scenario: Scenario) -> None:
+def spilling_changes_no_decision(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """The same rollout with all of the bank in memory and with a host that holds little or nothing."""
     roomy = dataclasses.replace(scenario, host_chunks=None, disk_chunks=None)
-    expected = Trial(subject.policy, roomy).run().records
+    expected = Trial(under_test.policy, roomy).run().records
     for host_chunks in (0, 1.5):
         tight = dataclasses.replace(roomy, host_chunks=host_chunks)
-        found = Trial(subject.policy, tight).run().records
-        if difference := first_difference(expected, found, bytes_too=False):
+        found = Trial(under_test.policy, tight).run().records
+        if difference := rollout_difference(expected, found, bytes_too=False):
             raise CheckFailed(
                 f"with room for {host_chunks:g} chunks on the host and the rest on disk it decides differently: "
                 f"{difference}; the disk is part of the bank, do not look at tiers"
@@ -47,13 +43,13 @@ def spilling_changes_no_decision(subject: Subject, scenario: Scenario) -> None:
 
 
 @check("Keys change no decision: the simulator has none.", kind=CachePolicy, scenarios=scenarios)
-def keys_change_no_decision(subject: Subject, scenario: Scenario) -> None:
+def keys_change_no_decision(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """The same rollout with keys and without: the same decisions, the same bytes."""
-    if subject.is_data_dependent:
+    if under_test.is_data_dependent:
         raise NotApplicable("how much it keeps depends on keys, and it says so")
     both = (dataclasses.replace(scenario, has_keys=has_keys) for has_keys in (False, True))
-    without, shown = (Trial(subject.policy, one).run().records for one in both)
-    if difference := first_difference(without, shown, bytes_too=True):
+    without, shown = (Trial(under_test.policy, one).run().records for one in both)
+    if difference := rollout_difference(without, shown, bytes_too=True):
         raise CheckFailed(
             f"with keys it decides differently from without: {difference}; the simulator has no keys, decide by "
             "counts, or set data_dependent = True on the compression"
@@ -61,14 +57,14 @@ def keys_change_no_decision(subject: Subject, scenario: Scenario) -> None:
 
 
 @check("Engine, backend and a plain dictionary agree, whatever the engine is told to do.", kind=CachePolicy, share=0.4)
-def agrees_with_a_dictionary(subject: Subject) -> None:
+def agrees_with_a_dictionary(under_test: PolicyUnderTest) -> None:
     """Hypothesis' state machine: begin, commit, snapshot, restore, fork, rewind and reset in any order."""
     import hypothesis
     from hypothesis.stateful import run_state_machine_as_test
 
     from worldkv.testing.state_machine import cache_machine
 
-    machine = cache_machine(subject.policy)
+    machine = cache_machine(under_test.policy)
     settings = hypothesis.settings(
         max_examples=15,
         stateful_step_count=25,
@@ -92,3 +88,10 @@ def agrees_with_a_dictionary(subject: Subject) -> None:
         steps = [note for note in getattr(failure, "__notes__", ()) if "state" in note]
         told = f"\n{steps[0]}" if steps else ""
         raise CheckFailed(f"{failure}{told}") from failure
+
+
+def _audit_every_step(under_test: PolicyUnderTest, scenario: Scenario, audit: Callable[[CacheEngine], None]) -> None:
+    trial = Trial(under_test.policy, scenario)
+    for _ in range(len(scenario.script)):
+        trial.run(1)
+        audit(trial.engine)

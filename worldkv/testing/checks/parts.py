@@ -1,4 +1,4 @@
-"""Whether an index answers with what a selector can take."""
+"""Check that an index answers what a selector can rank."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ import numpy as np
 from worldkv.errors import WorldKVError
 from worldkv.policy import CoverageIndex, Index
 from worldkv.testing.check import CheckFailed, check
-from worldkv.testing.judged_rollout import watched
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.judged_rollout import judged_rollout
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
 from worldkv.views import BankView, Query
 
 
 @check("scores are one finite number for each banked chunk.", kind=Index, scenarios=scenarios, is_hard=True)
-def scores_can_be_ranked(subject: Subject, scenario: Scenario) -> None:
+def scores_can_be_ranked(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Whatever the bank holds, one chunk or many."""
-    index = subject.part
+    index = under_test.part
     assert isinstance(index, Index)
 
-    def foresee(*shown: Any) -> None:
+    def judge_views(*shown: Any) -> None:
         if len(shown) == 2:
-            _judge_scores(subject.name, _asked(f"{subject.name}.scores", index.scores, shown), *shown)
+            _judge_scores(under_test.name, _asked(f"{under_test.name}.scores", index.scores, shown), *shown)
 
-    watched(subject, scenario, lambda question: None, foresee=foresee)
+    judged_rollout(under_test, scenario, lambda question: None, judge_views=judge_views)
 
 
 @check("coverage is booleans, a row for each banked chunk.", kind=CoverageIndex, scenarios=scenarios, is_hard=True)
-def coverage_is_boolean(subject: Subject, scenario: Scenario) -> None:
+def coverage_is_boolean(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """`(chunks, points)`, the same points for every chunk."""
-    index = subject.part
+    index = under_test.part
     assert isinstance(index, CoverageIndex)
 
-    def foresee(*shown: Any) -> None:
+    def judge_views(*shown: Any) -> None:
         if len(shown) != 2:
             return
         query, bank = shown
-        covered: Any = _asked(f"{subject.name}.coverage", index.coverage, shown)
+        covered: Any = _asked(f"{under_test.name}.coverage", index.coverage, shown)
         is_right = isinstance(covered, np.ndarray) and covered.dtype == np.bool_ and covered.ndim == 2
         if not is_right or len(covered) != len(bank):
             raise CheckFailed(
-                f"{subject.name}.coverage at step {query.step} must be booleans ({len(bank)} chunks, points), got "
+                f"{under_test.name}.coverage at step {query.step} must be booleans ({len(bank)} chunks, points), got "
                 f"{_shape(covered)}"
             )
 
-    watched(subject, scenario, lambda question: None, foresee=foresee)
+    judged_rollout(under_test, scenario, lambda question: None, judge_views=judge_views)
 
 
 def _asked(what: str, ask: Callable[..., Any], shown: tuple[Any, ...]) -> Any:

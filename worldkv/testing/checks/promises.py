@@ -1,4 +1,4 @@
-"""Whether a policy keeps its own promises: pinned chunks, a window that stops growing, a size it was given."""
+"""Check what a policy promises: plain data, pinned chunks, a bounded window, the size it was given."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, Change, Part
 from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.instrumented_views import Spy
-from worldkv.testing.judged_rollout import watched
-from worldkv.testing.motion_script import Course, Move
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.instrumented_views import InstrumentedViews
+from worldkv.testing.judged_rollout import judged_rollout
+from worldkv.testing.motion_script import MotionScript, Move
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
 from worldkv.testing.trial import Trial
@@ -26,10 +26,10 @@ _LENGTHS = (128, 512, 2048)
 
 
 @check("It is a frozen dataclass, and its spec string makes its equal.", kind=CachePolicy)
-def is_plain_data(subject: Subject) -> None:
+def is_plain_data(under_test: PolicyUnderTest) -> None:
     """Equal parameters make equal policies; what a policy remembers lies in the views."""
-    policy = subject.policy
-    for part in subject.parts:
+    policy = under_test.policy
+    for part in under_test.parts:
         if not dataclasses.is_dataclass(part):
             raise CheckFailed(f"{type(part).__name__} is no dataclass; put @dataclass(frozen=True) above the class")
         params = getattr(type(part), "__dataclass_params__", None)
@@ -55,7 +55,7 @@ def is_plain_data(subject: Subject) -> None:
     if not isinstance(policy.is_bounded, bool):
         raise CheckFailed(f"is_bounded is {policy.is_bounded!r}; it must be True or False: is @property missing?")
     if dataclasses.replace(policy) != policy:  # type: ignore[type-var]
-        raise CheckFailed(f"a copy of {subject.name} with the same parameters is not equal to it; compare by fields")
+        raise CheckFailed(f"a copy of {under_test.name} with the same parameters is not equal to it; compare by fields")
     try:
         twin = parse_policy(spec_of(policy))
     except WorldKVError:
@@ -65,13 +65,13 @@ def is_plain_data(subject: Subject) -> None:
 
 
 @check("Pinned chunks (sink, recent, reference) are never evicted.", kind=CachePolicy, scenarios=scenarios)
-def pinned_chunks_stay(subject: Subject, scenario: Scenario) -> None:
+def pinned_chunks_stay(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """What `pinned(step)` names is at home in the window after every commit."""
-    trial = Trial(subject.policy, scenario)
-    for number in range(len(scenario.course)):
+    trial = Trial(under_test.policy, scenario)
+    for number in range(len(scenario.script)):
         record = trial.run(1).records[-1]
         step = number + 1
-        pinned = np.asarray(_answered(subject.policy.pinned, step, scenario.geometry))
+        pinned = np.asarray(_answered(under_test.policy.pinned, step, scenario.geometry))
         if pinned.dtype.kind not in "iu" and len(np.atleast_1d(pinned)):
             raise CheckFailed(f"pinned({step}) answered {pinned.tolist()!r}; answer an array of ids")
         if len(pinned) and (pinned.min() < 0 or pinned.max() >= step or (np.diff(pinned) <= 0).any()):
@@ -92,14 +92,16 @@ def pinned_chunks_stay(subject: Subject, scenario: Scenario) -> None:
 
 
 @check("A window that is said to be bounded stops growing.", kind=CachePolicy)
-def window_stops_growing(subject: Subject) -> None:
+def window_stops_growing(under_test: PolicyUnderTest) -> None:
     """On a path that stands still, where everything is worth keeping, and on one that never returns."""
-    if not subject.policy.is_bounded:
+    if not under_test.policy.is_bounded:
         raise NotApplicable("it says that its window is not bounded")
     for move in (Move(), Move(1.0, 7.0)):
         for chunks in _LENGTHS:
-            scenario = Scenario(Course((move,) * chunks), subject.geometries[0], has_keys=subject.is_data_dependent)
-            tokens = [record.plan.attended_tokens for record in Trial(subject.policy, scenario).run().records]
+            scenario = Scenario(
+                MotionScript((move,) * chunks), under_test.geometries[0], has_keys=under_test.is_data_dependent
+            )
+            tokens = [record.plan.attended_tokens for record in Trial(under_test.policy, scenario).run().records]
             early, late = max(tokens[: chunks // 2]), max(tokens[chunks // 2 :])
             if late <= early:
                 break
@@ -111,29 +113,29 @@ def window_stops_growing(subject: Subject) -> None:
 
 
 @check("The window never exceeds the size it was given.", kind=CachePolicy, scenarios=scenarios)
-def window_fits_its_budget(subject: Subject, scenario: Scenario) -> None:
-    """`resized(tokens)` attends at most that many; who reads `query.room_tokens` never asks for more."""
+def window_fits_its_budget(under_test: PolicyUnderTest, scenario: Scenario) -> None:
+    """`resized(tokens)` attends at most that many; a policy that reads `query.room_tokens` never asks for more."""
     geometry = scenario.geometry
     judged = False
     for chunks in (2, 4, 7):
         budget = chunks * geometry.chunk_tokens
-        smaller = _answered(subject.policy.resized, budget, geometry)
+        smaller = _answered(under_test.policy.resized, budget, geometry)
         if smaller is None:
             continue
         judged = True
-        _refuse_other_rule(subject.policy, smaller, budget)
+        _refuse_other_rule(under_test.policy, smaller, budget)
         peak = max(record.plan.attended_tokens for record in Trial(smaller, scenario).run().records)
         if peak > budget:
             raise CheckFailed(
                 f"resized({budget}) made {smaller}, which attends {peak} tokens; the chunk being generated counts too "
                 f"({geometry.chunk_tokens} tokens)"
             )
-    spy = Spy()
-    roomy = Trial(subject.policy, scenario).run()
+    views = InstrumentedViews()
+    roomy = Trial(under_test.policy, scenario).run()
     half = max(1, max(record.plan.attended_tokens for record in roomy.records) // geometry.chunk_tokens // 2)
     config = dataclasses.replace(scenario.config(), window_budget_bytes=half * geometry.chunk_bytes, over_budget="flag")
-    trial = watched(subject, scenario, lambda question: None, config, spy.lens)
-    if "room_tokens" in spy.read:
+    trial = judged_rollout(under_test, scenario, lambda question: None, config, views.instrument)
+    if "room_tokens" in views.read:
         judged = True
         over = [record.plan for record in trial.records if record.plan.over_budget and record.plan.retrieved]
         if over:

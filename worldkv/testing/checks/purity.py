@@ -1,4 +1,4 @@
-"""Whether a policy is a pure function of what it is shown."""
+"""Check that a policy is a pure function of its views."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from worldkv.engine.state import StepRecord
 from worldkv.errors import PolicyError
 from worldkv.policy import CachePolicy
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.frozen_views import content, copied, is_same, kept
-from worldkv.testing.judged_rollout import watched
-from worldkv.testing.motion_script import Back, Course, Move
+from worldkv.testing.frozen_views import content, frozen_answer, frozen_view, is_same
+from worldkv.testing.judged_rollout import judged_rollout
+from worldkv.testing.motion_script import Back, MotionScript, Move
 from worldkv.testing.other_process import digest, importable, reference_scenarios
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.trial import Trial, first_difference
+from worldkv.testing.trial import Trial, rollout_difference
 from worldkv.views import WindowView
 
 _CURE = "answer from the views alone; draw with np.random.default_rng((seed, query.step))"
 
 
 @check("The same views get the same answer.", kind=CachePolicy, scenarios=scenarios, share=0.5)
-def same_views_same_answer(subject: Subject, scenario: Scenario) -> None:
+def same_views_same_answer(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """At once, and long after, in another order, on copies of the views."""
     asked: list[tuple[Question, tuple[Any, ...]]] = []
-    policy = subject.policy
+    policy = under_test.policy
     before: list[tuple[Any, ...]] = []
     given: list[Any] = []
 
-    def lens(*shown: Any) -> tuple[Any, ...]:
+    def instrument(*shown: Any) -> tuple[Any, ...]:
         tables: dict[int, ChunkTable] = {}
-        before.append(tuple(copied(view, tables) for view in shown))
+        before.append(tuple(frozen_view(view, tables) for view in shown))
         return shown
 
     def judge(question: Question) -> None:
@@ -50,9 +50,9 @@ def same_views_same_answer(subject: Subject, scenario: Scenario) -> None:
                 f"{_told(again)}; {_CURE}"
             )
         asked.append((question, before[-1]))
-        given.append(kept(question.answer))
+        given.append(frozen_answer(question.answer))
 
-    watched(subject, scenario, judge, None, lens)
+    judged_rollout(under_test, scenario, judge, None, instrument)
     for (question, _), answer in zip(asked, given, strict=True):
         if not is_same(question.answer, answer):
             raise CheckFailed(
@@ -71,12 +71,12 @@ def same_views_same_answer(subject: Subject, scenario: Scenario) -> None:
 
 
 @check("Nothing that it is shown is written to.", kind=CachePolicy, scenarios=scenarios, share=0.5)
-def views_are_left_alone(subject: Subject, scenario: Scenario) -> None:
+def views_are_left_alone(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Columns, keys and poses are as they were after every question."""
     before: list[dict[str, Any]] = []
     opened: list[tuple[Any, dict[str, Any]]] = []
 
-    def lens(*shown: Any) -> tuple[Any, ...]:
+    def instrument(*shown: Any) -> tuple[Any, ...]:
         before.append({name: value for view in shown for name, value in content(view).items()})
         opened.clear()
         return tuple(noted(view) if isinstance(view, WindowView) else view for view in shown)
@@ -102,7 +102,7 @@ def views_are_left_alone(subject: Subject, scenario: Scenario) -> None:
                 )
 
     try:
-        watched(subject, scenario, judge, None, lens)
+        judged_rollout(under_test, scenario, judge, None, instrument)
     except PolicyError as error:
         if "read-only" not in str(error):
             raise
@@ -110,21 +110,21 @@ def views_are_left_alone(subject: Subject, scenario: Scenario) -> None:
 
 
 @check("Rollouts that share one policy object do not meet.", kind=CachePolicy, scenarios=scenarios, share=0.5)
-def rollouts_do_not_meet(subject: Subject, scenario: Scenario) -> None:
+def rollouts_do_not_meet(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """A rollout decides the same alone, again, and in turn with another."""
     other = Scenario(
-        Course(tuple(Move(-0.5, 10.0) if step % 3 else Back(4) for step in range(len(scenario.course)))),
+        MotionScript(tuple(Move(-0.5, 10.0) if step % 3 else Back(4) for step in range(len(scenario.script)))),
         scenario.geometry,
         has_keys=scenario.has_keys,
         seed=scenario.seed + 1,
     )
-    fresh = [copy.deepcopy(subject.policy) for _ in range(2)]
+    fresh = [copy.deepcopy(under_test.policy) for _ in range(2)]
     alone = [Trial(policy, one).run().records for policy, one in zip(fresh, (scenario, other), strict=True)]
     again = Trial(fresh[0], scenario).run().records
     _refuse_difference(alone[0], again, "a second rollout with the same policy object")
-    shared = copy.deepcopy(subject.policy)
+    shared = copy.deepcopy(under_test.policy)
     both = [Trial(shared, scenario), Trial(shared, other)]
-    for _ in range(len(scenario.course)):
+    for _ in range(len(scenario.script)):
         for trial in both:
             trial.run(1)
     for trial, expected in zip(both, alone, strict=True):
@@ -132,13 +132,13 @@ def rollouts_do_not_meet(subject: Subject, scenario: Scenario) -> None:
 
 
 @check("Another process decides the same.", kind=CachePolicy)
-def same_in_another_process(subject: Subject) -> None:
+def same_in_another_process(under_test: PolicyUnderTest) -> None:
     """Where hashes of strings and addresses of objects are others."""
-    where = importable(subject)
+    where = importable(under_test)
     if where is None:
         raise NotApplicable("no spec string names it (it lives in a test or was changed after it was made)")
     folder, spec = where
-    mine = [digest(subject, scenario) for scenario in reference_scenarios(subject)]
+    mine = [digest(under_test, scenario) for scenario in reference_scenarios(under_test)]
     call = "from worldkv.testing.other_process import main; main({!r}, is_reversed={})"
     path = os.pathsep.join(entry or folder for entry in sys.path)
     children = [
@@ -164,10 +164,10 @@ def same_in_another_process(subject: Subject) -> None:
             )
 
 
-def _refuse_difference(expected: list[StepRecord], found: list[StepRecord], who: str) -> None:
-    if difference := first_difference(expected, found, bytes_too=False):
+def _refuse_difference(expected: list[StepRecord], found: list[StepRecord], which: str) -> None:
+    if difference := rollout_difference(expected, found, bytes_too=False):
         raise CheckFailed(
-            f"{who} decided differently: {difference}; a policy keeps no state between questions, what changes is in "
+            f"{which} decided differently: {difference}; a policy keeps no state between questions, what changes is in "
             "the views (query.resident, bank.last_used, ...)"
         )
 

@@ -1,4 +1,4 @@
-"""Whether decisions depend on where north is, or on the unit of length."""
+"""Check that decisions do not depend on the coordinates or the unit of length."""
 
 from __future__ import annotations
 
@@ -9,60 +9,60 @@ from hypothesis.strategies import SearchStrategy
 
 from worldkv.policy import CachePolicy, Change
 from worldkv.testing.check import CheckFailed, NotApplicable, check
-from worldkv.testing.motion_script import World
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.motion_script import Coordinates
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
-from worldkv.testing.trial import Trial, first_difference
+from worldkv.testing.trial import Trial, rollout_difference
 
 
-def _generic(subject: Subject) -> SearchStrategy[Scenario]:
+def _generic(under_test: PolicyUnderTest) -> SearchStrategy[Scenario]:
     """Paths on which no two scores are equal by construction: rounding may turn a tie, and no rule can help that."""
-    return scenarios(subject, is_generic=True)
+    return scenarios(under_test, is_generic=True)
 
 
 @check("A rigid motion of the whole world changes no decision.", kind=CachePolicy, scenarios=_generic, share=0.4)
-def rigid_motion_changes_nothing(subject: Subject, scenario: Scenario) -> None:
+def rigid_motion_changes_nothing(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """The same path, turned about every axis and shifted."""
     _compare(
-        subject,
+        under_test,
         scenario,
         "rigid motion",
-        (World((0.3, -1.1, 2.0), (5.3, -40.7, 11.0)), World((0.0, 2.4, 0.0), (-300.0, 2.0, 90.0))),
-        lambda world: f"the same path turned by {world.turn} rad and shifted by {world.shift}",
+        (Coordinates((0.3, -1.1, 2.0), (5.3, -40.7, 11.0)), Coordinates((0.0, 2.4, 0.0), (-300.0, 2.0, 90.0))),
+        lambda one: f"the same path turned by {one.turn} rad and shifted by {one.shift}",
         "compare poses with each other, not with the world's axes or origin; a rule that needs them takes "
         '"rigid motion" out of invariant_under; where scores tie but for rounding, round them before ranking',
     )
 
 
 @check("Another unit of length changes no decision.", kind=CachePolicy, scenarios=_generic, share=0.4)
-def unit_changes_nothing(subject: Subject, scenario: Scenario) -> None:
+def unit_changes_nothing(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """The same path with all lengths, the view distance among them, times a number."""
     _compare(
-        subject,
+        under_test,
         scenario,
         "unit",
-        (World(scale=4096.0), World(scale=1 / 4096)),
-        lambda world: f"the same path in another unit (all lengths times {world.scale:g})",
+        (Coordinates(scale=4096.0), Coordinates(scale=1 / 4096)),
+        lambda one: f"the same path in another unit (all lengths times {one.scale:g})",
         "measure lengths in query.view_distance or by each other; a rule with lengths of its own takes "
         '"unit" out of invariant_under',
     )
 
 
 def _compare(
-    subject: Subject,
+    under_test: PolicyUnderTest,
     scenario: Scenario,
     change: Change,
-    worlds: tuple[World, ...],
-    told: Callable[[World], str],
+    changes: tuple[Coordinates, ...],
+    told: Callable[[Coordinates], str],
     cure: str,
 ) -> None:
-    if any(change not in part.invariant_under for part in subject.parts):
+    if any(change not in part.invariant_under for part in under_test.parts):
         raise NotApplicable(f"it promises nothing under a change of {change} (invariant_under)")
-    if not subject.needs:
+    if not under_test.needs:
         raise NotApplicable("it reads no poses")
-    expected = Trial(subject.policy, scenario).run().records
-    for world in worlds:
-        found = Trial(subject.policy, replace(scenario, world=world)).run().records
-        if difference := first_difference(expected, found, bytes_too=False):
-            raise CheckFailed(f"{told(world)} is decided differently: {difference}; {cure}")
+    expected = Trial(under_test.policy, scenario).run().records
+    for one in changes:
+        found = Trial(under_test.policy, replace(scenario, coordinates=one)).run().records
+        if difference := rollout_difference(expected, found, bytes_too=False):
+            raise CheckFailed(f"{told(one)} is decided differently: {difference}; {cure}")

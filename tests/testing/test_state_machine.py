@@ -7,8 +7,12 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.core.chaos import Chaos
-from worldkv import bank
+from worldkv.answers import Keep, RaggedKeep
+from worldkv.backend import Move
+from worldkv.chunks import ChunkTable
+from worldkv.engine import banking
 from worldkv.engine.engine import CacheEngine
+from worldkv.engine.state import EngineState
 from worldkv.testing import CheckFailed, cache_machine
 from worldkv.testing.keyed_backend import KeyedBackend
 
@@ -56,12 +60,12 @@ def test_bytes_counted_twice_are_caught(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_shrinking_that_is_not_counted_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    booked = bank.shrink_chunk
+    booked = banking.shrink_chunk
 
-    def shrink(state: object, table: object, chunk: int, keep: object) -> object:
-        pruned = state.counts.pruned  # type: ignore[attr-defined]
+    def shrink(state: EngineState, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> Move:
+        pruned = state.counts.pruned
         move = booked(state, table, chunk, keep)
-        state.counts.pruned = pruned  # type: ignore[attr-defined]
+        state.counts.pruned = pruned
         return move
 
     monkeypatch.setattr("worldkv.engine.engine.shrink_chunk", shrink)

@@ -1,4 +1,4 @@
-"""Arrays that count how many of their elements are touched: quadratic work in numpy shows, whatever the clock says."""
+"""Count the array elements that numpy touches, so that quadratic work shows without a clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        """Nothing yet."""
+        """Start at zero."""
         self.elements = 0
 
     def add(self, *values: Any) -> None:
@@ -29,7 +29,7 @@ class Tally:
 
 
 class CountedArray(np.ndarray[Any, Any]):
-    """An array, and everything computed from it, that adds what is touched to a tally. Source: this project."""
+    """An array, and everything computed from it, that adds what is touched to a tally."""
 
     tally: Tally
 

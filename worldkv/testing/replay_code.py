@@ -1,4 +1,4 @@
-"""From a failed check to code that shows it again."""
+"""Write Python code that runs a failed check again."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.testing.policy_under_test import Subject
+from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.scenario import Scenario
 
 
-def replay_code(subject: Subject, check: str, scenario: Scenario | None) -> str:
+def replay_code(under_test: PolicyUnderTest, check: str, scenario: Scenario | None) -> str:
     """Python that runs one check on one rollout.
 
     Args:
-        subject: what was checked.
+        under_test: the policy that was checked.
         check: the check's name.
         scenario: the rollout; None for a check that needs none.
     """
-    told = subject.part if subject.spec is None else subject.spec
+    told = under_test.part if under_test.spec is None else under_test.spec
     imports: dict[str, set[str]] = defaultdict(set, {"worldkv.testing": {"replay"}})
     for value in (told, scenario):
         for module, name in _imports(value):
             imports[module].add(name)
     for module, names in imports.items():
         if any("<" in name for name in names):  # <locals>, <lambda>
-            return f"# {subject.name} is made inside a function of {module}: call replay(..., {check!r}) there"
+            return f"# {under_test.name} is made inside a function of {module}: call replay(..., {check!r}) there"
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in imports.items()]
     how = "" if scenario is None else f", {code_of(scenario)}"
     return "\n".join([*lines, f"replay({code_of(told)}, {check!r}{how})"])

@@ -1,4 +1,4 @@
-"""A policy that never answers is told so, and does not hold up the kit."""
+"""A policy that never answers fails after the time limit and does not hold up the kit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.testing.right import Right
 from worldkv import Retrieval
 from worldkv.testing import examine
-from worldkv.testing.timeout import Hung, patience
+from worldkv.testing.timeout import TimedOut, time_limit
 from worldkv.views import BankView, Query
 
 
@@ -25,8 +25,8 @@ class Hangs(Right):
 
 
 def test_what_hangs_fails_once_and_the_rest_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worldkv.testing.timeout.PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr("worldkv.testing.policy_under_test._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("worldkv.testing.timeout.TIME_LIMIT_SECONDS", 1.0)
+    monkeypatch.setattr("worldkv.testing.policy_under_test._FILL_SECONDS", 0.5)
     first, second, third = examine(
         Hangs(), only=["answers_on_every_path", "evict_names_residents", "retrieve_names_banked"]
     ).findings
@@ -36,8 +36,8 @@ def test_what_hangs_fails_once_and_the_rest_is_not_tried(monkeypatch: pytest.Mon
 
 
 def test_in_time_nothing_happens() -> None:
-    with patience(60.0):
+    with time_limit(60.0):
         pass
-    with pytest.raises(Hung, match="within 0.05 s"), patience(0.05):
+    with pytest.raises(TimedOut, match="within 0.05 s"), time_limit(0.05):
         while True:
             pass
