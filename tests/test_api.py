@@ -1,0 +1,199 @@
+"""The public interface: every name is there, results show themselves, and they say what the commands say."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import worldkv
+from tests.cli.conftest import Worldkv as Command
+from tests.cli.conftest import worldkv as command  # noqa: F401  (a fixture)
+from worldkv import (
+    CacheGeometry,
+    Comparison,
+    SlidingWindow,
+    SpecError,
+    TrajectoryError,
+    WorldKV,
+    WorldKVError,
+    check,
+    check_parity,
+    compare,
+    describe,
+    errors,
+    explain,
+    load_trajectory,
+    policies,
+    policy,
+    simulate,
+    sweep,
+)
+from worldkv.parts import PoseIndex
+
+LOOP = "generate:loop:chunks=40"
+TINY: dict[str, Any] = {"geometry": "tiny"}
+
+
+def _classes(module: Any, kind: type) -> set[str]:
+    return {name for name, cls in vars(module).items() if inspect.isclass(cls) and issubclass(cls, kind)}
+
+
+def test_policies_part_kinds_and_errors_are_public() -> None:
+    wanted = _classes(policies, worldkv.CachePolicy) | _classes(policy, worldkv.Part) | _classes(errors, WorldKVError)
+    assert len(wanted) > 45 and wanted <= set(worldkv.__all__)
+
+
+def test_every_public_name_is_there() -> None:
+    for name in worldkv.__all__:
+        assert getattr(worldkv, name) is not None
+
+
+def test_importing_it_loads_next_to_nothing() -> None:
+    code = "import sys, worldkv; print(sorted(name for name in sys.modules if name.startswith('worldkv.') or name == 'numpy'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['worldkv._lazy']"
+
+
+def test_a_notebook_makes_the_readme_s_table_and_picture_in_four_lines(tmp_path: Path) -> None:
+    from worldkv import compare
+
+    result = compare(LOOP)
+    page = result._repr_html_()
+    figure = result.plot(tmp_path / "loop.png")
+
+    assert (tmp_path / "loop.png").read_bytes()[:4] == b"\x89PNG" and len(figure.axes) == 5
+    head, *body = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page))
+    assert head[:2] == ["policy", "status"] and "precision" in head and "speedup" in head
+    printed = [line.split() for line in result.table().splitlines()]
+    assert [row[0] for row in body] == ["full-kv", "sliding-window", "worldkv", "random", "oracle"]
+    for row in body:
+        assert row in printed  # the cells of the terminal's table, in its order
+    assert all(note in page for note in result.notes) and result.notes
+
+
+@pytest.mark.parametrize(
+    ("words", "call"),
+    [
+        (("compare", LOOP, "--geometry", "tiny"), lambda: compare(LOOP, **TINY)),
+        (
+            ("compare", LOOP, "--geometry", "tiny", "--budgets", "20%,8chunks", "-p", "worldkv", "--seed", "3"),
+            lambda: compare(LOOP, WorldKV, budgets=["20%", "8chunks"], seed=3, **TINY),
+        ),
+        (
+            ("compare", LOOP, "--no-recall", "--no-floor", "--host-budget", "1MB", "--pose-noise", "0.1"),
+            lambda: compare(LOOP, recall=False, baselines=False, host_budget="1MB", pose_noise=0.1),
+        ),
+        (("explain", LOOP, "-p", "worldkv", "--step", "30"), lambda: explain(LOOP, WorldKV(), 30)),
+        (("trajectory", LOOP), lambda: describe(LOOP)),
+        (("parity", LOOP, "--chunks", "12", "-p", "worldkv"), lambda: check_parity(LOOP, ["worldkv"], chunks=12)),
+        (("check", "worldkv", "--examples", "1", "--only", "is_pure"), None),
+    ],
+    ids=["compare", "budgets", "room", "explain", "describe", "parity", "check"],
+)
+def test_a_result_is_the_document_of_the_command(command: Command, words: tuple[str, ...], call: Any) -> None:  # noqa: F811
+    if call is None:
+        (name, *_) = (one.name for one in check("worldkv", examples=1).reports[0].findings)
+        words = (*words[:-1], name)
+        result = check("worldkv", examples=1, only=[name])
+    else:
+        result = call()
+    expected = command(*words, "--json", "-").document
+    found = json.loads(json.dumps(result.to_dict()))
+    for document in (expected, found):
+        for row in document.get("rows", ()):
+            row.pop("wall_seconds", None)
+        for report in document.get("reports", ()):
+            report["checks"] = [{**one, "seconds": 0, "figures": {}} for one in report["checks"]]
+    assert found == expected and list(found) == list(expected)
+
+
+def test_what_a_trajectory_and_a_policy_may_be(tmp_path: Path) -> None:
+    loop = load_trajectory(LOOP)
+    matrices = np.tile(np.eye(4), (loop.num_frames, 1, 1))
+    matrices[:, :3, :3], matrices[:, :3, 3] = loop.rotations, loop.positions
+    np.savetxt(tmp_path / "kitti.txt", matrices[:, :3].reshape(-1, 12))
+    recalls = [
+        compare(given, [WorldKV], baselines=False, **TINY).rows[0]["revisit_recall"]
+        for given in (loop, matrices, matrices[:, :3].tolist(), tmp_path / "kitti.txt", str(tmp_path / "kitti.txt"))
+    ]
+    assert recalls[0] is not None and max(recalls) - min(recalls) < 1e-9
+    (row,) = compare(loop, PoseIndex(), baselines=False, **TINY).rows
+    assert (row["policy"], row["spec"]) == ("pose", "composed")
+    spec = compare(loop, ["worldkv:keep_ratio=0.5"], baselines=False, **TINY).rows
+    made = compare(loop, [WorldKV(keep_ratio=0.5)], baselines=False, **TINY).rows
+    assert {**spec[0], "wall_seconds": 0} == {**made[0], "wall_seconds": 0}
+
+
+def test_what_an_object_sets_is_kept_and_the_rest_is_sized() -> None:
+    sized, kept = compare(
+        LOOP, [WorldKV(), SlidingWindow(), SlidingWindow(window_frames=6)], baselines=False, **TINY
+    ).rows[1:]
+    assert sized["is_matched"] and not kept["is_matched"]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ((np.eye(4), None), TrajectoryError, "(frames, 4, 4)"),
+        ((np.full((9, 4, 4), np.nan), None), TrajectoryError, "NaN"),
+        ((np.tile(np.diag([1.0, 1.0, -1.0, 1.0]), (30, 1, 1)), None), TrajectoryError, "mirrored"),
+        ((np.tile(np.diag([2.0, 2.0, 2.0, 1.0]), (30, 1, 1)), None), TrajectoryError, "orthonormal"),
+        ((np.tile(np.eye(4) + np.eye(4)[::-1], (30, 1, 1)), None), TrajectoryError, "last row"),
+        ((object(), None), TrajectoryError, "object"),
+        ((LOOP, [3]), SpecError, "no policy"),
+        ((LOOP, ["wordkv"]), SpecError, "did you mean worldkv"),
+    ],
+)
+def test_what_is_neither_is_refused_in_a_sentence(given: tuple[Any, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=re.escape(says)):
+        compare(given[0], given[1], **TINY)
+
+
+def test_everything_returned_is_one_readable_line() -> None:
+    rollout = simulate(LOOP, WorldKV(), "tiny")
+    comparison = compare(LOOP, ["worldkv"], **TINY)
+    swept = sweep(LOOP, ["worldkv"], budgets="30%", seeds="0", jobs=1, **TINY)
+    plan, record = rollout.engine, rollout.record
+    returned = [
+        rollout, record, plan, comparison, comparison.compared, comparison.compared.setup, comparison.path, swept,
+        describe(LOOP, **TINY), describe(LOOP, **TINY).summary, explain(LOOP, "worldkv", 20, **TINY),
+        check_parity(LOOP, ["worldkv"], chunks=8), check("never", examples=1), load_trajectory(LOOP),
+        comparison.path.chunked, comparison.compared.setup.landmarks, comparison.compared.setup.machine,
+        comparison.compared.setup.config, comparison.compared.setup.geometry,
+    ]  # fmt: skip
+    for one in returned:
+        told = repr(one)
+        assert "\n" not in told and " object at " not in told and 10 < len(told) < 500, told
+
+
+def test_a_rollout_shows_what_it_did() -> None:
+    rollout = simulate(LOOP, WorldKV(), "tiny")
+    assert rollout.recall == rollout.rows[0]["revisit_recall"] == rollout.record.recall
+    assert len(rollout.seconds) == len(rollout.attended_tokens) == len(rollout.window_bytes) == 40
+    assert "worldkv" in rollout.table() and "<table>" in rollout._repr_html_()
+    assert len(rollout.plot().axes) == 5
+
+
+def test_a_sweep_without_a_file_has_its_rows() -> None:
+    swept = sweep(LOOP, [WorldKV()], budgets=["30%", "40%"], seeds=[0], jobs=1, baselines=False, **TINY)
+    assert [row["budget"] for row in swept.rows] == ["30%", "40%"] and not swept.has_failures
+    assert swept.rows == swept.to_dict()["rows"] and "worldkv" in swept.table()
+    assert len(swept.plot().axes) == 2
+
+
+def test_a_trajectory_cut_for_another_geometry_is_refused() -> None:
+    cut = compare(LOOP, ["worldkv"], **TINY).path.chunked
+    other = CacheGeometry(
+        name="mine", layers=1, heads=1, kv_heads=1, head_dim=8, frame_rows=2, frame_columns=2, frames_per_chunk=4
+    )
+    with pytest.raises(SpecError, match="chunks of 3 latent frames"):
+        compare(cut, [WorldKV(sink_frames=4, recent_frames=8, retrieved_frames=8)], geometry=other)
+    assert isinstance(compare(cut, ["worldkv"], **TINY), Comparison)
