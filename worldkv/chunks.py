@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
-from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
+from worldkv.pose import POSE_COLUMNS, ChunkPose, pose_shapes
+from worldkv.signals import Measured, Signal, Viewpoint
 
 
 class Tier(enum.IntEnum):
@@ -22,9 +23,6 @@ class Tier(enum.IntEnum):
     NONE = 3
 
 
-POSE_COLUMNS = ("frame_positions", "frame_rotations", "positions", "rotations", "mean_matrices")
-"""Columns of a pose track, in the order of `ChunkPose`'s fields."""
-_POSE_FIELDS = ("frame_positions", "frame_rotations", "position", "rotation", "mean_matrix")
 _KEY_COLUMNS = ("key_mean", "key_min", "key_max")
 
 
@@ -53,11 +51,9 @@ class ChunkTable:
             "last_used": ((), np.int64),
             "times_retrieved": ((), np.int64),
         }
-        pose_shapes = ((frames, 3), (frames, 3, 3), (3,), (3, 3), (3, 3))
-        for signal in (Signal.POSE, Signal.ACTION):
-            if signal in signals:
-                names = (f"{signal.value}.{column}" for column in POSE_COLUMNS)
-                shapes |= {name: (shape, np.float64) for name, shape in zip(names, pose_shapes, strict=True)}
+        self._tracks = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
+        for track in self._tracks:
+            shapes |= {f"{track}.{name}": (shape, np.float64) for name, shape in pose_shapes(frames).items()}
         if Signal.ATTENTION_MASS in signals:
             shapes["attention_mass"] = ((), np.float64)
         if Signal.KEY_SUMMARY in signals:
@@ -68,7 +64,6 @@ class ChunkTable:
         self.columns: dict[str, NDArray[Any]] = {
             name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in shapes.items()
         }
-        self._tracks = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
         self._has_keys = Signal.KEY_SUMMARY in signals
         self._length = 0
         self._capacity = capacity
@@ -130,8 +125,8 @@ class ChunkTable:
     def _write_pose(self, track: str, row: int, pose: ChunkPose | None) -> None:
         if pose is None:
             raise PolicyError(f"chunk {row} was begun without its {track} pose, which the policy needs")
-        for column, name in zip(POSE_COLUMNS, _POSE_FIELDS, strict=True):
-            self.columns[f"{track}.{column}"][row] = getattr(pose, name)
+        for name, field in POSE_COLUMNS.items():
+            self.columns[f"{track}.{name}"][row] = getattr(pose, field)
 
     def _grow(self) -> None:
         self._capacity *= 2

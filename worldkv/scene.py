@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.metrics.landmarks import Landmarks
-from worldkv.signals import ChunkPose, Signal, Viewpoint
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.signals import Signal, Viewpoint
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.recorded_signals import RecordedSignals
 from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW
 
@@ -43,9 +43,7 @@ class Scene:
 def viewpoints(chunked: ChunkedTrajectory) -> Iterator[Viewpoint]:
     """The path chunk by chunk."""
     for chunk in range(chunked.num_chunks):
-        yield Viewpoint(
-            _pose(chunked.camera, chunk), None if chunked.actions is None else _pose(chunked.actions, chunk)
-        )
+        yield Viewpoint(chunked.camera[chunk], None if chunked.actions is None else chunked.actions[chunk])
 
 
 def path_signals(chunked: ChunkedTrajectory) -> frozenset[Signal]:
@@ -75,14 +73,4 @@ def scene_of(chunked: ChunkedTrajectory, landmarks: Landmarks | None = None) -> 
         counts,
         recorded.kept_entries,
         recorded.attention_ahead,
-    )
-
-
-def _pose(track: PoseTrack, chunk: int) -> ChunkPose:
-    return ChunkPose(
-        track.frame_positions[chunk],
-        track.frame_rotations[chunk],
-        track.positions[chunk],
-        track.rotations[chunk],
-        track.mean_matrices[chunk],
     )

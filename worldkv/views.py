@@ -18,43 +18,8 @@ from worldkv.chunks import ChunkTable
 from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.landmarks import Landmarks
-from worldkv.pose import Array
-from worldkv.signals import ChunkPose, Signal
-
-
-class PoseRows:
-    """The pose columns of a view's chunks; see `ChunkPose` for each."""
-
-    __slots__ = ("_track", "_view")
-
-    def __init__(self, view: ChunkRows, track: str) -> None:
-        """The `track` ("pose" or "action") columns of `view`."""
-        self._view, self._track = view, track
-
-    @property
-    def frame_positions(self) -> Array:
-        """Position at each latent frame `(chunks, frames, 3)`."""
-        return self._view.column(f"{self._track}.frame_positions")
-
-    @property
-    def frame_rotations(self) -> Array:
-        """Rotation at each latent frame `(chunks, frames, 3, 3)`."""
-        return self._view.column(f"{self._track}.frame_rotations")
-
-    @property
-    def positions(self) -> Array:
-        """Mean positions `(chunks, 3)`."""
-        return self._view.column(f"{self._track}.positions")
-
-    @property
-    def rotations(self) -> Array:
-        """Chordal mean rotations `(chunks, 3, 3)`."""
-        return self._view.column(f"{self._track}.rotations")
-
-    @property
-    def mean_matrices(self) -> Array:
-        """Element-wise means of the rotation matrices `(chunks, 3, 3)`, not rotations."""
-        return self._view.column(f"{self._track}.mean_matrices")
+from worldkv.pose import Array, ChunkPose, Poses
+from worldkv.signals import Signal
 
 
 class ChunkRows:
@@ -128,16 +93,16 @@ class ChunkRows:
         return self.column("times_retrieved")
 
     @property
-    def poses(self) -> PoseRows:
+    def poses(self) -> Poses:
         """Camera poses; needs `Signal.POSE`."""
         self.require(Signal.POSE)
-        return PoseRows(self, "pose")
+        return Poses(lambda name: self.column(f"pose.{name}"))
 
     @property
-    def action_poses(self) -> PoseRows:
+    def action_poses(self) -> Poses:
         """Poses integrated from actions; needs `Signal.ACTION`."""
         self.require(Signal.ACTION)
-        return PoseRows(self, "action")
+        return Poses(lambda name: self.column(f"action.{name}"))
 
     @property
     def attention_mass(self) -> Array:

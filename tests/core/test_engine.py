@@ -280,7 +280,7 @@ def test_geometry_sizes_are_the_published_ones() -> None:
 
 
 def _standing() -> Viewpoint:
-    from worldkv.signals import ChunkPose
+    from worldkv.pose import ChunkPose
 
     eye = np.eye(3)
     return Viewpoint(ChunkPose(np.zeros((3, 3)), np.tile(eye, (3, 1, 1)), np.zeros(3), eye, eye))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.worlds.small import SMALL, TOUR, TURNS, path, world
 from worldkv.errors import SpecError
-from worldkv.pose import Array
+from worldkv.pose import Array, Poses
 from worldkv.worlds.rooms import CEILING, FAR, look_around
 from worldkv.worlds.surface_points import ray_grid
 
@@ -69,6 +69,6 @@ def test_what_cannot_be_looked_at_is_refused() -> None:
     bare = dataclasses.replace(chunked, trajectory=dataclasses.replace(chunked.trajectory, walls=None))
     with pytest.raises(SpecError, match="has no walls"):
         look_around(bare, SMALL)
-    camera = dataclasses.replace(chunked.camera, frame_positions=chunked.camera.frame_positions + (0.0, 2.0, 0.0))
+    camera = Poses.of(chunked.camera.frame_positions + (0.0, 2.0, 0.0), chunked.camera.frame_rotations)
     with pytest.raises(SpecError, match="leaves the storey"):
         look_around(dataclasses.replace(chunked, camera=camera), SMALL)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worldkv.metrics.landmarks import Landmarks
     from worldkv.policy import CachePolicy
     from worldkv.sim.clock import StepTime
-    from worldkv.trajectory import ChunkedTrajectory, PoseTrack
+    from worldkv.trajectory import ChunkedTrajectory
 
 RUNNERS_UP = 5
 """Chunks shown that were scored and not fetched."""
@@ -178,17 +178,5 @@ def _counted_share(landmarks: Landmarks, step: int, chunk: int) -> float | None:
 
 def _until(chunked: ChunkedTrajectory, chunks: int) -> ChunkedTrajectory:
     """The first `chunks` chunks of a path."""
-    actions = None if chunked.actions is None else _head(chunked.actions, chunks)
-    return replace(chunked, camera=_head(chunked.camera, chunks), actions=actions)
-
-
-def _head(track: PoseTrack, chunks: int) -> PoseTrack:
-    from worldkv.trajectory import PoseTrack
-
-    return PoseTrack(
-        track.frame_positions[:chunks],
-        track.frame_rotations[:chunks],
-        track.positions[:chunks],
-        track.rotations[:chunks],
-        track.mean_matrices[:chunks],
-    )
+    actions = None if chunked.actions is None else chunked.actions[:chunks]
+    return replace(chunked, camera=chunked.camera[:chunks], actions=actions)

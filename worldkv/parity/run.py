@@ -15,7 +15,6 @@ from worldkv.parity.record import Difference, Expected, Simulated, first_differe
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
 from worldkv.sim.recorder import SignalRecorder
-from worldkv.trajectory.chunked import PoseTrack
 
 if TYPE_CHECKING:
     from worldkv.backends.torch_backend import TorchBackend
@@ -171,10 +170,5 @@ def first_chunks(chunked: ChunkedTrajectory, chunks: int) -> ChunkedTrajectory:
     """The same path, over after `chunks`."""
     if chunks >= chunked.num_chunks:
         return chunked
-    camera, actions = (None if track is None else _first(track, chunks) for track in (chunked.camera, chunked.actions))
-    assert camera is not None  # noqa: S101 - every path has one
-    return dataclasses.replace(chunked, camera=camera, actions=actions)
-
-
-def _first(track: PoseTrack, chunks: int) -> PoseTrack:
-    return PoseTrack(*(getattr(track, field.name)[:chunks] for field in dataclasses.fields(track)))
+    actions = None if chunked.actions is None else chunked.actions[:chunks]
+    return dataclasses.replace(chunked, camera=chunked.camera[:chunks], actions=actions)

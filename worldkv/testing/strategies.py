@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
-from worldkv.signals import ChunkPose
+from worldkv.pose import ChunkPose
 from worldkv.testing.motion_script import Back, Course, Move, World
 from worldkv.testing.policy_under_test import GEOMETRIES, Subject
 from worldkv.testing.scenario import Scenario
@@ -92,8 +92,7 @@ def poses() -> SearchStrategy[ChunkPose]:
     """Where a camera stands during one chunk of three latent frames."""
 
     def of(course: Course) -> ChunkPose:
-        track = course.chunked(GEOMETRIES[0]).camera
-        return ChunkPose(*(part[-1] for part in vars(track).values()))
+        return course.chunked(GEOMETRIES[0]).camera[-1]
 
     return courses(1, 6).map(of)
 

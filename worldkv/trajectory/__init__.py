@@ -2,7 +2,6 @@
 
 from worldkv.trajectory.anomalies import RotationJump as RotationJump
 from worldkv.trajectory.chunked import ChunkedTrajectory as ChunkedTrajectory
-from worldkv.trajectory.chunked import PoseTrack as PoseTrack
 from worldkv.trajectory.cut import cut as cut
 from worldkv.trajectory.dead_reckoning import dead_reckon as dead_reckon
 from worldkv.trajectory.describe import PathSummary as PathSummary

@@ -6,44 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from worldkv.pose import Array, chordal_mean
+from worldkv.pose import Poses
 from worldkv.trajectory.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from worldkv.trajectory.recorded_signals import RecordedSignals
-
-
-@dataclass(frozen=True)
-class PoseTrack:
-    """Poses of every chunk, per latent frame and averaged.
-
-    Attributes:
-        frame_positions: `(chunks, frames, 3)`.
-        frame_rotations: `(chunks, frames, 3, 3)`.
-        positions: mean position of each chunk `(chunks, 3)`.
-        rotations: chordal mean rotation of each chunk `(chunks, 3, 3)`, a proper rotation.
-        mean_matrices: element-wise mean of the rotation matrices `(chunks, 3, 3)`, not a rotation any more
-            (the literal rule of arXiv 2605.22718).
-    """
-
-    frame_positions: Array
-    frame_rotations: Array
-    positions: Array
-    rotations: Array
-    mean_matrices: Array
-
-    @classmethod
-    def of(cls, frame_positions: Array, frame_rotations: Array) -> PoseTrack:
-        """The track of latent poses `(chunks, frames, 3)` and `(chunks, frames, 3, 3)`."""
-        return cls(
-            np.ascontiguousarray(frame_positions),
-            np.ascontiguousarray(frame_rotations),
-            frame_positions.mean(axis=1),
-            chordal_mean(frame_rotations),
-            frame_rotations.mean(axis=1),
-        )
 
 
 @dataclass(frozen=True)
@@ -59,8 +26,8 @@ class ChunkedTrajectory:
     """
 
     trajectory: Trajectory
-    camera: PoseTrack
-    actions: PoseTrack | None
+    camera: Poses
+    actions: Poses | None
     view_distance: float
     video_frames: int
 
@@ -71,7 +38,7 @@ class ChunkedTrajectory:
     @property
     def num_chunks(self) -> int:
         """Chunks of the rollout."""
-        return len(self.camera.positions)
+        return len(self.camera)
 
     @property
     def frames_per_chunk(self) -> int:

@@ -8,8 +8,8 @@ import numpy as np
 
 from worldkv.errors import SpecError, TrajectoryError
 from worldkv.geometry import CacheGeometry
-from worldkv.pose import Array
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.pose import Array, Poses
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.trajectory import Trajectory
 
 VIEW_DISPLACEMENTS = 4.0
@@ -58,7 +58,7 @@ def cut(trajectory: Trajectory, geometry: CacheGeometry, *, view_distance: float
     )
 
 
-def default_view_distance(camera: PoseTrack) -> float:
+def default_view_distance(camera: Poses) -> float:
     """Four times the median displacement between chunks in the path's unit, 1 where that is zero."""
     if len(camera.positions) < 2:
         return 1.0
@@ -67,9 +67,9 @@ def default_view_distance(camera: PoseTrack) -> float:
     return VIEW_DISPLACEMENTS * median if median > 1e-9 * (1 + float(np.abs(camera.positions).max())) else 1.0
 
 
-def _track(positions: Array, rotations: Array, stride: int, num_chunks: int, frames: int) -> PoseTrack:
+def _track(positions: Array, rotations: Array, stride: int, num_chunks: int, frames: int) -> Poses:
     latents = num_chunks * frames
-    return PoseTrack.of(
+    return Poses.of(
         positions[::stride][:latents].reshape(num_chunks, frames, 3),
         rotations[::stride][:latents].reshape(num_chunks, frames, 3, 3),
     )

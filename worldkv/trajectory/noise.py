@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from worldkv.errors import SpecError
-from worldkv.pose import Array
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.pose import Array, Poses
+from worldkv.trajectory.chunked import ChunkedTrajectory
 
 
 def with_pose_noise(chunked: ChunkedTrajectory, share: float, *, seed: int = 0) -> ChunkedTrajectory:
@@ -34,7 +34,7 @@ def with_pose_noise(chunked: ChunkedTrajectory, share: float, *, seed: int = 0) 
     return replace(chunked, camera=_drifted(chunked.camera, share, np.random.default_rng((seed, 0))), actions=actions)
 
 
-def _drifted(track: PoseTrack, share: float, draw: np.random.Generator) -> PoseTrack:
+def _drifted(track: Poses, share: float, draw: np.random.Generator) -> Poses:
     from scipy.spatial.transform import Rotation
 
     shape = track.frame_positions.shape
@@ -51,4 +51,4 @@ def _drifted(track: PoseTrack, share: float, draw: np.random.Generator) -> PoseT
         headings[step + 1] = headings[step] @ turn
     offsets = np.einsum("nij,nj->ni", headings[:-1], moved)
     places = np.concatenate([positions[:1], positions[0] + np.cumsum(offsets, axis=0)])
-    return PoseTrack.of(places.reshape(shape), headings.reshape(*shape, 3))
+    return Poses.of(places.reshape(shape), headings.reshape(*shape, 3))
