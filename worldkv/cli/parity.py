@@ -95,7 +95,7 @@ def parity(
     from worldkv.errors import SpecError
     from worldkv.specs.parse import parse_geometry
     from worldkv.tiers import TierLimits
-    from worldkv.trajectory.loaded import load_path, shortened
+    from worldkv.trajectory.loaded import load_path, recut_to
 
     if record is not None and len(policy or ()) != 1:
         raise SpecError(f"--record takes the run of one --policy, got {len(policy or ())}; name exactly one")
@@ -107,7 +107,7 @@ def parity(
     with Progress() as progress:
         progress.begin(f"reading {trajectory}")
         whole = load_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
-        path = shortened(whole, chunks, view_distance)
+        path = recut_to(whole, chunks, view_distance)
         chosen, left_out = comparable_policies(policy, path)
         rows, found = [], None
         for spec, parsed in chosen:

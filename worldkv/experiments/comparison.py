@@ -13,7 +13,7 @@ from worldkv.report.budget_notes import budget_notes
 from worldkv.report.notes import comparison_notes
 from worldkv.sim.baselines import missing_floor, sets_a_size
 from worldkv.sim.candidate import parse_candidates
-from worldkv.trajectory.loaded import LoadedPath, load_path, shortened
+from worldkv.trajectory.loaded import LoadedPath, load_path, recut_to
 
 if TYPE_CHECKING:
     from worldkv.experiments.comparison_config import Request
@@ -79,7 +79,7 @@ def hold(request: Request, progress: Progress) -> Outcome:
             fps=request.fps,
             view_distance=request.view_distance,
         )
-        path = shortened(path, request.chunks, request.view_distance)
+        path = recut_to(path, request.chunks, request.view_distance)
         painters, execute = None, simulated
         if request.world is not None:
             progress.begin(f"building {request.world}")

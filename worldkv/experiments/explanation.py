@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
@@ -61,8 +61,7 @@ def explain_step(path: LoadedPath, policy: CachePolicy, step: int, seed: int) ->
             seen.record = record
 
     machine = load_machine(DEFAULT_MACHINE)  # nothing explained here depends on it
-    shortened = _until(path.chunked, step + 1)
-    rollout = simulate(shortened, policy, path.geometry, machine, landmarks=landmarks, on_step=watch)
+    rollout = simulate(path.chunked.first(step + 1), policy, path.geometry, machine, landmarks=landmarks, on_step=watch)
     return Explanation(_document(path, policy, step, seen, landmarks, float(rollout.step_credits[step])))
 
 
@@ -80,7 +79,7 @@ def _look_ahead(engine: CacheEngine, path: LoadedPath, step: int, seen: Seen) ->
     if engine.policy.asked_at == "first_pass" and recorded is not None and recorded.query_summary is not None:
         state.summary = recorded.query_summary[step]
     caller = PolicyCaller(engine.policy, engine.geometry, engine.backend, engine.config, engine.scene)
-    viewpoint = list(viewpoints(_until(path.chunked, step + 1)))[step]
+    viewpoint = list(viewpoints(path.chunked.first(step + 1)))[step]
     seen.bank = tuple(table.columns["ids"][: len(table)][state.bank_rows(table)].tolist())
     seen.retrieval = caller.retrieval(table, state, viewpoint)
 
@@ -174,9 +173,3 @@ def _counted_share(landmarks: Landmarks, step: int, chunk: int) -> float | None:
     counted = int(landmarks.num_counted[step])
     seen = int(np.bitwise_count(landmarks.counted[step] & landmarks.seen[chunk]).sum())
     return seen / counted if counted else None
-
-
-def _until(chunked: ChunkedTrajectory, chunks: int) -> ChunkedTrajectory:
-    """The first `chunks` chunks of a path."""
-    actions = None if chunked.actions is None else chunked.actions[:chunks]
-    return replace(chunked, camera=chunked.camera[:chunks], actions=actions)

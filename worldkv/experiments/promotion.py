@@ -71,7 +71,7 @@ def read(request: PromoteRequest, progress: Progress) -> tuple[LoadedPath, Cache
     from worldkv.engine.preflight import check_policy_frames
     from worldkv.experiments.real_run import sized_geometry, without_signals
     from worldkv.specs.parse import parse_policy
-    from worldkv.trajectory.loaded import load_path, shortened
+    from worldkv.trajectory.loaded import load_path, recut_to
 
     geometry = sized_geometry(request.geometry, request.dtype.itemsize)
     policy = parse_policy(request.spec, geometry)
@@ -80,7 +80,7 @@ def read(request: PromoteRequest, progress: Progress) -> tuple[LoadedPath, Cache
     path = load_path(
         request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
     )
-    return without_signals(shortened(path, request.chunks, request.view_distance), policy), policy
+    return without_signals(recut_to(path, request.chunks, request.view_distance), policy), policy
 
 
 def check(request: PromoteRequest, path: LoadedPath, progress: Progress) -> dict[str, Any]:

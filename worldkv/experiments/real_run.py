@@ -20,7 +20,7 @@ from worldkv.policy import needs_of
 from worldkv.signals import Signal
 from worldkv.sim.candidate import parse_candidates
 from worldkv.sim.recorder import SignalRecorder, needs_model
-from worldkv.trajectory.loaded import LoadedPath, load_path, shortened
+from worldkv.trajectory.loaded import LoadedPath, load_path, recut_to
 from worldkv.trajectory.recorded_signals import RecordedSignals
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def prepare(request: RunRequest, progress: Progress) -> RealRun:
     whole = load_path(
         request.trajectory, geometry, format=request.format, fps=request.fps, view_distance=request.view_distance
     )
-    path, world = shortened(whole, request.chunks, request.view_distance), None
+    path, world = recut_to(whole, request.chunks, request.view_distance), None
     if request.world is not None:
         from worldkv.experiments.worlds import enter
 

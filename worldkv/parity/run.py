@@ -98,7 +98,7 @@ def run_both(
     from worldkv.sim import load_machine, simulate
 
     wanted = range(chunked.num_chunks) if steps is None else frozenset(steps)
-    bare = first_chunks(chunked.with_signals(None), max(wanted) + 1)
+    bare = chunked.with_signals(None).first(max(wanted) + 1)
     scene = scene_of(bare, landmarks)
     if Signal.ATTENTION_AHEAD in needs_of(policy):
         ahead = attention_of_full_kv(bare, geometry, denoise_passes, device, seed)
@@ -164,11 +164,3 @@ def attention_of_full_kv(
     mass = recorder.signals().attention_mass
     assert mass is not None  # noqa: S101 - it was asked for
     return mass
-
-
-def first_chunks(chunked: ChunkedTrajectory, chunks: int) -> ChunkedTrajectory:
-    """The same path, over after `chunks`."""
-    if chunks >= chunked.num_chunks:
-        return chunked
-    actions = None if chunked.actions is None else chunked.actions[:chunks]
-    return dataclasses.replace(chunked, camera=chunked.camera[:chunks], actions=actions)

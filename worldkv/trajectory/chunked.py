@@ -35,6 +35,16 @@ class ChunkedTrajectory:
         """The same path with `signals` as what was recorded on it."""
         return dataclasses.replace(self, trajectory=dataclasses.replace(self.trajectory, signals=signals))
 
+    def first(self, chunks: int) -> ChunkedTrajectory:
+        """The same trajectory, over after `chunks` chunks; itself where it has no more.
+
+        Only the poses end earlier; view distance, recorded signals and all else stay those of the whole.
+        """
+        if chunks >= self.num_chunks:
+            return self
+        actions = None if self.actions is None else self.actions[:chunks]
+        return dataclasses.replace(self, camera=self.camera[:chunks], actions=actions)
+
     @property
     def num_chunks(self) -> int:
         """Chunks of the rollout."""

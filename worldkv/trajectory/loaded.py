@@ -49,8 +49,10 @@ def load_path(
     return LoadedPath(geometry, chunked, describe(chunked))
 
 
-def shortened(path: LoadedPath, chunks: int | None, view_distance: float | None) -> LoadedPath:
-    """The path's first `chunks` chunks; all of it where that is None or more than it has.
+def recut_to(path: LoadedPath, chunks: int | None, view_distance: float | None) -> LoadedPath:
+    """The path's first `chunks` chunks, cut anew; all of it where that is None or more than it has.
+
+    Unlike `ChunkedTrajectory.first` it takes a default view distance from the chunks that are left.
 
     Args:
         path: the whole path.
