@@ -1,4 +1,4 @@
-"""The columnar table of what is known of every chunk: one row a chunk, its id the row's number."""
+"""The chunk table: columns of what is known of every chunk, one row a chunk, its id the row's number."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ChunkTable:
     Rows are appended at commit; only `undo` takes one back. Facts fixed at commit (poses, key summaries) are
     written once; what changes (`tier`, `tokens`, `frame_tokens`, `stored_bytes`, `window_bytes`, `last_used`,
     `times_retrieved`, `attention_mass`) goes through `write`, which can journal the old values so that a
-    rewind is exact and costs only what changed. Source: this project.
+    rewind is exact and costs only what changed.
 
     Attributes:
         columns: every column's whole allocation; rows from `len(self)` on are not yet meaningful.
@@ -51,9 +51,9 @@ class ChunkTable:
             "last_used": ((), np.int64),
             "times_retrieved": ((), np.int64),
         }
-        self._tracks = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
-        for track in self._tracks:
-            shapes |= {f"{track}.{name}": (shape, np.float64) for name, shape in pose_shapes(frames).items()}
+        self._pose_kinds = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
+        for kind in self._pose_kinds:
+            shapes |= {f"{kind}.{name}": (shape, np.float64) for name, shape in pose_shapes(frames).items()}
         if Signal.ATTENTION_MASS in signals:
             shapes["attention_mass"] = ((), np.float64)
         if Signal.KEY_SUMMARY in signals:
@@ -83,8 +83,8 @@ class ChunkTable:
         row = self._length
         if row == self._capacity:
             self._grow()
-        for track in self._tracks:
-            self._write_pose(track, row, viewpoint.camera if track == "pose" else viewpoint.action)
+        for kind in self._pose_kinds:
+            self._write_pose(kind, row, viewpoint.camera if kind == "pose" else viewpoint.action)
         if self._has_keys:
             for name in _KEY_COLUMNS:
                 value = None if measured is None else getattr(measured, name)
@@ -117,16 +117,16 @@ class ChunkTable:
         """An independent table with the same rows, its journal empty."""
         twin = object.__new__(ChunkTable)
         twin.geometry, twin.signals = self.geometry, self.signals
-        twin._tracks, twin._has_keys = self._tracks, self._has_keys
+        twin._pose_kinds, twin._has_keys = self._pose_kinds, self._has_keys
         twin.columns = {name: array.copy() for name, array in self.columns.items()}
         twin._length, twin._capacity, twin._journal = self._length, self._capacity, None
         return twin
 
-    def _write_pose(self, track: str, row: int, pose: ChunkPose | None) -> None:
+    def _write_pose(self, kind: str, row: int, pose: ChunkPose | None) -> None:
         if pose is None:
-            raise PolicyError(f"chunk {row} was begun without its {track} pose, which the policy needs")
+            raise PolicyError(f"chunk {row} was begun without its {kind} pose, which the policy needs")
         for name, field in POSE_COLUMNS.items():
-            self.columns[f"{track}.{name}"][row] = getattr(pose, field)
+            self.columns[f"{kind}.{name}"][row] = getattr(pose, field)
 
     def _grow(self) -> None:
         self._capacity *= 2

@@ -93,13 +93,13 @@ class CachePolicy(Part):
 
     @abstractmethod
     def evict(self, window: WindowView) -> Eviction:
-        """Who leaves the window after a commit.
+        """Which chunks leave the window after a commit.
 
         Args:
             window: every chunk at home in the window, the one just committed included.
 
         Returns:
-            Who goes to the bank, who is gone for good, who is shrunk in place; all others stay.
+            Which go to the bank, which are gone for good, which are shrunk in place; all others stay.
         """
 
     @abstractmethod
@@ -150,7 +150,7 @@ class CachePolicy(Part):
 
 
 class EvictionRule(Part):
-    """Who leaves the window, as a part.
+    """Which chunks leave the window, as a part.
 
     Attributes:
         is_bounded: whether the window stops growing under it.

@@ -1,7 +1,7 @@
 """Camera poses of chunks, and SE(3) arithmetic on arrays: means, angles, frusta.
 
 Poses are camera-to-world in the OpenCV convention (x right, y down, z forward): a position `(..., 3)` in the
-path's own unit and a rotation matrix `(..., 3, 3)` whose columns are the camera's axes in the world.
+trajectory's own unit and a rotation matrix `(..., 3, 3)` whose columns are the camera's axes in the world.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def geodesic_angles(rotations: Array, reference: Array) -> Array:
     """Angles in radians between each of `rotations` (n, 3, 3) and `reference` (3, 3).
 
     By atan2 of the skew part against the trace: exact near 0 and near pi, where arccos of the trace loses half
-    its digits and equal poses on scripted paths would be told apart by rounding.
+    its digits and equal poses on scripted trajectories would be told apart by rounding.
     """
     trace, skew = _trace_and_skew(rotations, reference)
     return np.arctan2(skew, trace - 1.0)
@@ -182,7 +182,7 @@ def in_frustum(
         position: camera position `(3,)`.
         rotation: camera-to-world rotation `(3, 3)`.
         field_of_view: full horizontal and vertical angle in degrees.
-        view_distance: Euclidean range in the path's unit.
+        view_distance: Euclidean range in the trajectory's unit.
     """
     offset = points - position
     local = offset @ rotation

@@ -1,4 +1,4 @@
-"""What a policy may ask to know, and the viewpoint and measurements that carry it into the engine."""
+"""Signals that a policy may read, and the viewpoints and measurements that carry them into the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Device, host and disk: capacities, what each holds, and where a banked chunk is placed."""
+"""Device, host and disk: capacities, ledgers, and the placement of banked chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a policy is shown: read-only slices of the chunk table, and the step's query.
+"""Views that a policy is shown: read-only slices of the chunk table, and the step's query.
 
 A view hands out contiguous columns without a copy wherever its chunks form one run of ids, which they do unless
 chunks are discarded out of the middle. Reading a signal that the policy did not declare raises `SignalError`.
@@ -226,14 +226,14 @@ class Query:
         last_refresh: the last step at which `retrieve` looked afresh; None before the first.
         room_tokens: tokens that retrieval may fill within the window budget; None without a budget.
         field_of_view: full horizontal and vertical angle of the camera in degrees.
-        view_distance: how far the camera is taken to see, in the path's unit.
+        view_distance: how far the camera is taken to see, in the trajectory's unit.
         pose: the step's camera pose; None unless `Signal.POSE` is declared.
         action_pose: the same integrated from actions; None unless `Signal.ACTION` is declared.
         summary: mean query `(layers, kv_heads, head_dim)`: of the previous step when asked at "begin", of this
             step's first pass when asked there; None unless declared, and before the first.
         landmarks: landmarks that count at this step, packed bits `(bytes,)`; None unless declared (oracles only).
         landmarks_ahead: landmarks that count at this step and each later one `(steps left, bytes)`; None likewise.
-        attention_ahead: attention that every chunk of the path, by id, receives at this step and each later one of a
+        attention_ahead: attention that every chunk of the rollout, by id, receives at this step and each later one of a
             recorded run of full KV `(steps left, chunks)`; None unless declared (oracles only).
     """
 

@@ -1,4 +1,4 @@
-"""Bringing the window from what it holds to what a step wants: only the difference moves."""
+"""Bring the window and staging from what they hold to what a step wants; only the difference moves."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from worldkv.sim import Candidate, ComparisonSetup
     from worldkv.sim.compare import Row
     from worldkv.sim.rollout import RolloutRecord
-    from worldkv.worlds import World
+    from worldkv.worlds import PaintedWorld
 
 
 def carry_out(request: RunRequest, progress: Progress) -> dict[str, Any]:
@@ -138,7 +138,7 @@ class RealRun:
     setup: ComparisonSetup
     candidate: Candidate
     foreseen: Row | None
-    world: World | None = None
+    world: PaintedWorld | None = None
 
     def row(self, rollout: RolloutRecord) -> Row:
         """The row of what really happened."""
@@ -178,7 +178,7 @@ class RealRun:
         log = None if request.log is None else held.enter_context(text_file(request.log))
         return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log)
 
-    def _painter(self, world: World) -> Painter:
+    def _painter(self, world: PaintedWorld) -> Painter:
         from worldkv.backends.models import Painter
 
         request, geometry = self.request, self.setup.geometry

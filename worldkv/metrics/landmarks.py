@@ -1,4 +1,4 @@
-"""Landmarks along a path, and which chunk saw which: what revisit recall is measured on."""
+"""Landmarks along a trajectory and the chunks that see them, for revisit recall."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NORMAL_COSINE = 0.5
 """A landmark shows its face to cameras within 60 degrees of its normal."""
 
 NEVER_RETURNS_SHARE = 0.025
-"""Below this share of counted among seen landmarks a path is taken never to come back."""
+"""Below this share of counted among seen landmarks a trajectory is taken never to come back."""
 
 WALL_CLEARANCE = 1e-3
 """How far in front of a wall a landmark is put, as a share of its distance to the camera."""
@@ -26,15 +26,14 @@ WALL_CLEARANCE = 1e-3
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Points along a path and what every latent frame saw of them.
+    """Points along a trajectory and what every latent frame saw of them.
 
     A landmark is seen where a latent frame has it in its frustum, within 60 degrees of its normal, and no
     wall stands between. It counts at a step when the chunk being generated sees it, some earlier chunk saw
-    it, and neither the sink (chunk 0) nor the last two chunks did: only memory can know it then. Source:
-    this project.
+    it, and neither the sink (chunk 0) nor the last two chunks did: only memory can know it then.
 
     Attributes:
-        positions: world points `(landmarks, 3)` in the path's unit, in the order of their chunks.
+        positions: world points `(landmarks, 3)` in the trajectory's unit, in the order of their chunks.
         normals: unit vectors towards the camera that each was placed from `(landmarks, 3)`.
         seen_by_frame: bits `(chunks, frames, bytes)`; bytes is a multiple of 8, so a uint64 view works.
         seen: bits `(chunks, bytes)`, seen by any of the chunk's latent frames.
@@ -69,7 +68,7 @@ class Landmarks:
 
 
 def place_landmarks(chunked: ChunkedTrajectory, *, seed: int = 0, per_chunk: int = 48, cap: int = 32_768) -> Landmarks:
-    """Places landmarks along a path and judges who sees them; the same seed gives the same landmarks.
+    """Place landmarks along a trajectory and find the frames that see them; the same seed gives the same landmarks.
 
     Each lies on a ray through a random image point of one of its chunk's latent frames, at a distance uniform
     up to `view_distance` (Euclidean). An even density in space was tried too: it puts most landmarks far away,
@@ -77,7 +76,7 @@ def place_landmarks(chunked: ChunkedTrajectory, *, seed: int = 0, per_chunk: int
     desk (TUM fr2_desk).
 
     Args:
-        chunked: the path; its trajectory gives field of view and walls.
+        chunked: the trajectory, with its field of view and walls.
         seed: seed of the draw.
         per_chunk: landmarks placed from each chunk.
         cap: most landmarks in all; above it every chunk gets its even share.

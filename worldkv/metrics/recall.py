@@ -1,4 +1,4 @@
-"""What a rollout is judged by: revisit recall, retrieval precision, and the oracle's greedy choice."""
+"""Meters of a rollout: revisit recall and retrieval precision."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ class RecallMeter:
     A counted landmark earns the largest kept fraction among the latent frames that saw it in any attended
     chunk: 1 from a frame kept whole, 0 where no attended chunk saw it. Recall is the mean over all counted
     landmarks of all scored steps. For every distinct fraction the meter counts, landmark by landmark, how many
-    attended chunks show it at that fraction; a chunk that comes or goes moves only its own bits. Source: this
-    project.
+    attended chunks show it at that fraction; a chunk that comes or goes moves only its own bits.
     """
 
     def __init__(self, landmarks: Landmarks) -> None:
@@ -34,7 +33,7 @@ class RecallMeter:
 
     @property
     def recall(self) -> float | None:
-        """Mean credit so far; None where the path never comes back, or nothing has counted yet."""
+        """Mean credit so far; None where the trajectory never comes back, or nothing has counted yet."""
         if self._landmarks.never_returns or not self._counted:
             return None
         return self.credit / self._counted
@@ -158,7 +157,7 @@ class RecallMeter:
         self._num_chunks[level] = self._num_chunks.get(level, 0) + 1
 
     def _remove(self, level: float, chunk_id: int, frames: tuple[int, ...]) -> None:
-        """One chunk fewer shows it; a level that nobody is left at is dropped."""
+        """One chunk fewer shows it; a level without chunks is dropped."""
         self._num_chunks[level] -= 1
         if self._num_chunks[level]:
             self._counts[level] -= self._shown(chunk_id, frames)
@@ -170,7 +169,7 @@ class PrecisionMeter:
     """Retrieval precision: how much of what was fetched shows something that counts.
 
     The mean, over the steps that have counted landmarks and retrieved at least one chunk, of the share of
-    retrieved chunks that saw at least one counted landmark. Source: this project.
+    retrieved chunks that saw at least one counted landmark.
     """
 
     def __init__(self, landmarks: Landmarks) -> None:

@@ -52,9 +52,9 @@ def draw_filmstrip(name: str, outcome: Outcome) -> None:
     heads = ["first visit", "the view again,\nas it was", *(folded(label, 18).rstrip(":") for label in labels)]
     figure = Figure(figsize=(1.75 * len(heads), 0.75 + 1.55 * len(frames)), layout="constrained")
     axes: Any = figure.subplots(len(frames), len(heads), squeeze=False)
-    per_chunk = painters.world.views.frames_per_chunk
+    per_chunk = painters.world.surface.frames_per_chunk
     for line, frame in zip(axes, frames, strict=False):
-        visit, step = int(painters.world.sight.visit[frame]), frame // per_chunk
+        visit, step = int(painters.world.seen_before.visit[frame]), frame // per_chunk
         lit = painters.world.light[frame, ..., None]
         first = painters.world.truth[visit] * painters.world.light[visit, ..., None]
         shown = [first, *(lit * film[frame] for film in [painters.world.truth, *(row.pictures for row in rows)])]
@@ -96,9 +96,9 @@ def draw_film(name: str, outcome: Outcome) -> None:
         axis.set_title(folded(label, 30), fontsize=8, fontweight="bold", color=INK)
         panels.append((_show(axis, film[0]), axis.set_xlabel(" ", fontsize=8)))
     camera = _draw_map(figure.add_subplot(grid[:, -1]), outcome)
-    per_chunk, stride = world.views.frames_per_chunk, max(1, -(-world.views.num_frames // _MOST_FRAMES))
+    per_chunk, stride = world.surface.frames_per_chunk, max(1, -(-world.surface.num_frames // _MOST_FRAMES))
     pages = []
-    for frame in range(0, world.views.num_frames, stride):
+    for frame in range(0, world.surface.num_frames, stride):
         for (image, text), film, row in zip(panels, films, [None, *rows], strict=True):
             image.set_data(np.clip(film[frame] * world.light[frame, ..., None], 0, 1))
             text.set_text(f"chunk {frame // per_chunk}" if row is None else _decibels(row, frame // per_chunk))
@@ -129,7 +129,7 @@ def _painted(outcome: Outcome) -> tuple[Painters, list[PaintedRollout]]:
 
 def _told_revisits(painters: Painters, rows: list[PaintedRollout]) -> list[int]:
     """Frames of a few revisits, spread over the rollout, that come back to much and on which policies differ."""
-    views, counted = painters.world.views, painters.world.sight.is_compared.mean(axis=(1, 2))
+    views, counted = painters.world.surface, painters.world.seen_before.is_compared.mean(axis=(1, 2))
     steps = np.flatnonzero(np.isfinite(rows[0].fidelity.psnr_visit))
     best = {}
     for step in steps.tolist():

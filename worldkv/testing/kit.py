@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from worldkv.errors import SpecError, nearest
+from worldkv.errors import SpecError, did_you_mean
 from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule, Index, Part
 from worldkv.specs.parse import parse_part
 from worldkv.testing import checks as checks  # registers every check
@@ -68,7 +68,7 @@ def examine(
     if only is not None:
         for name in only:
             if name not in CHECKS:
-                raise SpecError(f"there is no check {name!r}; {nearest(name, CHECKS)}")
+                raise SpecError(f"there is no check {name!r}; {did_you_mean(name, CHECKS)}")
         chosen = [one for one in CHECKS.values() if one.name in only]
     found: list[Finding] = []
     refusal = who.refusal
@@ -141,7 +141,7 @@ def parametrize_with_checks(
 
     for name in leave_out:
         if name not in CHECKS:
-            raise SpecError(f"there is no check {name!r}; {nearest(name, CHECKS)}")
+            raise SpecError(f"there is no check {name!r}; {did_you_mean(name, CHECKS)}")
     cases = []
     for subject in subjects:
         who = subject_of(subject)
@@ -165,7 +165,7 @@ def replay(subject: Part | str, check: str, scenario: Scenario | None = None) ->
         SpecError: no check of that name, or the rollout is missing.
     """
     if check not in CHECKS:
-        raise SpecError(f"there is no check {check!r}; {nearest(check, CHECKS)}")
+        raise SpecError(f"there is no check {check!r}; {did_you_mean(check, CHECKS)}")
     one, who = CHECKS[check], subject_of(subject)
     if one.scenarios is None:
         judge(one, who)

@@ -1,4 +1,4 @@
-"""Camera paths: recorded formats, action scripts, generators, and their cutting into chunks."""
+"""Trajectories: recorded formats, action scripts, generators, and their cutting into chunks."""
 
 from worldkv.trajectory.anomalies import RotationJump as RotationJump
 from worldkv.trajectory.chunked import ChunkedTrajectory as ChunkedTrajectory

@@ -1,4 +1,4 @@
-"""A path cut into latent frames and chunks: what a rollout sees of its camera."""
+"""A trajectory in latent frames and whole chunks, as rollouts take it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ChunkedTrajectory:
     """A trajectory at a model's latent rate, in whole chunks.
 
     Attributes:
-        trajectory: the path it was cut from.
+        trajectory: what it was cut from.
         camera: the camera's poses.
-        actions: the poses integrated from actions; None where the path has none.
-        view_distance: how far the camera is taken to see, in the path's unit.
+        actions: the poses integrated from actions; None where the trajectory has none.
+        view_distance: how far the camera is taken to see, in the trajectory's unit.
         video_frames: video frames the chunks stand for.
     """
 
@@ -32,7 +32,7 @@ class ChunkedTrajectory:
     video_frames: int
 
     def with_signals(self, signals: RecordedSignals | None) -> ChunkedTrajectory:
-        """The same path with `signals` as what was recorded on it."""
+        """The same trajectory with `signals` as what was recorded on it."""
         return dataclasses.replace(self, trajectory=dataclasses.replace(self.trajectory, signals=signals))
 
     def first(self, chunks: int) -> ChunkedTrajectory:

@@ -1,4 +1,4 @@
-"""Another frame rate: translation linear, rotation by spherical interpolation."""
+"""Resample a trajectory to another frame rate: translation linearly, rotation spherically."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from worldkv.trajectory.anomalies import gaps_in
 from worldkv.trajectory.trajectory import Trajectory
 
 MAX_FRAMES = 5_000_000
-"""Longest path made by resampling; more means a wrong time stamp."""
+"""Longest trajectory made by resampling; more means a wrong time stamp."""
 
 
 def resample(trajectory: Trajectory, frames_per_second: float) -> Trajectory:
-    """The path at `frames_per_second`, from the first frame's time on.
+    """The trajectory at `frames_per_second`, from the first frame's time on.
 
-    By its time stamps where it has them, by its frame rate otherwise. A path that knows neither keeps its frames
+    By its time stamps where it has them, by its frame rate otherwise. A trajectory that knows neither keeps its frames
     and is taken to run at that rate. Recorded signals belong to the old frames and are left out.
 
     Args:
-        trajectory: a checked path.
+        trajectory: a checked trajectory.
         frames_per_second: the new rate, above 0.
 
     Raises:
