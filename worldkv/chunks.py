@@ -99,6 +99,7 @@ class ChunkTable:
         cells = self.columns[column]
         if self._journal is not None:
             old = cells[row]
+            # An array's row is a view of the table: copied, or it would change along with it.
             self._journal.append((column, row, old.copy() if isinstance(old, np.ndarray) else old))
         cells[row] = value
 
@@ -109,6 +110,9 @@ class ChunkTable:
 
     def undo(self, journal: list[tuple[str, int, Any]], length: int) -> None:
         """Take back the journalled writes, newest first, and forget the rows from `length` on."""
+        # Newest first, so that a cell written several times ends at its oldest value. Cells are named by column and
+        # row, not by array, so that the table may have grown since. Rows from `length` on were appended after the
+        # journal began: with every write taken back they say what a new row says, as `append` expects.
         for column, row, old in reversed(journal):
             self.columns[column][row] = old
         self._length = length
@@ -129,6 +133,7 @@ class ChunkTable:
             self.columns[f"{kind}.{name}"][row] = getattr(pose, field)
 
     def _grow(self) -> None:
+        # Old arrays are left as they are: slices of them that were handed out stay valid.
         self._capacity *= 2
         for name, old in self.columns.items():
             new = np.zeros((self._capacity, *old.shape[1:]), old.dtype)

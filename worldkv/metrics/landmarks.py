@@ -98,6 +98,7 @@ def _place(chunked: ChunkedTrajectory, rng: np.random.Generator, per_chunk: int,
     """Points and normals `(landmarks, 3)`."""
     chunks = chunked.num_chunks
     total = min(cap, per_chunk * chunks)
+    # Even shares in whole numbers: chunk i gets those from i * total // chunks up to the next one's.
     chunk_ids = np.repeat(np.arange(chunks), np.diff(np.arange(chunks + 1) * total // chunks))
     frame_index = rng.integers(chunked.frames_per_chunk, size=total)
     tangent_x, tangent_y = frustum_tangents(chunked.trajectory.field_of_view)
@@ -116,6 +117,8 @@ def _share_before_walls(cameras: Array, sight_lines: Array, walls: Array) -> Arr
     """Share of each sight line that lies in front of the first wall it meets; 1 where it meets none."""
     first = np.full(len(cameras), np.inf)
     qx, qz = sight_lines[:, 0], sight_lines[:, 2]
+    # Seen from above, from the camera: the wall's ends lie on either side of the sight line q, which meets the wall's
+    # line a + t (b - a) at `share` of its length. A wall along q divides by zero; the comparison then drops it.
     for (ax, az), (bx, bz) in walls:
         ax, az, bx, bz = ax - cameras[:, 0], az - cameras[:, 2], bx - cameras[:, 0], bz - cameras[:, 2]
         ends_apart = (qx * az - qz * ax) * (qx * bz - qz * bx) <= 0
@@ -133,10 +136,12 @@ def _judge(chunked: ChunkedTrajectory, points: Array, normals: Array) -> Bits:
     sides = _frustum_sides(chunked)
     bits = np.zeros((len(positions), -(-len(points) // 64) * 8), np.uint8)
     row = np.zeros(bits.shape[1] * 8, np.bool_)
+    # Frames that stand close together share the list of landmarks and walls within reach of any of them, and judge that
+    # alone: what is left out is too far away for all of them.
     for frames in _neighbourhoods(positions, view_distance / 4):
         centre = positions[frames].mean(axis=0)
         radius = np.linalg.norm(positions[frames] - centre, axis=1).max()
-        reach = (view_distance + radius) * (1 + 1e-9)
+        reach = (view_distance + radius) * (1 + 1e-9)  # a hair more, so that rounding loses none
         near = np.flatnonzero(np.linalg.norm(points - centre, axis=1) <= reach)
         near_points, near_normals = points[near].T.copy(), normals[near].T.copy()
         near_walls = None if walls is None else _walls_within(walls, centre[[0, 2]], reach)
@@ -152,7 +157,7 @@ def _judge(chunked: ChunkedTrajectory, points: Array, normals: Array) -> Bits:
                 ids = ids[_unhidden(positions[frame][[0, 2]], offsets[::2, seen], near_walls)]
             row[ids] = True
             bits[frame] = np.packbits(row)
-            row[ids] = False
+            row[ids] = False  # all False again for the next frame, without touching the rest
     return bits.reshape(*chunked.camera.frame_positions.shape[:2], -1)
 
 
@@ -219,8 +224,10 @@ def _hides(ends: Array, offsets: Array) -> NDArray[np.bool_]:
     """Whether each wall `(walls, 2, 2)`, seen from the camera, crosses each sight line: `(walls, points)`."""
     a, b = ends[:, 0], ends[:, 1]
     along = b - a
+    # Camera and point lie on different sides of the wall's line, and its ends on different sides of the sight line. The
+    # point is the camera plus the sight line, and a cross product is linear: its side is the camera's plus `wall`.
     side_of_camera = (along[:, 1] * a[:, 0] - along[:, 0] * a[:, 1])[:, None]
-    # Cross products of the wall, and of its two ends, with every sight line.
+    # Cross products of the wall, and of its two ends, with every sight line: one product of matrices.
     turn = np.concatenate([along, a, b])[:, ::-1] * (-1.0, 1.0) @ offsets
     wall, end_a, end_b = turn.reshape(3, len(ends), -1)
     return (side_of_camera * (side_of_camera + wall) < 0) & (end_a * end_b <= 0)
@@ -233,6 +240,7 @@ def _counted(seen: Bits) -> Bits:
     earlier = np.zeros_like(words[0])
     for step in range(1, len(words)):
         earlier |= words[step - 1]
+        # What any policy's window holds without remembering: the sink and the last two chunks.
         in_window = words[0] | words[step - 1] | words[max(step - 2, 0)]
         counted[step] = words[step] & earlier & ~in_window
     return counted.view(np.uint8)

@@ -25,9 +25,13 @@ class RecallMeter:
     def __init__(self, landmarks: Landmarks) -> None:
         """A meter over `landmarks` with nothing attended and nothing scored."""
         self._landmarks = landmarks
+        # For every level (kept fraction) of any attended chunk: how many attended chunks show each landmark at it, how
+        # many have frames at it, and which frames those are. `_counts` and `_num_chunks` have the same keys, and both
+        # are what adding up `_attended` from nothing would give.
         self._counts: dict[float, NDArray[np.int32]] = {}
         self._num_chunks: dict[float, int] = {}
         self._attended: dict[int, dict[float, tuple[int, ...]]] = {}
+        # Landmarks credited at each level. Counts are exact, so the total does not depend on the order of the steps.
         self._credited: dict[float, int] = {}
         self._counted = 0
 
@@ -87,6 +91,7 @@ class RecallMeter:
         new = self._levels(chunk_id, frame_fractions)
         old = self._pop(chunk_id)
         self._attended[chunk_id] = new
+        # A level whose frames stay the same shows the same landmarks: neither taken off nor added.
         for level, frames in old.items():
             if new.get(level) != frames:
                 self._remove(level, chunk_id, frames)
@@ -106,6 +111,7 @@ class RecallMeter:
         self._counted += counted
         wanted = np.flatnonzero(np.unpackbits(self._landmarks.counted[step]).view(np.bool_))
         credit = 0.0
+        # A landmark earns the largest fraction at which it is shown: from the top, and each is left out once found.
         for level in sorted(self._counts, reverse=True):
             shown = self._counts[level][wanted] > 0
             found = int(np.count_nonzero(shown))
