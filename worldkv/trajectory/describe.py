@@ -8,7 +8,7 @@ import numpy as np
 
 from worldkv.trajectory.anomalies import RotationJump, gaps_in, rotation_jumps
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.revisits import find_revisits
+from worldkv.trajectory.revisits import Revisits, find_revisits
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of the revisits that the reported gaps stay within."""
@@ -61,13 +61,18 @@ class PathSummary:
     notes: tuple[str, ...]
 
 
-def describe(chunked: ChunkedTrajectory) -> PathSummary:
-    """The numbers of a trajectory that was cut into chunks."""
-    path = chunked.trajectory
+def revisits_of(chunked: ChunkedTrajectory) -> tuple[float, Revisits]:
+    """The extent of the chunks' centre positions, and the revisits among their centre poses within a tenth of it."""
     centre = chunked.frames_per_chunk // 2
     positions = chunked.camera.frame_positions[:, centre]
     extent = float(np.linalg.norm(np.ptp(positions, axis=0)))
-    revisits = find_revisits(positions, chunked.camera.frame_rotations[:, centre], radius=0.1 * extent)
+    return extent, find_revisits(positions, chunked.camera.frame_rotations[:, centre], radius=0.1 * extent)
+
+
+def describe(chunked: ChunkedTrajectory) -> PathSummary:
+    """The numbers of a trajectory that was cut into chunks."""
+    path = chunked.trajectory
+    extent, revisits = revisits_of(chunked)
     gaps = revisits.gaps[revisits.gaps > 0]
     rate = path.frames_per_second
     seconds = None if rate is None else path.num_frames / rate

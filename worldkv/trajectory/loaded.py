@@ -80,9 +80,6 @@ def recut_to(path: LoadedPath, chunks: int | None, view_distance: float | None) 
 
 def revisiting_chunks(path: LoadedPath) -> NDArray[np.bool_]:
     """Which chunks the summary's `revisit_share` counts `(chunks,)`."""
-    from worldkv.trajectory.revisits import find_revisits
+    from worldkv.trajectory.describe import revisits_of
 
-    centre = path.chunked.frames_per_chunk // 2
-    camera = path.chunked.camera
-    positions, rotations = camera.frame_positions[:, centre], camera.frame_rotations[:, centre]
-    return find_revisits(positions, rotations, radius=0.1 * path.summary.extent).gaps > 0
+    return revisits_of(path.chunked)[1].gaps > 0
