@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import numpy as np
+from worldkv.experiments.run_config import NumberType
 
 from benchmarks.backend_inputs import read_path
 from benchmarks.backend_verdict import Verdict
@@ -14,7 +15,6 @@ from worldkv.backends.models.dit import CausalVideoDiT
 from worldkv.backends.rollout import generate
 from worldkv.experiments.calibration import measure
 from worldkv.experiments.progress import Silent
-from worldkv.experiments.run_config import NumberType
 from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.clock import Clock
 from worldkv.specs.parse import parse_geometry, parse_policy

@@ -128,8 +128,9 @@ def measured(name: str, data: Path, policies: tuple[str, ...] = POLICIES) -> Mea
 
 def rollouts(world: str, source: str, policies: tuple[str, ...], seed: int = 0, budgets: str | None = None) -> Any:
     """The document of `worldkv compare --world`."""
-    from worldkv.experiments.comparison import hold
     from worldkv.experiments.comparison_config import Request
+
+    from worldkv.experiments.comparison import hold
     from worldkv.experiments.progress import Silent
 
     return hold(

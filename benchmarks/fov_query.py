@@ -16,8 +16,7 @@ from worldkv.parts import AgePenalty, FovOverlap, FovScore, GreedyCoverage, Plan
 from worldkv.parts.fetch import fetch
 from worldkv.parts.index.fov_overlap import points_in_view
 from worldkv.policy import CoverageIndex, CoverageSelector, Index, Selector, Wrapper
-from worldkv.pose import Array, frustum_tangents
-from worldkv.signals import ChunkPose
+from worldkv.pose import Array, ChunkPose, frustum_tangents
 from worldkv.views import BankView, ChunkRows, Query
 
 CHUNKS, QUERIES = 10_000, 21

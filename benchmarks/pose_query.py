@@ -15,7 +15,8 @@ from worldkv.geometry import PRESETS
 from worldkv.parts.fetch import fetch
 from worldkv.parts.index.pose_index import PoseIndex, RotationMean
 from worldkv.parts.selector.select import TopK
-from worldkv.signals import ChunkPose, Signal
+from worldkv.pose import ChunkPose
+from worldkv.signals import Signal
 from worldkv.views import BankView, ChunkRows, Query
 
 CHUNKS = 100_000

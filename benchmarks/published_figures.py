@@ -10,9 +10,10 @@ import numpy as np
 
 from worldkv.geometry import PRESETS
 from worldkv.policies import FullKV, WorldKV
+from worldkv.pose import Poses
 from worldkv.sim.machine import load_machine
 from worldkv.sim.rollout import simulate
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.trajectory import Trajectory
 
 # arXiv 2605.22718, project page: FPS at chunk 1, 2, 3, ...
@@ -30,7 +31,7 @@ def still_path(chunks: int) -> ChunkedTrajectory:
     """A camera that stands: speed depends on how much is attended, not on where."""
     positions, rotations = np.zeros((chunks * 12, 3)), np.tile(np.eye(3), (chunks * 12, 1, 1))
     latents = (chunks, 3)
-    camera = PoseTrack.of(np.zeros((*latents, 3)), np.tile(np.eye(3), (*latents, 1, 1)))
+    camera = Poses.of(np.zeros((*latents, 3)), np.tile(np.eye(3), (*latents, 1, 1)))
     return ChunkedTrajectory(Trajectory("still", positions, rotations), camera, None, 1.0, chunks * 12)
 
 

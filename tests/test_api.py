@@ -134,7 +134,7 @@ def test_what_a_trajectory_and_a_policy_may_be(tmp_path: Path) -> None:
 
 def test_what_an_object_sets_is_kept_and_the_rest_is_sized() -> None:
     sized, kept = compare(
-        LOOP, [WorldKV(), SlidingWindow(), SlidingWindow(window_frames=6)], baselines=False, **TINY
+        LOOP, [WorldKV(), SlidingWindow(), SlidingWindow(recent_frames=6)], baselines=False, **TINY
     ).rows[1:]
     assert sized["is_matched"] and not kept["is_matched"]
 

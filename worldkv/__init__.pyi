@@ -117,3 +117,5 @@ from worldkv.views import Query as Query
 from worldkv.views import WindowView as WindowView
 
 __version__: str
+
+__all__: list[str]

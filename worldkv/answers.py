@@ -1,4 +1,4 @@
-"""What a policy answers with: plain data that the engine checks and carries out."""
+"""Answers of a policy: plain data that the engine checks and carries out."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class RaggedKeep:
 
 
 class Eviction(NamedTuple):
-    """Who leaves the window after a commit. Only chunks whose home is the window may be named, each once.
+    """Chunks that leave the window after a commit. Only chunks whose home is the window may be named, each once.
 
     Attributes:
         bank: ids that move to the bank (compressed by `compress`).

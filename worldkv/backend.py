@@ -1,4 +1,4 @@
-"""What an executor must do: the moves an engine hands it, and the seam both the simulator and torch implement."""
+"""The interface of an executor: the engine's moves, and the class that the simulator and torch implement."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Land(NamedTuple):
 
 
 class Unstage(NamedTuple):
-    """A prefetched chunk that nobody wanted leaves staging."""
+    """A prefetched chunk that is no longer wanted leaves staging."""
 
     chunk: int
     num_bytes: int
@@ -125,7 +125,7 @@ class CacheBackend(ABC):
     """Carries out the engine's moves. It decides nothing.
 
     Attributes:
-        supplies: signals it can measure beside those the path carries.
+        supplies: signals it can measure beside those the trajectory carries.
     """
 
     supplies: frozenset[Signal]
@@ -148,7 +148,7 @@ class CacheBackend(ABC):
 
     @abstractmethod
     def snapshot(self) -> Any:
-        """The state as it is, cheap to take; opaque to everybody but `restore`."""
+        """The state as it is, cheap to take; opaque, for `restore` only."""
 
     @abstractmethod
     def restore(self, state: Any) -> None:

@@ -1,4 +1,4 @@
-"""The columnar table of what is known of every chunk: one row a chunk, its id the row's number."""
+"""The chunk table: columns of what is known of every chunk, one row a chunk, its id the row's number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
-from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
+from worldkv.pose import POSE_COLUMNS, ChunkPose, pose_shapes
+from worldkv.signals import Measured, Signal, Viewpoint
 
 
 class Tier(enum.IntEnum):
@@ -22,9 +23,6 @@ class Tier(enum.IntEnum):
     NONE = 3
 
 
-POSE_COLUMNS = ("frame_positions", "frame_rotations", "positions", "rotations", "mean_matrices")
-"""Columns of a pose track, in the order of `ChunkPose`'s fields."""
-_POSE_FIELDS = ("frame_positions", "frame_rotations", "position", "rotation", "mean_matrix")
 _KEY_COLUMNS = ("key_mean", "key_min", "key_max")
 
 
@@ -34,7 +32,7 @@ class ChunkTable:
     Rows are appended at commit; only `undo` takes one back. Facts fixed at commit (poses, key summaries) are
     written once; what changes (`tier`, `tokens`, `frame_tokens`, `stored_bytes`, `window_bytes`, `last_used`,
     `times_retrieved`, `attention_mass`) goes through `write`, which can journal the old values so that a
-    rewind is exact and costs only what changed. Source: this project.
+    rewind is exact and costs only what changed.
 
     Attributes:
         columns: every column's whole allocation; rows from `len(self)` on are not yet meaningful.
@@ -53,11 +51,9 @@ class ChunkTable:
             "last_used": ((), np.int64),
             "times_retrieved": ((), np.int64),
         }
-        pose_shapes = ((frames, 3), (frames, 3, 3), (3,), (3, 3), (3, 3))
-        for signal in (Signal.POSE, Signal.ACTION):
-            if signal in signals:
-                names = (f"{signal.value}.{column}" for column in POSE_COLUMNS)
-                shapes |= {name: (shape, np.float64) for name, shape in zip(names, pose_shapes, strict=True)}
+        self._pose_kinds = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
+        for kind in self._pose_kinds:
+            shapes |= {f"{kind}.{name}": (shape, np.float64) for name, shape in pose_shapes(frames).items()}
         if Signal.ATTENTION_MASS in signals:
             shapes["attention_mass"] = ((), np.float64)
         if Signal.KEY_SUMMARY in signals:
@@ -68,7 +64,6 @@ class ChunkTable:
         self.columns: dict[str, NDArray[Any]] = {
             name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in shapes.items()
         }
-        self._tracks = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
         self._has_keys = Signal.KEY_SUMMARY in signals
         self._length = 0
         self._capacity = capacity
@@ -88,8 +83,8 @@ class ChunkTable:
         row = self._length
         if row == self._capacity:
             self._grow()
-        for track in self._tracks:
-            self._write_pose(track, row, viewpoint.camera if track == "pose" else viewpoint.action)
+        for kind in self._pose_kinds:
+            self._write_pose(kind, row, viewpoint.camera if kind == "pose" else viewpoint.action)
         if self._has_keys:
             for name in _KEY_COLUMNS:
                 value = None if measured is None else getattr(measured, name)
@@ -104,6 +99,7 @@ class ChunkTable:
         cells = self.columns[column]
         if self._journal is not None:
             old = cells[row]
+            # An array's row is a view of the table: copied, or it would change along with it.
             self._journal.append((column, row, old.copy() if isinstance(old, np.ndarray) else old))
         cells[row] = value
 
@@ -114,6 +110,9 @@ class ChunkTable:
 
     def undo(self, journal: list[tuple[str, int, Any]], length: int) -> None:
         """Take back the journalled writes, newest first, and forget the rows from `length` on."""
+        # Newest first, so that a cell written several times ends at its oldest value. Cells are named by column and
+        # row, not by array, so that the table may have grown since. Rows from `length` on were appended after the
+        # journal began: with every write taken back they say what a new row says, as `append` expects.
         for column, row, old in reversed(journal):
             self.columns[column][row] = old
         self._length = length
@@ -122,18 +121,19 @@ class ChunkTable:
         """An independent table with the same rows, its journal empty."""
         twin = object.__new__(ChunkTable)
         twin.geometry, twin.signals = self.geometry, self.signals
-        twin._tracks, twin._has_keys = self._tracks, self._has_keys
+        twin._pose_kinds, twin._has_keys = self._pose_kinds, self._has_keys
         twin.columns = {name: array.copy() for name, array in self.columns.items()}
         twin._length, twin._capacity, twin._journal = self._length, self._capacity, None
         return twin
 
-    def _write_pose(self, track: str, row: int, pose: ChunkPose | None) -> None:
+    def _write_pose(self, kind: str, row: int, pose: ChunkPose | None) -> None:
         if pose is None:
-            raise PolicyError(f"chunk {row} was begun without its {track} pose, which the policy needs")
-        for column, name in zip(POSE_COLUMNS, _POSE_FIELDS, strict=True):
-            self.columns[f"{track}.{column}"][row] = getattr(pose, name)
+            raise PolicyError(f"chunk {row} was begun without its {kind} pose, which the policy needs")
+        for name, field in POSE_COLUMNS.items():
+            self.columns[f"{kind}.{name}"][row] = getattr(pose, field)
 
     def _grow(self) -> None:
+        # Old arrays are left as they are: slices of them that were handed out stay valid.
         self._capacity *= 2
         for name, old in self.columns.items():
             new = np.zeros((self._capacity, *old.shape[1:]), old.dtype)

@@ -1,4 +1,4 @@
-"""How much room a cache has, and what happens when it runs out."""
+"""Configuration of a cache: budgets of its tiers, and what happens where they do not suffice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The named errors of worldkv: one small tree, every message one sentence with the cure."""
+"""The errors of worldkv: one small tree, every message one sentence with the cure; and hints for unknown words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class WorldKVError(Exception):
 
 
 class TrajectoryError(WorldKVError):
-    """A camera path cannot be read, or does not mean what its format promises."""
+    """A trajectory cannot be read, or does not mean what its format promises."""
 
 
 class SpecError(WorldKVError):
@@ -27,7 +27,7 @@ class BudgetError(WorldKVError):
 
 
 class SignalError(WorldKVError):
-    """A policy needs, or reads, a signal that nobody supplies or that it did not declare."""
+    """A policy needs, or reads, a signal that is not supplied or that it did not declare."""
 
 
 class OutputError(WorldKVError):
@@ -59,7 +59,7 @@ class LostChunkError(WorldKVError):
         self.chunk = chunk
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def did_you_mean(word: str, words: Iterable[str]) -> str:
     """A hint for an unknown word: the nearest known one, or all of them; that there are none."""
     known = sorted(words)
     if not known:

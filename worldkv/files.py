@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_bytes(name: str, content: bytes) -> None:
-    """The whole of a file, or nothing of it."""
+    """Write a whole file, or nothing of it."""
     write_atomically(Path(name).resolve(), content)
 
 
@@ -58,7 +58,7 @@ def text_file(name: str) -> Iterator[TextIO]:
             yield stream
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes it private; a result is for everybody
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes it private, a result is as public as any file
         os.replace(temporary, path)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The shape of a model's KV cache: frames and tokens to bytes, and presets by name."""
+"""Shape of a model's KV cache: frames and tokens to bytes, and presets by name."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ class CacheGeometry:
     """What one model caches per latent frame and per chunk.
 
     Every conversion between frames, tokens and bytes goes through here, so that the simulator and
-    a real backend count the same things. Source: this project; preset sizes from the papers named
-    beside them.
+    a real backend count the same things. Preset sizes are from the papers named beside them.
 
     Attributes:
         layers: transformer layers that cache keys and values.

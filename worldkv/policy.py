@@ -60,26 +60,6 @@ class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is wha
         return None
 
 
-def needs_of(part: Part) -> frozenset[Signal]:
-    """The signals that `part` and everything it holds read.
-
-    Raises:
-        SpecError: what a part declares is no set of signals.
-    """
-    declared = part.needs
-    if not isinstance(declared, frozenset | set) or not all(isinstance(signal, Signal) for signal in declared):
-        raise SpecError(
-            f"{type(part).__name__}.needs must be a frozenset of signals, got {declared!r}; write "
-            "frozenset({Signal.POSE})"
-        )
-    return declared.union(*(needs_of(inner) for inner in part.parts()))
-
-
-def is_oracle(part: Part) -> bool:
-    """Whether it reads what no model has: the landmarks of the metric, or attention of a recorded run to come."""
-    return bool(needs_of(part) & {Signal.LANDMARKS, Signal.ATTENTION_AHEAD})
-
-
 class CachePolicy(Part):
     """Decides which chunks stay, which come back and which of their tokens are worth keeping.
 
@@ -93,13 +73,13 @@ class CachePolicy(Part):
 
     @abstractmethod
     def evict(self, window: WindowView) -> Eviction:
-        """Who leaves the window after a commit.
+        """Which chunks leave the window after a commit.
 
         Args:
             window: every chunk at home in the window, the one just committed included.
 
         Returns:
-            Who goes to the bank, who is gone for good, who is shrunk in place; all others stay.
+            Which go to the bank, which are gone for good, which are shrunk in place; all others stay.
         """
 
     @abstractmethod
@@ -150,7 +130,7 @@ class CachePolicy(Part):
 
 
 class EvictionRule(Part):
-    """Who leaves the window, as a part.
+    """Which chunks leave the window, as a part.
 
     Attributes:
         is_bounded: whether the window stops growing under it.
@@ -283,6 +263,26 @@ class Compression(Part):
     @abstractmethod
     def keep(self, chunk: ChunkView) -> Keep | RaggedKeep:
         """The real choice, by `chunk.keys`; its count equals `kept_tokens`' unless `data_dependent`."""
+
+
+def needs_of(part: Part) -> frozenset[Signal]:
+    """The signals that `part` and everything it holds read.
+
+    Raises:
+        SpecError: what a part declares is no set of signals.
+    """
+    declared = part.needs
+    if not isinstance(declared, frozenset | set) or not all(isinstance(signal, Signal) for signal in declared):
+        raise SpecError(
+            f"{type(part).__name__}.needs must be a frozenset of signals, got {declared!r}; write "
+            "frozenset({Signal.POSE})"
+        )
+    return declared.union(*(needs_of(inner) for inner in part.parts()))
+
+
+def is_oracle(part: Part) -> bool:
+    """Whether it reads what no model has: the landmarks of the metric, or attention of a recorded run to come."""
+    return bool(needs_of(part) & {Signal.LANDMARKS, Signal.ATTENTION_AHEAD})
 
 
 def is_data_dependent(part: Part) -> bool:

@@ -1,15 +1,131 @@
-"""SE(3) arithmetic on arrays: means, angles, frusta.
+"""Camera poses of chunks, and SE(3) arithmetic on arrays: means, angles, frusta.
 
 Poses are camera-to-world in the OpenCV convention (x right, y down, z forward): a position `(..., 3)` in the
-path's own unit and a rotation matrix `(..., 3, 3)` whose columns are the camera's axes in the world.
+trajectory's own unit and a rotation matrix `(..., 3, 3)` whose columns are the camera's axes in the world.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import overload
+
 import numpy as np
 from numpy.typing import NDArray
 
+from worldkv.errors import SpecError
+
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPose:
+    """Where the camera stands during one chunk: one row of `Poses`.
+
+    Attributes:
+        frame_positions: position at each latent frame `(frames, 3)`.
+        frame_rotations: rotation at each latent frame `(frames, 3, 3)`.
+        position: mean position `(3,)`.
+        rotation: chordal mean rotation `(3, 3)`, a proper rotation.
+        mean_matrix: element-wise mean of the rotation matrices `(3, 3)`, not a rotation (the literal rule of
+            arXiv 2605.22718).
+    """
+
+    frame_positions: Array
+    frame_rotations: Array
+    position: Array
+    rotation: Array
+    mean_matrix: Array
+
+    @classmethod
+    def of(cls, poses: Array) -> ChunkPose:
+        """The pose of a chunk from those of its latent frames `(frames, 4, 4)`.
+
+        Raises:
+            SpecError: another shape.
+        """
+        if poses.ndim != 3 or poses.shape[1:] != (4, 4):
+            raise SpecError(f"a chunk's poses must be camera-to-world matrices (frames, 4, 4), got shape {poses.shape}")
+        return Poses.of(poses[None, :, :3, 3], poses[None, :, :3, :3])[0]
+
+
+POSE_COLUMNS = {
+    "frame_positions": "frame_positions",
+    "frame_rotations": "frame_rotations",
+    "positions": "position",
+    "rotations": "rotation",
+    "mean_matrices": "mean_matrix",
+}
+"""Each column of `Poses`, and the field of `ChunkPose` that is one row of it, in the order of the fields."""
+
+
+def pose_shapes(frames: int) -> dict[str, tuple[int, ...]]:
+    """Shape of one row of each column of `Poses`, for chunks of `frames` latent frames."""
+    return dict(zip(POSE_COLUMNS, ((frames, 3), (frames, 3, 3), (3,), (3, 3), (3, 3)), strict=True))
+
+
+class Poses:
+    """Camera poses of many chunks as columns, each read only when asked for; `poses[i]` is one chunk's."""
+
+    __slots__ = ("_column",)
+
+    def __init__(self, column: Callable[[str], Array]) -> None:
+        """The columns that `column` hands out, by their names in `POSE_COLUMNS`."""
+        self._column = column
+
+    @classmethod
+    def of(cls, frame_positions: Array, frame_rotations: Array) -> Poses:
+        """From poses of latent frames `(chunks, frames, 3)` and `(chunks, frames, 3, 3)`; the rest are their means."""
+        columns = (
+            np.ascontiguousarray(frame_positions),
+            np.ascontiguousarray(frame_rotations),
+            frame_positions.mean(axis=1),
+            chordal_mean(frame_rotations),
+            frame_rotations.mean(axis=1),
+        )
+        return cls(dict(zip(POSE_COLUMNS, columns, strict=True)).__getitem__)
+
+    def __len__(self) -> int:
+        """Chunks."""
+        return len(self.positions)
+
+    @overload
+    def __getitem__(self, chunks: int) -> ChunkPose: ...
+
+    @overload
+    def __getitem__(self, chunks: slice) -> Poses: ...
+
+    def __getitem__(self, chunks: int | slice) -> ChunkPose | Poses:
+        """One chunk's poses, or those of a run of chunks; arrays are views."""
+        column = self._column
+        if isinstance(chunks, slice):
+            return Poses({name: column(name)[chunks] for name in POSE_COLUMNS}.__getitem__)
+        return ChunkPose(*[column(name)[chunks] for name in POSE_COLUMNS])
+
+    @property
+    def frame_positions(self) -> Array:
+        """Position at each latent frame `(chunks, frames, 3)`."""
+        return self._column("frame_positions")
+
+    @property
+    def frame_rotations(self) -> Array:
+        """Rotation at each latent frame `(chunks, frames, 3, 3)`."""
+        return self._column("frame_rotations")
+
+    @property
+    def positions(self) -> Array:
+        """Mean positions `(chunks, 3)`."""
+        return self._column("positions")
+
+    @property
+    def rotations(self) -> Array:
+        """Chordal mean rotations `(chunks, 3, 3)`."""
+        return self._column("rotations")
+
+    @property
+    def mean_matrices(self) -> Array:
+        """Element-wise means of the rotation matrices `(chunks, 3, 3)`, not rotations."""
+        return self._column("mean_matrices")
 
 
 def orthonormalise(matrices: Array) -> Array:
@@ -30,7 +146,7 @@ def geodesic_angles(rotations: Array, reference: Array) -> Array:
     """Angles in radians between each of `rotations` (n, 3, 3) and `reference` (3, 3).
 
     By atan2 of the skew part against the trace: exact near 0 and near pi, where arccos of the trace loses half
-    its digits and equal poses on scripted paths would be told apart by rounding.
+    its digits and equal poses on scripted trajectories would be told apart by rounding.
     """
     trace, skew = _trace_and_skew(rotations, reference)
     return np.arctan2(skew, trace - 1.0)
@@ -66,7 +182,7 @@ def in_frustum(
         position: camera position `(3,)`.
         rotation: camera-to-world rotation `(3, 3)`.
         field_of_view: full horizontal and vertical angle in degrees.
-        view_distance: Euclidean range in the path's unit.
+        view_distance: Euclidean range in the trajectory's unit.
     """
     offset = points - position
     local = offset @ rotation

@@ -1,4 +1,4 @@
-"""A path as an engine is told of it: one viewpoint a chunk, and the scene it is in."""
+"""Inputs of an engine from a trajectory: one viewpoint a chunk, and the scene of the whole rollout."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.metrics.landmarks import Landmarks
-from worldkv.signals import ChunkPose, Signal, Viewpoint
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.signals import Signal, Viewpoint
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.recorded_signals import RecordedSignals
 from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW
 
@@ -21,14 +21,14 @@ class Scene:
 
     Attributes:
         field_of_view: full horizontal and vertical angle in degrees.
-        view_distance: how far the camera is taken to see, in the path's unit.
-        signals: signals the path carries with every chunk.
-        landmarks: the metric's landmarks, for oracles; None where nobody judges.
+        view_distance: how far the camera is taken to see, in the trajectory's unit.
+        signals: signals the trajectory carries with every chunk.
+        landmarks: the metric's landmarks, for oracles; None without recall.
         recorded_tokens: tokens a recorded run kept of each chunk `(chunks,)`, or that each chunk held after each of its
             steps `(steps, chunks)`, for rules whose count depends on the keys; None without a recording.
         recorded_entries: tokens it kept of each chunk, summed over layers and heads `(chunks,)`; None likewise.
         attention_ahead: attention that each chunk receives at each step of a recorded run of full KV
-            `(steps, chunks)`, for oracles; None where nobody knows.
+            `(steps, chunks)`, for oracles; None without a recording.
     """
 
     field_of_view: tuple[float, float] = DEFAULT_FIELD_OF_VIEW
@@ -41,24 +41,22 @@ class Scene:
 
 
 def viewpoints(chunked: ChunkedTrajectory) -> Iterator[Viewpoint]:
-    """The path chunk by chunk."""
+    """The viewpoint of each chunk of a trajectory."""
     for chunk in range(chunked.num_chunks):
-        yield Viewpoint(
-            _pose(chunked.camera, chunk), None if chunked.actions is None else _pose(chunked.actions, chunk)
-        )
+        yield Viewpoint(chunked.camera[chunk], None if chunked.actions is None else chunked.actions[chunk])
 
 
 def path_signals(chunked: ChunkedTrajectory) -> frozenset[Signal]:
-    """The signals that a path carries by itself."""
+    """The signals that a trajectory carries by itself."""
     return frozenset({Signal.POSE} if chunked.actions is None else {Signal.POSE, Signal.ACTION})
 
 
 def scene_of(chunked: ChunkedTrajectory, landmarks: Landmarks | None = None) -> Scene:
-    """The scene of a rollout along a path.
+    """The scene of a rollout along a trajectory.
 
     Args:
-        chunked: the path as the policy sees it.
-        landmarks: the metric's landmarks of the true path; None without, and then oracles are refused.
+        chunked: the trajectory as the policy sees it.
+        landmarks: the metric's landmarks of the true trajectory; None without, and then oracles are refused.
     """
     recorded = chunked.trajectory.signals or RecordedSignals()
     known = set(path_signals(chunked))
@@ -75,14 +73,4 @@ def scene_of(chunked: ChunkedTrajectory, landmarks: Landmarks | None = None) -> 
         counts,
         recorded.kept_entries,
         recorded.attention_ahead,
-    )
-
-
-def _pose(track: PoseTrack, chunk: int) -> ChunkPose:
-    return ChunkPose(
-        track.frame_positions[chunk],
-        track.frame_rotations[chunk],
-        track.positions[chunk],
-        track.rotations[chunk],
-        track.mean_matrices[chunk],
     )

@@ -1,4 +1,4 @@
-"""What a policy may ask to know, and the viewpoint and measurements that carry it into the engine."""
+"""Signals that a policy may read, and the viewpoints and measurements that carry them into the engine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-from worldkv.errors import SpecError
-from worldkv.pose import Array, chordal_mean
+from worldkv.pose import Array, ChunkPose
 
 
 class Signal(enum.Enum):
@@ -29,37 +28,6 @@ class Signal(enum.Enum):
     """What the recall metric itself counts: for oracles only, no model has it."""
     ATTENTION_AHEAD = "attention ahead"
     """Attention that a recorded run of full KV paid at this step and later ones: for oracles only."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkPose:
-    """Where the camera stands during one chunk; see `worldkv.pose` for the convention.
-
-    Attributes:
-        frame_positions: position at each latent frame `(frames, 3)`.
-        frame_rotations: rotation at each latent frame `(frames, 3, 3)`.
-        position: mean position `(3,)`.
-        rotation: chordal mean rotation `(3, 3)`.
-        mean_matrix: element-wise mean of the rotation matrices `(3, 3)`, not a rotation.
-    """
-
-    frame_positions: Array
-    frame_rotations: Array
-    position: Array
-    rotation: Array
-    mean_matrix: Array
-
-    @classmethod
-    def of(cls, poses: Array) -> ChunkPose:
-        """The pose of a chunk from those of its latent frames `(frames, 4, 4)`.
-
-        Raises:
-            SpecError: another shape.
-        """
-        if poses.ndim != 3 or poses.shape[1:] != (4, 4):
-            raise SpecError(f"a chunk's poses must be camera-to-world matrices (frames, 4, 4), got shape {poses.shape}")
-        positions, rotations = poses[:, :3, 3], poses[:, :3, :3]
-        return cls(positions, rotations, positions.mean(axis=0), chordal_mean(rotations), rotations.mean(axis=0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where a step's time goes: named spans that do not count one another twice."""
+"""Time of a step by named spans, which do not count one another twice."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ PARTS = ("attention", "attention mass", "compression", "transfer", "policy")
 
 class Stopwatch:
     """Seconds by name; while an inner span runs the outer one stands still.
-
-    Source: this project.
 
     Attributes:
         seconds: seconds of every name since the last `lap`.
@@ -51,7 +49,7 @@ class Stopwatch:
         return seconds
 
     def _switch(self) -> None:
-        """Book the time since the last switch under the span that was running."""
+        """Count the time since the last switch for the span that was running."""
         if self._finish is not None:
             self._finish()
         now = time.perf_counter()
@@ -71,4 +69,4 @@ class NoStopwatch(Stopwatch):
 
 _NOTHING = contextlib.nullcontext()
 NO_STOPWATCH = NoStopwatch()
-"""For whoever does not ask."""
+"""The stopwatch where no times are asked for."""

@@ -1,4 +1,4 @@
-"""Device, host and disk: capacities, what each holds, and where a banked chunk is placed."""
+"""Device, host and disk: capacities, ledgers, and the placement of banked chunks."""
 
 from __future__ import annotations
 
@@ -103,6 +103,8 @@ class Tiers:
         host_bytes = math.inf if limits.host_bytes is None else limits.host_bytes
         if self.host.held + num_bytes <= host_bytes:
             return Placement(Tier.HOST)
+        # The ordinary rule, with one more chunk forgotten each time, oldest first, until it fits. Nothing changes here:
+        # the caller moves the ledgers.
         forgotten: list[int] = []
         oldest_first = iter(banked_rows(table).tolist())
         while (placement := self._without(forgotten, num_bytes, host_bytes, table)) is None:
@@ -130,7 +132,7 @@ class Tiers:
             if row in forgotten:
                 continue
             size = int(sizes[row])
-            if size > disk_room:
+            if size > disk_room:  # no smaller chunk is taken instead: the order is the rule
                 return None
             disk_room -= size
             over -= size

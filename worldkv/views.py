@@ -1,4 +1,4 @@
-"""What a policy is shown: read-only slices of the chunk table, and the step's query.
+"""Views that a policy is shown: read-only slices of the chunk table, and the step's query.
 
 A view hands out contiguous columns without a copy wherever its chunks form one run of ids, which they do unless
 chunks are discarded out of the middle. Reading a signal that the policy did not declare raises `SignalError`.
@@ -18,43 +18,8 @@ from worldkv.chunks import ChunkTable
 from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.landmarks import Landmarks
-from worldkv.pose import Array
-from worldkv.signals import ChunkPose, Signal
-
-
-class PoseRows:
-    """The pose columns of a view's chunks; see `ChunkPose` for each."""
-
-    __slots__ = ("_track", "_view")
-
-    def __init__(self, view: ChunkRows, track: str) -> None:
-        """The `track` ("pose" or "action") columns of `view`."""
-        self._view, self._track = view, track
-
-    @property
-    def frame_positions(self) -> Array:
-        """Position at each latent frame `(chunks, frames, 3)`."""
-        return self._view.column(f"{self._track}.frame_positions")
-
-    @property
-    def frame_rotations(self) -> Array:
-        """Rotation at each latent frame `(chunks, frames, 3, 3)`."""
-        return self._view.column(f"{self._track}.frame_rotations")
-
-    @property
-    def positions(self) -> Array:
-        """Mean positions `(chunks, 3)`."""
-        return self._view.column(f"{self._track}.positions")
-
-    @property
-    def rotations(self) -> Array:
-        """Chordal mean rotations `(chunks, 3, 3)`."""
-        return self._view.column(f"{self._track}.rotations")
-
-    @property
-    def mean_matrices(self) -> Array:
-        """Element-wise means of the rotation matrices `(chunks, 3, 3)`, not rotations."""
-        return self._view.column(f"{self._track}.mean_matrices")
+from worldkv.pose import Array, ChunkPose, Poses
+from worldkv.signals import Signal
 
 
 class ChunkRows:
@@ -128,16 +93,16 @@ class ChunkRows:
         return self.column("times_retrieved")
 
     @property
-    def poses(self) -> PoseRows:
+    def poses(self) -> Poses:
         """Camera poses; needs `Signal.POSE`."""
         self.require(Signal.POSE)
-        return PoseRows(self, "pose")
+        return Poses(lambda name: self.column(f"pose.{name}"))
 
     @property
-    def action_poses(self) -> PoseRows:
+    def action_poses(self) -> Poses:
         """Poses integrated from actions; needs `Signal.ACTION`."""
         self.require(Signal.ACTION)
-        return PoseRows(self, "action")
+        return Poses(lambda name: self.column(f"action.{name}"))
 
     @property
     def attention_mass(self) -> Array:
@@ -261,14 +226,14 @@ class Query:
         last_refresh: the last step at which `retrieve` looked afresh; None before the first.
         room_tokens: tokens that retrieval may fill within the window budget; None without a budget.
         field_of_view: full horizontal and vertical angle of the camera in degrees.
-        view_distance: how far the camera is taken to see, in the path's unit.
+        view_distance: how far the camera is taken to see, in the trajectory's unit.
         pose: the step's camera pose; None unless `Signal.POSE` is declared.
         action_pose: the same integrated from actions; None unless `Signal.ACTION` is declared.
         summary: mean query `(layers, kv_heads, head_dim)`: of the previous step when asked at "begin", of this
             step's first pass when asked there; None unless declared, and before the first.
         landmarks: landmarks that count at this step, packed bits `(bytes,)`; None unless declared (oracles only).
         landmarks_ahead: landmarks that count at this step and each later one `(steps left, bytes)`; None likewise.
-        attention_ahead: attention that every chunk of the path, by id, receives at this step and each later one of a
+        attention_ahead: attention that every chunk of the rollout, by id, receives at this step and each later one of a
             recorded run of full KV `(steps left, chunks)`; None unless declared (oracles only).
     """
 

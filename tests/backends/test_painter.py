@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from tests.backends.plain_cache import PlainCache
-from tests.worlds.small import SMALL, TURNS, path, world
+from tests.worlds.small_building import SMALL, TURNS, path, world
 from worldkv.backends import WorldCache, roll_out
 from worldkv.backends.models import Painter
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.scene import viewpoints
 from worldkv.specs.parse import parse_policy
-from worldkv.worlds import World, measure
+from worldkv.worlds import PaintedWorld, measure
 from worldkv.worlds.paint import Colours, Paint
 from worldkv.worlds.world import FRESH_CONTRAST
 
@@ -47,15 +47,15 @@ class Permuted(PlainCache):
         return answer
 
 
-def painted_plainly(given: World, cache: PlainCache, **options: object) -> Painter:
+def painted_plainly(given: PaintedWorld, cache: PlainCache, **options: object) -> Painter:
     painter = Painter(SMALL, given, **options)  # type: ignore[arg-type]
-    for chunk in range(given.views.num_chunks):
+    for chunk in range(given.surface.num_chunks):
         painter.paint(cache, chunk)
         cache.commit()
     return painter
 
 
-def painted(given: World, spec: str, geometry: CacheGeometry = SMALL, device: str = "cpu") -> Painter:
+def painted(given: PaintedWorld, spec: str, geometry: CacheGeometry = SMALL, device: str = "cpu") -> Painter:
     policy = parse_policy(spec)
     painter = Painter(geometry, given, readings=Painter.readings_for(policy), device=device)
     with WorldCache(policy, geometry, rotary=painter.rotary, device=device) as cache:
@@ -73,13 +73,13 @@ def decibels(spec: str) -> float:
     return found
 
 
-def among_imaginations(given: World) -> float:
+def among_imaginations(given: PaintedWorld) -> float:
     """DB between the truth and other paint as strong as what is imagined, where it counts."""
-    counted = given.sight.counted
+    counted = given.seen_before.counted
     mean, spread = given.truth.reshape(-1, 3).mean(axis=0), given.truth.reshape(-1, 3).std(axis=0)
     told = []
     for seed in range(100, 112):
-        other = Paint(seed).at(given.views.points[counted])
+        other = Paint(seed).at(given.surface.points[counted])
         other = (other - other.mean(axis=0)) / other.std(axis=0) * spread * FRESH_CONTRAST + mean
         told.append(np.square(other.clip(0, 1) - given.truth[counted]).mean())
     return -10 * math.log10(float(np.mean(told)))
@@ -105,7 +105,7 @@ def test_an_empty_cache_imagines() -> None:
     painter = painted_plainly(given, Nothing(SMALL))
     assert not painter.mass.any()
     assert np.array_equal(painter.pictures, given.imagined)
-    counted = given.sight.counted
+    counted = given.seen_before.counted
     error = float(np.square(painter.pictures[counted] - given.truth[counted]).mean())
     assert -10 * math.log10(error) == pytest.approx(among_imaginations(given), abs=2.0)
 

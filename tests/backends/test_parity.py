@@ -23,7 +23,7 @@ from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.landmarks import Landmarks, place_landmarks
 from worldkv.parity.record import Difference, Expected, first_difference
-from worldkv.parity.run import Parity, first_chunks, run_both
+from worldkv.parity.run import Parity, run_both
 from worldkv.parts import SinkRecent, WholeChunk
 from worldkv.policies import Composed
 from worldkv.policy import CachePolicy, Compression, needs_of
@@ -87,7 +87,7 @@ def run(
     chunked, landmarks, _ = path_of(source, geometry)
     host = None if host_chunks is None else int(host_chunks * geometry.chunk_bytes)
     return run_both(
-        first_chunks(chunked, chunks),
+        chunked.first(chunks),
         policy,
         geometry,
         config=CacheConfig(limits=TierLimits(host)),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.chaos import Chaos
+from tests.core.random_answers import RandomAnswers
 from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
@@ -64,7 +64,7 @@ def same(a: list[StepRecord], b: list[StepRecord]) -> bool:
 def test_engine_does_what_a_dictionary_would(seed: int, count: int, where: TierLimits, staging: int) -> None:
     asked: list[Question] = []
     engine = blind_engine(
-        recording_policy(Chaos(seed), asked.append), CacheConfig(limits=where, staging_chunks=staging)
+        recording_policy(RandomAnswers(seed), asked.append), CacheConfig(limits=where, staging_chunks=staging)
     )
     model = DictionaryCache(TINY, where.host_bytes, where.disk_bytes, staging * TINY.chunk_bytes)
     for _ in range(count):
@@ -86,7 +86,7 @@ def test_engine_does_what_a_dictionary_would(seed: int, count: int, where: TierL
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), where=limits, staging=st.integers(0, 3))
 def test_nothing_is_lost_on_any_edge(seed: int, where: TierLimits, staging: int) -> None:
-    engine = blind_engine(Chaos(seed), CacheConfig(limits=where, staging_chunks=staging))
+    engine = blind_engine(RandomAnswers(seed), CacheConfig(limits=where, staging_chunks=staging))
     for _ in range(40):
         engine.begin(HERE)
         engine.commit()
@@ -101,7 +101,7 @@ def test_nothing_is_lost_on_any_edge(seed: int, where: TierLimits, staging: int)
 def test_snapshot_restore_and_fork_continue_as_if_never_stopped(
     seed: int, before: int, after: int, where: TierLimits
 ) -> None:
-    engine = blind_engine(Chaos(seed), CacheConfig(limits=where))
+    engine = blind_engine(RandomAnswers(seed), CacheConfig(limits=where))
     steps(engine, before)
     snapshot, twin = engine.snapshot(), engine.fork()
     first = steps(engine, after)
@@ -111,7 +111,7 @@ def test_snapshot_restore_and_fork_continue_as_if_never_stopped(
     engine.restore(snapshot)
     assert same(steps(engine, after), first)
     engine.reset()
-    fresh = blind_engine(Chaos(seed), CacheConfig(limits=where))
+    fresh = blind_engine(RandomAnswers(seed), CacheConfig(limits=where))
     assert same(steps(engine, before + after), steps(fresh, before + after))
 
 
@@ -121,7 +121,7 @@ def test_snapshot_restore_and_fork_continue_as_if_never_stopped(
 )
 def test_rewind_takes_back_exactly(seed: int, before: int, back: int, is_open: bool, where: TierLimits) -> None:
     config = CacheConfig(limits=where, rewind_chunks=8)
-    engine, other = blind_engine(Chaos(seed), config), blind_engine(Chaos(seed), config)
+    engine, other = blind_engine(RandomAnswers(seed), config), blind_engine(RandomAnswers(seed), config)
     back = min(back, before)
     steps(engine, before)
     if is_open:
@@ -137,7 +137,7 @@ def test_rewind_takes_back_exactly(seed: int, before: int, back: int, is_open: b
 
 
 def test_rewind_further_than_remembered_is_refused_and_changes_nothing() -> None:
-    engine = blind_engine(Chaos(3), CacheConfig(rewind_chunks=2))
+    engine = blind_engine(RandomAnswers(3), CacheConfig(rewind_chunks=2))
     steps(engine, 5)
     with pytest.raises(PolicyError, match="rewind_chunks = 2"):
         engine.rewind(3)
@@ -282,7 +282,7 @@ def test_geometry_sizes_are_the_published_ones() -> None:
 
 
 def _standing() -> Viewpoint:
-    from worldkv.signals import ChunkPose
+    from worldkv.pose import ChunkPose
 
     eye = np.eye(3)
     return Viewpoint(ChunkPose(np.zeros((3, 3)), np.tile(eye, (3, 1, 1)), np.zeros(3), eye, eye))

@@ -12,8 +12,9 @@ from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
+from worldkv.pose import ChunkPose
 from worldkv.scene import Scene
-from worldkv.signals import ChunkPose, Signal, Viewpoint
+from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.tiers import TierLimits

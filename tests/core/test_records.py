@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.core.chaos import Chaos
+from tests.core.random_answers import RandomAnswers
 from tests.core.scripted import Scripted
 from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Keep, Retrieval
@@ -79,7 +79,7 @@ def test_uses_and_forecasts_are_written_down_for_the_policy() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_uses_are_as_many_as_the_plans_name(seed: int) -> None:
-    engine = blind_engine(Chaos(seed))
+    engine = blind_engine(RandomAnswers(seed))
     named = collections.Counter(chunk for record in steps(engine, 30) for chunk in record.plan.retrieved)
     assert max(named.values()) > 2
     assert engine.table.columns["times_retrieved"][:30].tolist() == [named[chunk] for chunk in range(30)]

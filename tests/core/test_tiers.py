@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.chaos import Chaos
+from tests.core.random_answers import RandomAnswers
 from tests.core.test_engine import BLIND, HERE, TINY, blind_engine, steps
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.chunks import Tier
@@ -84,7 +84,7 @@ def test_forgetting_takes_the_oldest_and_its_replica_leaves_at_the_next_begin() 
 
 
 def test_an_empty_engine_and_its_fork_are_apart() -> None:
-    engine = CacheEngine(Chaos(1), TINY, SimBackend(), scene=BLIND)
+    engine = CacheEngine(RandomAnswers(1), TINY, SimBackend(), scene=BLIND)
     twin = engine.fork()
     steps(twin, 3)
     assert len(engine.table) == 0 and len(twin.table) == 3

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from worldkv.metrics.landmarks import Landmarks
-from worldkv.pose import Array
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.pose import Array, Poses
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.trajectory import Trajectory
 
 FRAMES = 3
@@ -26,7 +26,7 @@ def chunked(
     """A path of latent poses: positions `(latents, 3)`, yaw and pitch in radians `(latents,)`."""
     tilt = np.zeros_like(yaw) if pitch is None else pitch
     rotations = Rotation.from_euler("YX", np.stack([yaw, tilt], axis=1)).as_matrix()
-    track = PoseTrack.of(positions.reshape(-1, FRAMES, 3), rotations.reshape(-1, FRAMES, 3, 3))
+    track = Poses.of(positions.reshape(-1, FRAMES, 3), rotations.reshape(-1, FRAMES, 3, 3))
     return ChunkedTrajectory(
         Trajectory("test", positions, rotations, walls=walls), track, None, view_distance, len(positions)
     )

@@ -10,8 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from worldkv.chunks import ChunkTable
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
-from worldkv.trajectory.chunked import PoseTrack
+from worldkv.pose import Poses
+from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.views import BankView, ChunkRows, Query
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -40,20 +40,10 @@ def bank_of(
         banked: ids of the banked, ascending; all that are not in the window by default.
         field_of_view: of the query, in degrees.
     """
-    path = PoseTrack.of(np.asarray(frame_positions, float), np.asarray(frame_rotations, float))
+    path = Poses.of(np.asarray(frame_positions, float), np.asarray(frame_rotations, float))
     signals = frozenset({Signal(track)})
     table = ChunkTable(geometry, signals)
-    poses = [
-        ChunkPose(*parts)
-        for parts in zip(
-            path.frame_positions,
-            path.frame_rotations,
-            path.positions,
-            path.rotations,
-            path.mean_matrices,
-            strict=True,
-        )
-    ]
+    poses = [path[chunk] for chunk in range(len(path))]
     for pose in poses[:-1]:
         table.append(Viewpoint(pose, pose), None)
     step = len(table)

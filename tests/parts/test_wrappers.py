@@ -20,8 +20,8 @@ from worldkv.parts import AgePenalty, Hysteresis, PoseIndex, PredictedPose, Refr
 from worldkv.parts.wrapper.predicted_pose import moved_on
 from worldkv.policies import Composed
 from worldkv.policy import Index, Wrapper
+from worldkv.pose import ChunkPose
 from worldkv.scene import scene_of, viewpoints
-from worldkv.signals import ChunkPose
 from worldkv.sim.backend import SimBackend
 from worldkv.trajectory import cut, load_trajectory
 from worldkv.views import BankView, Query

@@ -15,8 +15,9 @@ from worldkv.geometry import PRESETS
 from worldkv.parts import ActionIndex, PoseIndex, SinkRecent, TopK, WorldCompression
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
+from worldkv.pose import ChunkPose
 from worldkv.scene import Scene
-from worldkv.signals import ChunkPose, Signal, Viewpoint
+from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.views import ChunkView
 

@@ -11,12 +11,13 @@ from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.config import CacheConfig
 from worldkv.geometry import PRESETS
 from worldkv.policy import CachePolicy
+from worldkv.pose import Poses
 from worldkv.sim.compare import Candidate, ComparisonSetup, Row
 from worldkv.sim.document import rope_overrun, row_document
 from worldkv.sim.machine import Edge, Machine
 from worldkv.sim.rollout import simulate
 from worldkv.tiers import TierLimits
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
@@ -53,7 +54,7 @@ class BanksHalves(CachePolicy):
 
 def still(chunks: int) -> ChunkedTrajectory:
     eye = np.tile(np.eye(3), (chunks, 3, 1, 1))
-    track = PoseTrack.of(np.zeros((chunks, 3, 3)), eye)
+    track = Poses.of(np.zeros((chunks, 3, 3)), eye)
     return ChunkedTrajectory(
         Trajectory("still", np.zeros((9, 3)), eye.reshape(-1, 3, 3)), track, None, 1.0, chunks * 12
     )

@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.core.chaos import Chaos
+from tests.core.random_answers import RandomAnswers
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backend import Move
 from worldkv.chunks import ChunkTable
@@ -21,11 +21,11 @@ SETTINGS = hypothesis.settings(
 )
 
 
-class TestChaos(cache_machine(Chaos(3), warm_chunks=0).TestCase):  # type: ignore[misc]
+class TestChaos(cache_machine(RandomAnswers(3), warm_chunks=0).TestCase):  # type: ignore[misc]
     settings = SETTINGS
 
 
-class TestChaosWarm(cache_machine(Chaos(11), warm_chunks=12).TestCase):  # type: ignore[misc]
+class TestChaosWarm(cache_machine(RandomAnswers(11), warm_chunks=12).TestCase):  # type: ignore[misc]
     settings = SETTINGS
 
 
@@ -38,7 +38,7 @@ def run(machine: type) -> None:
 def test_an_engine_that_forgets_to_rewind_its_table_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worldkv.chunks.ChunkTable.undo", lambda self, journal, length: None)
     with pytest.raises((CheckFailed, AssertionError, KeyError, ExceptionGroup)):
-        run(cache_machine(Chaos(5)))
+        run(cache_machine(RandomAnswers(5)))
 
 
 def test_a_fork_that_shares_its_state_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,14 +49,14 @@ def test_a_fork_that_shares_its_state_is_caught(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(CacheEngine, "fork", fork)
     with pytest.raises((CheckFailed, ExceptionGroup)):
-        run(cache_machine(Chaos(5)))
+        run(cache_machine(RandomAnswers(5)))
 
 
 def test_bytes_counted_twice_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = KeyedBackend.traffic
     monkeypatch.setattr(KeyedBackend, "traffic", lambda self: counted(self)._replace(host_to_disk=1))
     with pytest.raises((CheckFailed, ExceptionGroup), match="bytes out, in"):
-        run(cache_machine(Chaos(5)))
+        run(cache_machine(RandomAnswers(5)))
 
 
 def test_shrinking_that_is_not_counted_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,4 +70,4 @@ def test_shrinking_that_is_not_counted_is_caught(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("worldkv.engine.engine.shrink_chunk", shrink)
     with pytest.raises((CheckFailed, ExceptionGroup), match="tokens"):
-        run(cache_machine(Chaos(5)))
+        run(cache_machine(RandomAnswers(5)))

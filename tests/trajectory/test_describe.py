@@ -30,11 +30,9 @@ def test_revisits_against_pair_by_pair(seed: int, chunks: int, spread: float) ->
     turns = Rotation.from_rotvec(np.cumsum(random.normal(0, 0.2, (chunks, 3)), axis=0))
     found = find_revisits(positions, turns.as_matrix(), radius=1.0)
     for chunk in range(chunks):
-        close = [
-            bool(np.linalg.norm(positions[chunk] - positions[past]) <= 1.0)
-            and float((turns[chunk].inv() * turns[past]).magnitude()) <= np.pi / 4
-            for past in range(chunk)
-        ]
+        apart = np.linalg.norm(positions - positions[chunk], axis=1)
+        angles = np.asarray((turns[chunk].inv() * turns).magnitude())
+        close = [bool(apart[past] <= 1.0 and angles[past] <= np.pi / 4) for past in range(chunk)]
         earlier = [past for past in range(max(chunk - 7, 0)) if close[past]]
         assert found.gaps[chunk] == (chunk - max(earlier) if earlier else 0)
         assert found.returns[chunk] == any(not all(close[past:chunk]) for past in earlier)

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from worldkv.errors import SpecError, TrajectoryError
 from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.pose import POSE_COLUMNS
 from worldkv.trajectory import RecordedSignals, Trajectory, cut, load_trajectory, resample
 
 DATA = Path(os.environ.get("WORLDKV_SHARED_DATA") or Path(__file__).resolve().parents[2].parent / "shared" / "data")
@@ -121,6 +122,20 @@ def test_actions_are_cut_too() -> None:
     chunked = cut(load_trajectory("script:RW90_120"), GEOMETRY)
     assert chunked.actions is not None
     assert_allclose(chunked.actions.positions, chunked.camera.positions)
+
+
+def test_the_first_chunks_are_those_of_the_whole() -> None:
+    chunked = cut(load_trajectory("script:RW90_120"), GEOMETRY)
+    first = chunked.first(4)
+    assert chunked.actions is not None and first.actions is not None
+    for poses, whole in ((first.camera, chunked.camera), (first.actions, chunked.actions)):
+        assert len(poses) == 4
+        for name in POSE_COLUMNS:
+            assert (getattr(poses, name) == getattr(whole, name)[:4]).all()
+        for name, field in POSE_COLUMNS.items():
+            assert (getattr(poses[3], field) == getattr(whole, name)[3]).all()
+    assert first.view_distance == chunked.view_distance and first.trajectory is chunked.trajectory
+    assert chunked.first(chunked.num_chunks) is chunked and chunked.first(99) is chunked
 
 
 def test_view_distance() -> None:

@@ -17,7 +17,7 @@ from worldkv.errors import TrajectoryError
 from worldkv.trajectory import load_trajectory
 from worldkv.trajectory.formats import tum
 from worldkv.trajectory.formats.registry import FORMATS, detect_format
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 
 Array = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def test_format_is_told_by_content_and_read_back(name: str, ending: str, tmp_pat
     positions, rotations = poses(3)
     file = tmp_path / f"walk{ending}"
     file.write_bytes(ENCODERS[name](positions, rotations).encode())
-    assert detect_format(Glimpse.of(file)) == name
+    assert detect_format(FileHead.of(file)) == name
     path = load_trajectory(str(file))
     assert_allclose(path.positions, positions, atol=1e-9)
     assert_allclose(path.rotations, rotations, atol=1e-9)

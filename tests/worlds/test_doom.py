@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.worlds.small import SMALL, TURNS
+from tests.worlds.small_building import SMALL, TURNS
 from worldkv.errors import SpecError, TrajectoryError
 from worldkv.pose import Array
 from worldkv.trajectory import ChunkedTrajectory, cut, load_trajectory
-from worldkv.worlds import World, doom_world, staged
+from worldkv.worlds import PaintedWorld, doom_world, staged
 from worldkv.worlds.doom_engine import TURN_DEGREES, UNITS_PER_METRE, check_doom, running_game
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("vizdoom") is None, reason="needs worldkv[doom]")
@@ -26,7 +26,7 @@ def path(source: str = TURNS) -> ChunkedTrajectory:
 
 
 @functools.cache
-def world(source: str = TURNS) -> World:
+def world(source: str = TURNS) -> PaintedWorld:
     return doom_world(path(source), SMALL)
 
 
@@ -58,14 +58,14 @@ def test_a_view_that_returns_is_the_same_but_for_flickering_lamps() -> None:
     given = world()
     seen: dict[tuple[float, ...], int] = {}
     returned = same = 0
-    for frame in range(given.views.num_frames):
-        pose = tuple(np.round([*given.views.positions[frame], *given.views.rotations[frame].ravel()], 6).tolist())
+    for frame in range(given.surface.num_frames):
+        pose = tuple(np.round([*given.surface.positions[frame], *given.surface.rotations[frame].ravel()], 6).tolist())
         if pose in seen:
             returned += 1
             apart = np.abs(given.truth[frame] - given.truth[seen[pose]]).max(axis=-1)
             assert apart.max() < 0.15 and (apart > 0).mean() < 0.25
             same += not apart.any()
-            assert np.array_equal(given.views.depth[frame], given.views.depth[seen[pose]])
+            assert np.array_equal(given.surface.depth[frame], given.surface.depth[seen[pose]])
         seen.setdefault(pose, frame)
     assert returned >= 20 and len(seen) >= 10 and same >= returned / 3
 
@@ -74,7 +74,7 @@ def test_lamps_flicker_alike_with_the_same_seed_only() -> None:
     first, again, other = world(), doom_world(path(), SMALL), doom_world(path(), SMALL, seed=1)
     assert np.array_equal(again.truth, first.truth) and np.array_equal(again.imagined, first.imagined)
     assert not np.array_equal(other.truth, first.truth)
-    assert np.array_equal(other.views.depth, first.views.depth)
+    assert np.array_equal(other.surface.depth, first.surface.depth)
 
 
 def test_depth_ends_at_the_level_s_walls() -> None:
@@ -82,12 +82,12 @@ def test_depth_ends_at_the_level_s_walls() -> None:
     assert walls is not None
     middle = (SMALL.frame_rows * SMALL.layers // 2 - 1, SMALL.frame_columns * SMALL.heads // 2)
     off = []
-    for frame in range(0, given.views.num_frames, 3):
+    for frame in range(0, given.surface.num_frames, 3):
         row, column = middle
-        assert given.views.sky is not None
-        if not given.views.sky[frame, row, column]:
-            off.append(distance_to(walls, given.views.points[frame, row, column, [0, 2]].astype(float)))
-    assert len(off) > 20 and np.median(off) < 2 * given.views.depth_error
+        assert given.surface.sky is not None
+        if not given.surface.sky[frame, row, column]:
+            off.append(distance_to(walls, given.surface.points[frame, row, column, [0, 2]].astype(float)))
+    assert len(off) > 20 and np.median(off) < 2 * given.surface.depth_error
 
 
 def test_frames_show_something_and_nothing_of_the_player() -> None:
@@ -99,7 +99,7 @@ def test_frames_show_something_and_nothing_of_the_player() -> None:
 
 def test_forgotten_places_come_back_as_other_paint_no_greyer() -> None:
     given = world()
-    again = given.sight.counted & (given.sight.visit_since != given.sight.first_seen)
+    again = given.seen_before.counted & (given.seen_before.visit_since != given.seen_before.first_seen)
     assert again.sum() > 100
     assert np.square(given.imagined[again] - given.truth[again]).mean() > 0.01
     assert given.imagined[again].var(axis=0).sum() >= given.truth[again].var(axis=0).sum()

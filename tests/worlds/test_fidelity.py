@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.worlds.small import TURNS, world
+from tests.worlds.small_building import TURNS, world
 from worldkv.worlds import measure
 from worldkv.worlds.fidelity import LEAST_SHARE, MOST_DB, first_visit, psnr
 from worldkv.worlds.seen_before import NEVER
@@ -22,7 +22,7 @@ def test_decibels_are_those_of_the_formula() -> None:
 
 def test_a_perfect_memory_shows_the_truth() -> None:
     given = world(TURNS)
-    found = measure(given.truth, np.ones_like(given.views.depth), given)
+    found = measure(given.truth, np.ones_like(given.surface.depth), given)
     revisits = np.isfinite(found.psnr_truth)
     assert found.num_revisits == revisits.sum() > 3
     assert (found.psnr_truth[revisits] == MOST_DB).all()
@@ -35,7 +35,7 @@ def test_a_perfect_memory_shows_the_truth() -> None:
 def test_noise_costs_what_it_costs() -> None:
     given = world(TURNS)
     noise = np.random.default_rng(0).normal(0, 0.1, given.truth.shape).astype(np.float32)
-    found = measure(given.truth + noise, np.zeros_like(given.views.depth), given)
+    found = measure(given.truth + noise, np.zeros_like(given.surface.depth), given)
     revisits = np.isfinite(found.psnr_truth)
     assert found.psnr_truth[revisits] == pytest.approx(20.0, abs=0.5)
     assert found.means()["psnr_truth"] == pytest.approx(20.0, abs=0.2)
@@ -45,8 +45,8 @@ def test_noise_costs_what_it_costs() -> None:
 
 def test_only_chunks_that_come_back_are_revisits() -> None:
     given = world(TURNS)
-    found = measure(given.truth, np.ones_like(given.views.depth), given)
-    share = given.sight.counted.reshape(given.views.num_chunks, -1).mean(axis=1)
+    found = measure(given.truth, np.ones_like(given.surface.depth), given)
+    share = given.seen_before.counted.reshape(given.surface.num_chunks, -1).mean(axis=1)
     assert np.array_equal(np.isfinite(found.psnr_truth), share >= LEAST_SHARE)
     assert math.isnan(found.psnr_truth[0]) and math.isnan(found.drift[0])
 
@@ -55,12 +55,12 @@ def test_an_equal_view_is_the_first_visit_s_own_picture() -> None:
     given = world(TURNS)
     pictures = np.random.default_rng(1).random(given.truth.shape, np.float32)
     exact = 0
-    for frame in np.flatnonzero(given.sight.visit != NEVER):
-        visit, inside = given.sight.visit[frame], given.sight.is_compared[frame]
-        same = np.allclose(given.views.rotations[visit], given.views.rotations[frame], atol=1e-9)
-        if same and np.allclose(given.views.positions[visit], given.views.positions[frame], atol=1e-9):
+    for frame in np.flatnonzero(given.seen_before.visit != NEVER):
+        visit, inside = given.seen_before.visit[frame], given.seen_before.is_compared[frame]
+        same = np.allclose(given.surface.rotations[visit], given.surface.rotations[frame], atol=1e-9)
+        if same and np.allclose(given.surface.positions[visit], given.surface.positions[frame], atol=1e-9):
             exact += 1
             assert first_visit(pictures, given, int(frame))[inside] == pytest.approx(pictures[visit][inside], abs=1e-2)
     assert exact >= 3
-    never = int(np.flatnonzero(given.sight.visit == NEVER)[0])
+    never = int(np.flatnonzero(given.seen_before.visit == NEVER)[0])
     assert np.array_equal(first_visit(pictures, given, never), pictures[never])

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from tests.worlds.small import SMALL, TOUR, TURNS, path, world
+from tests.worlds.small_building import SMALL, TOUR, TURNS, path, world
 from worldkv.errors import SpecError
-from worldkv.pose import Array
-from worldkv.worlds.rooms import CEILING, FAR, look_around
+from worldkv.pose import Array, Poses
+from worldkv.worlds.rooms import CEILING, FAR, trace_rooms
 from worldkv.worlds.surface_points import ray_grid
 
 
@@ -32,27 +32,27 @@ def slow_reach(position: Array, ray: Array, walls: Array) -> float:
 
 @pytest.mark.parametrize("source", [TURNS, TOUR])
 def test_a_ray_ends_where_the_slow_solver_says(source: str) -> None:
-    views, walls = world(source).views, path(source).trajectory.walls
+    surface, walls = world(source).surface, path(source).trajectory.walls
     assert walls is not None
-    grid = ray_grid(views.picture, views.field_of_view)
+    grid = ray_grid(surface.picture, surface.field_of_view)
     random = np.random.default_rng(0)
     for _ in range(150):
-        frame, row, column = (int(random.integers(size)) for size in views.depth.shape)
-        ray = views.rotations[frame] @ grid[row, column]
-        reach = slow_reach(views.positions[frame], ray, walls)
-        assert views.depth[frame, row, column] == pytest.approx(reach, rel=1e-4)
-        assert views.points[frame, row, column] == pytest.approx(views.positions[frame] + reach * ray, abs=1e-3)
+        frame, row, column = (int(random.integers(size)) for size in surface.depth.shape)
+        ray = surface.rotations[frame] @ grid[row, column]
+        reach = slow_reach(surface.positions[frame], ray, walls)
+        assert surface.depth[frame, row, column] == pytest.approx(reach, rel=1e-4)
+        assert surface.points[frame, row, column] == pytest.approx(surface.positions[frame] + reach * ray, abs=1e-3)
 
 
 @pytest.mark.parametrize("source", [TURNS, TOUR])
 def test_normals_are_units_at_right_angles_to_their_surface_and_towards_the_camera(source: str) -> None:
-    views = world(source).views
-    assert views.normals is not None
-    assert np.linalg.norm(views.normals, axis=-1) == pytest.approx(1.0, abs=1e-5)
-    towards = views.positions[:, None, None] - views.points
-    assert (np.einsum("fijk,fijk->fij", towards, views.normals) > 0).all()
-    on_level = np.abs(views.normals[..., 1]) > 0.5
-    heights = views.points[..., 1][on_level]
+    surface = world(source).surface
+    assert surface.normals is not None
+    assert np.linalg.norm(surface.normals, axis=-1) == pytest.approx(1.0, abs=1e-5)
+    towards = surface.positions[:, None, None] - surface.points
+    assert (np.einsum("fijk,fijk->fij", towards, surface.normals) > 0).all()
+    on_level = np.abs(surface.normals[..., 1]) > 0.5
+    heights = surface.points[..., 1][on_level]
     assert np.minimum(np.abs(heights), np.abs(heights - CEILING)) == pytest.approx(0.0, abs=1e-4)
 
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_looked_at_is_refused() -> None:
     chunked = path(TOUR)
     bare = dataclasses.replace(chunked, trajectory=dataclasses.replace(chunked.trajectory, walls=None))
     with pytest.raises(SpecError, match="has no walls"):
-        look_around(bare, SMALL)
-    camera = dataclasses.replace(chunked.camera, frame_positions=chunked.camera.frame_positions + (0.0, 2.0, 0.0))
+        trace_rooms(bare, SMALL)
+    camera = Poses.of(chunked.camera.frame_positions + (0.0, 2.0, 0.0), chunked.camera.frame_rotations)
     with pytest.raises(SpecError, match="leaves the storey"):
-        look_around(dataclasses.replace(chunked, camera=camera), SMALL)
+        trace_rooms(dataclasses.replace(chunked, camera=camera), SMALL)

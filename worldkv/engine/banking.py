@@ -1,4 +1,4 @@
-"""Sending a chunk to the bank, making room for it, and letting chunks go for good."""
+"""Send a chunk to the bank, make room for it there, and let chunks go for good."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def bank_chunk(
     held = int(columns["window_bytes"][chunk])
     state.leaving[chunk] = (held, keep)
     state.home_bytes -= held
-    _book_keep(state, table, chunk, keep)
+    _count_keep(state, table, chunk, keep)
     state.counts.window -= keep.count
     state.counts.banked += keep.count
     table.write("tier", chunk, placement.tier)
@@ -66,12 +66,12 @@ def shrink_chunk(state: EngineState, table: ChunkTable, chunk: int, keep: Keep |
     freed = int(table.columns["window_bytes"][chunk]) - keep.window_bytes(table.geometry)
     state.tiers.device.give(freed)
     state.home_bytes -= freed
-    _book_keep(state, table, chunk, keep)
+    _count_keep(state, table, chunk, keep)
     table.write("stored_bytes", chunk, keep.bytes(table.geometry))
     return Shrink(chunk, keep, freed)
 
 
-def _book_keep(state: EngineState, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:
+def _count_keep(state: EngineState, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:
     """Write what is kept of `chunk` into its row; what is not is pruned."""
     pruned = int(table.columns["tokens"][chunk]) - keep.count
     state.counts.window -= pruned

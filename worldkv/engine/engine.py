@@ -1,4 +1,4 @@
-"""The one driver: asks the policy, checks its answers, turns them into moves, keeps the books."""
+"""The engine: asks the policy, turns its checked answers into moves, and keeps the counters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Checkpoint(NamedTuple):
 class CacheEngine:
     """Runs one rollout's cache: `begin`, (after the first pass `refine`,) `commit`, once a chunk.
 
-    Source: this project. Not thread-safe; one engine is one rollout.
+    Not thread-safe; one engine is one rollout.
 
     Attributes:
         table: what is known of every chunk.
@@ -64,23 +64,23 @@ class CacheEngine:
         """An empty cache under `policy`.
 
         Args:
-            policy: who decides.
+            policy: decides.
             geometry: the model's cache shape.
-            backend: who carries out.
+            backend: carries out.
             config: room for the cache; unlimited by default.
             scene: what is true of the whole rollout.
             stopwatch: told how long the policy's compression takes.
 
         Raises:
             SpecError: the policy's frames are not whole chunks of this geometry.
-            SignalError: the policy needs a signal that neither the path nor the backend supplies.
+            SignalError: the policy needs a signal that neither the trajectory nor the backend supplies.
             BudgetError: the window budget does not hold even what the policy pins and the current chunk.
         """
         self.policy, self.geometry, self.backend = policy, geometry, backend
         self.config, self.scene = config or CacheConfig(), scene or Scene()
         self.needs = needs_of(policy)
         self._stopwatch = stopwatch
-        self._asking = PolicyCaller(policy, geometry, backend, self.config, self.scene, stopwatch)
+        self._caller = PolicyCaller(policy, geometry, backend, self.config, self.scene, stopwatch)
         check_policy_frames(policy, geometry)
         check_signals(policy, self.needs, self.scene.signals | backend.supplies)
         is_strict = self.config.over_budget == "error"
@@ -140,7 +140,7 @@ class CacheEngine:
         return plan
 
     def commit(self, measured: Measured | None = None) -> StepRecord:
-        """The clean pass is done: the chunk enters the window, then the policy says who leaves.
+        """The clean pass is done: the chunk enters the window, then the policy says which chunks leave.
 
         Args:
             measured: what the model measured during the step.
@@ -162,7 +162,7 @@ class CacheEngine:
         state.admit(chunk, self.table)
         if measured is not None:
             self._remember(measured, plan)
-        eviction = self._asking.eviction(self.table, state)
+        eviction = self._caller.eviction(self.table, state)
         kept: tuple[int, ...] = ()
         sizes: tuple[int, ...] = ()
         left: tuple[int, ...] = ()
@@ -217,7 +217,7 @@ class CacheEngine:
         twin.__dict__.update(self.__dict__)
         twin.table, twin.state, twin.backend = self.table.copy(), self.state.copy(), self.backend.fork()
         twin._traffic = twin.backend.traffic()
-        twin._asking = PolicyCaller(self.policy, self.geometry, twin.backend, self.config, self.scene, self._stopwatch)
+        twin._caller = PolicyCaller(self.policy, self.geometry, twin.backend, self.config, self.scene, self._stopwatch)
         twin._history = collections.deque(maxlen=self._history.maxlen)
         return twin
 
@@ -253,7 +253,7 @@ class CacheEngine:
         while True:
             retrieval = None
             if is_asked and self.state.bank_count:
-                retrieval = self._asking.retrieval(self.table, self.state, viewpoint)
+                retrieval = self._caller.retrieval(self.table, self.state, viewpoint)
             is_over = self._is_over_budget(retrieval)
             if first is None and self.config.rewind_chunks and not is_open:
                 self._checkpoint()
@@ -369,7 +369,7 @@ class CacheEngine:
         for chunk in eviction.discard:
             discard_chunk(state, table, chunk)
         for chunk in eviction.bank:
-            keep = self._asking.keep(table, state, chunk)
+            keep = self._caller.keep(table, state, chunk)
             more, lost = bank_chunk(state, table, chunk, keep)
             moves += more
             forgotten += lost

@@ -1,4 +1,4 @@
-"""Putting the three questions to a policy: building its views, and refusing answers that break the contract."""
+"""Call a policy: build its views, and refuse answers that break the contract."""
 
 from __future__ import annotations
 
@@ -28,10 +28,7 @@ _AT_HOME = frozenset({int(Tier.DEVICE)})
 
 
 class PolicyCaller:
-    """Shows a policy only what it declared, and hands on only answers that can be carried out.
-
-    Source: this project.
-    """
+    """Shows a policy only what it declared, and hands on only answers that can be carried out."""
 
     def __init__(
         self,
@@ -42,7 +39,7 @@ class PolicyCaller:
         scene: Scene,
         stopwatch: Stopwatch = NO_STOPWATCH,
     ) -> None:
-        """Questions to `policy` about a rollout of `scene` in a cache of `config`."""
+        """Calls to `policy` in a rollout of `scene` in a cache of `config`."""
         self._policy, self._geometry, self._backend = policy, geometry, backend
         self._config, self._scene = config, scene
         self._stopwatch = stopwatch
@@ -92,7 +89,7 @@ class PolicyCaller:
         return Retrieval(ids, next_ids, answer.refreshed, answer.scores)
 
     def eviction(self, table: ChunkTable, state: EngineState) -> Eviction:
-        """Who the policy sends out of the window.
+        """Which chunks the policy sends out of the window.
 
         Raises:
             PolicyError: it names a chunk that is not at home in the window, or one twice, or shrinks one wrongly.

@@ -1,4 +1,4 @@
-"""What is refused before a rollout starts: frames that are no whole chunks, missing signals, a hopeless budget."""
+"""Checks before a rollout: frames in whole chunks, signals supplied, a budget that holds what is pinned."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_policy_frames(part: Part, geometry: CacheGeometry) -> None:
 
 
 def check_signals(policy: CachePolicy, needs: frozenset[Signal], supplied: frozenset[Signal]) -> None:
-    """Refuse a policy whose needs nobody supplies.
+    """Refuse a policy that needs signals which are not supplied.
 
     Raises:
         SignalError: naming what is missing.

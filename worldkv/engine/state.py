@@ -1,4 +1,4 @@
-"""What the engine remembers between steps beside the chunk table: small, copied whole for snapshots."""
+"""State of an engine beside the chunk table, small enough to copy whole for snapshots; plans and records of steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bringing the window from what it holds to what a step wants: only the difference moves."""
+"""Bring the window and staging from what they hold to what a step wants; only the difference moves."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def turn_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) 
     A replica that stays is not touched. A chunk evicted since the last step that is wanted at once is shrunk in place
     to its kept tokens and becomes a replica: nothing crosses the bus. Everything that goes, goes before anything comes.
     """
+    # The newest chunk was generated in the last step, not attended by it: it can enter, but neither change nor leave.
     newest = len(table) - 1
     if not (wanted or state.leaving or state.replicas or state.shrunk):
         return _NO_CHANGE
@@ -44,6 +45,7 @@ def turn_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) 
             moves.append(Drop(chunk, freed))
             left.append(chunk)
             device.give(freed)
+    # Evicted and discarded chunks have kept their tokens in the window until now, so that those wanted at once stay.
     for chunk, (held, keep) in state.leaving.items():
         if keep is not None and chunk in wanted:
             size = keep.window_bytes(table.geometry)
@@ -63,7 +65,7 @@ def turn_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) 
         if chunk in state.replicas:
             continue
         entered.append(chunk)
-        if chunk in state.staged:
+        if chunk in state.staged:  # the device's ledger has counted it since it was prefetched
             state.replicas[chunk] = state.staged.pop(chunk)
             moves.append(Land(chunk))
             continue
@@ -72,6 +74,8 @@ def turn_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) 
         stored = int(table.columns["stored_bytes"][chunk])
         fetched += stored
         fetched_disk += stored if table.columns["tier"][chunk] == Tier.DISK else 0
+    # Now the replicas are exactly `wanted`, nothing is leaving, and the device's ledger holds the chunks at home, the
+    # replicas and what is staged; the engine adds the chunk being generated.
     return WindowChange(moves, tuple(entered), tuple(changed), tuple(left), fetched, fetched_disk)
 
 

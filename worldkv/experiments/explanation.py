@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worldkv.policy import CachePolicy
     from worldkv.report.printer import Printer
     from worldkv.sim.clock import StepTime
-    from worldkv.trajectory import ChunkedTrajectory, PoseTrack
+    from worldkv.trajectory import ChunkedTrajectory
 
 RUNNERS_UP = 5
 """Chunks shown that were scored and not fetched."""
@@ -122,8 +122,8 @@ def _explained(path: LoadedPath, policy: CachePolicy, step: int, seed: int) -> d
             seen.record = record
 
     machine = load_machine(DEFAULT_MACHINE)  # nothing explained here depends on it
-    shortened = _until(path.chunked, step + 1)
-    rollout = simulate(shortened, policy, path.geometry, machine, landmarks=landmarks, on_step=watch)
+    head = path.chunked.first(step + 1)
+    rollout = simulate(head, policy, path.geometry, machine, landmarks=landmarks, on_step=watch)
     return _document(path, policy, step, seen, landmarks, float(rollout.step_credits[step]))
 
 
@@ -141,7 +141,7 @@ def _look_ahead(engine: CacheEngine, path: LoadedPath, step: int, seen: StepTrac
     if engine.policy.asked_at == "first_pass" and recorded is not None and recorded.query_summary is not None:
         state.summary = recorded.query_summary[step]
     caller = PolicyCaller(engine.policy, engine.geometry, engine.backend, engine.config, engine.scene)
-    viewpoint = list(viewpoints(_until(path.chunked, step + 1)))[step]
+    viewpoint = list(viewpoints(path.chunked.first(step + 1)))[step]
     seen.bank = tuple(table.columns["ids"][: len(table)][state.bank_rows(table)].tolist())
     seen.retrieval = caller.retrieval(table, state, viewpoint)
 
@@ -235,21 +235,3 @@ def _counted_share(landmarks: Landmarks, step: int, chunk: int) -> float | None:
     counted = int(landmarks.num_counted[step])
     seen = int(np.bitwise_count(landmarks.counted[step] & landmarks.seen[chunk]).sum())
     return seen / counted if counted else None
-
-
-def _until(chunked: ChunkedTrajectory, chunks: int) -> ChunkedTrajectory:
-    """The first `chunks` chunks of a path."""
-    actions = None if chunked.actions is None else _head(chunked.actions, chunks)
-    return replace(chunked, camera=_head(chunked.camera, chunks), actions=actions)
-
-
-def _head(track: PoseTrack, chunks: int) -> PoseTrack:
-    from worldkv.trajectory import PoseTrack
-
-    return PoseTrack(
-        track.frame_positions[:chunks],
-        track.frame_rotations[:chunks],
-        track.positions[:chunks],
-        track.rotations[:chunks],
-        track.mean_matrices[:chunks],
-    )

@@ -45,7 +45,7 @@ def as_path(
         TrajectoryError, SpecError: see `load_trajectory` and `cut`.
     """
     from worldkv.trajectory import ChunkedTrajectory, cut, describe, load_trajectory
-    from worldkv.trajectory.loaded import LoadedPath, shortened
+    from worldkv.trajectory.loaded import LoadedPath, recut_to
 
     if isinstance(source, ChunkedTrajectory):
         if source.frames_per_chunk != geometry.frames_per_chunk:
@@ -58,7 +58,7 @@ def as_path(
         trajectory = load_trajectory(source, format=format, frames_per_second=fps)
         chunked = cut(trajectory, geometry, view_distance=view_distance)
         path = LoadedPath(geometry, chunked, describe(chunked))
-    return shortened(path, chunks, view_distance)
+    return recut_to(path, chunks, view_distance)
 
 
 def as_geometry(geometry: GeometryLike) -> CacheGeometry:

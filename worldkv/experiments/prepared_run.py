@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from worldkv.sim import Candidate, ComparisonSetup
     from worldkv.sim.compare import Row
     from worldkv.sim.rollout import RolloutRecord
-    from worldkv.worlds import World
+    from worldkv.worlds import PaintedWorld
 
 
 def prepare(request: RunRequest, progress: Progress) -> PreparedRun:
@@ -131,7 +131,7 @@ class PreparedRun:
     setup: ComparisonSetup
     candidate: Candidate
     foreseen: Row | None
-    world: World | None = None
+    world: PaintedWorld | None = None
 
     def row(self, rollout: RolloutRecord) -> Row:
         """The row of what really happened."""
@@ -172,7 +172,7 @@ class PreparedRun:
         log = None if request.log is None else held.enter_context(text_file(request.log))
         return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log)
 
-    def _painter(self, world: World) -> Painter:
+    def _painter(self, world: PaintedWorld) -> Painter:
         from worldkv.backends.models import Painter
         from worldkv.backends.on_device import torch_dtype
 

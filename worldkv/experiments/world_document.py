@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from worldkv.experiments.worlds import Painters
     from worldkv.sim.compare import ComparedRows
-    from worldkv.worlds import Fidelity, World
+    from worldkv.worlds import Fidelity, PaintedWorld
 
 _NOT_HERE = ("The times are a guess", "An equal-token sliding window")
 """Notes of a simulation that a painted world answers by measuring."""
@@ -38,14 +38,14 @@ def add_world(document: dict[str, Any], compared: ComparedRows, painters: Painte
     add_fidelity(document, painters.name, painters.seed, painters.world, [painted.fidelity for painted in rows])
 
 
-def add_fidelity(document: dict[str, Any], name: str, seed: int, world: World, rows: Sequence[Fidelity]) -> None:
+def add_fidelity(document: dict[str, Any], name: str, seed: int, world: PaintedWorld, rows: Sequence[Fidelity]) -> None:
     """Enter a world, and into every row of the document what its pictures are worth."""
     document["world"] = {
         "name": name,
         "seed": seed,
-        "picture": list(world.views.picture),
+        "picture": list(world.surface.picture),
         "revisits": rows[0].num_revisits,
-        "counted_share": float(world.sight.counted.mean()),
+        "counted_share": float(world.seen_before.counted.mean()),
     }
     for entry, fidelity in zip(document["rows"], rows, strict=True):
         entry |= {**fidelity.means(), "revisits": _revisits(fidelity)}

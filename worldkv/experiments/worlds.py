@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from worldkv.sim import ComparisonSetup
     from worldkv.sim.rollout import OnStep, RolloutRecord
     from worldkv.trajectory.loaded import LoadedPath
-    from worldkv.worlds import Fidelity, World
+    from worldkv.worlds import Fidelity, PaintedWorld
 
 WORLDS = ("rooms", "doom")
 """Worlds by name."""
@@ -27,7 +27,7 @@ _SIGHT_PERCENTILE = 90
 """A policy's view distance is such that so many of a hundred sight lines end within it."""
 
 
-def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int) -> tuple[LoadedPath, World]:
+def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int) -> tuple[LoadedPath, PaintedWorld]:
     """A world along a path, and the path as it leads through it.
 
     Args:
@@ -54,7 +54,7 @@ def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int
     chunked = cut(inside, geometry, view_distance=view_distance)
     world = build(chunked, geometry, seed=seed)
     if view_distance is None:
-        sight_lines = np.linalg.norm(world.views.points - world.views.positions[:, None, None], axis=-1)
+        sight_lines = np.linalg.norm(world.surface.points - world.surface.positions[:, None, None], axis=-1)
         far = float(np.percentile(sight_lines, _SIGHT_PERCENTILE))
         chunked = dataclasses.replace(chunked, view_distance=far)
     return LoadedPath(geometry, chunked, describe(chunked)), world
@@ -106,7 +106,7 @@ class Painters:
     """
 
     name: str
-    world: World
+    world: PaintedWorld
     device: str = "cpu"
     seed: int = 0
     rollouts: list[PaintedRollout] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Attention recall: how much of what a model attended to under full KV a policy's window holds."""
+"""Attention recall: the share of full KV's attention that lies on the chunks a policy attends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class AttentionRecallMeter:
     """Mean over steps of the share of recorded attention mass that lies on the attended chunks.
 
     Only chunks before the step's own count: the own one is always attended. A chunk counts whole, even where tokens of
-    it were pruned, because a recording has one number a chunk; for a policy that prunes this is an upper mark.
+    it were pruned, because a recording has one number a chunk; for a policy that prunes this is an upper bound.
     Source: the measure of the KV eviction papers (recall of attention mass), per chunk.
     """
 

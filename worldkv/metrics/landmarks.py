@@ -1,4 +1,4 @@
-"""Landmarks along a path, and which chunk saw which: what revisit recall is measured on."""
+"""Landmarks along a trajectory and the chunks that see them, for revisit recall."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NORMAL_COSINE = 0.5
 """A landmark shows its face to cameras within 60 degrees of its normal."""
 
 NEVER_RETURNS_SHARE = 0.025
-"""Below this share of counted among seen landmarks a path is taken never to come back."""
+"""Below this share of counted among seen landmarks a trajectory is taken never to come back."""
 
 WALL_CLEARANCE = 1e-3
 """How far in front of a wall a landmark is put, as a share of its distance to the camera."""
@@ -26,15 +26,14 @@ WALL_CLEARANCE = 1e-3
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Points along a path and what every latent frame saw of them.
+    """Points along a trajectory and what every latent frame saw of them.
 
     A landmark is seen where a latent frame has it in its frustum, within 60 degrees of its normal, and no
     wall stands between. It counts at a step when the chunk being generated sees it, some earlier chunk saw
-    it, and neither the sink (chunk 0) nor the last two chunks did: only memory can know it then. Source:
-    this project.
+    it, and neither the sink (chunk 0) nor the last two chunks did: only memory can know it then.
 
     Attributes:
-        positions: world points `(landmarks, 3)` in the path's unit, in the order of their chunks.
+        positions: world points `(landmarks, 3)` in the trajectory's unit, in the order of their chunks.
         normals: unit vectors towards the camera that each was placed from `(landmarks, 3)`.
         seen_by_frame: bits `(chunks, frames, bytes)`; bytes is a multiple of 8, so a uint64 view works.
         seen: bits `(chunks, bytes)`, seen by any of the chunk's latent frames.
@@ -69,7 +68,7 @@ class Landmarks:
 
 
 def place_landmarks(chunked: ChunkedTrajectory, *, seed: int = 0, per_chunk: int = 48, cap: int = 32_768) -> Landmarks:
-    """Places landmarks along a path and judges who sees them; the same seed gives the same landmarks.
+    """Place landmarks along a trajectory and find the frames that see them; the same seed gives the same landmarks.
 
     Each lies on a ray through a random image point of one of its chunk's latent frames, at a distance uniform
     up to `view_distance` (Euclidean). An even density in space was tried too: it puts most landmarks far away,
@@ -77,7 +76,7 @@ def place_landmarks(chunked: ChunkedTrajectory, *, seed: int = 0, per_chunk: int
     desk (TUM fr2_desk).
 
     Args:
-        chunked: the path; its trajectory gives field of view and walls.
+        chunked: the trajectory, with its field of view and walls.
         seed: seed of the draw.
         per_chunk: landmarks placed from each chunk.
         cap: most landmarks in all; above it every chunk gets its even share.
@@ -99,6 +98,7 @@ def _place(chunked: ChunkedTrajectory, rng: np.random.Generator, per_chunk: int,
     """Points and normals `(landmarks, 3)`."""
     chunks = chunked.num_chunks
     total = min(cap, per_chunk * chunks)
+    # Even shares in whole numbers: chunk i gets those from i * total // chunks up to the next one's.
     chunk_ids = np.repeat(np.arange(chunks), np.diff(np.arange(chunks + 1) * total // chunks))
     frame_index = rng.integers(chunked.frames_per_chunk, size=total)
     tangent_x, tangent_y = frustum_tangents(chunked.trajectory.field_of_view)
@@ -117,6 +117,8 @@ def _share_before_walls(cameras: Array, sight_lines: Array, walls: Array) -> Arr
     """Share of each sight line that lies in front of the first wall it meets; 1 where it meets none."""
     first = np.full(len(cameras), np.inf)
     qx, qz = sight_lines[:, 0], sight_lines[:, 2]
+    # Seen from above, from the camera: the wall's ends lie on either side of the sight line q, which meets the wall's
+    # line a + t (b - a) at `share` of its length. A wall along q divides by zero; the comparison then drops it.
     for (ax, az), (bx, bz) in walls:
         ax, az, bx, bz = ax - cameras[:, 0], az - cameras[:, 2], bx - cameras[:, 0], bz - cameras[:, 2]
         ends_apart = (qx * az - qz * ax) * (qx * bz - qz * bx) <= 0
@@ -134,10 +136,12 @@ def _judge(chunked: ChunkedTrajectory, points: Array, normals: Array) -> Bits:
     sides = _frustum_sides(chunked)
     bits = np.zeros((len(positions), -(-len(points) // 64) * 8), np.uint8)
     row = np.zeros(bits.shape[1] * 8, np.bool_)
+    # Frames that stand close together share the list of landmarks and walls within reach of any of them, and judge that
+    # alone: what is left out is too far away for all of them.
     for frames in _neighbourhoods(positions, view_distance / 4):
         centre = positions[frames].mean(axis=0)
         radius = np.linalg.norm(positions[frames] - centre, axis=1).max()
-        reach = (view_distance + radius) * (1 + 1e-9)
+        reach = (view_distance + radius) * (1 + 1e-9)  # a hair more, so that rounding loses none
         near = np.flatnonzero(np.linalg.norm(points - centre, axis=1) <= reach)
         near_points, near_normals = points[near].T.copy(), normals[near].T.copy()
         near_walls = None if walls is None else _walls_within(walls, centre[[0, 2]], reach)
@@ -153,7 +157,7 @@ def _judge(chunked: ChunkedTrajectory, points: Array, normals: Array) -> Bits:
                 ids = ids[_unhidden(positions[frame][[0, 2]], offsets[::2, seen], near_walls)]
             row[ids] = True
             bits[frame] = np.packbits(row)
-            row[ids] = False
+            row[ids] = False  # all False again for the next frame, without touching the rest
     return bits.reshape(*chunked.camera.frame_positions.shape[:2], -1)
 
 
@@ -220,8 +224,10 @@ def _hides(ends: Array, offsets: Array) -> NDArray[np.bool_]:
     """Whether each wall `(walls, 2, 2)`, seen from the camera, crosses each sight line: `(walls, points)`."""
     a, b = ends[:, 0], ends[:, 1]
     along = b - a
+    # Camera and point lie on different sides of the wall's line, and its ends on different sides of the sight line. The
+    # point is the camera plus the sight line, and a cross product is linear: its side is the camera's plus `wall`.
     side_of_camera = (along[:, 1] * a[:, 0] - along[:, 0] * a[:, 1])[:, None]
-    # Cross products of the wall, and of its two ends, with every sight line.
+    # Cross products of the wall, and of its two ends, with every sight line: one product of matrices.
     turn = np.concatenate([along, a, b])[:, ::-1] * (-1.0, 1.0) @ offsets
     wall, end_a, end_b = turn.reshape(3, len(ends), -1)
     return (side_of_camera * (side_of_camera + wall) < 0) & (end_a * end_b <= 0)
@@ -234,6 +240,7 @@ def _counted(seen: Bits) -> Bits:
     earlier = np.zeros_like(words[0])
     for step in range(1, len(words)):
         earlier |= words[step - 1]
+        # What any policy's window holds without remembering: the sink and the last two chunks.
         in_window = words[0] | words[step - 1] | words[max(step - 2, 0)]
         counted[step] = words[step] & earlier & ~in_window
     return counted.view(np.uint8)

@@ -1,4 +1,4 @@
-"""What a rollout is judged by: revisit recall, retrieval precision, and the oracle's greedy choice."""
+"""Meters of a rollout: revisit recall and retrieval precision."""
 
 from __future__ import annotations
 
@@ -19,22 +19,25 @@ class RecallMeter:
     A counted landmark earns the largest kept fraction among the latent frames that saw it in any attended
     chunk: 1 from a frame kept whole, 0 where no attended chunk saw it. Recall is the mean over all counted
     landmarks of all scored steps. For every distinct fraction the meter counts, landmark by landmark, how many
-    attended chunks show it at that fraction; a chunk that comes or goes moves only its own bits. Source: this
-    project.
+    attended chunks show it at that fraction; a chunk that comes or goes moves only its own bits.
     """
 
     def __init__(self, landmarks: Landmarks) -> None:
         """A meter over `landmarks` with nothing attended and nothing scored."""
         self._landmarks = landmarks
+        # For every level (kept fraction) of any attended chunk: how many attended chunks show each landmark at it, how
+        # many have frames at it, and which frames those are. `_counts` and `_num_chunks` have the same keys, and both
+        # are what adding up `_attended` from nothing would give.
         self._counts: dict[float, NDArray[np.int32]] = {}
         self._num_chunks: dict[float, int] = {}
         self._attended: dict[int, dict[float, tuple[int, ...]]] = {}
+        # Landmarks credited at each level. Counts are exact, so the total does not depend on the order of the steps.
         self._credited: dict[float, int] = {}
         self._counted = 0
 
     @property
     def recall(self) -> float | None:
-        """Mean credit so far; None where the path never comes back, or nothing has counted yet."""
+        """Mean credit so far; None where the trajectory never comes back, or nothing has counted yet."""
         if self._landmarks.never_returns or not self._counted:
             return None
         return self.credit / self._counted
@@ -88,6 +91,7 @@ class RecallMeter:
         new = self._levels(chunk_id, frame_fractions)
         old = self._pop(chunk_id)
         self._attended[chunk_id] = new
+        # A level whose frames stay the same shows the same landmarks: neither taken off nor added.
         for level, frames in old.items():
             if new.get(level) != frames:
                 self._remove(level, chunk_id, frames)
@@ -107,6 +111,7 @@ class RecallMeter:
         self._counted += counted
         wanted = np.flatnonzero(np.unpackbits(self._landmarks.counted[step]).view(np.bool_))
         credit = 0.0
+        # A landmark earns the largest fraction at which it is shown: from the top, and each is left out once found.
         for level in sorted(self._counts, reverse=True):
             shown = self._counts[level][wanted] > 0
             found = int(np.count_nonzero(shown))
@@ -158,7 +163,7 @@ class RecallMeter:
         self._num_chunks[level] = self._num_chunks.get(level, 0) + 1
 
     def _remove(self, level: float, chunk_id: int, frames: tuple[int, ...]) -> None:
-        """One chunk fewer shows it; a level that nobody is left at is dropped."""
+        """One chunk fewer shows it; a level without chunks is dropped."""
         self._num_chunks[level] -= 1
         if self._num_chunks[level]:
             self._counts[level] -= self._shown(chunk_id, frames)
@@ -170,7 +175,7 @@ class PrecisionMeter:
     """Retrieval precision: how much of what was fetched shows something that counts.
 
     The mean, over the steps that have counted landmarks and retrieved at least one chunk, of the share of
-    retrieved chunks that saw at least one counted landmark. Source: this project.
+    retrieved chunks that saw at least one counted landmark.
     """
 
     def __init__(self, landmarks: Landmarks) -> None:

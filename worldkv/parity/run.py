@@ -15,7 +15,6 @@ from worldkv.parity.record import Difference, Expected, Simulated, first_differe
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
 from worldkv.sim.recorder import SignalRecorder
-from worldkv.trajectory.chunked import PoseTrack
 
 if TYPE_CHECKING:
     from worldkv.backends.torch_backend import TorchBackend
@@ -99,7 +98,7 @@ def run_both(
     from worldkv.sim import load_machine, simulate
 
     wanted = range(chunked.num_chunks) if steps is None else frozenset(steps)
-    bare = first_chunks(chunked.with_signals(None), max(wanted) + 1)
+    bare = chunked.with_signals(None).first(max(wanted) + 1)
     scene = scene_of(bare, landmarks)
     if Signal.ATTENTION_AHEAD in needs_of(policy):
         ahead = attention_of_full_kv(bare, geometry, denoise_passes, device, seed)
@@ -165,16 +164,3 @@ def attention_of_full_kv(
     mass = recorder.signals().attention_mass
     assert mass is not None  # noqa: S101 - it was asked for
     return mass
-
-
-def first_chunks(chunked: ChunkedTrajectory, chunks: int) -> ChunkedTrajectory:
-    """The same path, over after `chunks`."""
-    if chunks >= chunked.num_chunks:
-        return chunked
-    camera, actions = (None if track is None else _first(track, chunks) for track in (chunked.camera, chunked.actions))
-    assert camera is not None  # noqa: S101 - every path has one
-    return dataclasses.replace(chunked, camera=camera, actions=actions)
-
-
-def _first(track: PoseTrack, chunks: int) -> PoseTrack:
-    return PoseTrack(*(getattr(track, field.name)[:chunks] for field in dataclasses.fields(track)))

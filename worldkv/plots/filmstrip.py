@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from worldkv.pose import Array
     from worldkv.trajectory.loaded import LoadedPath
-    from worldkv.worlds import Fidelity, World
+    from worldkv.worlds import Fidelity, PaintedWorld
 
 _STRIP_REVISITS = 3
 _COLUMNS = 4
@@ -45,7 +45,7 @@ class Film(NamedTuple):
     fidelity: Fidelity
 
 
-def draw_filmstrip(world: World, rows: Sequence[Film]) -> Figure:
+def draw_filmstrip(world: PaintedWorld, rows: Sequence[Film]) -> Figure:
     """A row of pictures for each of a few revisits: the first visit, then the same view as every policy has it now."""
     labels = [row.label for row in rows]
     frames = _told_revisits(world, rows)
@@ -56,9 +56,9 @@ def draw_filmstrip(world: World, rows: Sequence[Film]) -> Figure:
     heads = ["first visit", "the view again,\nas it was", *(folded(label, 18).rstrip(":") for label in labels)]
     figure = new_figure((1.75 * len(heads), 0.75 + 1.55 * len(frames)))
     axes: Any = figure.subplots(len(frames), len(heads), squeeze=False)
-    per_chunk = world.views.frames_per_chunk
+    per_chunk = world.surface.frames_per_chunk
     for line, frame in zip(axes, frames, strict=False):
-        visit, step = int(world.sight.visit[frame]), frame // per_chunk
+        visit, step = int(world.seen_before.visit[frame]), frame // per_chunk
         lit = world.light[frame, ..., None]
         first = world.truth[visit] * world.light[visit, ..., None]
         shown = [first, *(lit * film[frame] for film in [world.truth, *(row.pictures for row in rows)])]
@@ -71,7 +71,7 @@ def draw_filmstrip(world: World, rows: Sequence[Film]) -> Figure:
     return figure
 
 
-def write_film(name: str, path: LoadedPath, world: World, rows: Sequence[Film]) -> None:
+def write_film(name: str, path: LoadedPath, world: PaintedWorld, rows: Sequence[Film]) -> None:
     """All rollouts side by side as an animated GIF: the truth, every policy with its dB, and where the camera is.
 
     Args:
@@ -99,9 +99,9 @@ def write_film(name: str, path: LoadedPath, world: World, rows: Sequence[Film]) 
         axis.set_title(folded(label, 30), fontsize=8, fontweight="bold", color=INK)
         panels.append((_show(axis, film[0]), axis.set_xlabel(" ", fontsize=8)))
     camera = _draw_map(figure.add_subplot(grid[:, -1]), path)
-    per_chunk, stride = world.views.frames_per_chunk, max(1, -(-world.views.num_frames // _MOST_FRAMES))
+    per_chunk, stride = world.surface.frames_per_chunk, max(1, -(-world.surface.num_frames // _MOST_FRAMES))
     pages = []
-    for frame in range(0, world.views.num_frames, stride):
+    for frame in range(0, world.surface.num_frames, stride):
         for (image, text), film, row in zip(panels, films, [None, *rows], strict=True):
             image.set_data(np.clip(film[frame] * world.light[frame, ..., None], 0, 1))
             text.set_text(f"chunk {frame // per_chunk}" if row is None else _decibels(row, frame // per_chunk))
@@ -124,9 +124,9 @@ def write_film(name: str, path: LoadedPath, world: World, rows: Sequence[Film]) 
     write_bytes(name, buffer.getvalue())
 
 
-def _told_revisits(world: World, rows: Sequence[Film]) -> list[int]:
+def _told_revisits(world: PaintedWorld, rows: Sequence[Film]) -> list[int]:
     """Frames of a few revisits, spread over the rollout, that come back to much and on which policies differ."""
-    views, counted = world.views, world.sight.is_compared.mean(axis=(1, 2))
+    views, counted = world.views, world.seen_before.is_compared.mean(axis=(1, 2))
     steps = np.flatnonzero(np.isfinite(rows[0].fidelity.psnr_visit))
     best = {}
     for step in steps.tolist():

@@ -63,7 +63,7 @@ def named(name: str) -> Sequence[Listed]:
     Raises:
         SpecError: nothing is called so.
     """
-    from worldkv.errors import SpecError, nearest
+    from worldkv.errors import SpecError, did_you_mean
     from worldkv.specs.names import imported
 
     known: dict[str, list[Listed]] = {}
@@ -78,7 +78,7 @@ def named(name: str) -> Sequence[Listed]:
     if is_longer:
         return [Listed(name, name, imported(name))]
     if name not in known:
-        raise SpecError(f"no policy and no part is called {name!r}; {nearest(name, known)}")
+        raise SpecError(f"no policy and no part is called {name!r}; {did_you_mean(name, known)}")
     return known[name]
 
 

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from worldkv.errors import SpecError, nearest
+from worldkv.errors import SpecError, did_you_mean
 
 DEFAULT_MACHINE = "worldkv-project-page"
 """The machine file that predicts by default."""
@@ -89,7 +89,9 @@ def load_machine(name: str) -> Machine:
     else:
         path = Path(name)
         if not path.is_file():
-            raise SpecError(f"unknown machine {name!r}; {nearest(name, machine_names())} or the path of a .toml file")
+            raise SpecError(
+                f"unknown machine {name!r}; {did_you_mean(name, machine_names())} or the path of a .toml file"
+            )
         try:
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -123,7 +125,7 @@ def _parsed(where: str, text: str) -> Machine:
     values = {**content, **(edges if isinstance(edges, dict) else {"edges": edges})}
     for key in values:
         if key not in fields:
-            raise SpecError(f"{where}: unknown key {key!r}; {nearest(key, fields)}")
+            raise SpecError(f"{where}: unknown key {key!r}; {did_you_mean(key, fields)}")
     required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
     for name in required:
         if name not in values:

@@ -1,4 +1,4 @@
-"""Whose parameter a key of a spec string is: a policy's own, or that of a part inside; `part.key` says which.
+"""Give each key of a spec string to the policy, or the part inside it, that has such a parameter.
 
 A bare key is the policy's own where it has one of that name, else the one part's that has it. Where several parts have
 it, `age-penalty.penalty=0.3` names the part; where several parts have the same name, `age-penalty#2` is the second of
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from worldkv.errors import SpecError, nearest
+from worldkv.errors import SpecError, did_you_mean
 from worldkv.policy import Part
 from worldkv.specs.values import coerced, made, text_of
 
@@ -46,10 +46,10 @@ def field_names(cls: type[Part]) -> list[str]:
 
 
 def built(cls: type[P], pairs: Mapping[str, str], spec: str) -> P:
-    """A policy or part from the pairs of its spec string, each given to whom it belongs.
+    """A policy or part from the pairs of its spec string, each given to the part that has it.
 
     Raises:
-        SpecError: nobody has a key, several parts have it, or a value is out of its range.
+        SpecError: no part has a key, several have it, or a value is out of its range.
     """
     keys = _Keys(cls, pairs, spec)
     values = keys.changes(cls, None)
@@ -156,7 +156,7 @@ class _Keys:
         return taken
 
     def check(self) -> None:
-        """Refuse keys that nobody has.
+        """Refuse keys that no part has.
 
         Raises:
             SpecError: naming the nearest.
@@ -179,12 +179,12 @@ class _Keys:
         if not key.name:
             known = self._own.union(*self._fields.values())
             return SpecError(
-                f"{self._spec!r}: {self._cls.__name__} has no parameter {typed!r}; {nearest(typed, known)}"
+                f"{self._spec!r}: {self._cls.__name__} has no parameter {typed!r}; {did_you_mean(typed, known)}"
             )
         if key.name not in self._met:
-            return SpecError(f"{self._spec!r}: it has no part {key.name!r}; {nearest(key.name, self._met)}")
+            return SpecError(f"{self._spec!r}: it has no part {key.name!r}; {did_you_mean(key.name, self._met)}")
         if key.field not in self._fields[key.name]:
-            near = nearest(key.field, self._fields[key.name])
+            near = did_you_mean(key.field, self._fields[key.name])
             return SpecError(f"{self._spec!r}: {key.name} has no parameter {key.field!r}; {near}")
         return SpecError(
             f"{self._spec!r}: the number in {typed} must be 1 to {self._met[key.name]}, as many as it has of that name"

@@ -1,4 +1,4 @@
-"""Names of policies and parts, and the classes they stand for: installed, in a module, in a file.
+"""Find the class that a name of a policy or part stands for: installed, in a module, in a file.
 
 A policy is named by its entry point in the group `worldkv.policies`, by `pkg.mod:Class` or by `path/to/file.py:Class`.
 An entry point is one policy, `name = "pkg.mod:Class"`, or a whole package, `any = "pkg"`: then it stands for every
@@ -14,7 +14,7 @@ import sys
 import types
 from pathlib import Path
 
-from worldkv.errors import SpecError, nearest
+from worldkv.errors import SpecError, did_you_mean
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, by_spec_name
 
 
@@ -62,7 +62,7 @@ def find_class(name: str) -> type[Part]:
         return PARTS[name]
     if name.endswith(".py"):
         raise SpecError(f"{name!r} names a file but no class; write {name}:ClassName")
-    raise SpecError(f"unknown policy {name!r}; {nearest(name, homes)}")
+    raise SpecError(f"unknown policy {name!r}; {did_you_mean(name, homes)}")
 
 
 def imported(name: str) -> type[Part]:
@@ -82,7 +82,7 @@ def imported(name: str) -> type[Part]:
             for key, value in vars(module).items()
             if isinstance(value, type) and issubclass(value, Part) and not inspect.isabstract(value)
         ]
-        raise SpecError(f"{module_name} has no policy or index {class_name!r}; {nearest(class_name, classes)}")
+        raise SpecError(f"{module_name} has no policy or index {class_name!r}; {did_you_mean(class_name, classes)}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Spec strings and the objects they name: `worldkv:keep_ratio=0.5`, `matrix-game-2:frames_per_chunk=4`.
+"""Parse spec strings such as `worldkv:keep_ratio=0.5` and `matrix-game-2:frames_per_chunk=4`, and write them.
 
 A policy is named by its entry point in the group `worldkv.policies`, by `pkg.mod:Class` or by `path/to/file.py:Class`;
 the class may be a policy, or an index alone, which is then put into `composed`.
@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from worldkv.errors import SpecError, nearest
+from worldkv.errors import SpecError, did_you_mean
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part
 from worldkv.specs.keys import Key, built, field_names, pairs_of
@@ -70,7 +70,7 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
 
 
 def in_frames(spec: str, geometry: CacheGeometry) -> str:
-    """The same spec string with every `x_chunks` as `x_frames`, for who knows no geometry.
+    """The same spec string with every `x_chunks` as `x_frames`, where the geometry is not known.
 
     Raises:
         SpecError: as `parse_policy`, for the name and the sizes.
@@ -107,7 +107,7 @@ def parse_geometry(spec: str) -> CacheGeometry:
     """
     name, pairs = split_spec(spec)
     if name not in PRESETS:
-        raise SpecError(f"unknown geometry {name!r}; {nearest(name, PRESETS)}")
+        raise SpecError(f"unknown geometry {name!r}; {did_you_mean(name, PRESETS)}")
     if not pairs:
         return PRESETS[name]
     changed = {key: value for key, value in pairs.items() if key != "name"}

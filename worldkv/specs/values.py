@@ -1,4 +1,4 @@
-"""One value of a spec string: text to what a dataclass field is annotated with, and back."""
+"""Convert one value of a spec string to the type that a dataclass field is annotated with, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from worldkv.errors import SpecError, nearest
+from worldkv.errors import SpecError, did_you_mean
 from worldkv.policy import Part
 from worldkv.specs.names import imported
 
@@ -26,7 +26,7 @@ def coerced(cls: type, pairs: Mapping[str, str], spec: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, text in pairs.items():
         if key not in names:
-            raise SpecError(f"{spec!r}: {cls.__name__} has no parameter {key!r}; {nearest(key, names)}")
+            raise SpecError(f"{spec!r}: {cls.__name__} has no parameter {key!r}; {did_you_mean(key, names)}")
         values[key] = _value(hints[key], text, key, spec)
     return values
 
@@ -115,6 +115,6 @@ def _part(wanted: tuple[type[Part], ...], text: str, key: str, spec: str) -> Par
     cls = imported(text) if ":" in text else fitting.get(text)
     if cls is None or not issubclass(cls, wanted):
         raise SpecError(
-            f"{spec!r}: {key} must name a part that fits, or pkg.mod:Class, got {text!r}; {nearest(text, fitting)}"
+            f"{spec!r}: {key} must name a part that fits, or pkg.mod:Class, got {text!r}; {did_you_mean(text, fitting)}"
         )
     return made(cls, {})

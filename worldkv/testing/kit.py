@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from worldkv.errors import SpecError, nearest
+from worldkv.errors import SpecError, did_you_mean
 from worldkv.policy import CachePolicy, Compression, CoverageIndex, EvictionRule, Index, Part
 from worldkv.specs.parse import parse_part
 from worldkv.testing import checks as checks  # registers every check
@@ -70,7 +70,7 @@ def examine(
     if only is not None:
         for name in only:
             if name not in CHECKS:
-                raise SpecError(f"there is no check {name!r}; {nearest(name, CHECKS)}")
+                raise SpecError(f"there is no check {name!r}; {did_you_mean(name, CHECKS)}")
         chosen = [one for one in CHECKS.values() if one.name in only]
     found: list[Finding] = []
     refusal = under_test.refusal
@@ -143,7 +143,7 @@ def parametrize_with_checks(
 
     for name in leave_out:
         if name not in CHECKS:
-            raise SpecError(f"there is no check {name!r}; {nearest(name, CHECKS)}")
+            raise SpecError(f"there is no check {name!r}; {did_you_mean(name, CHECKS)}")
     cases = []
     for under_test in map(put_under_test, policies_or_parts):
         name = under_test.spec or type(under_test.part).__name__
@@ -166,7 +166,7 @@ def replay(policy_or_part: Part | str, check: str, scenario: Scenario | None = N
         SpecError: no check of that name, or the rollout is missing.
     """
     if check not in CHECKS:
-        raise SpecError(f"there is no check {check!r}; {nearest(check, CHECKS)}")
+        raise SpecError(f"there is no check {check!r}; {did_you_mean(check, CHECKS)}")
     one, under_test = CHECKS[check], put_under_test(policy_or_part)
     if one.scenarios is None:
         judge(one, under_test)

@@ -8,7 +8,8 @@ import numpy as np
 
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.geometry import CacheGeometry
-from worldkv.signals import ChunkPose, Measured, Signal, Viewpoint
+from worldkv.pose import ChunkPose
+from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
 

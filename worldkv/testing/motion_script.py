@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldkv.geometry import CacheGeometry
-from worldkv.pose import Array
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.pose import Array, Poses
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.cut import default_view_distance
 from worldkv.trajectory.trajectory import Trajectory
 
@@ -115,6 +115,6 @@ def _facing(turn: Array, tilt: Array) -> Array:
 
 def _chunked(positions: Array, rotations: Array) -> ChunkedTrajectory:
     flat, turned = positions.reshape(-1, 3), rotations.reshape(-1, 3, 3)
-    track = PoseTrack.of(positions, rotations)
+    track = Poses.of(positions, rotations)
     trajectory = Trajectory("motion script", flat, turned, action_positions=flat, action_rotations=turned)
     return ChunkedTrajectory(trajectory, track, track, default_view_distance(track), len(flat))

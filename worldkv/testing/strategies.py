@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
-from worldkv.signals import ChunkPose
+from worldkv.pose import ChunkPose
 from worldkv.testing.motion_script import Back, Coordinates, MotionScript, Move
 from worldkv.testing.policy_under_test import GEOMETRIES, PolicyUnderTest
 from worldkv.testing.scenario import Scenario
@@ -91,8 +91,7 @@ def poses() -> SearchStrategy[ChunkPose]:
     """Where a camera stands during one chunk of three latent frames."""
 
     def of(script: MotionScript) -> ChunkPose:
-        track = script.chunked(GEOMETRIES[0]).camera
-        return ChunkPose(*(part[-1] for part in vars(track).values()))
+        return script.chunked(GEOMETRIES[0]).camera[-1]
 
     return motion_scripts(1, 6).map(of)
 

@@ -1,8 +1,7 @@
-"""Camera paths: recorded formats, action scripts, generators, and their cutting into chunks."""
+"""Trajectories: recorded formats, action scripts, generators, and their cutting into chunks."""
 
 from worldkv.trajectory.anomalies import RotationJump as RotationJump
 from worldkv.trajectory.chunked import ChunkedTrajectory as ChunkedTrajectory
-from worldkv.trajectory.chunked import PoseTrack as PoseTrack
 from worldkv.trajectory.cut import cut as cut
 from worldkv.trajectory.dead_reckoning import dead_reckon as dead_reckon
 from worldkv.trajectory.describe import PathSummary as PathSummary

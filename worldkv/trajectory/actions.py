@@ -1,4 +1,4 @@
-"""A path that is known by its actions only."""
+"""Build a trajectory from actions alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worldkv.trajectory.validate import checked
 def from_actions(
     path: Path, forward: Array, right: Array, pitch: Array, yaw: Array, *, step: float, notes: tuple[str, ...]
 ) -> Trajectory:
-    """The path both as camera and as action poses, since a recording of actions knows no other.
+    """The trajectory both as camera and as action poses, since a recording of actions knows no other.
 
     Args:
         path: the recording.

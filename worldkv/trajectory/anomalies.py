@@ -1,4 +1,4 @@
-"""Anomalies of a recorded path: gaps in its time stamps, single-frame rotation jumps."""
+"""Anomalies of a recorded trajectory: gaps in its time stamps, single-frame rotation jumps."""
 
 from __future__ import annotations
 

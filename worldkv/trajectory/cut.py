@@ -1,4 +1,4 @@
-"""A path cut into a model's latent frames and whole chunks."""
+"""Cut a trajectory into a model's latent frames and whole chunks."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import numpy as np
 
 from worldkv.errors import SpecError, TrajectoryError
 from worldkv.geometry import CacheGeometry
-from worldkv.pose import Array
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.pose import Array, Poses
+from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.trajectory import Trajectory
 
 VIEW_DISPLACEMENTS = 4.0
-"""Median chunk displacements a camera is taken to see when nobody says."""
+"""Median chunk displacements a camera is taken to see by default."""
 
 
 def cut(trajectory: Trajectory, geometry: CacheGeometry, *, view_distance: float | None = None) -> ChunkedTrajectory:
-    """The path in chunks of `geometry`, by the 4n + 1 rule of arXiv 2605.22718 (4 = temporal stride).
+    """The trajectory in chunks of `geometry`, by the 4n + 1 rule of arXiv 2605.22718 (4 = temporal stride).
 
     Of N video frames ((N-1)//4)*4 + 1 are used; they make (N-1)//4 + 1 latent frames at linspace(0, N-1), of which
     whole chunks are kept. With N of that form every latent frame falls on a video frame exactly, so taking every
     fourth pose *is* the linear and spherical interpolation the rule asks for; a test holds the two together.
 
     Args:
-        trajectory: a checked path.
+        trajectory: a checked trajectory.
         geometry: gives the temporal stride and the latent frames of a chunk.
-        view_distance: how far the camera sees in the path's unit; None takes four times the median displacement
+        view_distance: how far the camera sees in the trajectory's unit; None takes four times the median displacement
             between chunks, 1 where that is zero (pure rotation).
 
     Raises:
-        TrajectoryError: the path is shorter than one chunk.
+        TrajectoryError: the trajectory is shorter than one chunk.
         SpecError: `view_distance` is not a positive number of ordinary size.
     """
     if view_distance is not None and not 1e-6 <= view_distance <= 1e9:
@@ -45,10 +45,10 @@ def cut(trajectory: Trajectory, geometry: CacheGeometry, *, view_distance: float
             f"{trajectory.name} has {trajectory.num_frames} video frames, a chunk of {geometry.name} needs "
             f"{(frames - 1) * stride + 1}; take a longer path or a geometry with shorter chunks"
         )
-    camera = _track(trajectory.positions, trajectory.rotations, stride, num_chunks, frames)
+    camera = _poses(trajectory.positions, trajectory.rotations, stride, num_chunks, frames)
     actions = None
     if trajectory.action_positions is not None and trajectory.action_rotations is not None:
-        actions = _track(trajectory.action_positions, trajectory.action_rotations, stride, num_chunks, frames)
+        actions = _poses(trajectory.action_positions, trajectory.action_rotations, stride, num_chunks, frames)
     return ChunkedTrajectory(
         _with_fitting_signals(trajectory, num_chunks),
         camera,
@@ -58,8 +58,8 @@ def cut(trajectory: Trajectory, geometry: CacheGeometry, *, view_distance: float
     )
 
 
-def default_view_distance(camera: PoseTrack) -> float:
-    """Four times the median displacement between chunks in the path's unit, 1 where that is zero."""
+def default_view_distance(camera: Poses) -> float:
+    """Four times the median displacement between chunks in the trajectory's unit, 1 where that is zero."""
     if len(camera.positions) < 2:
         return 1.0
     median = float(np.median(np.linalg.norm(np.diff(camera.positions, axis=0), axis=1)))
@@ -67,9 +67,9 @@ def default_view_distance(camera: PoseTrack) -> float:
     return VIEW_DISPLACEMENTS * median if median > 1e-9 * (1 + float(np.abs(camera.positions).max())) else 1.0
 
 
-def _track(positions: Array, rotations: Array, stride: int, num_chunks: int, frames: int) -> PoseTrack:
+def _poses(positions: Array, rotations: Array, stride: int, num_chunks: int, frames: int) -> Poses:
     latents = num_chunks * frames
-    return PoseTrack.of(
+    return Poses.of(
         positions[::stride][:latents].reshape(num_chunks, frames, 3),
         rotations[::stride][:latents].reshape(num_chunks, frames, 3, 3),
     )

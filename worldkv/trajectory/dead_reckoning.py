@@ -1,4 +1,4 @@
-"""Poses integrated from a player's actions."""
+"""Integrate poses from a player's actions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dead_reckon(forward: Array, right: Array, pitch: Array, yaw: Array, *, step:
         right: right minus left keys `(frames,)`.
         pitch: degrees up a frame `(frames,)`; the sum is held within 90 degrees.
         yaw: degrees to the right a frame `(frames,)`.
-        step: displacement a frame of one key, in the path's unit.
+        step: displacement a frame of one key, in the trajectory's unit.
     """
     headings = _before(yaw)
     mean_heading = np.deg2rad(headings + yaw / 2)
@@ -41,7 +41,7 @@ def dead_reckon(forward: Array, right: Array, pitch: Array, yaw: Array, *, step:
 
 def look_rotations(yaw: Array, pitch: Array | float = 0.0) -> Array:
     """Camera-to-world rotations `(n, 3, 3)` of a level camera turned `yaw` (n,) right and `pitch` up, in degrees."""
-    # Whole turns off first: a path of many turns must come back to the very same matrix.
+    # Whole turns off first: a trajectory of many turns must come back to the very same matrix.
     yaw_radians = np.deg2rad(np.remainder(yaw, 360.0))
     pitch_radians = np.deg2rad(np.broadcast_to(pitch, yaw_radians.shape))
     sy, cy = np.sin(yaw_radians), np.cos(yaw_radians)

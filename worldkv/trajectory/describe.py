@@ -1,4 +1,4 @@
-"""What a path is like: how long, how far, how often it comes back, and what is odd about it."""
+"""Summarise a trajectory: length, extent, revisits and anomalies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from worldkv.trajectory.anomalies import RotationJump, gaps_in, rotation_jumps
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.revisits import find_revisits
+from worldkv.trajectory.revisits import Revisits, find_revisits
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of the revisits that the reported gaps stay within."""
@@ -16,30 +16,28 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True)
 class PathSummary:
-    """A path in numbers.
-
-    Source: this project.
+    """A trajectory in numbers.
 
     Attributes:
-        name: the path's name.
+        name: the trajectory's name.
         frames: its video frames.
         frames_per_second: its rate; None where unknown.
         seconds: its length in time; None where unknown.
         chunks: chunks it is cut into.
-        length: way travelled over all frames, in the path's unit.
+        length: way travelled over all frames, in the trajectory's unit.
         extent: diagonal of the box that holds the chunks' centre positions.
         view_distance: how far the camera is taken to see.
         field_of_view: full horizontal and vertical degrees.
         revisit_share: share of chunks whose centre pose lies within a tenth of the extent and 45 degrees of that
             of a chunk more than 7 chunks ago.
         return_share: share of chunks for which such a chunk lies before a stretch in which the camera was away;
-            less than `revisit_share` where the camera lingers or the path is long and slow.
+            less than `revisit_share` where the camera lingers or the trajectory is long and slow.
         never_returns: nothing to retrieve: `return_share` is 0.
         median_gap: median over revisiting chunks of the chunks since the latest such earlier chunk; None without.
         gap_quantiles: those gaps at 10, 25, 50, 75 and 90 %; empty without.
         time_gaps: start and length in seconds of stretches without samples, bridged by resampling or still there.
         rotation_jumps: single-frame rotation jumps, largest first.
-        num_walls: wall segments of the path's world; None in the open.
+        num_walls: wall segments of the trajectory's world; None in the open.
         notes: what the reader mended or wants known.
     """
 
@@ -63,13 +61,18 @@ class PathSummary:
     notes: tuple[str, ...]
 
 
-def describe(chunked: ChunkedTrajectory) -> PathSummary:
-    """The numbers of a path that was cut into chunks."""
-    path = chunked.trajectory
+def revisits_of(chunked: ChunkedTrajectory) -> tuple[float, Revisits]:
+    """The extent of the chunks' centre positions, and the revisits among their centre poses within a tenth of it."""
     centre = chunked.frames_per_chunk // 2
     positions = chunked.camera.frame_positions[:, centre]
     extent = float(np.linalg.norm(np.ptp(positions, axis=0)))
-    revisits = find_revisits(positions, chunked.camera.frame_rotations[:, centre], radius=0.1 * extent)
+    return extent, find_revisits(positions, chunked.camera.frame_rotations[:, centre], radius=0.1 * extent)
+
+
+def describe(chunked: ChunkedTrajectory) -> PathSummary:
+    """The numbers of a trajectory that was cut into chunks."""
+    path = chunked.trajectory
+    extent, revisits = revisits_of(chunked)
     gaps = revisits.gaps[revisits.gaps > 0]
     rate = path.frames_per_second
     seconds = None if rate is None else path.num_frames / rate

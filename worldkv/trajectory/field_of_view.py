@@ -1,4 +1,4 @@
-"""Fields of view from focal lengths and back."""
+"""Convert focal lengths to fields of view and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from worldkv.errors import TrajectoryError
 from worldkv.pose import Array
 
 VARIATION = 0.01
-"""A focal length that varies by more over a path is worth a note."""
+"""A focal length that varies by more over a trajectory is worth a note."""
 
 
 def field_of_view(

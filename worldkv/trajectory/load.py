@@ -1,4 +1,4 @@
-"""One door for every path: a file, a folder, a script or a generator, by what it contains."""
+"""Load a trajectory from a file or folder, whose format is told by its content, a script or a generator."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worldkv.errors import SpecError, TrajectoryError, nearest
+from worldkv.errors import SpecError, TrajectoryError, did_you_mean
 from worldkv.trajectory.anomalies import rotation_jumps
 from worldkv.trajectory.formats.registry import FORMATS, detect_format
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.generate import generate
 from worldkv.trajectory.generators import GENERATORS
 from worldkv.trajectory.matrices import from_matrices
@@ -48,7 +48,7 @@ def load_trajectory(
         TrajectoryError: the file or folder is missing, unknown or unfit.
     """
     if format is not None and format not in FORMATS:
-        raise SpecError(f"unknown format {format!r}; {nearest(format, FORMATS)}")
+        raise SpecError(f"unknown format {format!r}; {did_you_mean(format, FORMATS)}")
     if not isinstance(source, str | os.PathLike):
         trajectory = source if isinstance(source, Trajectory) else from_matrices(source)
         return trajectory if frames_per_second is None else resample(trajectory, frames_per_second)
@@ -71,13 +71,13 @@ def _read(source: str, format: str | None) -> Trajectory:
     path = Path(os.path.expanduser(source))
     if not source.strip() or not _exists(path):
         raise TrajectoryError(f"{source!r} is no file or folder; {_suggestion(source, path)}")
-    glimpse = Glimpse.of(path)
-    name = format or detect_format(glimpse)
-    if name is None and glimpse.path.is_dir():
-        path, name = _only_path_in(glimpse)
+    file_head = FileHead.of(path)
+    name = format or detect_format(file_head)
+    if name is None and file_head.path.is_dir():
+        path, name = _only_path_in(file_head)
     if name is None:
-        raise TrajectoryError(_unknown(glimpse))
-    if format is not None and path.is_dir() and not FORMATS[format].looks_like(glimpse):
+        raise TrajectoryError(_unknown(file_head))
+    if format is not None and path.is_dir() and not FORMATS[format].looks_like(file_head):
         raise TrajectoryError(f"{path} is a folder that does not look like {format}; name the file in it")
     trajectory = FORMATS[name].read(path)
     jumps = rotation_jumps(trajectory.rotations)
@@ -97,30 +97,32 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _only_path_in(glimpse: Glimpse) -> tuple[Path, str]:
-    """The one file of a folder that holds a path; notes and times beside it are no paths."""
-    files = [glimpse.path / entry for entry in glimpse.entries if not entry.startswith(".")]
-    found = [(file, name) for file in files if file.is_file() and (name := detect_format(Glimpse.of(file))) is not None]
+def _only_path_in(file_head: FileHead) -> tuple[Path, str]:
+    """The one file of a folder that holds a trajectory; notes and times beside it hold none."""
+    files = [file_head.path / entry for entry in file_head.entries if not entry.startswith(".")]
+    found = [
+        (file, name) for file in files if file.is_file() and (name := detect_format(FileHead.of(file))) is not None
+    ]
     if len(found) == 1:
         return found[0]
     if found:
         names = ", ".join(file.name for file, _ in found[:8])
-        raise TrajectoryError(f"{glimpse.path} holds {len(found)} paths ({names}); name the one you mean")
+        raise TrajectoryError(f"{file_head.path} holds {len(found)} paths ({names}); name the one you mean")
     folders = ", ".join(file.name for file in files if file.is_dir()) if files else ""
     hint = f"its folders are {folders[:120]}" if folders else "name a file or folder of " + ", ".join(FORMATS)
-    raise TrajectoryError(f"{glimpse.path} is a folder without a camera path; {hint}")
+    raise TrajectoryError(f"{file_head.path} is a folder without a camera path; {hint}")
 
 
-def _unknown(glimpse: Glimpse) -> str:
+def _unknown(file_head: FileHead) -> str:
     """Why a file is none of the formats."""
-    if not glimpse.head:
-        return f"{glimpse.path} is empty; record it again"
-    row = glimpse.numbers()
+    if not file_head.first_bytes:
+        return f"{file_head.path} is empty; record it again"
+    row = file_head.numbers()
     if row is not None and len(row) == 1:
-        return f"{glimpse.path} holds one number a line, as a times file does; name the poses file beside it"
+        return f"{file_head.path} holds one number a line, as a times file does; name the poses file beside it"
     seen = f"its first line has {len(row)} numbers" if row is not None else "its content is none of them"
     return (
-        f"{glimpse.path} is of no known format ({seen}); known are {', '.join(FORMATS)}, and --format NAME forces one"
+        f"{file_head.path} is of no known format ({seen}); known are {', '.join(FORMATS)}, and --format NAME forces one"
     )
 
 

@@ -1,4 +1,4 @@
-"""A trajectory read, resampled, cut into chunks and summarised."""
+"""Read, resample, cut and summarise a trajectory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _PER_FRAME = ("positions", "rotations", "action_positions", "action_rotations", 
 
 @dataclass(frozen=True)
 class LoadedPath:
-    """A path as every command needs it.
+    """A trajectory as every command needs it.
 
     Attributes:
         geometry: the model's cache shape that it was cut for.
-        chunked: the true path in chunks.
+        chunked: the true trajectory in chunks.
         summary: what it is like.
     """
 
@@ -37,7 +37,7 @@ class LoadedPath:
 def load_path(
     source: str, geometry: CacheGeometry, *, format: str | None, fps: float | None, view_distance: float | None
 ) -> LoadedPath:
-    """Read, resample and cut a path.
+    """Read, resample and cut a trajectory.
 
     Raises:
         TrajectoryError, SpecError: see `load_trajectory` and `cut`.
@@ -49,13 +49,15 @@ def load_path(
     return LoadedPath(geometry, chunked, describe(chunked))
 
 
-def shortened(path: LoadedPath, chunks: int | None, view_distance: float | None) -> LoadedPath:
-    """The path's first `chunks` chunks; all of it where that is None or more than it has.
+def recut_to(path: LoadedPath, chunks: int | None, view_distance: float | None) -> LoadedPath:
+    """The trajectory's first `chunks` chunks, cut anew; all of it where that is None or more than it has.
+
+    Unlike `ChunkedTrajectory.first` it takes a default view distance from the chunks that are left.
 
     Args:
-        path: the whole path.
+        path: the whole trajectory.
         chunks: how many to keep.
-        view_distance: as given by the user; by default the short path's own.
+        view_distance: as given by the user; by default the short trajectory's own.
 
     Raises:
         SpecError: fewer than one.
@@ -78,9 +80,6 @@ def shortened(path: LoadedPath, chunks: int | None, view_distance: float | None)
 
 def revisiting_chunks(path: LoadedPath) -> NDArray[np.bool_]:
     """Which chunks the summary's `revisit_share` counts `(chunks,)`."""
-    from worldkv.trajectory.revisits import find_revisits
+    from worldkv.trajectory.describe import revisits_of
 
-    centre = path.chunked.frames_per_chunk // 2
-    camera = path.chunked.camera
-    positions, rotations = camera.frame_positions[:, centre], camera.frame_rotations[:, centre]
-    return find_revisits(positions, rotations, radius=0.1 * path.summary.extent).gaps > 0
+    return revisits_of(path.chunked)[1].gaps > 0

@@ -1,4 +1,4 @@
-"""Drifting poses: what an index sees when poses are integrated from noisy motion."""
+"""Add drift to poses, as integrating noisy motion does."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from dataclasses import replace
 import numpy as np
 
 from worldkv.errors import SpecError
-from worldkv.pose import Array
-from worldkv.trajectory.chunked import ChunkedTrajectory, PoseTrack
+from worldkv.pose import Array, Poses
+from worldkv.trajectory.chunked import ChunkedTrajectory
 
 
 def with_pose_noise(chunked: ChunkedTrajectory, share: float, *, seed: int = 0) -> ChunkedTrajectory:
-    """The same path as dead reckoning with an error would report it; errors accumulate along the way.
+    """The same trajectory as dead reckoning with an error would report it; errors accumulate along the way.
 
     Every motion from one latent frame to the next is off by a Gaussian of `share` of its own length in each axis and of
-    `share` of its own angle about each axis. Judge against the landmarks of the path *without* noise. Source: this
-    project.
+    `share` of its own angle about each axis. Judge against the landmarks of the trajectory *without* noise.
 
     Args:
-        chunked: the true path.
+        chunked: the true trajectory.
         share: standard deviation relative to the motion, e.g. 0.05.
         seed: seed of the noise.
 
@@ -34,11 +33,11 @@ def with_pose_noise(chunked: ChunkedTrajectory, share: float, *, seed: int = 0) 
     return replace(chunked, camera=_drifted(chunked.camera, share, np.random.default_rng((seed, 0))), actions=actions)
 
 
-def _drifted(track: PoseTrack, share: float, draw: np.random.Generator) -> PoseTrack:
+def _drifted(poses: Poses, share: float, draw: np.random.Generator) -> Poses:
     from scipy.spatial.transform import Rotation
 
-    shape = track.frame_positions.shape
-    positions, rotations = track.frame_positions.reshape(-1, 3), track.frame_rotations.reshape(-1, 3, 3)
+    shape = poses.frame_positions.shape
+    positions, rotations = poses.frame_positions.reshape(-1, 3), poses.frame_rotations.reshape(-1, 3, 3)
     back = np.swapaxes(rotations[:-1], 1, 2)
     moved = np.einsum("nij,nj->ni", back, np.diff(positions, axis=0))
     turned = Rotation.from_matrix(back @ rotations[1:]).as_rotvec()
@@ -51,4 +50,4 @@ def _drifted(track: PoseTrack, share: float, draw: np.random.Generator) -> PoseT
         headings[step + 1] = headings[step] @ turn
     offsets = np.einsum("nij,nj->ni", headings[:-1], moved)
     places = np.concatenate([positions[:1], positions[0] + np.cumsum(offsets, axis=0)])
-    return PoseTrack.of(places.reshape(shape), headings.reshape(*shape, 3))
+    return Poses.of(places.reshape(shape), headings.reshape(*shape, 3))

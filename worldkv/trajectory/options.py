@@ -1,8 +1,8 @@
-"""`key=value,key=value`: the parameters of scripts and generators as a user types them."""
+"""Parse the parameters of scripts and generators, `key=value,key=value`."""
 
 from __future__ import annotations
 
-from worldkv.errors import SpecError, nearest
+from worldkv.errors import SpecError, did_you_mean
 
 Number = int | float
 
@@ -25,7 +25,7 @@ def parse_options(text: str, kinds: dict[str, type[Number]], what: str) -> dict[
         if not equals:
             raise SpecError(f"{what}: expected name=value, got {part!r}")
         if name not in kinds:
-            raise SpecError(f"{what} has no parameter {name!r}; {nearest(name, kinds)}")
+            raise SpecError(f"{what} has no parameter {name!r}; {did_you_mean(name, kinds)}")
         if name in values:
             raise SpecError(f"{what}: {name} is given twice; keep one")
         values[name] = _number(value, kinds[name], f"{what}: {name}")

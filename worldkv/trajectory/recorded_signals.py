@@ -1,4 +1,4 @@
-"""What a model measured along a path, as arrays that fit one another."""
+"""Signals that a model measured along a trajectory, as arrays that fit one another."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ DECISIONS = ("kept_tokens", "kept_entries", "held_tokens")
 
 @dataclass(frozen=True)
 class RecordedSignals:
-    """What a model measured while it generated along a path; None for what was not recorded.
-
-    Source: this project.
+    """What a model measured while it generated along a trajectory; None for what was not recorded.
 
     Attributes:
         kept_tokens: tokens kept of each chunk when it was stored `(chunks,)`, whole numbers, 0 where it was

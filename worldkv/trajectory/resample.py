@@ -1,4 +1,4 @@
-"""Another frame rate: translation linear, rotation by spherical interpolation."""
+"""Resample a trajectory to another frame rate: translation linearly, rotation spherically."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from worldkv.trajectory.anomalies import gaps_in
 from worldkv.trajectory.trajectory import Trajectory
 
 MAX_FRAMES = 5_000_000
-"""Longest path made by resampling; more means a wrong time stamp."""
+"""Longest trajectory made by resampling; more means a wrong time stamp."""
 
 
 def resample(trajectory: Trajectory, frames_per_second: float) -> Trajectory:
-    """The path at `frames_per_second`, from the first frame's time on.
+    """The trajectory at `frames_per_second`, from the first frame's time on.
 
-    By its time stamps where it has them, by its frame rate otherwise. A path that knows neither keeps its frames
+    By its time stamps where it has them, by its frame rate otherwise. A trajectory that knows neither keeps its frames
     and is taken to run at that rate. Recorded signals belong to the old frames and are left out.
 
     Args:
-        trajectory: a checked path.
+        trajectory: a checked trajectory.
         frames_per_second: the new rate, above 0.
 
     Raises:
@@ -36,12 +36,13 @@ def resample(trajectory: Trajectory, frames_per_second: float) -> Trajectory:
     stamps = trajectory.timestamps
     if stamps is None and rate is not None:
         if rate == frames_per_second:
-            return trajectory
+            return trajectory  # bit by bit; time stamps may be uneven and are resampled all the same
         stamps = np.arange(trajectory.num_frames) / rate
     if stamps is None:
         note = f"no frame rate known: the frames are taken as they are at {frames_per_second:g} fps"
         return dataclasses.replace(trajectory, frames_per_second=frames_per_second, notes=(*trajectory.notes, note))
     times = _new_times(trajectory, stamps, frames_per_second)
+    # Noted now: the new stamps are even, and no gap can be told from them.
     gaps = trajectory.time_gaps + gaps_in(stamps)
     notes = [f"resampled from {trajectory.num_frames} frames to {len(times)} at {frames_per_second:g} fps"]
     if gaps:
@@ -74,8 +75,9 @@ def interpolate(stamps: Array, positions: Array, rotations: Array, times: Array)
     """Positions `(n, 3)` and rotations `(n, 3, 3)` at `times` (n,) inside the span of ascending `stamps`."""
     from scipy.spatial.transform import Rotation, Slerp
 
+    # Linear and spherical interpolation of the same two neighbours; at a stamp both give the frame recorded there.
     moved = np.stack([np.interp(times, stamps, positions[:, axis]) for axis in range(3)], axis=1)
-    if len(stamps) == 1:
+    if len(stamps) == 1:  # nothing to interpolate between, which scipy refuses
         return moved, np.repeat(rotations, len(times), axis=0)
     turned = Slerp(stamps, Rotation.from_matrix(rotations))(np.clip(times, stamps[0], stamps[-1]))
     return moved, np.ascontiguousarray(turned.as_matrix())

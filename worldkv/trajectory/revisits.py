@@ -1,4 +1,4 @@
-"""Which chunks come back to where an earlier one was."""
+"""Find the chunks that come back to where an earlier one was."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def find_revisits(positions: Array, rotations: Array, *, radius: float) -> Revis
         points = np.zeros_like(points)  # standing still up to rounding
     squares = np.einsum("ij,ij->i", points, points)
     flat = rotations.reshape(chunks, 9)
-    # A hair of slack, so that equal poses on scripted paths do not fall on either side by rounding.
+    # A hair of slack, so that equal poses on scripted trajectories do not fall on either side by rounding.
     least_trace = 1 + 2 * np.cos(MAX_ANGLE) - 1e-9
     most_square = radius**2 + 1e-12 * float(squares.max())
     gaps = np.zeros(chunks, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The evaluation trajectories of WorldKV as a small language of letters."""
+"""Trajectories from scripts of letters, WorldKV's evaluation trajectories among them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAME = re.compile(r"^(?P<operations>[RLWSAD_]*[RLWSAD])(?P<degrees>\d+)?(?:_(?P
 
 
 def script(text: str) -> Trajectory:
-    """The path of a script such as `R_L_R_L_R_L90_360:hold=18`, camera and action poses alike.
+    """The trajectory of a script such as `R_L_R_L_R_L90_360:hold=18`, camera and action poses alike.
 
     Letters are operations: R and L turn right and left by 2 degrees a frame up to the script's degrees; W, S, A, D
     move forward, back, left and right for 24 frames; `_` between them holds still for `hold` frames. The number
@@ -52,16 +52,16 @@ def script(text: str) -> Trajectory:
     operations, degrees, num_frames = parse_name(name)
     if sum(_frames(operation, degrees, hold) for operation in operations) > MAX_FRAMES:
         raise SpecError(f"{what} is longer than {MAX_FRAMES} frames; shorten it")
-    track = np.concatenate([_actions(operation, degrees, hold) for operation in operations])
+    actions = np.concatenate([_actions(operation, degrees, hold) for operation in operations])
     if num_frames is None:
-        num_frames = len(track)
-    if len(track) > num_frames:
+        num_frames = len(actions)
+    if len(actions) > num_frames:
         raise SpecError(
-            f"{what}: its operations last {len(track)} frames but it ends after {num_frames}; raise the last "
+            f"{what}: its operations last {len(actions)} frames but it ends after {num_frames}; raise the last "
             "number, turn by fewer degrees or set :hold= lower"
         )
-    track = np.concatenate([track, np.zeros((num_frames - len(track), 3))])
-    forward, right, yaw = track.T
+    actions = np.concatenate([actions, np.zeros((num_frames - len(actions), 3))])
+    forward, right, yaw = actions.T
     positions, rotations = dead_reckon(forward, right, np.zeros(num_frames), yaw, step=step)
     return Trajectory(
         f"script:{text}",

@@ -1,4 +1,4 @@
-"""A camera path, checked once: what every format, script and generator hands on."""
+"""The camera trajectory that every format, script and generator makes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ DEFAULT_FIELD_OF_VIEW = (90.0, 60.0)
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One camera path, frame by frame, in the OpenCV camera-to-world convention.
+    """One trajectory, frame by frame, in the OpenCV camera-to-world convention.
 
-    Source: this project. Made by a reader, script or generator of this package, which has checked it.
+    Made by a reader, script or generator of this package, which has checked it.
 
     Attributes:
         name: short name for tables, e.g. `KITTI_00_gt` or `script:RRR360_540`.
-        positions: camera positions `(frames, 3)` in the path's own unit.
+        positions: camera positions `(frames, 3)` in the trajectory's own unit.
         rotations: camera-to-world rotations `(frames, 3, 3)`, orthonormal to 1e-9.
         frames_per_second: frame rate, None where the source does not say.
         field_of_view: full horizontal and vertical angle in degrees.
-        action_positions: the same path by dead reckoning of its actions `(frames, 3)`; None without actions.
+        action_positions: the same trajectory by dead reckoning of its actions `(frames, 3)`; None without actions.
         action_rotations: likewise `(frames, 3, 3)`.
         walls: opaque vertical walls `(walls, 2, 2)` as x, z end points, infinite in height; None in the open.
-        signals: what a model recorded on this path; None for a bare path.
+        signals: what a model recorded on this trajectory; None for a bare trajectory.
         notes: what a reader had to mend or wants known, one sentence each.
         timestamps: when each frame was taken in seconds `(frames,)`, ascending; None where the source does not say.
         time_gaps: stretches without samples that resampling bridged, as start and length in seconds.

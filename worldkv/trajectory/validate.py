@@ -1,4 +1,4 @@
-"""The checks every path passes before anybody else sees it."""
+"""Check what a reader found, and mend what is slightly off: positions, rotations, time stamps."""
 
 from __future__ import annotations
 

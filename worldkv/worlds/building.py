@@ -1,4 +1,4 @@
-"""A building round a path that has none, so that whatever the path does it walks through rooms and corridors."""
+"""Build walls round a trajectory that has none, so that it leads through rooms and corridors."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ CELL = 1.0
 """Metres of the grid that walls run along."""
 
 CLEARANCE = 2.6
-"""Metres of free floor on every side of the path."""
+"""Metres of free floor on every side of the trajectory."""
 
 CHUNK_METRES = 1.0
-"""A path is scaled so that its median chunk, of those that move, is so long."""
+"""Length to which the median chunk, of those that move, is scaled."""
 
 SWAY = 0.6
 """Metres the camera may stand above or below its height."""
 
 
 def housed(trajectory: Trajectory, chunk_frames: int) -> Trajectory:
-    """The path in metres inside walls: as it is where it has some, else scaled to a walk and walled in.
+    """The trajectory in metres inside walls: as it is where it has some, else scaled to a walk and walled in.
 
     Positions are scaled alike in x and z; heights are pressed into `CAMERA_HEIGHT` +- `SWAY`. Cells of a grid within
-    `CLEARANCE` of the path are floor, walls stand round them, so the camera never crosses one. Rotations and field of
+    `CLEARANCE` of the camera are floor, walls stand round them, so the camera never crosses one. Rotations and field of
     view stay. Actions are left out: they were integrated in another unit.
 
     Args:
-        trajectory: any path.
+        trajectory: any trajectory.
         chunk_frames: video frames of a chunk.
 
     Raises:
@@ -59,7 +59,7 @@ def housed(trajectory: Trajectory, chunk_frames: int) -> Trajectory:
 
 
 def walking_scale(trajectory: Trajectory, chunk_frames: int) -> float:
-    """Metres to a unit of the path that make its median chunk, of those that move, `CHUNK_METRES` long."""
+    """Metres to a unit of the trajectory that make its median chunk, of those that move, `CHUNK_METRES` long."""
     floor = trajectory.positions[::chunk_frames][:, [0, 2]]
     steps = np.linalg.norm(np.diff(floor, axis=0), axis=1)
     moving = steps[steps > 0.1 * steps.max()] if len(steps) and steps.max() > 1e-6 else steps[:0]
@@ -74,7 +74,7 @@ def walls_round(floor: Array) -> Array:
     shape = np.ceil((floor.max(axis=0) + CLEARANCE + 2 * CELL - low) / CELL).astype(int)
     if shape.prod() > 20_000_000:
         raise TrajectoryError(f"a building of {shape[0]} x {shape[1]} m is too large; take fewer chunks")
-    fine = 4  # the path is entered four times as finely as walls are built
+    fine = 4  # the trajectory is entered four times as finely as walls are built
     is_path = np.zeros(tuple(shape * fine), np.bool_)
     cells = np.floor((floor - low) / CELL * fine).astype(int)
     is_path[cells[:, 0], cells[:, 1]] = True

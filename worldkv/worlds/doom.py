@@ -1,4 +1,4 @@
-"""A level of a real game engine as a camera sees it: exact camera paths, frames and depth from ViZDoom."""
+"""Render a trajectory in a level of ViZDoom, a real game engine: exact poses, frames and depth."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from worldkv.worlds.doom_engine import (
     TURN_DEGREES,
     UNITS_PER_METRE,
     level_of,
-    look,
+    render,
     running_game,
 )
 from worldkv.worlds.paint import Colours
-from worldkv.worlds.surface_points import Views, patch_shape, picture_shape, ray_grid
-from worldkv.worlds.world import World, painted_world
+from worldkv.worlds.surface_points import SurfacePoints, patch_shape, picture_shape, ray_grid
+from worldkv.worlds.world import PaintedWorld, painted_world
 
 
 def staged(trajectory: Trajectory, chunk_frames: int) -> Trajectory:
-    """The path as the level can walk it: from the player's start, in whole map units and multiples of 5.625 degrees.
+    """The trajectory as the level can walk it: from the player's start, in whole map units and steps of 5.625 degrees.
 
-    The first pose becomes the player's; floor positions are in metres where the path has walls and scaled to a walk
+    The first pose becomes the player's; floor positions are in metres where there are walls and scaled to a walk
     elsewhere (see `housed`); the camera keeps the player's height and looks straight ahead. Positions come back in
     metres, x to the east and z to the north, the level's walls with them.
 
     Args:
-        trajectory: any path.
+        trajectory: any trajectory.
         chunk_frames: video frames of a chunk.
 
     Raises:
@@ -68,14 +68,14 @@ def staged(trajectory: Trajectory, chunk_frames: int) -> Trajectory:
     )
 
 
-def doom_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int = 0) -> World:
-    """Every latent frame of a staged path, rendered; what is imagined where memory has nothing is paint.
+def doom_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int = 0) -> PaintedWorld:
+    """Every latent frame of a staged trajectory, rendered; what is imagined where memory has nothing is paint.
 
-    The game is frozen, but lamps go on flickering and flames burning: a view that returns has the same depth to the
-    last bit and the same colours but for those. The same path and seed give the same frames, lamps and all.
+    The game is frozen, but lamps go on flickering and flames burning: a view that comes back has the same depth to the
+    last bit and the same colours but for those. The same trajectory and seed give the same frames, lamps and all.
 
     Args:
-        chunked: a path from `staged`, cut.
+        chunked: a trajectory from `staged`, cut.
         geometry: the cache shape that pictures are for.
         seed: of the paint and of the lamps.
 
@@ -98,14 +98,14 @@ def doom_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int
     with running_game(seed=seed) as game:
         for frame, heading in enumerate(degrees):
             units = np.rint(positions[frame, [0, 2]] * UNITS_PER_METRE).astype(int)
-            height, screen, steps = look(game, units, heading)
+            height, screen, steps = render(game, units, heading)
             positions[frame, 1] = -height / UNITS_PER_METRE
             truth[frame] = _shrunk(screen, picture, trajectory.field_of_view) / 255
             seen = _middles(steps, picture, trajectory.field_of_view)
             depth[frame], sky[frame] = _metres(seen), seen == np.iinfo(seen.dtype).max
     rays = ray_grid(picture, trajectory.field_of_view)
     points = positions[:, None, None] + np.einsum("fij,rcj->frci", rotations, rays) * depth[..., None]
-    views = Views(
+    surface = SurfacePoints(
         positions,
         rotations,
         trajectory.field_of_view,
@@ -117,7 +117,7 @@ def doom_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int
         depth_error=DEPTH_STEP / UNITS_PER_METRE,
         sky=sky,
     )
-    return painted_world(views, truth, seed=seed)
+    return painted_world(surface, truth, seed=seed)
 
 
 def _check_walks(name: str, units: Array, walls: Array) -> None:

@@ -1,4 +1,4 @@
-"""ViZDoom, the engine: a frozen level where a camera is put anywhere and looks."""
+"""Run ViZDoom: a frozen level, rendered from anywhere in it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Level:
         position: map units `(2,)`.
         heading: degrees from east, towards north.
         eye: map units of the camera above zero.
-        walls: lines nobody walks through `(walls, 2, 2)`, in map units.
+        walls: lines that block the player `(walls, 2, 2)`, in map units.
     """
 
     position: Array
@@ -128,8 +128,8 @@ def level_of(game: Any) -> Level:
     return Level(np.array([x, y]), heading, float(eye), np.array(walls, float))
 
 
-def look(game: Any, units: NDArray[np.int_], heading: float) -> tuple[float, NDArray[np.uint8], NDArray[np.uint8]]:
-    """Go there, turn, wait, and look.
+def render(game: Any, units: NDArray[np.int_], heading: float) -> tuple[float, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Put the camera somewhere, turn it, wait, and render.
 
     Args:
         game: from `running_game`.

@@ -1,4 +1,4 @@
-"""How faithfully a world came back: pictures of a rollout against the first visit and against the truth."""
+"""Fidelity of a rollout: its pictures against those of the first visit and against the truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from worldkv.pose import Array
 from worldkv.worlds.paint import Colours
 from worldkv.worlds.seen_before import NEVER
-from worldkv.worlds.world import World
+from worldkv.worlds.world import PaintedWorld
 
 LEAST_SHARE = 0.1
 """A step is a revisit where at least this share of its elements counts."""
@@ -24,7 +24,7 @@ _SSIM_WINDOW = 7
 
 @dataclass(frozen=True)
 class Fidelity:
-    """What a rollout's pictures are worth, one row a chunk; NaN where a chunk is no revisit.
+    """Fidelity of a rollout's pictures, one row a chunk; NaN where a chunk is no revisit.
 
     Only elements that count are compared: some earlier chunk showed them, and neither chunk 0 nor the last two did.
 
@@ -62,28 +62,28 @@ class Fidelity:
         return found
 
 
-def measure(pictures: Colours, mass: NDArray[np.float32], world: World) -> Fidelity:
+def measure(pictures: Colours, mass: NDArray[np.float32], world: PaintedWorld) -> Fidelity:
     """Compare a rollout's pictures.
 
     Args:
         pictures: what was generated `(frames, rows, columns, 3)`.
         mass: share of attention that memory had `(frames, rows, columns)`.
-        world: along the same path.
+        world: along the same trajectory.
     """
-    views, sight = world.views, world.sight
-    rows = np.full((6, views.num_chunks), np.nan)
-    for chunk in range(views.num_chunks):
-        frames = views.of_chunk(chunk)
+    surface, seen_before = world.surface, world.seen_before
+    rows = np.full((6, surface.num_chunks), np.nan)
+    for chunk in range(surface.num_chunks):
+        frames = surface.of_chunk(chunk)
         before = ~world.novel[frames]
         if before.any():
             rows[5, chunk] = psnr(pictures[frames][before], world.truth[frames][before])
-        counted = sight.counted[frames]
+        counted = seen_before.counted[frames]
         if counted.mean() < LEAST_SHARE:
             continue
         rows[1, chunk] = psnr(pictures[frames][counted], world.truth[frames][counted])
         rows[3, chunk] = _ssim(pictures[frames], world.truth[frames], counted)
         rows[4, chunk] = mass[frames][counted].mean()
-        compared = sight.is_compared[frames]
+        compared = seen_before.is_compared[frames]
         if compared.any():
             visits = np.stack([first_visit(pictures, world, frame) for frame in range(frames.start, frames.stop)])
             rows[0, chunk] = psnr(pictures[frames][compared], visits[compared])
@@ -91,15 +91,15 @@ def measure(pictures: Colours, mass: NDArray[np.float32], world: World) -> Fidel
     return Fidelity(*rows)
 
 
-def first_visit(pictures: Colours, world: World, frame: int) -> Colours:
+def first_visit(pictures: Colours, world: PaintedWorld, frame: int) -> Colours:
     """The first visit's generated picture as seen from `frame` `(rows, columns, 3)`; itself where there is none."""
     from scipy.ndimage import map_coordinates
 
     seen: Colours = pictures[frame].copy()
-    visit, is_compared = world.sight.visit[frame], world.sight.is_compared[frame]
+    visit, is_compared = world.seen_before.visit[frame], world.seen_before.is_compared[frame]
     if visit == NEVER:
         return seen
-    places = world.sight.visit_at[frame][is_compared].T
+    places = world.seen_before.visit_at[frame][is_compared].T
     for colour in range(seen.shape[-1]):
         seen[is_compared, colour] = map_coordinates(pictures[visit][..., colour], places, order=1, mode="nearest")
     return seen

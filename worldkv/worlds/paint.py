@@ -29,7 +29,7 @@ class Paint:
     """Colour as a function of a point and a time, made of plane waves drawn from a seed.
 
     Between two epochs it is cos(a) x the one epoch's waves + sin(a) x the next one's: paint of neighbouring times joins
-    without a seam, and paint of times `2 x EPOCH_CHUNKS` apart is independent. Source: this project.
+    without a seam, and paint of times `2 x EPOCH_CHUNKS` apart is independent.
     """
 
     def __init__(self, seed: int) -> None:

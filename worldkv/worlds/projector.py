@@ -1,4 +1,4 @@
-"""Elements of one frame looked up in others."""
+"""Find the elements of one frame in other frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.pose import frustum_tangents
-from worldkv.worlds.surface_points import Views
+from worldkv.worlds.surface_points import SurfacePoints
 
 CLOSE_METRES = 0.25
 """A sample so close to a point shows it, however fine the view."""
@@ -23,22 +23,25 @@ class Projector:
 
     A frame shows a point if the ray of the point's own layer and head that passes nearest to it met the same surface
     close by: what hides, lies outside the view, was looked at from behind or too coarsely has no such ray. It is the
-    memory one attention head has of the point, no more. Source: this project.
+    memory one attention head has of the point, no more.
     """
 
-    def __init__(self, views: Views) -> None:
-        """Over all frames of `views`."""
-        self._views = views
-        self._positions = views.positions.astype(np.float32)
-        self._rotations = views.rotations.astype(np.float32)
-        sight_lines = np.linalg.norm(views.points - self._positions[:, None, None], axis=-1)
-        self._reach = sight_lines.reshape(views.num_frames, -1).max(axis=1)
-        rows, columns = views.picture
+    def __init__(self, surface: SurfacePoints) -> None:
+        """Over all frames of `surface`."""
+        self._surface = surface
+        self._positions = surface.positions.astype(np.float32)
+        self._rotations = surface.rotations.astype(np.float32)
+        sight_lines = np.linalg.norm(surface.points - self._positions[:, None, None], axis=-1)
+        self._reach = sight_lines.reshape(surface.num_frames, -1).max(axis=1)
+        rows, columns = surface.picture
         self._first = np.stack(
-            [np.repeat(np.arange(rows) % views.patch[0], columns), np.tile(np.arange(columns) % views.patch[1], rows)],
+            [
+                np.repeat(np.arange(rows) % surface.patch[0], columns),
+                np.tile(np.arange(columns) % surface.patch[1], rows),
+            ],
             axis=-1,
         ).astype(np.float32)
-        self._last = self._first + (np.array(views.picture) - np.array(views.patch)).astype(np.float32)
+        self._last = self._first + (np.array(surface.picture) - np.array(surface.patch)).astype(np.float32)
 
     def frames_near(self, frame: int) -> NDArray[np.intp]:
         """Earlier frames that could show anything of what `frame` does."""
@@ -51,11 +54,11 @@ class Projector:
         Returns:
             Whether each does `(others, elements)`, and in which row and column `(others, elements, 2)`.
         """
-        views = self._views
-        rows, columns = views.picture
-        points = views.points[frame].reshape(-1, 3)
+        surface = self._surface
+        rows, columns = surface.picture
+        points = surface.points[frame].reshape(-1, 3)
         close = self._close(frame)
-        tangent_x, tangent_y = map(np.float32, frustum_tangents(views.field_of_view))
+        tangent_x, tangent_y = map(np.float32, frustum_tangents(surface.field_of_view))
         rotations = self._rotations[others]
         local = points @ rotations - np.einsum("fi,fij->fj", self._positions[others], rotations)[:, None]
         x, y, z = local[..., 0], local[..., 1], local[..., 2]
@@ -63,25 +66,25 @@ class Projector:
         column = (x / (front * tangent_x) + 1) * np.float32(columns / 2) - np.float32(0.5)
         row = (y / (front * tangent_y) + 1) * np.float32(rows / 2) - np.float32(0.5)
         at = np.stack([row, column], axis=-1)
-        margin = np.array(views.patch, np.float32)
+        margin = np.array(surface.patch, np.float32)
         shows = (z > _IN_FRONT) & ((at >= self._first - margin) & (at <= self._last + margin)).all(axis=-1)
-        if views.sky is not None:
-            shows &= ~views.sky[frame].reshape(-1)
+        if surface.sky is not None:
+            shows &= ~surface.sky[frame].reshape(-1)
         which, element = np.nonzero(shows)
         first, last = self._first[element], self._last[element]
         nearest = np.clip(first + np.rint((at[which, element] - first) / margin) * margin, first, last).astype(np.intp)
         there = (others[which], nearest[:, 0], nearest[:, 1])
-        same = np.linalg.norm(views.points[there] - points[element], axis=-1) <= close[element]
-        if views.normals is not None:
-            facing = np.einsum("ni,ni->n", views.normals[there], views.normals[frame].reshape(-1, 3)[element])
+        same = np.linalg.norm(surface.points[there] - points[element], axis=-1) <= close[element]
+        if surface.normals is not None:
+            facing = np.einsum("ni,ni->n", surface.normals[there], surface.normals[frame].reshape(-1, 3)[element])
             same &= facing > _SAME_FACE
         shows[which[~same], element[~same]] = False
         return shows, at
 
     def _close(self, frame: int) -> NDArray[np.float32]:
         """How far a sample may be from each point to show it, in metres `(elements,)`."""
-        views = self._views
-        tangents = np.array(frustum_tangents(views.field_of_view))
-        across = (2 * tangents * views.patch[::-1] / views.picture[::-1]).max()  # of a ray's length
-        pitch = across * views.depth[frame].reshape(-1)
-        return np.asarray(np.maximum(CLOSE_METRES, CLOSE_PITCH * pitch) + views.depth_error, np.float32)
+        surface = self._surface
+        tangents = np.array(frustum_tangents(surface.field_of_view))
+        across = (2 * tangents * surface.patch[::-1] / surface.picture[::-1]).max()  # of a ray's length
+        pitch = across * surface.depth[frame].reshape(-1)
+        return np.asarray(np.maximum(CLOSE_METRES, CLOSE_PITCH * pitch) + surface.depth_error, np.float32)

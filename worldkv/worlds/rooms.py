@@ -1,4 +1,4 @@
-"""Rooms as a camera sees them: rays against walls, floor and ceiling."""
+"""Trace rays against the walls, floor and ceiling of a building."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.pose import Array
 from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.worlds.surface_points import Views, patch_shape, picture_shape, ray_grid
+from worldkv.worlds.surface_points import SurfacePoints, patch_shape, picture_shape, ray_grid
 
 CEILING = -2.9
 """y of the ceiling in metres; the floor is at 0, y points down."""
@@ -24,15 +24,15 @@ FAR = 60.0
 """Multiples of its direction at which a ray ends that meets nothing."""
 
 
-def look_around(chunked: ChunkedTrajectory, geometry: CacheGeometry) -> Views:
+def trace_rooms(chunked: ChunkedTrajectory, geometry: CacheGeometry) -> SurfacePoints:
     """Trace every element of every latent frame.
 
     Args:
-        chunked: a path in metres with walls, the camera between floor and ceiling.
+        chunked: a trajectory in metres with walls, the camera between floor and ceiling.
         geometry: the cache shape that pictures are for.
 
     Raises:
-        SpecError: the path has no walls, or leaves the storey.
+        SpecError: the trajectory has no walls, or leaves the storey.
     """
     trajectory = chunked.trajectory
     if trajectory.walls is None:
@@ -53,7 +53,7 @@ def look_around(chunked: ChunkedTrajectory, geometry: CacheGeometry) -> Views:
         rays = grid @ rotation.T
         depth[frame], normals[frame] = _first_surface(position, rays, trajectory.walls)
         points[frame] = position + rays * depth[frame][:, None]
-    return Views(
+    return SurfacePoints(
         positions,
         rotations,
         trajectory.field_of_view,
@@ -65,16 +65,16 @@ def look_around(chunked: ChunkedTrajectory, geometry: CacheGeometry) -> Views:
     )
 
 
-def lamp_light(views: Views) -> NDArray[np.float32]:
+def lamp_light(surface: SurfacePoints) -> NDArray[np.float32]:
     """How bright a room lies where the camera carries a lamp `(frames, rows, columns)`: by which way a surface looks.
 
-    For people, who tell walls from floor and ceiling by it.
+    For pictures that people look at: it tells walls from floor and ceiling.
     """
-    if views.normals is None:
-        return np.ones(views.depth.shape, np.float32)
-    along = np.concatenate([views.normals, -views.normals], axis=-1).clip(0)
+    if surface.normals is None:
+        return np.ones(surface.depth.shape, np.float32)
+    along = np.concatenate([surface.normals, -surface.normals], axis=-1).clip(0)
     facing = along @ np.array(BRIGHTNESS, np.float32)
-    return np.asarray(facing / (1 + views.depth / LAMP_METRES), np.float32)
+    return np.asarray(facing / (1 + surface.depth / LAMP_METRES), np.float32)
 
 
 def _first_surface(position: Array, rays: Array, walls: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Who saw a place before: elements of every view looked up in the views of earlier frames."""
+"""Find what earlier frames saw of every element of every frame."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.worlds.projector import Projector
-from worldkv.worlds.surface_points import Views
+from worldkv.worlds.surface_points import SurfacePoints
 
 NEVER = -1
 """No frame."""
@@ -18,12 +18,12 @@ NEARLY = 0.98
 
 
 @dataclass(frozen=True)
-class Sight:
+class SeenBefore:
     """What earlier frames saw of every element of every frame.
 
     Seen is what `Projector` calls shown: in view, unhidden, from its right side and not much more coarsely than now. A
     visit to a place begins when it comes into view and none of the last two chunks showed it. What counts is what
-    revisit recall counts. Source: this project.
+    revisit recall counts.
 
     Attributes:
         first_seen: the earliest frame that showed it, its own where none did `(frames, rows, columns)`.
@@ -42,17 +42,17 @@ class Sight:
     is_compared: NDArray[np.bool_]
 
 
-def look_back(views: Views) -> Sight:
+def find_seen_before(surface: SurfacePoints) -> SeenBefore:
     """Look every element up in all earlier frames."""
-    frames, elements = views.num_frames, views.picture[0] * views.picture[1]
-    per_chunk = views.frames_per_chunk
+    frames, elements = surface.num_frames, surface.picture[0] * surface.picture[1]
+    per_chunk = surface.frames_per_chunk
     first = np.repeat(np.arange(frames, dtype=np.int32), elements).reshape(frames, elements)
     since = first.copy()
     counted = np.zeros((frames, elements), np.bool_)
     visit = np.full(frames, NEVER, np.int32)
     visit_at = np.zeros((frames, elements, 2), np.float32)
     compared = np.zeros((frames, elements), np.bool_)
-    projector = Projector(views)
+    projector = Projector(surface)
     for frame in range(1, frames):
         chunk = frame // per_chunk
         near = projector.frames_near(frame)
@@ -71,8 +71,8 @@ def look_back(views: Views) -> Sight:
         if share.max() > 0:
             best = int(np.flatnonzero(share >= NEARLY * share.max())[0])
             visit[frame], visit_at[frame], compared[frame] = near[best], places[best], shows[best]
-    shape = (frames, *views.picture)
-    return Sight(
+    shape = (frames, *surface.picture)
+    return SeenBefore(
         first.reshape(shape),
         since.reshape(shape),
         counted.reshape(shape),
@@ -87,7 +87,7 @@ def _visits(shows: NDArray[np.bool_], near: NDArray[np.intp], frame: int, per_ch
     since = np.full(shows.shape[1], frame, np.int32)
     last_chunk = np.full(shows.shape[1], frame // per_chunk)
     alive = np.ones(shows.shape[1], np.bool_)
-    for row in range(len(near) - 1, -1, -1):  # back in time until nobody's visit goes on
+    for row in range(len(near) - 1, -1, -1):  # back in time until no element's visit goes on
         chunk = near[row] // per_chunk
         alive &= last_chunk - chunk <= 2
         if not alive.any():

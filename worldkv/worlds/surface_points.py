@@ -1,4 +1,4 @@
-"""What every latent frame of a path looks at: for every element of the picture the surface point its ray meets."""
+"""Surface points of every latent frame: where the ray through each element of the picture meets a surface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Points = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Views:
+class SurfacePoints:
     """Surface points of every latent frame, latent frames one after the other.
 
     Attributes:
@@ -27,7 +27,7 @@ class Views:
         frames_per_chunk: latent frames of a chunk.
         patch: elements that share a token, down and across; every one has a layer and head of its own.
         depth_error: metres by which `depth` may be wrong.
-        sky: elements that show no surface, and so no place that anybody could have seen before, in the shape of
+        sky: elements that show no surface, and so no place that could have been seen before, in the shape of
             `depth`; None for none.
     """
 

@@ -1,4 +1,4 @@
-"""A world along a path: what each view shows, what of it is new, and what is imagined where memory has nothing."""
+"""A world along a trajectory: what each frame shows, what of it is new, what is imagined where memory has nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from worldkv.geometry import CacheGeometry
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.worlds.paint import EPOCH_CHUNKS, SPREAD, Colours, Paint
-from worldkv.worlds.rooms import lamp_light, look_around
-from worldkv.worlds.seen_before import Sight, look_back
-from worldkv.worlds.surface_points import Views
+from worldkv.worlds.rooms import lamp_light, trace_rooms
+from worldkv.worlds.seen_before import SeenBefore, find_seen_before
+from worldkv.worlds.surface_points import SurfacePoints
 
 FRESH_CONTRAST = 1.15
 """How much farther imagined colours are spread than the truth's, at least: greyer ones would flatter the forgetful."""
@@ -20,64 +20,68 @@ _MOST_CONTRAST = 4.0
 
 
 @dataclass(frozen=True)
-class World:
+class PaintedWorld:
     """Everything that is decided before any policy runs.
 
-    A place seen for the first time looks as the truth does; that is the truth's definition. Whoever sees it again has
-    to remember: what is imagined then is other paint, drawn from the seed and the time at which the visit began.
-    `imagined` and `novel` are all of this that a model may read. Nothing of `light` is measured. Source: this project.
+    A place seen for the first time looks as the truth does; that is the truth's definition. A model that sees it again
+    has to remember: what is imagined then is other paint, drawn from the seed and the time at which the visit began.
+    `imagined` and `novel` are all of this that a model may read. Nothing of `light` is measured.
 
     Attributes:
-        views: the surface point of every element of every picture.
-        sight: who saw it before.
+        surface: the surface point of every element of every picture.
+        seen_before: what earlier frames saw of it.
         truth: colours of the world as first seen `(frames, rows, columns, 3)`, in [0, 1]; for measuring.
         imagined: colours where memory has nothing, likewise.
         novel: elements in which there is nothing to remember, no earlier chunk showed them `(frames, rows, columns)`.
         light: how bright each element lies, for pictures that people look at, in (0, 1], likewise.
     """
 
-    views: Views
-    sight: Sight
+    surface: SurfacePoints
+    seen_before: SeenBefore
     truth: Colours
     imagined: Colours
     novel: NDArray[np.bool_]
     light: NDArray[np.float32]
 
 
-def rooms_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int = 0) -> World:
-    """A painted building along a path.
+def rooms_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int = 0) -> PaintedWorld:
+    """A painted building along a trajectory.
 
     Args:
-        chunked: a path in metres with walls, see `housed`.
+        chunked: a trajectory in metres with walls, see `housed`.
         geometry: the cache shape that pictures are for.
         seed: of all paint.
 
     Raises:
         SpecError: see `look_around`.
     """
-    views = look_around(chunked, geometry)
-    return painted_world(views, Paint(seed).at(views.points), light=lamp_light(views), seed=seed)
+    surface = trace_rooms(chunked, geometry)
+    return painted_world(surface, Paint(seed).at(surface.points), light=lamp_light(surface), seed=seed)
 
 
-def painted_world(views: Views, truth: Colours, *, light: NDArray[np.float32] | None = None, seed: int = 0) -> World:
+def painted_world(
+    surface: SurfacePoints, truth: Colours, *, light: NDArray[np.float32] | None = None, seed: int = 0
+) -> PaintedWorld:
     """A world that looks like `truth` when first seen; paint in its tones is imagined.
 
     Args:
-        views: what every frame looks at.
+        surface: what every frame shows.
         truth: colours in [0, 1] `(frames, rows, columns, 3)`.
-        light: see `World`; by default the truth is lit already.
+        light: see `PaintedWorld`; by default the truth is lit already.
         seed: of the paint.
     """
-    sight = look_back(views)
-    is_new = sight.visit_since == sight.first_seen
+    seen_before = find_seen_before(surface)
+    is_new = seen_before.visit_since == seen_before.first_seen
     imagined = truth.copy()
     if not is_new.all():
-        times = 2 * EPOCH_CHUNKS + sight.visit_since[~is_new] / views.frames_per_chunk
-        fresh = (Paint(seed).at(views.points[~is_new], times) - 0.5) / SPREAD
+        times = 2 * EPOCH_CHUNKS + seen_before.visit_since[~is_new] / surface.frames_per_chunk
+        fresh = (Paint(seed).at(surface.points[~is_new], times) - 0.5) / SPREAD
         imagined[~is_new] = _as_strong(fresh, truth.reshape(-1, truth.shape[-1]), truth[~is_new])
-    chunks = np.arange(views.num_frames)[:, None, None] // views.frames_per_chunk
-    novel = sight.first_seen // views.frames_per_chunk >= chunks
-    return World(views, sight, truth, imagined, novel, np.ones(novel.shape, np.float32) if light is None else light)
+    chunks = np.arange(surface.num_frames)[:, None, None] // surface.frames_per_chunk
+    novel = seen_before.first_seen // surface.frames_per_chunk >= chunks
+    return PaintedWorld(
+        surface, seen_before, truth, imagined, novel, np.ones(novel.shape, np.float32) if light is None else light
+    )
 
 
 def _as_strong(fresh: Colours, colours: Colours, hidden: Colours) -> Colours:

@@ -15,7 +15,7 @@ from worldkv.backends.rotary import Rotary
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
-from worldkv.worlds.world import World
+from worldkv.worlds.world import PaintedWorld
 
 SHARPNESS = 100.0
 """Attention logit of a point with itself: the temperature, the same for every policy."""
@@ -61,7 +61,7 @@ class Painter:
     def __init__(
         self,
         geometry: CacheGeometry,
-        world: World,
+        world: PaintedWorld,
         *,
         seed: int = 0,
         readings: int = 1,
@@ -86,7 +86,7 @@ class Painter:
             raise SpecError(f"a painted world reads its cache at least once a chunk, got readings {readings}")
         check_paintable(geometry)
         self.geometry, self.rotary = geometry, Unturned(geometry, device)
-        self._views, self._imagined, self._novel = world.views, world.imagined, world.novel
+        self._views, self._imagined, self._novel = world.surface, world.imagined, world.novel
         self.readings, self._seed, self._device = readings, seed, torch.device(device)
         self._dtype = dtype or default_dtype(geometry)
         waves, strengths = _waves((geometry.head_dim - 1) // 2, seed)

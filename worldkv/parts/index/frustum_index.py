@@ -13,8 +13,8 @@ from worldkv.parts.selector.select import best_rows
 from worldkv.parts.visibility.surface_normals import drawn_facings
 from worldkv.parts.visibility.visible_pairs import look
 from worldkv.policy import CoverageIndex
-from worldkv.pose import Array, frustum_tangents
-from worldkv.signals import ChunkPose, Signal
+from worldkv.pose import Array, ChunkPose, frustum_tangents
+from worldkv.signals import Signal
 from worldkv.views import BankView, Query
 
 FACING_COSINE = 0.5

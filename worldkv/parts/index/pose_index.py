@@ -9,9 +9,9 @@ import numpy as np
 
 from worldkv.errors import SpecError
 from worldkv.policy import Index
-from worldkv.pose import Array, geodesic_angles, trace_angles
-from worldkv.signals import ChunkPose, Signal
-from worldkv.views import BankView, PoseRows, Query
+from worldkv.pose import Array, ChunkPose, Poses, geodesic_angles, trace_angles
+from worldkv.signals import Signal
+from worldkv.views import BankView, Query
 
 RotationMean = Literal["elementwise", "chordal"]
 """How a chunk's rotation is averaged over its latent frames: the element-wise mean matrix with arccos of the trace
@@ -78,7 +78,7 @@ def check_rotation_mean(rotation_mean: str) -> None:
         raise SpecError(f"rotation_mean must be elementwise or chordal, got {rotation_mean!r}")
 
 
-def pose_scores(pose: ChunkPose, rows: PoseRows, rotation_mean: RotationMean) -> Array:
+def pose_scores(pose: ChunkPose, rows: Poses, rotation_mean: RotationMean) -> Array:
     """Minus the normalised distance of every row's mean pose to `pose`: `(chunks,)`, 0 is nearest."""
     offset = rows.positions - pose.position
     translation: Array = np.einsum("ij,ij->i", offset, offset)

@@ -10,8 +10,8 @@ import numpy as np
 
 from worldkv.answers import Retrieval
 from worldkv.policy import Ask, RetrievalWrapper
-from worldkv.pose import Array
-from worldkv.signals import ChunkPose, Signal
+from worldkv.pose import Array, ChunkPose
+from worldkv.signals import Signal
 from worldkv.views import BankView, Query
 
 

@@ -1,1 +1,1 @@
-"""Readers of recorded paths, one format a file."""
+"""Readers of recorded trajectories, one format a file."""

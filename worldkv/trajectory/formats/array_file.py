@@ -1,4 +1,4 @@
-"""NumPy arrays from files that nobody vouches for: the header is judged first and nothing is ever unpickled."""
+"""Read NumPy arrays from untrusted files: the header is judged first and nothing is ever unpickled."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from worldkv.errors import TrajectoryError
 from worldkv.trajectory.actions import from_actions
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_lines
 from worldkv.trajectory.trajectory import Trajectory
 
@@ -20,19 +20,19 @@ STEP = 0.2158
 _KEYS = ("forward", "back", "left", "right")
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """A JSON object with a `camera` on the first line."""
-    if not glimpse.lines or not glimpse.lines[0].startswith("{"):
+    if not file_head.lines or not file_head.lines[0].startswith("{"):
         return False
     try:
-        first = json.loads(glimpse.lines[0])
+        first = json.loads(file_head.lines[0])
     except (ValueError, RecursionError):
         return False
     return isinstance(first, dict) and "camera" in first
 
 
 def read(path: Path) -> Trajectory:
-    """The dead-reckoned path of recorded actions; MineRL's pitch points down, its yaw to the right.
+    """The dead-reckoned trajectory of recorded actions; MineRL's pitch points down, its yaw to the right.
 
     Raises:
         TrajectoryError: a line is no JSON object, lacks `camera`, or holds anything but numbers.

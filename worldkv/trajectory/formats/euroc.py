@@ -7,7 +7,7 @@ from pathlib import Path
 from worldkv.trajectory.anomalies import rate_of
 from worldkv.trajectory.formats.naming import name_of
 from worldkv.trajectory.formats.quaternion import is_roughly_unit, rotations_from_quaternions
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_table
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.trajectory.validate import checked
@@ -16,14 +16,14 @@ from worldkv.trajectory.validate import checked
 _COLUMNS = tuple(range(8, 18))
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """Comma-separated rows of 8 to 17 numbers: a time in nanoseconds, and a unit quaternion in columns 5 to 8."""
-    row = glimpse.numbers(separator=",")
+    row = file_head.numbers(separator=",")
     return row is not None and len(row) in _COLUMNS and is_roughly_unit(row[4:8])
 
 
 def read(path: Path) -> Trajectory:
-    """The path of a EuRoC csv; the body frame is taken for the camera's, which shares its forward axis z.
+    """The trajectory of a EuRoC csv; the body frame is taken for the camera's, which shares its forward axis z.
 
     Raises:
         TrajectoryError: not such a file, or its poses or time stamps are unusable.

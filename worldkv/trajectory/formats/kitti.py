@@ -8,20 +8,20 @@ from worldkv.errors import TrajectoryError
 from worldkv.pose import Array
 from worldkv.trajectory.anomalies import rate_of
 from worldkv.trajectory.formats.naming import name_of
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_table
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.trajectory.validate import checked
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """Twelve numbers a line."""
-    row = glimpse.numbers()
+    row = file_head.numbers()
     return row is not None and len(row) == 12
 
 
 def read(path: Path) -> Trajectory:
-    """The path of a KITTI file, with the times of `<stem>_times.txt` or `times.txt` where one lies beside it.
+    """The trajectory of a KITTI file, with the times of `<stem>_times.txt` or `times.txt` where one lies beside it.
 
     Raises:
         TrajectoryError: not such a file, unusable poses, or a times file of another length.

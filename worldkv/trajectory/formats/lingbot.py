@@ -13,7 +13,7 @@ from worldkv.pose import Array
 from worldkv.trajectory.field_of_view import field_of_view, focal_lengths
 from worldkv.trajectory.formats.array_file import MAGIC, read_array
 from worldkv.trajectory.formats.naming import name_of
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW, Trajectory
 from worldkv.trajectory.validate import checked
 
@@ -24,15 +24,15 @@ FRAMES_PER_SECOND = 16.0
 """The model's frame rate; the files do not say."""
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """A folder with `poses.npy` or `*_poses.npy`, or a .npy file: where that is unfit, `read` says why."""
-    if any(name == "poses.npy" or name.endswith("_poses.npy") for name in glimpse.entries):
+    if any(name == "poses.npy" or name.endswith("_poses.npy") for name in file_head.entries):
         return True
-    return glimpse.head.startswith(MAGIC)
+    return file_head.first_bytes.startswith(MAGIC)
 
 
 def read(path: Path) -> Trajectory:
-    """The path of a LingBot folder, or of a poses file with the files that lie beside it.
+    """The trajectory of a LingBot folder, or of a poses file with the files that lie beside it.
 
     Action keys are binary and lack the camera's turns, so no poses can be integrated from them.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from worldkv.errors import TrajectoryError
 from worldkv.trajectory.actions import from_actions
 from worldkv.trajectory.formats.array_file import read_archive, read_array
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.trajectory import Trajectory
 
 DEGREES_PER_UNIT = 20.0
@@ -18,20 +18,20 @@ DEGREES_PER_UNIT = 20.0
 the evaluation scripts; the true rate is not published (this project's choice)."""
 
 STEP = 0.0625
-"""Displacement of a key in a frame: 1 m/s at 16 fps (this project's choice; the path's scale does not matter to a
+"""Displacement of a key in a frame: 1 m/s at 16 fps (this project's choice; the trajectory's scale does not matter to a
 policy that normalises distances)."""
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """A folder with both arrays, or a zip archive that names both."""
-    if {"keyboard.npy", "mouse.npy"} <= set(glimpse.entries):
+    if {"keyboard.npy", "mouse.npy"} <= set(file_head.entries):
         return True
     # Any zip archive of arrays: nothing else is read from one, and `read` says which array is missing.
-    return glimpse.head.startswith(b"PK\x03\x04") and b".npy" in glimpse.head
+    return file_head.first_bytes.startswith(b"PK\x03\x04") and b".npy" in file_head.first_bytes
 
 
 def read(path: Path) -> Trajectory:
-    """The dead-reckoned path of recorded actions; mouse pitch is up, yaw to the right.
+    """The dead-reckoned trajectory of recorded actions; mouse pitch is up, yaw to the right.
 
     Raises:
         TrajectoryError: an array is missing, pickled, of the wrong shape, or holds NaN.

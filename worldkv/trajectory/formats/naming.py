@@ -1,4 +1,4 @@
-"""What a recorded path is called in tables."""
+"""Short names of recorded trajectories, for tables."""
 
 from __future__ import annotations
 

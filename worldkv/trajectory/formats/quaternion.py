@@ -1,4 +1,4 @@
-"""Unit quaternions to rotation matrices, without scipy: readers must not pay for its import."""
+"""Convert unit quaternions to rotation matrices, without scipy: readers must not pay for its import."""
 
 from __future__ import annotations
 

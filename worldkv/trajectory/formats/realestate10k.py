@@ -10,20 +10,20 @@ from worldkv.errors import TrajectoryError
 from worldkv.trajectory.anomalies import rate_of
 from worldkv.trajectory.field_of_view import field_of_view
 from worldkv.trajectory.formats.naming import name_of
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_lines, read_table
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.trajectory.validate import checked, checked_rotations
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """A URL on the first line, nineteen numbers on the next."""
-    row = glimpse.numbers(1)
-    return row is not None and len(row) == 19 and "://" in glimpse.lines[0]
+    row = file_head.numbers(1)
+    return row is not None and len(row) == 19 and "://" in file_head.lines[0]
 
 
 def read(path: Path) -> Trajectory:
-    """The path of a RealEstate10K file, inverted to camera-to-world; intrinsics there are shares of the image.
+    """The trajectory of a RealEstate10K file, inverted to camera-to-world; intrinsics there are shares of the image.
 
     Raises:
         TrajectoryError: not such a file, or unusable poses, intrinsics or time stamps.

@@ -1,4 +1,4 @@
-"""worldkv's own recording of a rollout: its path, and what the model measured on it, in one safetensors file."""
+"""worldkv's own recordings of rollouts: the trajectory and the signals measured on it, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from worldkv.errors import TrajectoryError
 from worldkv.files import write_atomically
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.recorded_signals import SIGNAL_AXES, check_array
 from worldkv.trajectory.recorded_signals import RecordedSignals as RecordedSignals
 from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW, Trajectory
@@ -30,14 +30,14 @@ _PATH_AXES = {
 }
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """A safetensors header: its length in eight bytes, then a JSON object."""
-    length = int.from_bytes(glimpse.head[:8], "little")
-    return len(glimpse.head) > 9 and glimpse.head[8:9] == b"{" and 2 <= length < 1 << 32
+    length = int.from_bytes(file_head.first_bytes[:8], "little")
+    return len(file_head.first_bytes) > 9 and file_head.first_bytes[8:9] == b"{" and 2 <= length < 1 << 32
 
 
 def read(path: Path) -> Trajectory:
-    """The path and signals of a recording.
+    """The trajectory and signals of a recording.
 
     Raises:
         TrajectoryError: not a recording, of an unknown version, or an array is missing, misshapen or not finite.
@@ -88,7 +88,7 @@ def read(path: Path) -> Trajectory:
 
 
 def write(trajectory: Trajectory, path: Path) -> None:
-    """Write the path and its signals, whole or not at all.
+    """Write the trajectory and its signals, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.

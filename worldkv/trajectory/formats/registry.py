@@ -1,4 +1,4 @@
-"""Every recorded format, by name and by content."""
+"""The table of recorded formats, and their detection by content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worldkv.trajectory.formats import (
     tartanair,
     tum,
 )
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.trajectory import Trajectory
 
 
@@ -26,11 +26,11 @@ class Format:
     """One recorded format: how to tell it and how to read it.
 
     Attributes:
-        looks_like: judges a first look at the content.
-        read: the path of a file or folder; raises TrajectoryError.
+        looks_like: judges the head of a file.
+        read: the trajectory of a file or folder; raises TrajectoryError.
     """
 
-    looks_like: Callable[[Glimpse], bool]
+    looks_like: Callable[[FileHead], bool]
     read: Callable[[Path], Trajectory]
 
 
@@ -48,6 +48,6 @@ FORMATS: dict[str, Format] = {
 """Recorded formats by name, in the order they are tried."""
 
 
-def detect_format(glimpse: Glimpse) -> str | None:
-    """The name of the format that `glimpse` looks like, None where it looks like none."""
-    return next((name for name, known in FORMATS.items() if known.looks_like(glimpse)), None)
+def detect_format(file_head: FileHead) -> str | None:
+    """The name of the format that `file_head` looks like, None where it looks like none."""
+    return next((name for name, known in FORMATS.items() if known.looks_like(file_head)), None)

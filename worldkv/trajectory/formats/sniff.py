@@ -1,4 +1,4 @@
-"""The first look at a source: just enough of it to tell its format from its content."""
+"""Read the head of a file, or the names in a folder: enough to tell its format by."""
 
 from __future__ import annotations
 
@@ -12,28 +12,26 @@ HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class FileHead:
     """What is known of a file or folder before it is read; every format's `looks_like` judges this.
-
-    Source: this project.
 
     Attributes:
         path: the file or folder.
         entries: names in the folder, sorted; empty for a file.
-        head: the file's first bytes, at most `HEAD_BYTES`; empty for a folder.
-        lines: the complete text lines of `head` that are neither blank nor `#` comments, stripped; empty
+        first_bytes: of the file, at most `HEAD_BYTES`; empty for a folder.
+        lines: the complete text lines of `first_bytes` that are neither blank nor `#` comments, stripped; empty
             for a folder or binary data.
-        comments: the `#` lines of `head`, stripped.
+        comments: the `#` lines of `first_bytes`, stripped.
     """
 
     path: Path
     entries: tuple[str, ...] = ()
-    head: bytes = b""
+    first_bytes: bytes = b""
     lines: tuple[str, ...] = ()
     comments: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, path: Path) -> Glimpse:
+    def of(cls, path: Path) -> FileHead:
         """Look at `path`.
 
         Raises:
@@ -51,7 +49,7 @@ class Glimpse:
                 f"{path} cannot be read ({error.strerror}); check that it exists and that you may read it"
             ) from None
         lines, comments = _text_lines(head)
-        return cls(path, head=head, lines=lines, comments=comments)
+        return cls(path, first_bytes=head, lines=lines, comments=comments)
 
     def numbers(self, line: int = 0, separator: str | None = None) -> list[float] | None:
         """The numbers of one of `lines`, or None where there is no such line or it holds anything else."""
@@ -69,7 +67,7 @@ def _text_lines(head: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     text = head.decode("utf-8-sig", errors="replace")
     rows = text.split("\n")
     if len(head) == HEAD_BYTES and len(rows) > 1:
-        rows = rows[:-1]  # cut in the middle by the glimpse, not by the file
+        rows = rows[:-1]  # cut in the middle by HEAD_BYTES, not by the file
     rows = [row.strip() for row in rows if row.strip()]
     return (
         tuple(row for row in rows if not row.startswith("#")),

@@ -1,4 +1,4 @@
-"""Tables of numbers in text files: one way in for every text format, with the line in every error."""
+"""Read tables of numbers from text files, with the line in every error."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from worldkv.pose import Array
 @dataclass(frozen=True)
 class Table:
     """The rows of a text file and where each stood.
-
-    Source: this project.
 
     Attributes:
         values: `(rows, columns)`.

@@ -8,7 +8,7 @@ import numpy as np
 
 from worldkv.trajectory.formats.naming import name_of
 from worldkv.trajectory.formats.quaternion import rotations_from_quaternions
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_table
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.trajectory.validate import checked
@@ -17,14 +17,14 @@ from worldkv.trajectory.validate import checked
 CV_FROM_NED = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """Seven numbers a line; where they are no pose, `read` says which line."""
-    row = glimpse.numbers()
+    row = file_head.numbers()
     return row is not None and len(row) == 7
 
 
 def read(path: Path) -> Trajectory:
-    """The path of a TartanAir file, world and camera axes both turned to OpenCV's, so that y points down.
+    """The trajectory of a TartanAir file, world and camera axes both turned to OpenCV's, so that y points down.
 
     Raises:
         TrajectoryError: not such a file, or unusable poses.

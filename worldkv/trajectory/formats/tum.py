@@ -10,7 +10,7 @@ from worldkv.files import write_atomically
 from worldkv.trajectory.anomalies import rate_of
 from worldkv.trajectory.formats.naming import name_of
 from worldkv.trajectory.formats.quaternion import rotations_from_quaternions
-from worldkv.trajectory.formats.sniff import Glimpse
+from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_table
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.trajectory.validate import checked
@@ -18,14 +18,14 @@ from worldkv.trajectory.validate import checked
 MEANING = "timestamp tx ty tz qx qy qz qw"
 
 
-def looks_like(glimpse: Glimpse) -> bool:
+def looks_like(file_head: FileHead) -> bool:
     """Eight numbers a line; where they are no pose, `read` says which line."""
-    row = glimpse.numbers()
+    row = file_head.numbers()
     return row is not None and len(row) == 8
 
 
 def read(path: Path) -> Trajectory:
-    """The path of a TUM file.
+    """The trajectory of a TUM file.
 
     Raises:
         TrajectoryError: not such a file, or its poses or time stamps are unusable.

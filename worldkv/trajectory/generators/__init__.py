@@ -1,4 +1,4 @@
-"""Camera paths made up here, one generator a file."""
+"""Generators of synthetic trajectories, one a file."""
 
 from worldkv.trajectory.generators.generator import Generator as Generator
 from worldkv.trajectory.generators.loop import Loop as Loop

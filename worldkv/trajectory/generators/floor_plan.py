@@ -1,4 +1,4 @@
-"""Rooms on a grid, the doors between them and the walls around them."""
+"""Draw the floor plan of a building: rooms on a grid, doors between them, walls around them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,6 @@ DOOR_MARGIN = 1.2
 @dataclass(frozen=True)
 class FloorPlan:
     """One storey.
-
-    Source: this project.
 
     Attributes:
         rooms: corners of each room as `(rooms, 2, 2)`: least and greatest x, z in metres.

@@ -1,4 +1,4 @@
-"""What every generator is: frozen parameters with one method, and the frames of a chunk."""
+"""The base class of generators: frozen parameters, and one method that makes the trajectory."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ VIDEO_FRAMES_PER_CHUNK = 12
 """Video frames of one of a generator's chunks: 3 latent frames of 4, as every preset geometry has."""
 
 FRAMES_PER_SECOND = 16.0
-"""Frame rate of every generated path."""
+"""Frame rate of every generated trajectory."""
 
 CAMERA_HEIGHT = 1.6
 """Metres of the camera above the floor; y points down, so the camera is at y = -1.6."""
 
 MAX_CHUNKS = 400_000
-"""Longest generated path."""
+"""Longest generated trajectory."""
 
 
 @dataclass(frozen=True)
 class Generator(ABC):
-    """A made-up camera path as a function of its parameters.
-
-    Source: this project. Equal parameters give equal paths.
+    """A synthetic trajectory as a function of its parameters: equal ones give equal trajectories.
 
     Attributes:
         chunks: length in chunks of 12 video frames.
@@ -50,11 +48,11 @@ class Generator(ABC):
 
     @abstractmethod
     def generate(self) -> Trajectory:
-        """The path; same parameters, same path. Its name is set by the caller."""
+        """The trajectory; same parameters, same trajectory. Its name is set by the caller."""
 
     @property
     def num_frames(self) -> int:
-        """Video frames of the path."""
+        """Video frames of the trajectory."""
         return self.chunks * VIDEO_FRAMES_PER_CHUNK
 
     @property

@@ -1,4 +1,4 @@
-"""Round and round the same circle."""
+"""The generator `loop`: laps of one circle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worldkv.trajectory.trajectory import Trajectory
 class Loop(Generator):
     """A walk round a circle to the right, looking ahead: every lap sees what the first one saw.
 
-    Source: this project. The radius follows from length, speed and laps.
+    The radius follows from length, speed and laps.
 
     Attributes:
         laps: times round the circle.
@@ -27,7 +27,7 @@ class Loop(Generator):
     laps: float = 3.0
 
     def generate(self) -> Trajectory:
-        """The path."""
+        """The trajectory."""
         angles = 2 * np.pi * self.laps * np.arange(self.num_frames) / self.num_frames
         radius = self.step * self.num_frames / (2 * np.pi * self.laps)
         floor = radius * np.stack([1 - np.cos(angles), np.sin(angles)], axis=1)

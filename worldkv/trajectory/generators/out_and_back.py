@@ -1,4 +1,4 @@
-"""There and back along the same line."""
+"""The generator `out-and-back`: trips along one straight line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class OutAndBack(Generator):
 
     Turning round at the ends (the default), the way back shows the other side of things and the second way out is
     the first revisit; without turning the camera walks backwards and sees the way out again at once.
-    Source: this project.
 
     Attributes:
         trips: times out and back.
@@ -34,7 +33,7 @@ class OutAndBack(Generator):
     turn: bool = True
 
     def generate(self) -> Trajectory:
-        """The path."""
+        """The trajectory."""
         frames = np.arange(self.num_frames)
         way_frames = self.num_frames / (2 * self.trips)
         way = np.floor(frames / way_frames)

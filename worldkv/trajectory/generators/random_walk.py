@@ -1,4 +1,4 @@
-"""Aimless, but not out of bounds."""
+"""The generator `random-walk`: aimless walking inside a disc."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ _MEMORY_SECONDS = 1.5
 class RandomWalk(Generator):
     """A walk whose turning rate wanders, held inside a disc by turning towards its middle: revisits by chance.
 
-    Source: this project.
-
     Attributes:
         radius: metres of the disc; the walk leaves it by a turning circle at most.
         turning: standard deviation of the turning rate in degrees a second.
@@ -38,7 +36,7 @@ class RandomWalk(Generator):
     seed: int = 0
 
     def generate(self) -> Trajectory:
-        """The path."""
+        """The trajectory."""
         keep = math.exp(-1 / (_MEMORY_SECONDS * FRAMES_PER_SECOND))
         deviation = math.radians(self.turning) / FRAMES_PER_SECOND
         noise = np.random.default_rng(self.seed).normal(0, deviation * math.sqrt(1 - keep**2), self.num_frames)

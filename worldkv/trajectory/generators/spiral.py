@@ -1,4 +1,4 @@
-"""Outwards and never back."""
+"""The generator `spiral`: outwards, without a revisit."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ARM_CHUNKS = 8
 class Spiral(Generator):
     """An outward spiral looking ahead: its arms are too far apart to count as a revisit, so no policy can win.
 
-    Source: this project. The distance of the arms follows from length, speed and turns.
+    The distance of the arms follows from length, speed and turns.
 
     Attributes:
-        turns: times round at most; a short path turns less, so that its arms stay `ARM_CHUNKS` of way apart and no
+        turns: times round at most; a short one turns less, so that its arms stay `ARM_CHUNKS` of way apart and no
             camera looks across.
     """
 
@@ -32,7 +32,7 @@ class Spiral(Generator):
     turns: float = 3.0
 
     def generate(self) -> Trajectory:
-        """The path."""
+        """The trajectory."""
         # n chunks of way are pi turns (turns + 1) distances of the arms long.
         chunks = self.num_frames / 12
         widest = 0.5 * (math.sqrt(1 + 4 * chunks / (math.pi * ARM_CHUNKS)) - 1)

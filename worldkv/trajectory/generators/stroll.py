@@ -1,4 +1,4 @@
-"""Walking and turning on the spot, one after the other, smoothed into one movement."""
+"""A movement of walks and turns on the spot, smoothed into one, for the tour."""
 
 from __future__ import annotations
 

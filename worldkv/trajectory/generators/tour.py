@@ -1,4 +1,4 @@
-"""Through the rooms of a building, over and over."""
+"""The generator `tour`: through the rooms of a building, over and over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tour(Generator):
     Rooms lie on a grid and are joined by doors; walls hide what is behind them and the camera never crosses one.
     At each goal the camera stops, sometimes looks around, turns to where it goes next and walks on. Every room on
     the way counts as visited. Once all rooms are known every goal is a revisit, whatever `revisit` says: take more
-    rooms for a longer first sight. Source: this project.
+    rooms for a longer first sight.
 
     Attributes:
         rooms: rooms of the building.
@@ -54,7 +54,7 @@ class Tour(Generator):
     doors: float = 0.3
 
     def generate(self) -> Trajectory:
-        """The path; `walls` holds the building."""
+        """The trajectory; `walls` holds the building."""
         import networkx as nx
 
         random = np.random.default_rng(self.seed)

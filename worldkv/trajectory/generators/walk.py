@@ -1,4 +1,4 @@
-"""From a path on the floor to camera poses."""
+"""Camera poses of a walk on the floor, and smoothing of it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 
 
 @dataclass(frozen=True)
-class Chaos(CachePolicy):
+class RandomAnswers(CachePolicy):
     """Pure in its views: every draw depends on the seed and the step only."""
 
     seed: int = 0

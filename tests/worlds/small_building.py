@@ -6,7 +6,7 @@ import functools
 
 from worldkv.geometry import CacheGeometry
 from worldkv.trajectory import ChunkedTrajectory, cut, load_trajectory
-from worldkv.worlds import World, housed, rooms_world
+from worldkv.worlds import PaintedWorld, housed, rooms_world
 
 SMALL = CacheGeometry(2, 2, 2, 64, 6, 10, itemsize=4, rope_frames=1 << 16, name="small")
 """Four rays a token, pictures of 12 x 20."""
@@ -21,5 +21,5 @@ def path(source: str = TURNS, geometry: CacheGeometry = SMALL) -> ChunkedTraject
 
 
 @functools.cache
-def world(source: str = TURNS, seed: int = 0, geometry: CacheGeometry = SMALL) -> World:
+def world(source: str = TURNS, seed: int = 0, geometry: CacheGeometry = SMALL) -> PaintedWorld:
     return rooms_world(path(source, geometry), geometry, seed=seed)
