@@ -59,13 +59,13 @@ class LateOps(DeviceOps):
             poison(target.detach())
 
     def record(self) -> Event:
-        return Event(self.issued)
+        return self.issued
 
     def wait(self, event: Event) -> None:
-        self._run(event.mark)
+        self._run(event)
 
     def synchronize(self, event: Event | None = None) -> None:
-        self._run(self.issued if event is None else event.mark)
+        self._run(self.issued if event is None else event)
 
     def _run(self, number: int) -> None:
         """Run the copies up to `number`, and raise the first failure among them."""

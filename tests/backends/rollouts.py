@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.backends.naive_cache import NaiveCache, Rows
 from worldkv.backends import cache as cache_module
 from worldkv.backends.cache import WorldCache
-from worldkv.backends.rebasing import rebased_places
+from worldkv.backends.rotary import rebased_places
 from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.config import CacheConfig
 from worldkv.engine.state import StepRecord

@@ -270,10 +270,10 @@ def test_a_closed_cache_says_so() -> None:
 
 
 def test_what_fails_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(store: disk.DiskStore, chunk: int, content: torch.Tensor) -> disk.DiskChunk:
+    def broken(file: FilePath, chunk: int, content: object) -> int:
         raise ZeroDivisionError("in a worker thread")
 
-    monkeypatch.setattr(disk.DiskStore, "write", broken)
+    monkeypatch.setattr(disk, "write_file", broken)
     path = loop(SMALL)
     with open_cache(WHOLE, SMALL, path, config=spilling()) as cache:
         with pytest.raises(TransferError, match="writing chunk . to disk failed twice: in a worker thread"):

@@ -35,6 +35,7 @@ def last_step(layer: int, number: int, tamper: Tamper) -> ObservedStep:
     with WorldCache(POLICY, GEOMETRY, scene=scene_of(path.chunked, None), is_tagged=True) as cache:
         witness = TensorObserver(cache)
         look, views = cache.on_attend, [0]
+        assert look is not None
 
         def tampered(at: int, keys: Tensor, values: Tensor) -> None:
             keys, values = keys.clone(), values.clone()
@@ -97,6 +98,7 @@ def test_fewer_tokens_than_the_table_has_are_counted_in_the_last_pass(number: in
     with WorldCache(POLICY, GEOMETRY, scene=scene_of(path.chunked, None), is_tagged=True) as cache:
         witness, views = TensorObserver(cache), [0]
         look = cache.on_attend
+        assert look is not None
 
         def cut(at: int, keys: Tensor, values: Tensor) -> None:
             short = views[0] // GEOMETRY.layers % PASSES == number

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from worldkv.backends.attention import attend
 from worldkv.backends.measuring import SignalMeter
-from worldkv.backends.rebasing import rebase
-from worldkv.backends.rotary import Rotary
+from worldkv.backends.rotary import Rotary, rebase
 from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
 from worldkv.backends.torch_backend import TorchBackend
 from worldkv.backends.transfer.open_device import device_ops
@@ -46,7 +45,7 @@ class WorldCache:
         backend: where the tensors are.
         geometry: the cache's shape.
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
-        on_attend: told of everything that is attended.
+        on_attend: called with everything that is attended; None by default.
         measured: what the model measured of the last committed chunk; None where nothing was asked for.
     """
 
@@ -98,7 +97,7 @@ class WorldCache:
             )
         needs = needs_of(policy) | measured
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
-        self.on_attend: OnAttend = _nobody
+        self.on_attend: OnAttend | None = None
         self.dtype = dtype or default_dtype(geometry)
         if self.dtype.itemsize != geometry.itemsize:
             raise SpecError(
@@ -332,13 +331,15 @@ class WorldCache:
         arena, channels, tokens = self.backend.arena, self.geometry.head_dim, queries.shape[2]
         if not arena.form.is_ragged:
             keys, values = arena.attended(layer, tokens)
-            self.on_attend(layer, keys, values)
+            if self.on_attend is not None:
+                self.on_attend(layer, keys, values)
             return attend(queries, keys[..., :channels], values[..., :channels])
         group = self.geometry.heads // self.geometry.kv_heads
         parts = []
         for head in range(self.geometry.kv_heads):
             keys, values = arena.attended_head(layer, head, tokens)
-            self.on_attend(layer, keys, values)
+            if self.on_attend is not None:
+                self.on_attend(layer, keys, values)
             parts.append(
                 attend(queries[:, head * group : (head + 1) * group], keys[..., :channels], values[..., :channels])
             )
@@ -371,10 +372,6 @@ class WorldCache:
             raise DeviceError(
                 f"the model is on {queries.device}, its cache on {self.backend.ops.device}; put them on the same one"
             )
-
-
-def _nobody(layer: int, keys: Tensor, values: Tensor) -> None:
-    """Nobody is told."""
 
 
 def _kind(clean: bool) -> str:

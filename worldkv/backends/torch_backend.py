@@ -27,8 +27,7 @@ from worldkv.backend import (
 from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.quantise import Packing
 from worldkv.backends.bank.stored_chunk import HostBuffer, Parcel
-from worldkv.backends.hidden import HiddenStates
-from worldkv.backends.measuring import MEASURED
+from worldkv.backends.measuring import MEASURED, HiddenStates
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.backends.transfer.incoming import Incoming

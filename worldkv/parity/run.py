@@ -118,10 +118,10 @@ def run_both(
     ) as cache:
         model = CausalVideoDiT(geometry, seed=seed, dtype=cache.dtype, device=device)
         witness = TensorObserver(cache)
-        look, look_away = cache.on_attend, lambda *_: None
+        look = cache.on_attend
         rollout = generate(model, cache, viewpoints(bare), denoise_passes=denoise_passes, seed=seed)
         for step in range(bare.num_chunks):
-            cache.on_attend = look if step in wanted else look_away
+            cache.on_attend = look if step in wanted else None
             record = next(rollout).record
             found = witness.commit()
             seen.append(found if step in wanted else None)

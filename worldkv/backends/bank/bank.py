@@ -16,7 +16,6 @@ from worldkv.backends.bank.quantise import Packing
 from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, Parcel
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
-from worldkv.backends.transfer.retry import twice
 from worldkv.errors import LostChunkError, TransferError
 
 MOST_WRITING = 2
@@ -218,7 +217,8 @@ def as_bytes(tensor: Tensor) -> Tensor:
 
 
 def _write(store: DiskStore, chunk: int, buffer: HostBuffer) -> DiskChunk:
-    return twice(lambda: store.write(chunk, as_bytes(buffer.tensor)), f"writing chunk {chunk} to disk")
+    """Write a buffer's bytes; the argument keeps it from going back to its pool meanwhile."""
+    return store.write(chunk, as_bytes(buffer.tensor))
 
 
 def _has_failed(writing: Future[DiskChunk]) -> bool:

@@ -73,7 +73,7 @@ class DiskStore:
             raise OutputError(
                 f"the folder for {where} cannot be made ({error.strerror}); name one on a disk that can be written"
             ) from error
-        self._remove: Callable[[], object] = _nothing
+        self._remove: Callable[[], object] | None = None
         if folder is None:
             self._remove = weakref.finalize(self, _unless_forked(shutil.rmtree), self.folder, ignore_errors=True)
         self._is_open = True
@@ -88,28 +88,12 @@ class DiskStore:
 
         Raises:
             DeviceError: `content` is something else.
-            OutputError: the file cannot be written; what was stored earlier stays readable.
+            OutputError: the file cannot be written, twice; what was stored earlier stays readable.
         """
         if not self._is_open:
             raise OutputError(f"chunk {chunk} cannot be written: the store is closed; open another")
         data = _as_array(content)
-        stem = self.folder / f"chunk-{chunk:06}-{self._token}{next(self._serial):06x}"
-        part, path = stem.with_suffix(UNFINISHED_SUFFIX), stem.with_suffix(SUFFIX)
-        try:
-            crc32 = write_file(part, chunk, data)
-            os.replace(part, path)
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            if not isinstance(error, OSError):
-                raise
-            raise OutputError(
-                f"chunk {chunk} ({data.nbytes} bytes) cannot be written to {self.folder} ({error.strerror}); free "
-                "space there or name a folder on a larger disk, earlier chunks are still there"
-            ) from error
-        stored = DiskChunk(chunk, path, data.nbytes, crc32)
-        weakref.finalize(stored, _unless_forked(_unlink), path)
-        return stored
+        return twice(functools.partial(self._write_new, chunk, data), f"writing chunk {chunk} to disk")
 
     def read(self, stored: DiskChunk, target: Tensor) -> None:
         """Copy a parcel into `target`, and make sure that this is what was written.
@@ -134,7 +118,28 @@ class DiskStore:
     def close(self) -> None:
         """Remove the temporary folder; in a folder that was given files stay until nobody holds their chunks."""
         self._is_open = False
-        self._remove()
+        if self._remove is not None:
+            self._remove()
+
+    def _write_new(self, chunk: int, data: Bytes) -> DiskChunk:
+        """Write a file under a name of its own; nothing is left of it where that fails."""
+        stem = self.folder / f"chunk-{chunk:06}-{self._token}{next(self._serial):06x}"
+        part, path = stem.with_suffix(UNFINISHED_SUFFIX), stem.with_suffix(SUFFIX)
+        try:
+            crc32 = write_file(part, chunk, data)
+            os.replace(part, path)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            if not isinstance(error, OSError):
+                raise
+            raise OutputError(
+                f"chunk {chunk} ({data.nbytes} bytes) cannot be written to {self.folder} ({error.strerror}); free "
+                "space there or name a folder on a larger disk, earlier chunks are still there"
+            ) from error
+        stored = DiskChunk(chunk, path, data.nbytes, crc32)
+        weakref.finalize(stored, _unless_forked(_unlink), path)
+        return stored
 
 
 def _as_array(content: Tensor) -> Bytes:
@@ -167,7 +172,3 @@ def _unless_forked(work: Callable[..., object]) -> Callable[..., None]:
 def _unlink(path: Path) -> None:
     with contextlib.suppress(OSError):  # gone with its folder already
         path.unlink()
-
-
-def _nothing() -> None:
-    pass

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldkv.backends.transfer.bits import bits
 from worldkv.backends.transfer.device_ops import DeviceOps, Event, allocate, check_copy
 from worldkv.backends.transfer.retry import twice
+from worldkv.backends.transfer.tensor_copy import bits
 
 AT_ONCE_BYTES = 1 << 20
 """Copies up to this size are done by the caller where none is before them: handing one over takes longer (measured:
@@ -59,15 +59,15 @@ class CpuOps(DeviceOps):
 
     def record(self) -> Event:
         """See `DeviceOps.record`."""
-        return Event(self._worker.issued)
+        return self._worker.issued
 
     def wait(self, event: Event) -> None:
         """See `DeviceOps.wait`: here the host is the device."""
-        self._worker.wait(event.mark)
+        self._worker.wait(event)
 
     def synchronize(self, event: Event | None = None) -> None:
         """See `DeviceOps.synchronize`."""
-        self._worker.wait(self._worker.issued if event is None else event.mark)
+        self._worker.wait(self._worker.issued if event is None else event)
 
 
 class _Worker(threading.Thread):

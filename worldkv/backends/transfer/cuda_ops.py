@@ -49,11 +49,11 @@ class CudaOps(DeviceOps):
 
     def record(self) -> Event:
         """See `DeviceOps.record`."""
-        return Event(self._side.record_event())
+        return self._side.record_event()
 
     def wait(self, event: Event) -> None:
         """See `DeviceOps.wait`: the current stream does."""
-        torch.cuda.current_stream(self.device).wait_event(event.mark)
+        torch.cuda.current_stream(self.device).wait_event(event)
 
     def synchronize(self, event: Event | None = None) -> None:
         """See `DeviceOps.synchronize`."""
@@ -61,7 +61,7 @@ class CudaOps(DeviceOps):
             if event is None:
                 torch.cuda.synchronize(self.device)
             else:
-                event.mark.synchronize()
+                event.synchronize()
         except RuntimeError as error:  # the runtime is lost with the first such error, so nothing is tried again
             reason = str(error).partition("\n")[0]
             raise TransferError(f"work on {self.device} failed: {reason}; start the process again") from error

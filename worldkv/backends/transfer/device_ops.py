@@ -5,22 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from worldkv.errors import DeviceError
 
-
-class Event(NamedTuple):
-    """A mark in the queue of copies; whoever holds it only hands it back.
-
-    Attributes:
-        mark: what the ops that recorded it know it by.
-    """
-
-    mark: Any
+Event = Any
+"""Opaque event handle: a place in the queue of copies, as the ops that recorded it know it; never None."""
 
 
 class DeviceOps(ABC):

@@ -131,11 +131,8 @@ class Incoming:
             if arrival.event is not None:
                 self._ops.wait(arrival.event)
             if arrival.packing is not None:
-                whole = self._staging.bench(arrival.packing.whole_elements, _nothing)
+                # Unpacking is done in the order of all else on the device: None, there is nothing to wait for.
+                whole = self._staging.bench(arrival.packing.whole_elements, None)
                 arrival.packing.unpack(parcel, whole)
                 parcel = whole
             self._arena.scatter(chunk, parcel)
-
-
-def _nothing() -> None:
-    """Unpacking is done in the order of everything else on the device; nobody has to be waited for."""

@@ -44,7 +44,7 @@ class Staging:
         """
         self._ops, self._dtype = ops, dtype
         self._bench: Tensor | None = None
-        self._bench_free: Callable[[], None] = _nothing
+        self._bench_free: Callable[[], None] | None = None
         self.waiting = ops.empty((staging_chunks * chunk_elements,), dtype)
         self.transit = ops.empty((chunk_elements,), dtype)
         self._places: dict[int, tuple[int, int]] = {}
@@ -101,9 +101,10 @@ class Staging:
         self.drain()
         return self.transit
 
-    def bench(self, elements: int, release: Callable[[], None]) -> Tensor:
+    def bench(self, elements: int, release: Callable[[], None] | None) -> Tensor:
         """Room for one parcel being packed or unpacked; whoever had it last is asked to release it first."""
-        self._bench_free()
+        if self._bench_free is not None:
+            self._bench_free()
         self._bench_free = release
         if self._bench is None:
             self._bench = self._ops.empty((self.transit.numel(),), self._dtype)
@@ -141,7 +142,3 @@ class Staging:
                 self.waiting[behind : behind + size].copy_(self.waiting[start : start + size].clone())
             self._places[chunk] = behind, size
             behind += size
-
-
-def _nothing() -> None:
-    """Nobody has to be waited for."""

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backends.transfer.device_ops import DeviceOps
+from worldkv.backends.transfer.tensor_copy import copy, join, select
 from worldkv.backends.window.copy_on_write import ArenaState, Pages
-from worldkv.backends.window.groups import Lane, copy, read, select
+from worldkv.backends.window.groups import Lane
 from worldkv.backends.window.run_layout import Copy, RunLayout
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
@@ -109,20 +110,20 @@ class Arena:
         """
         source = self.buffer[:, plane, branch]
         if not self.form.is_ragged:
-            return read(source, self.lanes[0].layout, chunk)
+            return join(source, self.lanes[0].layout.extents[chunk])
         counts = self.counts(chunk)
         if len(set(counts)) > 1:
             raise PolicyError(f"chunk {chunk} is ragged already and cannot be compressed again; keep it as it is")
         heads, rows = self.form.geometry.kv_heads, []
         for number, lane in enumerate(self.lanes):
-            rows.append(read(source[number // heads, number % heads], lane.layout, chunk))
+            rows.append(join(source[number // heads, number % heads], lane.layout.extents[chunk]))
         return torch.stack([torch.stack(rows[at : at + heads]) for at in range(0, len(rows), heads)])
 
     def read_mass(self, chunk: int) -> Tensor | None:
         """Attention each token of a chunk has received `(layers, kv_heads, tokens)`; None where it is not summed."""
         if self.mass is None or self.form.is_ragged:
             return None
-        return read(self.mass, self.lanes[0].layout, chunk)[..., 0]
+        return join(self.mass, self.lanes[0].layout.extents[chunk])[..., 0]
 
     # ------------------------------------------------------------------ writing
 
