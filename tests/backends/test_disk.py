@@ -59,7 +59,7 @@ def store(tmp_path: Path) -> Iterator[DiskStore]:
 
 @pytest.mark.parametrize("chunk", [0, 12, 1_234_567])
 @pytest.mark.parametrize("num_bytes", [0, 1, 4097, PIECE_BYTES, 2 * PIECE_BYTES + 7])
-def test_a_parcel_comes_back_and_safetensors_reads_it(store: DiskStore, chunk: int, num_bytes: int) -> None:
+def test_a_chunk_comes_back_and_safetensors_reads_it(store: DiskStore, chunk: int, num_bytes: int) -> None:
     content = content_of(chunk, num_bytes)
     stored = store.write(chunk, content)
     assert (stored.chunk, stored.num_bytes, stored.path.parent) == (chunk, num_bytes, store.folder)
@@ -91,7 +91,7 @@ def test_pieces_do_not_show(num_bytes: int, piece: int) -> None:
 
 
 def test_only_a_part_of_a_larger_memory_is_read_and_written(store: DiskStore) -> None:
-    """As a parcel lies in a pool: in the middle of something else."""
+    """As a stored chunk lies in a pool: in the middle of something else."""
     memory = content_of(5, 3000)
     stored = store.write(5, memory[1000:2000])
     target = torch.zeros(3000, dtype=torch.uint8)

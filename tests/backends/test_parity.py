@@ -277,8 +277,8 @@ def test_faults_come_before_everything() -> None:
     found = run(EVERY["worldkv"], LOOP, chunks=8)
     first = found.seen[0]
     assert first is not None
-    torn = [first._replace(faults=("layer 0: torn",), attended=(9,)), *found.seen[1:]]
-    assert first_difference(found.simulated, torn) == Difference(0, "faults", None, ("layer 0: torn",))
+    faulty = [first._replace(faults=("layer 0: torn",), attended=(9,)), *found.seen[1:]]
+    assert first_difference(found.simulated, faulty) == Difference(0, "faults", None, ("layer 0: torn",))
 
 
 def test_looking_at_some_steps_sees_what_looking_at_all_sees() -> None:

@@ -1,4 +1,4 @@
-"""Ragged policies: other counts in every layer and head, one run a lane, and the same attention."""
+"""Ragged policies: other counts in every layer and head, one run a head group, and the same attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache as a model calls it: begin, attend once a layer and pass, commit."""
+"""The cache as a model calls it: begin a chunk, attend once a layer and pass, commit."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class WorldCache:
     """One rollout's cache on real tensors, under any policy.
 
     A model calls `begin` before a chunk's first pass, `attend` once a layer in every pass, and `commit` after the clean
-    pass; `start_frame` is the latent frame at which the chunk's rotary positions start. Source: this project.
+    pass; `start_frame` is the latent frame at which the chunk's rotary positions start.
 
     Attributes:
-        engine: the engine that asks the policy and keeps the books.
+        engine: the engine that asks the policy and keeps the counts.
         backend: where the tensors are.
         geometry: the cache's shape.
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
@@ -63,14 +63,14 @@ class WorldCache:
         folder: Path | None = None,
         reduce: Callable[[Any], Any] | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
-        measured: frozenset[Signal] = frozenset(),
+        extra_signals: frozenset[Signal] = frozenset(),
         is_tagged: bool = False,
         make_backend: Callable[..., TorchBackend] = TorchBackend,
     ) -> None:
         """An empty cache.
 
         Args:
-            policy: who decides.
+            policy: the policy that decides.
             geometry: the model's cache shape; `branches` is the batch axis.
             device: "cpu", "cuda" or "cuda:N".
             dtype: of cached keys and values; by default bfloat16 or float32, by the geometry's `itemsize`.
@@ -82,8 +82,8 @@ class WorldCache:
             folder: where spilled chunks go; a temporary folder by default.
             reduce: sums an array over ranks that hold different heads, for compressions.
             stopwatch: told how long everything takes.
-            measured: signals to measure beside those the policy needs (to record them).
-            is_tagged: whether every cached token carries who it is in a debug channel.
+            extra_signals: measured beside those the policy needs (to record them).
+            is_tagged: whether every cached token carries its identity in debug channels.
             make_backend: the backend's class.
 
         Raises:
@@ -95,7 +95,7 @@ class WorldCache:
                 f"a tagged cache tells {MOST_TAGGED} layers and kv_heads apart, got {geometry.layers} and "
                 f"{geometry.kv_heads}; take a smaller geometry, the decisions are the same"
             )
-        needs = needs_of(policy) | measured
+        needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.on_attend: OnAttend | None = None
         self.dtype = dtype or default_dtype(geometry)
@@ -188,7 +188,7 @@ class WorldCache:
         Raises:
             PolicyError: no step is open, layers are out of order, or shapes are not the geometry's.
         """
-        with torch.no_grad():  # what is cached is data; nobody trains through it
+        with torch.no_grad():  # what is cached is data; no gradient goes through it
             plan = self._open_pass(layer, clean)
             self._check_shapes(queries, keys, values)
             queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
@@ -211,7 +211,7 @@ class WorldCache:
             return attended.transpose(1, 2)
 
     def commit(self) -> StepRecord:
-        """The clean pass is done: its keys and values enter the window, then the policy says who leaves.
+        """The clean pass is done: its keys and values enter the window, then the policy says what leaves.
 
         Raises:
             PolicyError: no step is open, or the last pass did not go through every layer.
@@ -227,7 +227,7 @@ class WorldCache:
             raise PolicyError(
                 "attention mass is measured in the clean pass; call attend(..., clean=True) in the last pass"
             )
-        self.measured = self._meter.measured(self.backend.arena)
+        self.measured = self._meter.result(self.backend.arena)
         try:
             with self.stopwatch.span("policy"):
                 return self.engine.commit(self.measured)
@@ -318,7 +318,7 @@ class WorldCache:
         return self._plan
 
     def _settle(self, plan: StepPlan) -> None:
-        """What the plan asked for is in the window, where it stands, with room for the chunk behind it."""
+        """Bring what the plan asked for into the window, at its positions, with room for the chunk behind it."""
         if not self._is_settled:
             self.backend.settle()
             if self._is_rebased:
@@ -334,15 +334,14 @@ class WorldCache:
             if self.on_attend is not None:
                 self.on_attend(layer, keys, values)
             return attend(queries, keys[..., :channels], values[..., :channels])
-        group = self.geometry.heads // self.geometry.kv_heads
+        heads_per_key = self.geometry.heads // self.geometry.kv_heads
         parts = []
         for head in range(self.geometry.kv_heads):
+            queried = slice(head * heads_per_key, (head + 1) * heads_per_key)
             keys, values = arena.attended_head(layer, head, tokens)
             if self.on_attend is not None:
                 self.on_attend(layer, keys, values)
-            parts.append(
-                attend(queries[:, head * group : (head + 1) * group], keys[..., :channels], values[..., :channels])
-            )
+            parts.append(attend(queries[:, queried], keys[..., :channels], values[..., :channels]))
         return torch.cat(parts, dim=1)
 
     def _note_hidden(self, hidden: Tensor | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
-    from worldkv.backends.rollout import MeasuredStep
+    from worldkv.backends.rollout import TimedStep
     from worldkv.experiments.machine_fit import Fit
     from worldkv.experiments.run_config import NumberType
     from worldkv.geometry import CacheGeometry
@@ -117,7 +117,7 @@ class _Rollouts:
         from worldkv.trajectory import cut, load_trajectory
 
         self._caches: list[WorldCache] = []
-        self.started: dict[str, Iterator[MeasuredStep]] = {}
+        self.started: dict[str, Iterator[TimedStep]] = {}
         model = None
         for name, spec in (ROLLOUTS | HELD_OUT).items():
             path = OTHER_PATH if name in HELD_OUT else PATH

@@ -64,13 +64,13 @@ class TensorObserver:
         cache = self._cache
         backend, geometry = cache.backend, cache.geometry
         backend.drain()
-        banked = set(backend.bank.parcels)
+        banked = set(backend.bank.stored)
         evicted = sorted(banked - self._banked)
         kept = tuple(
-            -(-sum(counts) // len(counts)) for counts in (backend.bank.parcels[chunk].counts for chunk in evicted)
+            -(-sum(counts) // len(counts)) for counts in (backend.bank.stored[chunk].counts for chunk in evicted)
         )
         for chunk in evicted:
-            self._check_parcel(chunk)
+            self._check_stored(chunk)
         traffic = backend.traffic()
         seen = ObservedStep(
             tuple(sorted(self._attended)),
@@ -90,18 +90,18 @@ class TensorObserver:
 
     # ------------------------------------------------------------------ inside
 
-    def _check_parcel(self, chunk: int) -> None:
+    def _check_stored(self, chunk: int) -> None:
         """Compare the tokens stored of a chunk that was whole with those that the policy named."""
         cache = self._cache
         arena, bank = cache.backend.arena, cache.backend.bank
         held, keep = cache.engine.state.leaving[chunk]
         if keep is None or held != cache.geometry.chunk_bytes:
             return
-        for lane, part in zip(
-            arena.lanes, arena.parcel_views(bank.look(chunk), bank.parcels[chunk].counts), strict=True
+        for group, part in zip(
+            arena.groups, arena.views_by_group(bank.look(chunk), bank.stored[chunk].counts), strict=True
         ):
             tags = read_tags(part)
-            chosen = lane.chosen(keep)
+            chosen = group.chosen(keep)
             wanted = np.arange(cache.geometry.chunk_tokens) if chosen is None else chosen
             if wanted.ndim > 1:  # layers, planes, branches, heads, tokens
                 wanted = wanted.reshape(len(wanted), 1, 1, -1, wanted.shape[-1])
@@ -132,19 +132,19 @@ class TensorObserver:
         self._layer = layer
         self._views += 1
         if not self._tiers:
-            self._held = set(cache.backend.bank.parcels)
+            self._held = set(cache.backend.bank.stored)
             self._tiers = tuple(cache.backend.tier(chunk) for chunk in range(step))
-        lane = layer * cache.geometry.kv_heads + self._head if self._is_ragged else 0
-        if lane not in self._told:
-            layout = cache.backend.arena.lanes[lane].layout
-            self._told[lane] = _Told.of(layout, step, cache.geometry.chunk_tokens, keys.shape[2])
+        group = layer * cache.geometry.kv_heads + self._head if self._is_ragged else 0
+        if group not in self._told:
+            layout = cache.backend.arena.groups[group].layout
+            self._told[group] = _Told.of(layout, step, cache.geometry.chunk_tokens, keys.shape[2])
         tags = np.stack([read_tags(keys), read_tags(values)])
         if (tags[0, ..., :2] != tags[1, ..., :2]).any():
             self._faults.append(f"layer {layer}: keys and values that stand side by side are of different tokens")
         chunks, counts = np.unique(tags[0, 0, 0, :, 0], return_counts=True)
         self._tokens.update(dict(zip(chunks.tolist(), counts.tolist(), strict=True)))
         self._attended |= set(np.unique(tags[..., 0]).tolist()) - {step}
-        self._check(tags, self._told[lane], layer)
+        self._check(tags, self._told[group], layer)
 
     def _check(self, tags: NDArray[np.int64], told: _Told, layer: int) -> None:
         """Compare the tags `(planes, branches, heads, tokens, 6)` with what the arena's table says lies there."""
@@ -178,7 +178,7 @@ class TensorObserver:
 
 
 class _Told(NamedTuple):
-    """What a lane's table says of the places handed to attention; the chunk being generated stands behind the run.
+    """What a head group's layout says of the places handed to attention; the chunk being generated is behind the run.
 
     Attributes:
         owners: the chunk of each place `(tokens,)`, -1 where it names none.

@@ -158,7 +158,7 @@ def attention_of_full_kv(
 
     full = parse_policy("full-kv")
     recorder, measured = SignalRecorder(geometry, full), frozenset({Signal.ATTENTION_MASS})
-    with WorldCache(full, geometry, device=device, scene=scene_of(chunked), measured=measured) as cache:
+    with WorldCache(full, geometry, device=device, scene=scene_of(chunked), extra_signals=measured) as cache:
         model = CausalVideoDiT(geometry, seed=seed, dtype=cache.dtype, device=device)
         for step in generate(model, cache, viewpoints(chunked), denoise_passes=denoise_passes, seed=seed):
             recorder.note(step.record, cache.measured)

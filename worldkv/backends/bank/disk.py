@@ -19,24 +19,22 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.bank.chunk_file import Bytes, read_file, write_file
-from worldkv.backends.transfer.retry import twice
+from worldkv.backends.transfer.retry import retry_once
 from worldkv.errors import DeviceError, OutputError
 
 SUFFIX = ".safetensors"
 UNFINISHED_SUFFIX = ".part"
-"""Of a file that is being written; nobody ever reads one."""
+"""Of a file that is being written; it is never read."""
 
 
 @dataclass(frozen=True, eq=False)
 class DiskChunk:
-    """A chunk's parcel on disk. Its file goes when nobody holds this object any more, so share it, do not copy it.
-
-    Source: this project.
+    """A chunk in its file. The file goes with the last reference to this object, so share it, do not copy it.
 
     Attributes:
         chunk: its id.
         path: its file.
-        num_bytes: bytes of the parcel.
+        num_bytes: bytes of its content.
         crc32: of these bytes.
     """
 
@@ -47,10 +45,10 @@ class DiskChunk:
 
 
 class DiskStore:
-    """Parcels in files of one folder, each readable by safetensors: a `U8` tensor "parcel" and metadata with its sum.
+    """Stored chunks in files of one folder, each readable by safetensors: a `U8` tensor "parcel" and its checksum.
 
     A file gets its name only when it is complete, so a killed process leaves none that reads as whole. Several stores
-    and processes may share a folder. Source: this project; the safetensors format.
+    and processes may share a folder. Source: the safetensors format.
 
     Attributes:
         folder: where the files lie.
@@ -80,7 +78,7 @@ class DiskStore:
         self._token, self._serial = secrets.token_hex(4), itertools.count()
 
     def write(self, chunk: int, content: Tensor) -> DiskChunk:
-        """Put a parcel in a file of its own.
+        """Put a chunk in a file of its own.
 
         Args:
             chunk: its id.
@@ -93,10 +91,10 @@ class DiskStore:
         if not self._is_open:
             raise OutputError(f"chunk {chunk} cannot be written: the store is closed; open another")
         data = _as_array(content)
-        return twice(functools.partial(self._write_new, chunk, data), f"writing chunk {chunk} to disk")
+        return retry_once(functools.partial(self._write_new, chunk, data), f"writing chunk {chunk} to disk")
 
     def read(self, stored: DiskChunk, target: Tensor) -> None:
-        """Copy a parcel into `target`, and make sure that this is what was written.
+        """Copy a chunk's content into `target`, and make sure that this is what was written.
 
         Args:
             stored: what `write` answered.
@@ -113,10 +111,10 @@ class DiskStore:
                 f"chunk {stored.chunk} has {stored.num_bytes} bytes, the room for it {room.nbytes}; give it as many"
             )
         work = functools.partial(read_file, stored.path, stored.chunk, stored.crc32, room)
-        twice(work, f"reading chunk {stored.chunk} from {stored.path.name}")
+        retry_once(work, f"reading chunk {stored.chunk} from {stored.path.name}")
 
     def close(self) -> None:
-        """Remove the temporary folder; in a folder that was given files stay until nobody holds their chunks."""
+        """Remove the temporary folder; in a folder that was given, files stay as long as their `DiskChunk`."""
         self._is_open = False
         if self._remove is not None:
             self._remove()

@@ -1,4 +1,4 @@
-"""Parcels on their way from the bank to the device: fetched ones for this step, prefetched ones for the next."""
+"""Copy chunks from the bank to the device: fetched ones for this step, prefetched ones for the next."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from worldkv.errors import TransferError
 
 @dataclass
 class Arrival:
-    """A parcel on its way.
+    """A chunk on its way.
 
     Attributes:
         host: the host memory it comes from; None while a thread reads it from disk.
         reading: that thread's work; None where it was on the host.
         event: when the copy is there; None while it is not under way.
-        packing: how the parcel lies in memory where it is quantised.
+        packing: how the chunk lies in memory where it is quantised.
     """
 
     host: HostBuffer | None = None
@@ -36,10 +36,7 @@ class Arrival:
 
 
 class Incoming:
-    """Sends parcels and lands them in the window, fetched ones when attention first needs them.
-
-    Source: this project.
-    """
+    """Sends chunks and lands them in the window, fetched ones when attention first needs them."""
 
     def __init__(self, ops: DeviceOps, copies: Copies, arena: Arena, staging: Staging, bank: Bank) -> None:
         """Nothing under way."""
@@ -63,31 +60,31 @@ class Incoming:
             reading.result()
 
     def fetch(self, chunk: int, host: HostBuffer) -> None:
-        """Copy a parcel from host memory; its places in the window are there already."""
+        """Copy a chunk from host memory; its places in the window are there already."""
         passing = self._staging.pass_through(host.tensor.numel(), lambda: self._land(chunk))
-        arrival = Arrival(packing=self._bank.parcels[chunk].packing)
+        arrival = Arrival(packing=self._bank.stored[chunk].packing)
         self._send(arrival, passing, host)
         self._fetched[chunk] = arrival, passing
 
     def prefetch(self, chunk: int) -> None:
-        """Copy a parcel from wherever it is to where prefetched ones wait."""
-        parcel = self._bank.parcels[chunk]
-        waiting = self._staging.add(chunk, parcel.elements)
-        arrival = self._staged[chunk] = Arrival(packing=parcel.packing)
-        if parcel.is_on_disk:
+        """Copy a chunk from host or disk to where prefetched ones wait."""
+        stored = self._bank.stored[chunk]
+        waiting = self._staging.add(chunk, stored.elements)
+        arrival = self._staged[chunk] = Arrival(packing=stored.packing)
+        if stored.is_on_disk:
             arrival.reading = self._bank.content_later(chunk)
         else:
             self._send(arrival, waiting, self._bank.content(chunk))
 
     def land(self, chunk: int) -> None:
-        """A prefetched parcel goes to its places in the window."""
+        """Move a prefetched chunk to its places in the window."""
         self.advance(wait=True)
         self._fetched[chunk] = self._staged.pop(chunk), self._staging.get(chunk)
         self._land(chunk)
         self._staging.remove(chunk)
 
     def unstage(self, chunk: int) -> None:
-        """A prefetched parcel is not wanted after all."""
+        """Let go of a prefetched chunk."""
         arrival = self._staged.pop(chunk)
         if arrival.reading is not None:
             arrival.reading.exception()  # wait; whether it could be read matters no more
@@ -96,7 +93,7 @@ class Incoming:
         self._staging.remove(chunk)
 
     def settle(self) -> None:
-        """Every fetched parcel is in the window."""
+        """Land every fetched chunk in the window."""
         while self._fetched:
             self._land(next(iter(self._fetched)))
 
@@ -106,12 +103,12 @@ class Incoming:
             reading = arrival.reading
             if reading is None or arrival.event is not None or not (wait or reading.done()):
                 continue
-            if reading.exception() is None:  # a lost chunk is reported when somebody wants it
+            if reading.exception() is None:  # a lost chunk is reported when it is to land
                 # Asked for only now: what waits may have been moved together while the file was read.
                 self._send(arrival, self._staging.get(chunk), reading.result())
 
     def abandon(self) -> None:
-        """Nothing is under way any more, and nothing waits."""
+        """Forget what is under way and what waits."""
         self._fetched.clear()
         for arrival in self._staged.values():
             if arrival.reading is not None:
@@ -127,12 +124,12 @@ class Incoming:
 
     def _land(self, chunk: int) -> None:
         if chunk in self._fetched:
-            arrival, parcel = self._fetched.pop(chunk)
+            arrival, flat = self._fetched.pop(chunk)
             if arrival.event is not None:
                 self._ops.wait(arrival.event)
             if arrival.packing is not None:
                 # Unpacking is done in the order of all else on the device: None, there is nothing to wait for.
-                whole = self._staging.bench(arrival.packing.whole_elements, None)
-                arrival.packing.unpack(parcel, whole)
-                parcel = whole
-            self._arena.scatter(chunk, parcel)
+                whole = self._staging.workspace(arrival.packing.whole_elements, None)
+                arrival.packing.unpack(flat, whole)
+                flat = whole
+            self._arena.scatter(chunk, flat)

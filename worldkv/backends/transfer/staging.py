@@ -1,4 +1,4 @@
-"""Room on the device beside the window: prefetched parcels wait in it, and every parcel passes through it."""
+"""Staging memory on the device: prefetched chunks wait in it, and every chunk passes through its transit ring."""
 
 from __future__ import annotations
 
@@ -26,11 +26,9 @@ class Slot(NamedTuple):
 
 
 class Staging:
-    """Flat buffers allocated once: prefetched parcels by chunk, a ring for parcels in passing, a bench for packing.
+    """Flat buffers allocated once: prefetched chunks, a ring for chunks in transit, a workspace for packing.
 
-    The bench is there from the first quantised parcel on.
-
-    Source: this project.
+    The workspace is there from the first quantised chunk on.
     """
 
     def __init__(self, ops: DeviceOps, dtype: torch.dtype, chunk_elements: int, staging_chunks: int) -> None:
@@ -39,12 +37,12 @@ class Staging:
         Args:
             ops: the device.
             dtype: of the cache.
-            chunk_elements: numbers of a whole chunk's parcel.
+            chunk_elements: numbers of a whole chunk.
             staging_chunks: whole chunks that may wait.
         """
         self._ops, self._dtype = ops, dtype
-        self._bench: Tensor | None = None
-        self._bench_free: Callable[[], None] | None = None
+        self._workspace: Tensor | None = None
+        self._free_workspace: Callable[[], None] | None = None
         self.waiting = ops.empty((staging_chunks * chunk_elements,), dtype)
         self.transit = ops.empty((chunk_elements,), dtype)
         self._places: dict[int, tuple[int, int]] = {}
@@ -54,33 +52,33 @@ class Staging:
     # ------------------------------------------------------------------ waiting
 
     def add(self, chunk: int, elements: int) -> Tensor:
-        """Room for a prefetched parcel; what is staged moves together if the free room is in pieces."""
+        """Room for a prefetched chunk; what is staged moves together if the free room is in pieces."""
         start = self._gap(elements)
         if start is None:
-            self._pack()
+            self._compact()
             start = sum(size for _, size in self._places.values())
         self._places[chunk] = start, elements
         room: Tensor = self.waiting[start : start + elements]
         return room
 
     def get(self, chunk: int) -> Tensor:
-        """A prefetched parcel."""
+        """A prefetched chunk's room."""
         start, elements = self._places[chunk]
         room: Tensor = self.waiting[start : start + elements]
         return room
 
     def remove(self, chunk: int) -> None:
-        """A prefetched parcel's room is free."""
+        """Free a prefetched chunk's room."""
         del self._places[chunk]
 
     def chunks(self) -> list[int]:
         """Chunks that wait."""
         return list(self._places)
 
-    # ------------------------------------------------------------------ passing
+    # ------------------------------------------------------------------ transit
 
     def pass_through(self, elements: int, release: Callable[[], None]) -> Tensor:
-        """Room for a parcel in passing.
+        """Room for a chunk in transit.
 
         Args:
             elements: its numbers.
@@ -97,28 +95,33 @@ class Staging:
         return room
 
     def scratch(self) -> Tensor:
-        """The whole ring, once nobody uses it."""
+        """The whole ring, once nothing is in transit."""
         self.drain()
         return self.transit
 
-    def bench(self, elements: int, release: Callable[[], None] | None) -> Tensor:
-        """Room for one parcel being packed or unpacked; whoever had it last is asked to release it first."""
-        if self._bench_free is not None:
-            self._bench_free()
-        self._bench_free = release
-        if self._bench is None:
-            self._bench = self._ops.empty((self.transit.numel(),), self._dtype)
-        room: Tensor = self._bench[:elements]
+    def workspace(self, elements: int, release: Callable[[], None] | None) -> Tensor:
+        """Room for one chunk being packed or unpacked.
+
+        Args:
+            elements: its numbers.
+            release: called before the room is lent again; None where there is nothing to wait for.
+        """
+        if self._free_workspace is not None:
+            self._free_workspace()
+        self._free_workspace = release
+        if self._workspace is None:
+            self._workspace = self._ops.empty((self.transit.numel(),), self._dtype)
+        room: Tensor = self._workspace[:elements]
         return room
 
     def drain(self) -> None:
-        """Nothing passes any more."""
+        """Release everything in transit, in order of use."""
         while self._slots:
             self._slots.pop(0).release()
         self._next = 0
 
     def clear(self) -> None:
-        """Nothing waits and nothing passes."""
+        """Release everything in transit, and forget what waits."""
         self.drain()
         self._places.clear()
 
@@ -132,7 +135,7 @@ class Staging:
             behind = start + size
         return behind if behind + elements <= self.waiting.numel() else None
 
-    def _pack(self) -> None:
+    def _compact(self) -> None:
         """Move everything to the front; copies are on their way, so they are waited for first."""
         self.drain()
         self._ops.synchronize()

@@ -1,4 +1,4 @@
-"""Where every chunk's tokens lie in one contiguous run, and which copies keep it contiguous."""
+"""Lay out chunks in one contiguous run of tokens, and name the copies that keep it contiguous."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunLayout:
 
     Attention over a set of keys does not ask for their order, so a hole is filled with the run's last tokens and
     nothing else moves. Arrivals take holes of the same step first. It decides and holds no tensor: the same calls give
-    the same places, whatever finishes when. Source: this project.
+    the same places, whatever finishes when.
 
     Attributes:
         length: tokens in the run.
@@ -72,13 +72,13 @@ class RunLayout:
         self.extents[chunk] = [Extent(self.length, tokens)]
         self.length += tokens
 
-    def turn(self, gone: Iterable[int], cut: Mapping[int, int], arriving: Mapping[int, int]) -> list[Copy]:
+    def update(self, gone: Iterable[int], cut: Mapping[int, int], arriving: Mapping[int, int]) -> list[Copy]:
         """Let chunks go, shorten some, find places for others, and close what is left open.
 
         Args:
             gone: chunks that leave.
             cut: tokens that remain of each shortened chunk; they are its first places already.
-            arriving: tokens of each chunk that comes; whoever fills its places does so after the copies.
+            arriving: tokens of each chunk that comes; its places are filled after the copies.
 
         Returns:
             The copies that close the holes, in order.
@@ -110,7 +110,7 @@ class RunLayout:
             out.append(Copy(behind, piece.start, piece.tokens))
             behind += piece.tokens
         old_length, tokens = self.length, behind - self.length
-        closing = self.turn((chunk,), {}, {})
+        closing = self.update((chunk,), {}, {})
         back = [Copy(self.length, old_length, tokens)] if tokens else []
         self.append(chunk, tokens)
         return out, closing, back
