@@ -45,6 +45,10 @@ class PoseTrack:
             frame_rotations.mean(axis=1),
         )
 
+    def first(self, chunks: int) -> PoseTrack:
+        """Poses of the first `chunks` chunks."""
+        return PoseTrack(*(getattr(self, field.name)[:chunks] for field in dataclasses.fields(self)))
+
 
 @dataclass(frozen=True)
 class ChunkedTrajectory:
@@ -67,6 +71,16 @@ class ChunkedTrajectory:
     def with_signals(self, signals: RecordedSignals | None) -> ChunkedTrajectory:
         """The same path with `signals` as what was recorded on it."""
         return dataclasses.replace(self, trajectory=dataclasses.replace(self.trajectory, signals=signals))
+
+    def first(self, chunks: int) -> ChunkedTrajectory:
+        """The same trajectory, over after `chunks` chunks; itself where it has no more.
+
+        Only the poses end earlier; view distance, recorded signals and all else stay those of the whole.
+        """
+        if chunks >= self.num_chunks:
+            return self
+        actions = None if self.actions is None else self.actions.first(chunks)
+        return dataclasses.replace(self, camera=self.camera.first(chunks), actions=actions)
 
     @property
     def num_chunks(self) -> int:

@@ -129,7 +129,7 @@ class Bank:
         self._copies.read(stored)
         return self._read(stored.writing.result(), stored.elements)
 
-    def look(self, chunk: int) -> Tensor:
+    def inspect(self, chunk: int) -> Tensor:
         """A chunk's numbers at full size, for inspection; not counted as a copy."""
         stored = self.stored[chunk]
         held = self._held(stored)
