@@ -75,7 +75,7 @@ class Arena:
         return ROTATED if self.form.is_rebased else KEYS
 
     def group(self, layer: int, head: int) -> HeadGroup:
-        """The head group of one layer and head."""
+        """The head group of one layer and head: of a ragged arena layer after layer, else the only one."""
         return self.groups[layer * self.form.geometry.kv_heads + head if self.form.is_ragged else 0]
 
     def length(self, layer: int = 0, head: int = 0) -> int:
@@ -114,6 +114,7 @@ class Arena:
         counts = self.counts(chunk)
         if len(set(counts)) > 1:
             raise PolicyError(f"chunk {chunk} is ragged already and cannot be compressed again; keep it as it is")
+        # One group a layer and head, layer after layer: group `number` is divmod(number, heads), see `group`.
         heads, rows = self.form.geometry.kv_heads, []
         for number, group in enumerate(self.groups):
             rows.append(join(source[number // heads, number % heads], group.layout.extents[chunk]))
@@ -133,6 +134,8 @@ class Arena:
         Raises:
             PolicyError: the capacity is fixed and too small.
         """
+        # Once a step, before `write_tail`, which writes these places in every layer and pass and saves nothing. A
+        # snapshot whose run was longer may need what stands there.
         longest = max(group.layout.length for group in self.groups)
         self._fit(longest + tokens)
         for number, group in enumerate(self.groups):
@@ -173,11 +176,14 @@ class Arena:
             gathered: what is kept of chunks that shrink, flat, where it is on the device already.
             scratch: room for what is kept of one chunk, flat, for the others.
         """
+        # All that can be refused is refused here, before anything has moved.
         gone = tuple(gone)
         for number, group in enumerate(self.groups):
             freed = sum(group.layout.tokens(chunk) for chunk in (*gone, *cut))
             kept = sum(group.count(keep) for keep in cut.values())
             self._fit(group.layout.length - freed + kept + sum(counts[number] for counts in arriving.values()))
+        # Cut while the layout still says where all tokens of a chunk are. Kept tokens move within the chunk's own
+        # places, where one could overwrite another: so they take the way round by `flat`.
         for chunk, keep in cut.items():
             flat = gathered.get(chunk)
             if flat is None:
@@ -194,6 +200,7 @@ class Arena:
                     break
                 for copies in group.layout.gather(movable[0]):
                     self._carry_out(number, copies)
+            # `scatter` fills these places when their copy has come, and saves nothing; snapshots save now.
             for chunk in coming:
                 for start, tokens in group.layout.extents[chunk]:
                     self._pages.will_write(number, start, tokens)
@@ -299,7 +306,7 @@ class Arena:
                 f"the window was allocated for {self.capacity} tokens and the step needs {tokens}; "
                 "give it a larger capacity or budget, or none to let it grow"
             )
-        old = Arena.__new__(Arena)
+        old = Arena.__new__(Arena)  # the arena as it is, so that its tensors can be copied once new ones are bound
         old.__dict__.update(self.__dict__)
         self.capacity = max(tokens, self.capacity * 3 // 2)
         self._allocate([group.layout for group in old.groups])
@@ -328,6 +335,7 @@ class Arena:
             if chosen is None:
                 continue
             places = group.layout.places(chunk)
+            # Attention received is cut alike; collected first, since the writes below run over what it is read from.
             extras = []
             for extra in group.moved[1:]:
                 extras.append(extra.new_empty((*extra.shape[:-2], counts[number], extra.shape[-1])))

@@ -18,7 +18,8 @@ class ArenaState:
         layouts: the table of every head group.
         num_pages: pages of every head group that held tokens.
         mass: attention received by every token; None where it is not summed.
-        pages: what stood in a page, by head group and page, saved when it was first written again.
+        pages: what stood in a page, by head group and page, saved when it was first written again. A page that is not
+            here has not been written since, so `owner` still holds it.
     """
 
     def __init__(self, owner: Pages, layouts: list[RunLayout], num_pages: list[int]) -> None:
@@ -30,6 +31,8 @@ class ArenaState:
 
 class Pages:
     """Copy-on-write over an arena's head groups; a state costs nothing once its last holder lets go of it.
+
+    Invariant: `will_write` is called for places of the arena before they are written.
 
     Attributes:
         groups: the arena's head groups as they are.
@@ -52,13 +55,13 @@ class Pages:
         """Save what snapshots still need of `tokens` places of a head group before they are overwritten."""
         if not self._states or not tokens:
             return
-        first, last = start // self._tokens, -(-(start + tokens) // self._tokens)
+        first, last = start // self._tokens, -(-(start + tokens) // self._tokens)  # last: the page behind them
         saved: dict[int, tuple[Tensor, ...]] = {}
         for state in self._states:
             for page in range(first, min(last, state.num_pages[number])):
                 if (number, page) in state.pages:
                     continue
-                if page not in saved:
+                if page not in saved:  # one copy for all states that still lack the page
                     saved[page] = tuple(tensor.clone() for tensor in self._page(number, page))
                 state.pages[number, page] = saved[page]
 
@@ -67,11 +70,12 @@ class Pages:
         for number, pages in enumerate(state.num_pages):
             for page in range(pages):
                 saved = state.pages.get((number, page))
-                if saved is None and state.owner is not self:
+                if saved is None and state.owner is not self:  # a parent's page, which stands in its arena unchanged
                     saved = state.owner._page(number, page)
-                if saved is not None:
+                if saved is not None:  # else it stands here unchanged
                     self.will_write(number, page * self._tokens, self._tokens)
                     for tensor, was in zip(self._page(number, page), saved, strict=True):
+                        # The last page of a buffer may be cut off by its capacity, which differs between forks.
                         tensor[..., : was.shape[-2], :].copy_(was[..., : tensor.shape[-2], :])
 
     def _page(self, number: int, page: int) -> tuple[Tensor, ...]:

@@ -51,6 +51,7 @@ class HeadGroup(NamedTuple):
             return keep.tokens[layer][head]
         if keep.tokens is None or keep.tokens.ndim == 1 or self.place is None:
             return keep.tokens
+        # Tokens of one axis hold everywhere, of two by layer, of three by layer and head.
         layer, head = self.place
         of_layer: Chosen = keep.tokens[layer]
         return of_layer if of_layer.ndim == 1 else of_layer[head]

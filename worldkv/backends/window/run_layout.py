@@ -83,15 +83,18 @@ class RunLayout:
         Returns:
             The copies that close the holes, in order.
         """
+        # Invariant from here to the return: extents and holes together tile [0, length), each place once.
         holes: list[Extent] = []
         for chunk in gone:
             holes += self.extents.pop(chunk)
         for chunk, tokens in cut.items():
             self.extents[chunk], rest = _split(self.extents[chunk], tokens)
             holes += rest
+        # Arrivals are written anyway, so a hole they fill costs no copy; what they leave open does.
         holes = _joined(holes)
         for chunk, tokens in arriving.items():
             self.extents[chunk] = self._take(holes, tokens)
+        # The last hole first: no other is behind it then, so what fills it are the run's own last tokens.
         return [copy for hole in reversed(_joined(holes)) for copy in self._close(hole)]
 
     def scattered(self) -> list[int]:
@@ -105,6 +108,9 @@ class RunLayout:
             Copies of its tokens to the free places behind the run, copies that close the holes it leaves, and the copy
             from behind the old run to the end of the new one (empty where that is the same place).
         """
+        # The pieces lie in any order, so none can be moved next to another in place: they go behind the run in the
+        # chunk's order, the holes they leave are closed as in `update`, and what is behind the run moves up to its end.
+        # The caller has room for `tokens` behind the run. New end + tokens = old end, so the last copy cannot overlap.
         behind, out = self.length, []
         for piece in self.extents[chunk]:
             out.append(Copy(behind, piece.start, piece.tokens))
@@ -134,6 +140,7 @@ class RunLayout:
 
     def _close(self, hole: Extent) -> list[Copy]:
         """Fill the last open hole with the run's last tokens."""
+        # Never more than stands behind the hole: so source >= hole.end, and the copy does not overlap.
         moved = min(hole.tokens, self.length - hole.end)
         source = self.length - moved
         if moved:
@@ -147,6 +154,7 @@ class RunLayout:
             if any(start + tokens > source for start, tokens in pieces):
                 after: list[Extent] = []
                 for start, tokens in pieces:
+                    # A piece that `source` falls into is split; its second part keeps its place in the chunk's order.
                     stays = min(tokens, max(0, source - start))
                     if stays:
                         after.append(Extent(start, stays))
