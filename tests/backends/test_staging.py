@@ -28,15 +28,15 @@ def test_waiting_chunks_keep_their_content_however_the_room_is_cut(data: st.Data
         room = 2 * CHUNK - sum(held.values())
         if held and (room == 0 or data.draw(st.booleans())):
             chunk = data.draw(st.sampled_from(sorted(held)))
-            staging.remove(chunk)
+            del staging.prefetched[chunk]
             del held[chunk]
         else:
             number += 1
             held[number] = data.draw(st.integers(1, min(room, CHUNK)))
-            staging.add(number, held[number]).fill_(number)
-        assert sorted(staging.chunks()) == sorted(held)
+            staging.add(number, held[number]).room.fill_(number)
+        assert sorted(staging.prefetched) == sorted(held)
         for chunk, elements in held.items():
-            assert staging.get(chunk).tolist() == [float(chunk)] * elements
+            assert staging.prefetched[chunk].room.tolist() == [float(chunk)] * elements
 
 
 @given(st.lists(st.integers(1, CHUNK), min_size=1, max_size=30))

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from worldkv.backends.transfer.device_ops import DeviceOps
+from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.bank.stored_chunk import HostBuffer
+from worldkv.backends.transfer.device_ops import DeviceOps, Event
+
+
+@dataclass
+class Arrival:
+    """A chunk on its way to the window.
+
+    Attributes:
+        room: where on the device it is copied to, flat.
+        packing: how it lies there where it is quantised.
+        host: the host memory it comes from; None while a thread reads it from disk.
+        reading: that thread's work; None where it was on the host.
+        event: when the copy is there; None while it is not under way.
+    """
+
+    room: Tensor
+    packing: Packing | None = None
+    host: HostBuffer | None = None
+    reading: Future[HostBuffer] | None = None
+    event: Event | None = None
 
 
 class Slot(NamedTuple):
@@ -29,6 +52,11 @@ class Staging:
     """Flat buffers allocated once: prefetched chunks, a ring for chunks in transit, a workspace for packing.
 
     The workspace is there from the first quantised chunk on.
+
+    Attributes:
+        prefetched: chunks that wait for their step.
+        waiting: the memory they wait in.
+        transit: the ring.
     """
 
     def __init__(self, ops: DeviceOps, dtype: torch.dtype, chunk_elements: int, staging_chunks: int) -> None:
@@ -45,35 +73,19 @@ class Staging:
         self._free_workspace: Callable[[], None] | None = None
         self.waiting = ops.empty((staging_chunks * chunk_elements,), dtype)
         self.transit = ops.empty((chunk_elements,), dtype)
-        self._places: dict[int, tuple[int, int]] = {}
+        self.prefetched: dict[int, Arrival] = {}
         self._slots: list[Slot] = []
         self._next = 0
 
     # ------------------------------------------------------------------ waiting
 
-    def add(self, chunk: int, elements: int) -> Tensor:
-        """Room for a prefetched chunk; what is staged moves together if the free room is in pieces."""
+    def add(self, chunk: int, elements: int, packing: Packing | None = None) -> Arrival:
+        """Make room for a chunk to prefetch; what waits moves together if the free room is in pieces."""
         start = self._gap(elements)
         if start is None:
-            self._compact()
-            start = sum(size for _, size in self._places.values())
-        self._places[chunk] = start, elements
-        room: Tensor = self.waiting[start : start + elements]
-        return room
-
-    def get(self, chunk: int) -> Tensor:
-        """A prefetched chunk's room."""
-        start, elements = self._places[chunk]
-        room: Tensor = self.waiting[start : start + elements]
-        return room
-
-    def remove(self, chunk: int) -> None:
-        """Free a prefetched chunk's room."""
-        del self._places[chunk]
-
-    def chunks(self) -> list[int]:
-        """Chunks that wait."""
-        return list(self._places)
+            start = self._compact()
+        arrival = self.prefetched[chunk] = Arrival(self.waiting[start : start + elements], packing)
+        return arrival
 
     # ------------------------------------------------------------------ transit
 
@@ -123,25 +135,34 @@ class Staging:
     def clear(self) -> None:
         """Release everything in transit, and forget what waits."""
         self.drain()
-        self._places.clear()
+        self.prefetched.clear()
 
     # ------------------------------------------------------------------ inside
 
     def _gap(self, elements: int) -> int | None:
+        """Start of the first gap between rooms, or behind them, that holds `elements`."""
         behind = 0
-        for start, size in sorted(self._places.values()):
+        for start, size in sorted(map(_place, self.prefetched.values())):
             if start - behind >= elements:
                 return behind
             behind = start + size
         return behind if behind + elements <= self.waiting.numel() else None
 
-    def _compact(self) -> None:
-        """Move everything to the front; copies are on their way, so they are waited for first."""
+    def _compact(self) -> int:
+        """Move what waits to the front, and answer where it ends; copies are on their way, so they are waited for."""
         self.drain()
         self._ops.synchronize()
         behind = 0
-        for chunk, (start, size) in sorted(self._places.items(), key=lambda item: item[1]):
+        for arrival in sorted(self.prefetched.values(), key=_place):
+            start, size = _place(arrival)
             if start != behind:
-                self.waiting[behind : behind + size].copy_(self.waiting[start : start + size].clone())
-            self._places[chunk] = behind, size
+                room = self.waiting[behind : behind + size]
+                room.copy_(arrival.room.clone())  # the two may overlap
+                arrival.room = room
             behind += size
+        return behind
+
+
+def _place(arrival: Arrival) -> tuple[int, int]:
+    """First number of a room in `waiting`, and its numbers."""
+    return int(arrival.room.storage_offset()), arrival.room.numel()
