@@ -14,7 +14,7 @@ from benchmarks.backend_verdict import Verdict
 from worldkv.backend import Traffic
 from worldkv.backends.attention import attend
 from worldkv.backends.cache import WorldCache
-from worldkv.backends.window.groups import copy
+from worldkv.backends.transfer.tensor_copy import copy
 from worldkv.scene import scene_of, viewpoints
 from worldkv.signals import Viewpoint
 from worldkv.specs.parse import parse_geometry, parse_policy

@@ -129,13 +129,13 @@ def _pass_seconds(model: CausalVideoDiT, cache: WorldCache, geometry: CacheGeome
 def _fetch_seconds(cache: WorldCache, *, is_cold: bool) -> NDArray[np.float64]:
     """Seconds of reading chunks back from disk and placing them among other tokens, one after the other."""
     backend, spent = cache.backend, []
-    for chunk, parcel in sorted(backend.bank.parcels.items()):
-        if parcel.writing is None:
+    for chunk, stored in sorted(backend.bank.stored.items()):
+        if stored.writing is None:
             continue
         if is_cold:
-            with parcel.writing.result().path.open("rb") as file:
+            with stored.writing.result().path.open("rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        landed = backend.staging.scratch()[: parcel.elements]
+        landed = backend.staging.scratch()[: stored.elements]
 
         def fetch(chunk: int = chunk) -> None:
             backend.ops.copy_async(landed, backend.bank.content(chunk).tensor)  # noqa: B023 - called at once

@@ -7,7 +7,7 @@ from worldkv.answers import Retrieval as Retrieval
 from worldkv.backend import CacheBackend as CacheBackend
 from worldkv.backend import Traffic as Traffic
 from worldkv.backends.cache import WorldCache as WorldCache
-from worldkv.backends.rollout import MeasuredStep as MeasuredStep
+from worldkv.backends.rollout import TimedStep as TimedStep
 from worldkv.backends.rollout import generate as generate
 from worldkv.backends.rotary import Rotary as Rotary
 from worldkv.backends.torch_backend import TorchBackend as TorchBackend

@@ -58,8 +58,8 @@ class AskedAhead(AskedLate):
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         ids = set(bank.ids.tolist())
         now, soon = (
-            tuple(chunk for chunk in ((2 * turn) % 5, (2 * turn + 1) % 5) if chunk in ids)
-            for turn in (query.step // 2, (query.step + 1) // 2)
+            tuple(chunk for chunk in ((2 * pair) % 5, (2 * pair + 1) % 5) if chunk in ids)
+            for pair in (query.step // 2, (query.step + 1) // 2)
         )
         return Retrieval(now, soon)
 

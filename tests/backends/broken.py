@@ -28,7 +28,7 @@ class _OtherArena(TorchBackend):
 
 
 class SkipsACopy(TorchBackend):
-    """Every third parcel is said to be on its way and never sent."""
+    """Every third copy is said to be on its way and never sent."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -60,8 +60,8 @@ class LandsAPassLate(TorchBackend):
 class CopiesTwice(TorchBackend):
     """Every fetch goes over the bus twice."""
 
-    def _turn(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
-        super()._turn(moves, contents)
+    def _update_window(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
+        super()._update_window(moves, contents)
         for move in moves:
             if isinstance(move, Fetch):
                 self.settle()
@@ -69,8 +69,8 @@ class CopiesTwice(TorchBackend):
 
 
 class _ShiftedArena(Arena):
-    def scatter(self, chunk: int, parcel: Tensor) -> None:
-        super().scatter(chunk, parcel.roll(self.form.channels))
+    def scatter(self, chunk: int, flat: Tensor) -> None:
+        super().scatter(chunk, flat.roll(self.form.channels))
 
 
 class WrongExtent(_OtherArena):
@@ -80,11 +80,11 @@ class WrongExtent(_OtherArena):
 
 
 class _ValuesOnlyArena(Arena):
-    def scatter(self, chunk: int, parcel: Tensor) -> None:
-        for lane, part in zip(self.lanes, self.parcel_views(parcel, self.counts(chunk)), strict=True):
+    def scatter(self, chunk: int, flat: Tensor) -> None:
+        for group, part in zip(self.groups, self.views_by_group(flat, self.counts(chunk)), strict=True):
             offset = 0
-            for start, tokens in lane.layout.extents[chunk]:
-                lane.stored[:, VALUES, ..., start : start + tokens, :] = part[
+            for start, tokens in group.layout.extents[chunk]:
+                group.stored[:, VALUES, ..., start : start + tokens, :] = part[
                     :, VALUES, ..., offset : offset + tokens, :
                 ]
                 offset += tokens
@@ -113,7 +113,7 @@ class ForgetsToSpill(TorchBackend):
 
     def _move_bank(self, move: Move) -> None:
         if isinstance(move, Spill):
-            self._copies.wrote(self.bank.parcels[move.chunk])
+            self._copies.wrote(self.bank.stored[move.chunk])
         else:
             super()._move_bank(move)
 
@@ -124,16 +124,16 @@ class WritesThrough(TorchBackend):
     def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
         super()._store(chunk, keep, target)
         if target is Tier.HOST:
-            parcel = self.bank.parcels[chunk]
+            stored = self.bank.stored[chunk]
             self.bank.spill(chunk)
             self.bank.finish_writing()
-            self.bank.parcels[chunk] = parcel  # and nobody will ever read the file
+            self.bank.stored[chunk] = stored  # and the file is never read
 
 
 class _LastLayerLostArena(Arena):
     def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor) -> None:
         super().gather(chunk, keep, out)
-        (part,) = self.parcel_views(out, self.counts_of(keep))
+        (part,) = self.views_by_group(out, self.counts_of(keep))
         part[-1] = part[0]
 
 
@@ -144,8 +144,8 @@ class LosesALayer(_OtherArena):
 
 
 class _SwappedArena(Arena):
-    def scatter(self, chunk: int, parcel: Tensor) -> None:
-        (part,) = self.parcel_views(parcel, self.counts(chunk))
+    def scatter(self, chunk: int, flat: Tensor) -> None:
+        (part,) = self.views_by_group(flat, self.counts(chunk))
         super().scatter(chunk, part.flip(2).contiguous().flatten())
 
 

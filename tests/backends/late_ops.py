@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.transfer.device_ops import DeviceOps, Event, allocate, check_copy
-from worldkv.backends.transfer.retry import twice
+from worldkv.backends.transfer.retry import retry_once
 from worldkv.errors import TransferError
 
 Span = tuple[int, int]
@@ -59,13 +59,13 @@ class LateOps(DeviceOps):
             poison(target.detach())
 
     def record(self) -> Event:
-        return Event(self.issued)
+        return self.issued
 
     def wait(self, event: Event) -> None:
-        self._run(event.mark)
+        self._run(event)
 
     def synchronize(self, event: Event | None = None) -> None:
-        self._run(self.issued if event is None else event.mark)
+        self._run(self.issued if event is None else event)
 
     def _run(self, number: int) -> None:
         """Run the copies up to `number`, and raise the first failure among them."""
@@ -80,7 +80,7 @@ class LateOps(DeviceOps):
         while self.pending and self.pending[0].number <= number:
             copy = self.pending.pop(0)
             try:
-                twice(
+                retry_once(
                     functools.partial(self._copy, copy), f"a copy of {copy.target.numel() * copy.target.itemsize} bytes"
                 )
             except TransferError as error:

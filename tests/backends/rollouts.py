@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.backends.naive_cache import NaiveCache, Rows
 from worldkv.backends import cache as cache_module
 from worldkv.backends.cache import WorldCache
-from worldkv.backends.rebasing import rebased_places
+from worldkv.backends.rotary import rebased_places
 from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.config import CacheConfig
 from worldkv.engine.state import StepRecord
@@ -52,7 +52,7 @@ def open_cache(
     config: CacheConfig | None = None,
     dtype: torch.dtype | None = None,
     capacity_tokens: int | None = None,
-    measured: frozenset[Signal] = frozenset(),
+    extra_signals: frozenset[Signal] = frozenset(),
 ) -> WorldCache:
     """A cache for the path, on `ops` where given."""
     from worldkv.metrics.landmarks import place_landmarks
@@ -73,7 +73,7 @@ def open_cache(
             config=config,
             dtype=dtype,
             capacity_tokens=capacity_tokens,
-            measured=measured,
+            extra_signals=extra_signals,
         )
 
 

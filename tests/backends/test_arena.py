@@ -1,4 +1,4 @@
-"""The window's tensors under the layout: a chunk torn to pieces is put together again, token for token."""
+"""The window's tensors under the layout: a chunk in many pieces is put together again, token for token."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_a_scattered_chunk_is_put_together() -> None:
             arena.write_tail(layer, numbered(chunk, tokens), -numbered(chunk, tokens))
         arena.append(chunk, tokens)
     gone = [chunk for chunk in range(4 * MOST_EXTENTS) if chunk % 2]
-    arena.turn(gone, {}, {}, {}, torch.empty(0))
-    layout = arena.lanes[0].layout
+    arena.update(gone, {}, {}, {}, torch.empty(0))
+    layout = arena.groups[0].layout
     assert not layout.scattered() and len(layout.extents[99]) == 1
     assert layout.length == sum(tokens for chunk, tokens in sizes.items() if chunk not in gone)
     for chunk in layout.extents:

@@ -22,7 +22,7 @@ from worldkv.backends.transfer.cpu_ops import AT_ONCE_BYTES, CpuOps
 from worldkv.backends.transfer.cuda_ops import CudaOps
 from worldkv.backends.transfer.device_ops import DeviceOps, check_copy
 from worldkv.backends.transfer.open_device import device_ops
-from worldkv.backends.transfer.retry import twice
+from worldkv.backends.transfer.retry import retry_once
 from worldkv.errors import DeviceError, LostChunkError, OutputError, TransferError
 
 PATIENCE = 60.0
@@ -303,13 +303,13 @@ def test_what_is_tried_again_and_what_it_ends_in(errors: list[BaseException], an
         return "done"
 
     if answer == "done":
-        assert twice(work, "reading") == "done"
+        assert retry_once(work, "reading") == "done"
     elif isinstance(answer, str):
         with pytest.raises(TransferError, match=answer):
-            twice(work, "reading")
+            retry_once(work, "reading")
     else:
         with pytest.raises(answer) as caught:
-            twice(work, "reading")
+            retry_once(work, "reading")
         assert caught.value is errors[-1]
     assert not left
 
@@ -361,7 +361,7 @@ def test_cuda_does_not_hold_the_host_up_and_waits_on_the_stream() -> None:
     keep_device_busy()
     ops.copy_async(target, source)
     event = ops.record()
-    assert not event.mark.query()
+    assert not event.query()
     ops.wait(event)
     doubled = target * 2
     assert all_are(doubled, 6.0)

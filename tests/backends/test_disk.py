@@ -59,7 +59,7 @@ def store(tmp_path: Path) -> Iterator[DiskStore]:
 
 @pytest.mark.parametrize("chunk", [0, 12, 1_234_567])
 @pytest.mark.parametrize("num_bytes", [0, 1, 4097, PIECE_BYTES, 2 * PIECE_BYTES + 7])
-def test_a_parcel_comes_back_and_safetensors_reads_it(store: DiskStore, chunk: int, num_bytes: int) -> None:
+def test_a_chunk_comes_back_and_safetensors_reads_it(store: DiskStore, chunk: int, num_bytes: int) -> None:
     content = content_of(chunk, num_bytes)
     stored = store.write(chunk, content)
     assert (stored.chunk, stored.num_bytes, stored.path.parent) == (chunk, num_bytes, store.folder)
@@ -91,7 +91,7 @@ def test_pieces_do_not_show(num_bytes: int, piece: int) -> None:
 
 
 def test_only_a_part_of_a_larger_memory_is_read_and_written(store: DiskStore) -> None:
-    """As a parcel lies in a pool: in the middle of something else."""
+    """As a stored chunk lies in a pool: in the middle of something else."""
     memory = content_of(5, 3000)
     stored = store.write(5, memory[1000:2000])
     target = torch.zeros(3000, dtype=torch.uint8)
@@ -284,6 +284,18 @@ def test_a_read_that_fails_twice_is_named(store: DiskStore, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("name", ["write", "fsync", "replace", "open"])
+def test_a_write_that_fails_once_is_done_at_the_second_try(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    content = content_of(3, 5000)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, Failing(getattr(os, name), 1, 1, errno.EIO))
+        stored = store.write(3, content)
+    assert list(store.folder.iterdir()) == [stored.path]
+    assert torch.equal(read_back(store, stored), content)
+
+
+@pytest.mark.parametrize("name", ["write", "fsync", "replace", "open"])
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_a_full_disk_leaves_earlier_chunks_and_no_rest(
     store: DiskStore, monkeypatch: pytest.MonkeyPatch, name: str, call: int
@@ -292,7 +304,7 @@ def test_a_full_disk_leaves_earlier_chunks_and_no_rest(
     earlier = [store.write(chunk, content) for chunk in (0, 1)]
     start = call if name == "write" else 1
     with monkeypatch.context() as patch:
-        patch.setattr(os, name, Failing(getattr(os, name), start, 1, errno.ENOSPC))
+        patch.setattr(os, name, Failing(getattr(os, name), start, 99, errno.ENOSPC))
         with pytest.raises(OutputError, match=r"^chunk 2 \(1048581 bytes\) cannot be written to \S+ \(No space left"):
             store.write(2, content)
     assert sorted(store.folder.iterdir()) == sorted(stored.path for stored in earlier)

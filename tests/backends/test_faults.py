@@ -32,14 +32,14 @@ def spilling(when_lost: str = "error", host_chunks: float = 1.5, rewind_chunks: 
 
 def file_of(cache: WorldCache, chunk: int) -> FilePath:
     cache.backend.drain()
-    writing = cache.backend.bank.parcels[chunk].writing
+    writing = cache.backend.bank.stored[chunk].writing
     assert writing is not None
     return writing.result().path
 
 
 def on_disk(cache: WorldCache) -> list[int]:
     cache.backend.drain()
-    return [chunk for chunk, parcel in cache.backend.bank.parcels.items() if parcel.host is None]
+    return [chunk for chunk, stored in cache.backend.bank.stored.items() if stored.host is None]
 
 
 # ---------------------------------------------------------------------- what returns is what left
@@ -55,10 +55,10 @@ def test_what_returns_is_bit_for_bit_what_left(dtype: torch.dtype, host_chunks: 
         arena = cache.backend.arena
         for step in range(len(path.views)):
             _, record = generate(cache, path, step)
-            planes = arena.buffer[:, :, :, :, arena.lanes[0].layout.places(step)]
+            planes = arena.buffer[:, :, :, :, arena.groups[0].layout.places(step)]
             left[step] = planes.clone()
             for chunk in record.plan.retrieved:
-                assert torch.equal(arena.buffer[:, :, :, :, arena.lanes[0].layout.places(chunk)], left[chunk])
+                assert torch.equal(arena.buffer[:, :, :, :, arena.groups[0].layout.places(chunk)], left[chunk])
                 returned += chunk in record.plan.entered
     assert returned > 10
 
@@ -109,7 +109,7 @@ def test_a_lost_chunk_is_named_before_it_is_attended(spoil: Callable[[FilePath],
         assert not attended
         assert cache.plan is None
         stopped = step
-        with pytest.raises(LostChunkError):  # nothing is torn: the same question gets the same answer
+        with pytest.raises(LostChunkError):  # nothing is inconsistent: the same question gets the same answer
             cache.begin(path.views[stopped])
 
 
@@ -130,9 +130,9 @@ def test_a_rollout_goes_on_without_a_lost_chunk(spoil: Callable[[FilePath], None
             assert counts.produced == counts.window + counts.banked + counts.pruned + counts.discarded
         assert discarded and discarded <= lost
         tiers = cache.engine.state.tiers
-        held = [parcel.elements * 4 for parcel in cache.backend.bank.parcels.values() if parcel.host is None]
+        held = [stored.elements * 4 for stored in cache.backend.bank.stored.values() if stored.host is None]
         cache.backend.drain()
-        assert tiers.disk.held + tiers.host.held == sum(p.elements * 4 for p in cache.backend.bank.parcels.values())
+        assert tiers.disk.held + tiers.host.held == sum(p.elements * 4 for p in cache.backend.bank.stored.values())
         assert sum(held) <= tiers.disk.held
 
 
@@ -182,9 +182,9 @@ def test_a_full_disk_is_reported_and_earlier_chunks_stay_readable(monkeypatch: p
                 break
             except OutputError:
                 pass
-        stored = [chunk for chunk, parcel in bank.parcels.items() if parcel.host is None]
+        stored = [chunk for chunk, stored in bank.stored.items() if stored.host is None]
         assert len(stored) == room
-        for chunk in bank.parcels:
+        for chunk in bank.stored:
             content = bank.content(chunk).tensor
             assert torch.isfinite(content).all()
 
@@ -270,10 +270,10 @@ def test_a_closed_cache_says_so() -> None:
 
 
 def test_what_fails_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(store: disk.DiskStore, chunk: int, content: torch.Tensor) -> disk.DiskChunk:
+    def broken(file: FilePath, chunk: int, content: object) -> int:
         raise ZeroDivisionError("in a worker thread")
 
-    monkeypatch.setattr(disk.DiskStore, "write", broken)
+    monkeypatch.setattr(disk, "write_file", broken)
     path = loop(SMALL)
     with open_cache(WHOLE, SMALL, path, config=spilling()) as cache:
         with pytest.raises(TransferError, match="writing chunk . to disk failed twice: in a worker thread"):
@@ -295,14 +295,14 @@ def test_nothing_is_allocated_after_the_first_step(rebase: bool) -> None:
         most_on_host = 0
         for step in range(len(path.views)):
             generate(cache, path, step)
-            hosts = {id(p.host): p.elements * 4 for p in backend.bank.parcels.values() if p.host is not None}
+            hosts = {id(p.host): p.elements * 4 for p in backend.bank.stored.values() if p.host is not None}
             most_on_host = max(most_on_host, sum(hosts.values()))
             now = (backend.arena.buffer, backend.staging.waiting, backend.staging.transit)
             assert [buffer.data_ptr() for buffer in now] == where
         assert cache.allocated_bytes == said
-        banked = sum(parcel.elements * 4 for parcel in backend.bank.parcels.values())
+        banked = sum(stored.elements * 4 for stored in backend.bank.stored.values())
         assert banked > 5 * config.limits.host_bytes  # type: ignore[operator]
-        largest = max(parcel.elements * 4 for parcel in backend.bank.parcels.values())
+        largest = max(stored.elements * 4 for stored in backend.bank.stored.values())
         assert most_on_host <= config.limits.host_bytes + MOST_WRITING * largest  # type: ignore[operator]
         planes = 2 * SMALL.layers * SMALL.kv_heads * SMALL.head_dim * 4
         assert said["window"] == 7 * SMALL.chunk_tokens * planes

@@ -137,7 +137,7 @@ def test_after_a_reset_it_is_as_new() -> None:
             generate(cache, path(), step)
         cache.begin(path().views[13])
         cache.reset()
-        assert cache.backend.arena.chunks() == [] and not cache.backend.bank.parcels
+        assert cache.backend.arena.chunks() == [] and not cache.backend.bank.stored
         for step in range(STEPS):
             assert torch.equal(generate(cache, path(), step)[0], undisturbed("worldkv", "disk")[step][0])
 
@@ -159,7 +159,8 @@ def test_a_growing_window_and_a_fixed_one_hold_the_same() -> None:
 def test_attention_received_is_taken_back_too() -> None:
     measured = frozenset({Signal.ATTENTION_MASS})
     straight, back = (
-        open_cache(EVERY["sliding-window"], SMALL, path(), config=CONFIGS["host"], measured=measured) for _ in range(2)
+        open_cache(EVERY["sliding-window"], SMALL, path(), config=CONFIGS["host"], extra_signals=measured)
+        for _ in range(2)
     )
     for step in range(9):
         generate(straight, path(), step)
@@ -182,6 +183,6 @@ def test_going_back_while_chunks_are_written_keeps_none_of_them_in_memory() -> N
                 cache.rewind(1)
                 generate(cache, path(), step)
         cache.backend.drain()
-        parcels = cache.backend.bank.parcels.values()
-        on_host = sum(parcel.elements * 4 for parcel in parcels if parcel.host is not None)
-        assert on_host <= (config.limits.host_bytes or 0) < sum(parcel.elements * 4 for parcel in parcels)
+        stored = cache.backend.bank.stored.values()
+        on_host = sum(stored.elements * 4 for stored in stored if stored.host is not None)
+        assert on_host <= (config.limits.host_bytes or 0) < sum(stored.elements * 4 for stored in stored)

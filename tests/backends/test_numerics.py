@@ -51,7 +51,7 @@ def check(policy: CachePolicy, geometry: CacheGeometry, dtype: torch.dtype, *, l
     with open_cache(watched, geometry, path, LateOps() if late else None, config=config, dtype=dtype) as cache:
         for step in range(len(path.views)):
             out, record = generate(cache, path, step)
-            scattered = cache.backend.arena.lanes[0].layout.scattered()
+            scattered = cache.backend.arena.groups[0].layout.scattered()
             cut |= bool(record.shrunk)
             assert cut or not scattered, "only what is cut to the token may have to wait for room to be put together"
             follow(naive, policy, dtype, record, out, named)
@@ -118,7 +118,7 @@ def test_full_kv_sliding_window_and_everything_retrieved() -> None:
         assert record.plan.attended.tolist() == all_back.plan.attended.tolist() == list(range(step))
         assert few.plan.attended.tolist() == list(range(max(0, step - 2), step))
         torch.testing.assert_close(again, full, rtol=0, atol=1e-5 * float(full.abs().max()))
-    assert len(back.backend.bank.parcels) == len(steps) - 3
+    assert len(back.backend.bank.stored) == len(steps) - 3
 
 
 # ---------------------------------------------------------------------- positions
@@ -212,7 +212,7 @@ def test_attention_a_token_receives_is_summed_while_it_stays() -> None:
     path = loop(SMALL, chunks=10)
     expected: dict[int, torch.Tensor] = {}
     policy = SlidingWindow(9, 3)
-    with open_cache(policy, SMALL, path, measured=frozenset({Signal.ATTENTION_MASS})) as cache:
+    with open_cache(policy, SMALL, path, extra_signals=frozenset({Signal.ATTENTION_MASS})) as cache:
         keys: dict[int, list[torch.Tensor]] = {}
         for step in range(10):
             _, record = generate(cache, path, step)
@@ -235,7 +235,7 @@ def test_attention_a_token_receives_is_summed_while_it_stays() -> None:
 def test_attention_received_and_summaries() -> None:
     path, naive = loop(SMALL, chunks=8), NaiveCache(SMALL)
     signals = frozenset({Signal.ATTENTION_MASS, Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY})
-    with open_cache(WorldKV(3, 6, 3, 1.0), SMALL, path, measured=signals) as cache:
+    with open_cache(WorldKV(3, 6, 3, 1.0), SMALL, path, extra_signals=signals) as cache:
         for step in range(8):
             out, record = generate(cache, path, step)
             measured = cache.measured

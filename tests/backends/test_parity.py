@@ -22,7 +22,7 @@ from worldkv.config import CacheConfig
 from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.landmarks import Landmarks, place_landmarks
-from worldkv.parity.record import Difference, Expected, first_difference
+from worldkv.parity.record import Difference, ExecutedStep, first_difference
 from worldkv.parity.run import Parity, run_both
 from worldkv.parts import SinkRecent, WholeChunk
 from worldkv.policies import Composed
@@ -244,14 +244,14 @@ def test_a_broken_backend_is_caught(backend: type[TorchBackend], field: str) -> 
     assert broken.difference.field.startswith(field)
 
 
-def changed(steps: list[Expected], step: int, **fields: object) -> list[Expected]:
+def changed(steps: list[ExecutedStep], step: int, **fields: object) -> list[ExecutedStep]:
     return [*steps[:step], steps[step]._replace(**fields), *steps[step + 1 :]]  # type: ignore[arg-type]
 
 
 def test_the_first_difference_is_named_whatever_differs() -> None:
     found = run(EVERY["worldkv"], LOOP, host_chunks=2)
     steps = found.simulated
-    assert first_difference(steps, found.seen) is None
+    assert first_difference(steps, found.observed) is None
     at = 15
     for field, value in {
         "attended": (0, 1),
@@ -262,32 +262,32 @@ def test_the_first_difference_is_named_whatever_differs() -> None:
         "discarded": (2,),
     }.items():
         wrong = changed(changed(steps, at, **{field: value}), at + 3, attended_tokens=0)
-        difference = first_difference(wrong, found.seen)
+        difference = first_difference(wrong, found.observed)
         assert difference is not None
         assert difference[:3] == (at, field, value)
     moved = steps[at].traffic._replace(disk_to_host=-1)
-    difference = first_difference(changed(steps, at, traffic=moved), found.seen)
+    difference = first_difference(changed(steps, at, traffic=moved), found.observed)
     assert difference == Difference(at, "bytes_disk_to_host", -1, steps[at].traffic.disk_to_host)
     tiers = (*steps[at].tiers[:4], Tier.NONE, *steps[at].tiers[5:])
-    difference = first_difference(changed(steps, at, tiers=tiers), found.seen)
+    difference = first_difference(changed(steps, at, tiers=tiers), found.observed)
     assert difference == Difference(at, "tier of chunk 4", "none", steps[at].tiers[4].name.lower())
 
 
 def test_faults_come_before_everything() -> None:
     found = run(EVERY["worldkv"], LOOP, chunks=8)
-    first = found.seen[0]
+    first = found.observed[0]
     assert first is not None
-    torn = [first._replace(faults=("layer 0: torn",), attended=(9,)), *found.seen[1:]]
-    assert first_difference(found.simulated, torn) == Difference(0, "faults", None, ("layer 0: torn",))
+    faulty = [first._replace(faults=("layer 0: torn",), attended=(9,)), *found.observed[1:]]
+    assert first_difference(found.simulated, faulty) == Difference(0, "faults", None, ("layer 0: torn",))
 
 
 def test_looking_at_some_steps_sees_what_looking_at_all_sees() -> None:
     every = run(EVERY["worldkv"], LOOP, host_chunks=2)
     some = run(EVERY["worldkv"], LOOP, host_chunks=2, steps=[3, 4, 17])
     assert some.difference is None
-    assert [step for step, seen in enumerate(some.seen) if seen is not None] == [3, 4, 17]
-    assert len(some.seen) == 18, "the rollout ends behind the last step looked at"
-    assert [some.seen[step] for step in (3, 4, 17)] == [every.seen[step] for step in (3, 4, 17)]
+    assert [step for step, found in enumerate(some.observed) if found is not None] == [3, 4, 17]
+    assert len(some.observed) == 18, "the rollout ends behind the last step looked at"
+    assert [some.observed[step] for step in (3, 4, 17)] == [every.observed[step] for step in (3, 4, 17)]
 
 
 def test_spilled_files_are_gone_afterwards(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from worldkv.answers import Keep
 from worldkv.backends.attention import attend, attention_received
 from worldkv.backends.rotary import Rotary
+from worldkv.backends.transfer import tensor_copy
 from worldkv.backends.transfer.cpu_ops import CpuOps
-from worldkv.backends.window import groups as lanes
 from worldkv.backends.window.arena import Arena, ArenaForm
 from worldkv.geometry import CacheGeometry
 
@@ -43,7 +43,7 @@ def pretending() -> Iterator[None]:
 def arena(pretending: None, monkeypatch: pytest.MonkeyPatch) -> Arena:
     # What a real run sends from the host, the places of tokens, is made on the device here.
     monkeypatch.setattr(
-        lanes, "_index", lambda places, device: torch.zeros(len(places), dtype=torch.int64, device=device)
+        tensor_copy, "_index", lambda places, device: torch.zeros(len(places), dtype=torch.int64, device=device)
     )
     return Arena(PretendingOps(), ArenaForm(GEOMETRY, torch.float32, 16, is_rebased=True, has_mass=True), None)
 
@@ -63,10 +63,10 @@ def test_the_window_computes_where_it_lies(arena: Arena, tokens_axes: int) -> No
     state = arena.snapshot()
     tokens = np.broadcast_to(np.arange(9), ((), (2,), (2, 2))[tokens_axes - 1] + (9,))
     keep = Keep(9, (3.0, 3.0, 3.0), tokens)
-    parcel = torch.empty(arena.parcel_elements(arena.counts_of(keep)), device=DEVICE)
-    arena.gather(1, keep, parcel)
-    arena.turn([3], {1: keep}, {9: (9,)}, {1: parcel}, parcel)
-    arena.scatter(9, parcel)
+    flat = torch.empty(arena.stored_elements(arena.counts_of(keep)), device=DEVICE)
+    arena.gather(1, keep, flat)
+    arena.update([3], {1: keep}, {9: (9,)}, {1: flat}, flat)
+    arena.scatter(9, flat)
     rotary = Rotary(GEOMETRY, DEVICE)
     arena.rotate(9, lambda stored, attended: rotary.shift_time(stored, -3, attended))
     assert arena.read(0, 0).device.type == "meta"

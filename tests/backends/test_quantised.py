@@ -77,7 +77,7 @@ def test_what_comes_back_is_what_eight_bits_leave(stored_as: StoredAs, spills: b
             _, record = generate(cache, path, step)
             whole[step] = in_window(cache, step)
             for chunk in record.plan.retrieved:
-                if chunk not in cache.backend.arena.lanes[0].layout.extents or chunk == step:
+                if chunk not in cache.backend.arena.groups[0].layout.extents or chunk == step:
                     continue
                 found = in_window(cache, chunk)
                 expected, half = by_hand(whole[chunk], stored_as)

@@ -1,4 +1,4 @@
-"""Ragged policies: other counts in every layer and head, one run a lane, and the same attention."""
+"""Ragged policies: other counts in every layer and head, one run a head group, and the same attention."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_every_head_attends_its_own_tokens(late: bool, spills: bool) -> None:
             banked |= set(record.evicted)
 
 
-def test_the_witness_reads_every_head() -> None:
+def test_the_observer_reads_every_head() -> None:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT
     from worldkv.backends.rollout import generate as generate_with
@@ -133,11 +133,11 @@ def test_the_witness_reads_every_head() -> None:
 
     path = loop(GEOMETRY)
     with WorldCache(Ragged(), GEOMETRY, scene=scene_of(path.chunked), is_tagged=True) as cache:
-        witness = TensorObserver(cache)
+        observer = TensorObserver(cache)
         for step in generate_with(CausalVideoDiT(GEOMETRY), cache, path.views, denoise_passes=1):
-            seen = witness.commit()
-            assert seen.faults == ()
-            assert seen.attended == tuple(step.plan.attended.tolist())
-            assert seen.evicted == step.record.evicted
-            assert seen.kept_tokens == step.record.kept_tokens
-            assert seen.traffic == step.record.traffic
+            observed = observer.commit()
+            assert observed.faults == ()
+            assert observed.attended == tuple(step.plan.attended.tolist())
+            assert observed.evicted == step.record.evicted
+            assert observed.kept_tokens == step.record.kept_tokens
+            assert observed.traffic == step.record.traffic

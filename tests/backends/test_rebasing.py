@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldkv.backends.rebasing import rebased_places
+from worldkv.backends.rotary import rebased_places
 from worldkv.engine.state import StepPlan
 
 

@@ -50,7 +50,7 @@ def test_the_run_is_whole_and_every_chunk_in_its_order(data: st.DataObject) -> N
             tokens = memory.chunks[chunk]
             kept = data.draw(st.lists(st.sampled_from(tokens), min_size=1, unique=True).map(sorted))
             for place, token in zip(layout.places(chunk), kept, strict=False):
-                memory.places[place] = token  # what is kept stands at the chunk's first places when `turn` is asked
+                memory.places[place] = token  # what is kept stands at the chunk's first places when `update` is asked
             cut[chunk], memory.chunks[chunk] = len(kept), kept
         arriving = {}
         for _ in range(data.draw(st.integers(0, 2))):
@@ -58,7 +58,7 @@ def test_the_run_is_whole_and_every_chunk_in_its_order(data: st.DataObject) -> N
             number += 1
         for chunk in gone:
             del memory.chunks[chunk]
-        memory.carry_out(layout.turn(gone, cut, arriving))
+        memory.carry_out(layout.update(gone, cut, arriving))
         if data.draw(st.booleans()):
             arriving[number] = data.draw(st.integers(1, 12))
             layout.append(number, arriving[number])
@@ -77,7 +77,7 @@ def test_an_arrival_takes_the_hole_it_fits_and_nothing_moves() -> None:
     layout = RunLayout()
     for chunk, tokens in enumerate([10, 4, 10, 6, 10]):
         layout.append(chunk, tokens)
-    assert layout.turn([1, 3], {}, {7: 6, 8: 4}) == []
+    assert layout.update([1, 3], {}, {7: 6, 8: 4}) == []
     assert (layout.extents[7], layout.extents[8]) == ([(24, 6)], [(10, 4)])
 
 
@@ -85,9 +85,9 @@ def test_a_hole_is_filled_with_the_last_tokens_only() -> None:
     layout = RunLayout()
     for chunk in range(4):
         layout.append(chunk, 10)
-    assert layout.turn([0], {}, {}) == [Copy(0, 30, 10)]
+    assert layout.update([0], {}, {}) == [Copy(0, 30, 10)]
     assert layout.extents == {1: [(10, 10)], 2: [(20, 10)], 3: [(0, 10)]}
-    assert layout.turn([], {1: 4}, {}) == [Copy(14, 24, 6)]
+    assert layout.update([], {1: 4}, {}) == [Copy(14, 24, 6)]
     assert layout.extents == {1: [(10, 4)], 2: [(20, 4), (14, 6)], 3: [(0, 10)]}
 
 
@@ -96,7 +96,7 @@ def test_a_chunk_in_many_pieces_is_named() -> None:
     for chunk in range(2 * MOST_EXTENTS + 2):
         layout.append(chunk, 1)
     layout.append(99, 2 * MOST_EXTENTS + 2)
-    layout.turn([chunk for chunk in range(2 * MOST_EXTENTS + 2) if chunk % 2], {}, {})
+    layout.update([chunk for chunk in range(2 * MOST_EXTENTS + 2) if chunk % 2], {}, {})
     assert layout.scattered() == [99]
     assert len(layout.extents[99]) > MOST_EXTENTS
 
@@ -105,6 +105,6 @@ def test_a_twin_goes_its_own_way() -> None:
     layout = RunLayout()
     layout.append(0, 5)
     twin = layout.copy()
-    twin.turn([0], {}, {1: 3})
+    twin.update([0], {}, {1: 3})
     assert layout.extents == {0: [(0, 5)]} and layout.length == 5
     assert twin.extents == {1: [(0, 3)]} and twin.length == 3

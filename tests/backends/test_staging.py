@@ -1,4 +1,4 @@
-"""Room on the device for parcels: nobody's is written while it is in use."""
+"""Staging memory: no chunk's room is written while it is in use."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ CHUNK = 12
 
 
 @given(st.data())
-def test_waiting_parcels_keep_their_content_however_the_room_is_cut(data: st.DataObject) -> None:
+def test_waiting_chunks_keep_their_content_however_the_room_is_cut(data: st.DataObject) -> None:
     """Sizes come and go until the free room is in pieces; whatever fits in all fits."""
     staging, held, number = Staging(OPS, torch.float32, CHUNK, 2), dict[int, int](), 0
     for _ in range(data.draw(st.integers(1, 30))):
         room = 2 * CHUNK - sum(held.values())
         if held and (room == 0 or data.draw(st.booleans())):
             chunk = data.draw(st.sampled_from(sorted(held)))
-            staging.remove(chunk)
+            del staging.prefetched[chunk]
             del held[chunk]
         else:
             number += 1
             held[number] = data.draw(st.integers(1, min(room, CHUNK)))
-            staging.add(number, held[number]).fill_(number)
-        assert sorted(staging.chunks()) == sorted(held)
+            staging.add(number, held[number]).room.fill_(number)
+        assert sorted(staging.prefetched) == sorted(held)
         for chunk, elements in held.items():
-            assert staging.get(chunk).tolist() == [float(chunk)] * elements
+            assert staging.prefetched[chunk].room.tolist() == [float(chunk)] * elements
 
 
 @given(st.lists(st.integers(1, CHUNK), min_size=1, max_size=30))
-def test_a_parcel_in_passing_is_released_before_its_room_is_lent_again(sizes: list[int]) -> None:
+def test_a_chunk_in_transit_is_released_before_its_room_is_lent_again(sizes: list[int]) -> None:
     staging, used, released = Staging(OPS, torch.float32, CHUNK, 0), dict[int, torch.Tensor](), list[int]()
 
     def release(number: int) -> None:
@@ -60,8 +60,8 @@ def test_what_waits_lands_as_itself_though_it_was_moved_together(
     host_chunks: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed: list[int] = []
-    pack = Staging._pack
-    monkeypatch.setattr(Staging, "_pack", lambda staging: packed.append(1) or pack(staging))  # type: ignore[func-returns-value]
+    compact = Staging._compact
+    monkeypatch.setattr(Staging, "_compact", lambda staging: packed.append(1) or compact(staging))  # type: ignore[func-returns-value]
     path = cut(load_trajectory("generate:loop:chunks=24,laps=3"), PRESETS["tiny"])
     config = CacheConfig(limits=TierLimits(host_chunks))
     assert run_both(path, OddSizes(), PRESETS["tiny"], config=config).difference is None

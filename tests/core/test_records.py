@@ -121,7 +121,7 @@ def test_a_fork_goes_on_telling_the_stopwatch() -> None:
     assert watch.spans == 4 and set(watch.lap()) == {"compression"}
 
 
-def test_discarding_alone_moves_nothing_until_the_window_is_turned() -> None:
+def test_discarding_alone_moves_nothing_until_the_window_is_reconciled() -> None:
     engine = blind_engine(Scripted({2: Eviction(discard=(0,))}))
     steps(engine, 2)
     assert engine.state.leaving == {0: (CHUNK, None)} and engine.state.window_ids.tolist() == [1]

@@ -52,14 +52,16 @@ def failing_engine(rewind_chunks: int) -> tuple[CacheEngine, Failing]:
     return engine, backend
 
 
-def test_moves_that_failed_leave_the_engine_torn_until_it_is_taken_back() -> None:
+def test_moves_that_failed_leave_the_engine_inconsistent_until_it_is_taken_back() -> None:
     engine, backend = failing_engine(rewind_chunks=0)
     before = engine.snapshot()
     assert sentence(lambda: engine.begin(HERE), TransferError) == "the bus is gone"
-    torn = "the last step failed half way; rewind, restore or reset before the next begin"
-    assert sentence(lambda: engine.begin(HERE)) == torn
+    inconsistent = "the last step failed half way; rewind, restore or reset before the next begin"
+    assert sentence(lambda: engine.begin(HERE)) == inconsistent
     backend.failures = {}
-    assert sentence(lambda: engine.begin(HERE)) == torn, "a window half way is not made whole by a backend that is"
+    assert sentence(lambda: engine.begin(HERE)) == inconsistent, (
+        "a window half way is not made whole by a backend that is"
+    )
     engine.restore(before)
     assert engine.begin(HERE).attended.tolist() == [1, 3]
     engine.commit()

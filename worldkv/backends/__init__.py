@@ -1,7 +1,7 @@
 """The torch executor: the cache a model calls, the backend behind it, and a model to run it in."""
 
 from worldkv.backends.cache import WorldCache as WorldCache
-from worldkv.backends.rollout import MeasuredStep as MeasuredStep
+from worldkv.backends.rollout import TimedStep as TimedStep
 from worldkv.backends.rollout import generate as generate
 from worldkv.backends.rollout import roll_out as roll_out
 from worldkv.backends.rotary import Rotary as Rotary

@@ -1,4 +1,4 @@
-"""Attention of a chunk over the run, and how much of it every token received."""
+"""Attention of a chunk over the run, and the attention that every cached token receives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache as a model calls it: begin, attend once a layer and pass, commit."""
+"""The cache as a model calls it: begin a chunk, attend once a layer and pass, commit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from worldkv.backends.attention import attend
 from worldkv.backends.measuring import SignalMeter
-from worldkv.backends.rebasing import rebase
-from worldkv.backends.rotary import Rotary
+from worldkv.backends.rotary import Rotary, rebase
 from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
 from worldkv.backends.torch_backend import TorchBackend
 from worldkv.backends.transfer.open_device import device_ops
@@ -39,14 +38,14 @@ class WorldCache:
     """One rollout's cache on real tensors, under any policy.
 
     A model calls `begin` before a chunk's first pass, `attend` once a layer in every pass, and `commit` after the clean
-    pass; `start_frame` is the latent frame at which the chunk's rotary positions start. Source: this project.
+    pass; `start_frame` is the latent frame at which the chunk's rotary positions start.
 
     Attributes:
-        engine: the engine that asks the policy and keeps the books.
+        engine: the engine that asks the policy and keeps the counts.
         backend: where the tensors are.
         geometry: the cache's shape.
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
-        on_attend: told of everything that is attended.
+        on_attend: called with everything that is attended; None by default.
         measured: what the model measured of the last committed chunk; None where nothing was asked for.
     """
 
@@ -64,14 +63,14 @@ class WorldCache:
         folder: Path | None = None,
         reduce: Callable[[Any], Any] | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
-        measured: frozenset[Signal] = frozenset(),
+        extra_signals: frozenset[Signal] = frozenset(),
         is_tagged: bool = False,
         make_backend: Callable[..., TorchBackend] = TorchBackend,
     ) -> None:
         """An empty cache.
 
         Args:
-            policy: who decides.
+            policy: the policy that decides.
             geometry: the model's cache shape; `branches` is the batch axis.
             device: "cpu", "cuda" or "cuda:N".
             dtype: of cached keys and values; by default bfloat16 or float32, by the geometry's `itemsize`.
@@ -83,8 +82,8 @@ class WorldCache:
             folder: where spilled chunks go; a temporary folder by default.
             reduce: sums an array over ranks that hold different heads, for compressions.
             stopwatch: told how long everything takes.
-            measured: signals to measure beside those the policy needs (to record them).
-            is_tagged: whether every cached token carries who it is in a debug channel.
+            extra_signals: measured beside those the policy needs (to record them).
+            is_tagged: whether every cached token carries its identity in debug channels.
             make_backend: the backend's class.
 
         Raises:
@@ -96,9 +95,9 @@ class WorldCache:
                 f"a tagged cache tells {MOST_TAGGED} layers and kv_heads apart, got {geometry.layers} and "
                 f"{geometry.kv_heads}; take a smaller geometry, the decisions are the same"
             )
-        needs = needs_of(policy) | measured
+        needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
-        self.on_attend: OnAttend = _nobody
+        self.on_attend: OnAttend | None = None
         self.dtype = dtype or default_dtype(geometry)
         if self.dtype.itemsize != geometry.itemsize:
             raise SpecError(
@@ -189,7 +188,7 @@ class WorldCache:
         Raises:
             PolicyError: no step is open, layers are out of order, or shapes are not the geometry's.
         """
-        with torch.no_grad():  # what is cached is data; nobody trains through it
+        with torch.no_grad():  # what is cached is data; no gradient goes through it
             plan = self._open_pass(layer, clean)
             self._check_shapes(queries, keys, values)
             queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
@@ -212,7 +211,7 @@ class WorldCache:
             return attended.transpose(1, 2)
 
     def commit(self) -> StepRecord:
-        """The clean pass is done: its keys and values enter the window, then the policy says who leaves.
+        """The clean pass is done: its keys and values enter the window, then the policy says what leaves.
 
         Raises:
             PolicyError: no step is open, or the last pass did not go through every layer.
@@ -228,7 +227,7 @@ class WorldCache:
             raise PolicyError(
                 "attention mass is measured in the clean pass; call attend(..., clean=True) in the last pass"
             )
-        self.measured = self._meter.measured(self.backend.arena)
+        self.measured = self._meter.result(self.backend.arena)
         try:
             with self.stopwatch.span("policy"):
                 return self.engine.commit(self.measured)
@@ -319,7 +318,7 @@ class WorldCache:
         return self._plan
 
     def _settle(self, plan: StepPlan) -> None:
-        """What the plan asked for is in the window, where it stands, with room for the chunk behind it."""
+        """Bring what the plan asked for into the window, at its positions, with room for the chunk behind it."""
         if not self._is_settled:
             self.backend.settle()
             if self._is_rebased:
@@ -332,16 +331,17 @@ class WorldCache:
         arena, channels, tokens = self.backend.arena, self.geometry.head_dim, queries.shape[2]
         if not arena.form.is_ragged:
             keys, values = arena.attended(layer, tokens)
-            self.on_attend(layer, keys, values)
+            if self.on_attend is not None:
+                self.on_attend(layer, keys, values)
             return attend(queries, keys[..., :channels], values[..., :channels])
-        group = self.geometry.heads // self.geometry.kv_heads
+        heads_per_key = self.geometry.heads // self.geometry.kv_heads
         parts = []
         for head in range(self.geometry.kv_heads):
+            queried = slice(head * heads_per_key, (head + 1) * heads_per_key)
             keys, values = arena.attended_head(layer, head, tokens)
-            self.on_attend(layer, keys, values)
-            parts.append(
-                attend(queries[:, head * group : (head + 1) * group], keys[..., :channels], values[..., :channels])
-            )
+            if self.on_attend is not None:
+                self.on_attend(layer, keys, values)
+            parts.append(attend(queries[:, queried], keys[..., :channels], values[..., :channels]))
         return torch.cat(parts, dim=1)
 
     def _note_hidden(self, hidden: Tensor | None) -> None:
@@ -371,10 +371,6 @@ class WorldCache:
             raise DeviceError(
                 f"the model is on {queries.device}, its cache on {self.backend.ops.device}; put them on the same one"
             )
-
-
-def _nobody(layer: int, keys: Tensor, values: Tensor) -> None:
-    """Nobody is told."""
 
 
 def _kind(clean: bool) -> str:

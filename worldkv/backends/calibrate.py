@@ -1,4 +1,4 @@
-"""Measuring a machine with the very model and cache that run on it: plain numbers, no verdict."""
+"""Time steps, copies and files on this machine, and fit a line through the samples."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from worldkv.backends.attention import attend
 from worldkv.backends.bank.disk import DiskStore
 from worldkv.backends.models.dit import CausalVideoDiT, noise_for
-from worldkv.backends.rollout import MeasuredStep
+from worldkv.backends.rollout import TimedStep
 from worldkv.backends.transfer.device_ops import DeviceOps
 
 
 class Alone:
-    """A cache that holds nothing: a chunk attends to itself. Source: this project."""
+    """A cache that holds nothing: a chunk attends to itself."""
 
     start_frame = 0
 
@@ -67,7 +67,7 @@ class CopySample(NamedTuple):
 
 
 def sample_steps(
-    rollouts: Mapping[str, Iterator[MeasuredStep]], patience_seconds: float, on_round: Callable[[int], None]
+    rollouts: Mapping[str, Iterator[TimedStep]], patience_seconds: float, on_round: Callable[[int], None]
 ) -> list[StepSample]:
     """Run rollouts side by side, one step of each in turn, so that a slow moment of the machine meets them all.
 

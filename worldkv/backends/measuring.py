@@ -1,27 +1,27 @@
-"""The signals that real attention supplies by itself: summaries of queries and keys, and attention received."""
+"""Measure the signals that policies read: query and key summaries, attention received, hidden states."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from worldkv.backend import Drop, Move, Shrink, Store
 from worldkv.backends.attention import attention_received
 from worldkv.backends.window.arena import KEYS, Arena
 from worldkv.engine.state import StepPlan
 from worldkv.geometry import CacheGeometry
 from worldkv.signals import Measured, Signal
 
-MEASURED = frozenset({Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS})
-"""The signals that can be measured here; all of the first branch."""
+ATTENTION_SIGNALS = frozenset({Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS})
+"""The signals that attention supplies by itself; all of the first branch."""
 
 
 class SignalMeter:
     """Measures one step at a time, and only what was asked for.
-
-    Source: this project.
 
     Attributes:
         signals: what is measured.
@@ -29,7 +29,7 @@ class SignalMeter:
 
     def __init__(self, geometry: CacheGeometry, signals: frozenset[Signal]) -> None:
         """A meter of those of `signals` that attention supplies."""
-        self._geometry, self.signals = geometry, signals & MEASURED
+        self._geometry, self.signals = geometry, signals & ATTENTION_SIGNALS
         self.start_step()
 
     def start_step(self) -> None:
@@ -38,39 +38,39 @@ class SignalMeter:
         self._mass: Any = None
 
     def note_queries(self, queries: Tensor) -> None:
-        """One layer's queries of the first pass `(branches, heads, tokens, head_dim)`, layers in order."""
+        """Note one layer's queries of the first pass `(branches, heads, tokens, head_dim)`, layers in order."""
         if Signal.QUERY_SUMMARY in self.signals:
             grouped = queries[0].float().reshape(self._geometry.kv_heads, -1, self._geometry.head_dim)
             self._queries.append(grouped.mean(dim=1).cpu().numpy())
 
     def note_mass(self, layer: int, queries: Tensor, arena: Arena, plan: StepPlan) -> None:
-        """Attention that one layer's cached tokens receive from the queries of the clean pass; a second QK product."""
+        """Add the attention that one layer's cached tokens receive in the clean pass; a second QK product."""
         if Signal.ATTENTION_MASS not in self.signals:
             return
         geometry, is_ragged = self._geometry, arena.form.is_ragged
         received = np.zeros(len(plan.attended))
-        group = geometry.heads // geometry.kv_heads
-        lanes = range(geometry.kv_heads) if is_ragged else range(1)
-        for head in lanes:
+        heads_per_key = geometry.heads // geometry.kv_heads
+        heads = range(geometry.kv_heads) if is_ragged else range(1)
+        for head in heads:
             rows = slice(head, head + 1) if is_ragged else slice(None)
-            some = queries[0, head * group : (head + 1) * group] if is_ragged else queries[0]
-            lane, length = arena.lane(layer, head), arena.length(layer, head)
+            some = queries[0, head * heads_per_key : (head + 1) * heads_per_key] if is_ragged else queries[0]
+            group, length = arena.group(layer, head), arena.length(layer, head)
             keys = arena.buffer[layer, arena.attended_plane, 0, rows, : length + geometry.chunk_tokens]
             share = attention_received(some, keys[..., : geometry.head_dim])
             if arena.mass is not None:
                 arena.mass[layer, rows, :length, 0] += share[:, :length]
             of_token = share.mean(dim=0).double().cpu().numpy()
             for row, chunk in enumerate(plan.attended.tolist()):
-                received[row] += sum(of_token[piece.start : piece.end].sum() for piece in lane.layout.extents[chunk])
-        received /= geometry.layers * len(lanes)
+                received[row] += sum(of_token[piece.start : piece.end].sum() for piece in group.layout.extents[chunk])
+        received /= geometry.layers * len(heads)
         self._mass = received if self._mass is None else self._mass + received
 
     def summary(self) -> Any:
         """Mean query of the first pass `(layers, kv_heads, head_dim)`; None where it is not measured."""
         return np.stack(self._queries) if self._queries else None
 
-    def measured(self, arena: Arena) -> Measured | None:
-        """All of the step, once its clean pass is done and before its chunk joins the run."""
+    def result(self, arena: Arena) -> Measured | None:
+        """All that was measured of the step, once its clean pass is done and before its chunk joins the run."""
         if not self.signals:
             return None
         mass = None if self._mass is None else self._mass.astype(np.float32)
@@ -87,3 +87,44 @@ class SignalMeter:
             layers.append(torch.stack(heads, dim=1))
         mean, least, greatest = torch.stack(layers, dim=1).cpu().numpy()
         return Measured(mean, least, greatest, self.summary(), mass)
+
+
+class HiddenStates:
+    """Hidden states of the clean pass, of every whole chunk at home in the window; gone once it is shrunk or leaves.
+
+    Tensors are never written again, so a snapshot is a copy of the table.
+    """
+
+    def __init__(self, of_chunk: dict[int, Tensor] | None = None) -> None:
+        """Those of `of_chunk`; none by default."""
+        self._of_chunk = dict(of_chunk or {})
+        self._layers: list[Tensor] = []
+
+    def note(self, hidden: Tensor) -> None:
+        """One layer's hidden states of the clean pass `(branches, tokens, channels)`, layers in order."""
+        self._layers.append(hidden[0].detach().float().clone())
+
+    def forget_pass(self) -> None:
+        """Forget what was noted of a pass that is begun again, or abandoned."""
+        self._layers.clear()
+
+    def commit(self, chunk: int) -> None:
+        """Keep what was noted as the chunk's."""
+        if self._layers:
+            self._of_chunk[chunk] = torch.stack(self._layers)
+        self._layers.clear()
+
+    def of(self, chunk: int) -> Tensor | None:
+        """`(layers, tokens, channels)` in float32; None if nothing was noted, or the chunk is no longer whole."""
+        return self._of_chunk.get(chunk)
+
+    def apply(self, moves: Sequence[Move]) -> None:
+        """Forget those of chunks that are shrunk, stored or gone."""
+        if self._of_chunk:
+            for move in moves:
+                if isinstance(move, Shrink | Store | Drop):
+                    self._of_chunk.pop(move.chunk, None)
+
+    def table(self) -> dict[int, Tensor]:
+        """All of it, by chunk."""
+        return dict(self._of_chunk)

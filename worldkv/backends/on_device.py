@@ -1,4 +1,4 @@
-"""What a real run stands on: number type, stopwatch and a warm model of a device."""
+"""Set up a real run on a device: number type, stopwatch and a warm model."""
 
 from __future__ import annotations
 

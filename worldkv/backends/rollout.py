@@ -1,4 +1,4 @@
-"""A real model over a path, chunk by chunk, with the time of every step measured."""
+"""Run a real model over a path, chunk by chunk, and time every step."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ OnPlan = Callable[[StepPlan], None]
 """Called with a step's plan while the window is as it was attended."""
 
 
-class MeasuredStep(NamedTuple):
-    """One chunk, generated.
+class TimedStep(NamedTuple):
+    """One generated chunk and the time it took.
 
     Attributes:
         plan: what was attended, as of the last pass.
@@ -45,7 +45,7 @@ def generate(
     denoise_passes: int = 4,
     seed: int = 0,
     on_plan: OnPlan | None = None,
-) -> Iterator[MeasuredStep]:
+) -> Iterator[TimedStep]:
     """Denoise one chunk a viewpoint; the caller may do anything between two.
 
     Args:
@@ -63,7 +63,7 @@ def generate(
 
 
 def denoiser(model: CausalVideoDiT, denoise_passes: int, seed: int) -> MakeChunk:
-    """What makes chunks of noise by `model`; arguments as for `generate`."""
+    """A `MakeChunk` that denoises by `model`; arguments as for `generate`."""
 
     def denoise(cache: WorldCache, chunk: int) -> Tensor:
         noise = noise_for(
@@ -81,8 +81,8 @@ def denoiser(model: CausalVideoDiT, denoise_passes: int, seed: int) -> MakeChunk
 
 def roll_out(
     make_chunk: MakeChunk, cache: WorldCache, viewpoints: Iterable[Viewpoint], *, on_plan: OnPlan | None = None
-) -> Iterator[MeasuredStep]:
-    """Make one chunk a viewpoint, whoever makes it.
+) -> Iterator[TimedStep]:
+    """Make one chunk a viewpoint, by any model.
 
     Args:
         make_chunk: the model's part of a step.
@@ -106,4 +106,4 @@ def roll_out(
             on_plan(cache.plan)
             started = time.perf_counter() - seconds
         record = cache.commit()
-        yield MeasuredStep(record.plan, record, time.perf_counter() - started, cache.stopwatch.lap())
+        yield TimedStep(record.plan, record, time.perf_counter() - started, cache.stopwatch.lap())

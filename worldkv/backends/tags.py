@@ -1,4 +1,4 @@
-"""The debug channel: every cached token carries who it is, exact in any dtype."""
+"""Debug channels: every cached token carries its own identity, exact in any dtype."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_TAGGED = _DIGIT
 
 
 class Tag(NamedTuple):
-    """Who a cached key or value is.
+    """The identity of a cached key or value.
 
     Attributes:
         chunk: its chunk.
@@ -51,7 +51,7 @@ def with_tags(values: Tensor, chunk: int, layer: int, plane: int) -> Tensor:
 def read_tags(values: Tensor) -> NDArray[np.int64]:
     """The tags of cached tokens `(..., channels)`: `(..., 6)` in the order of `Tag`, negative where there is none."""
     numbers = values[..., -TAG_CHANNELS:].float().cpu().numpy()
-    is_digit = (numbers >= 0) & (numbers < _DIGIT)  # memory that nobody wrote may hold anything
+    is_digit = (numbers >= 0) & (numbers < _DIGIT)  # memory not written yet may hold anything
     digits = np.where(is_digit, numbers, -1).astype(np.int64)
     chunk, token = (digits[..., i] * _DIGIT + digits[..., i + 1] for i in (0, 2))
     return np.stack([chunk, token, *(digits[..., i] for i in range(4, TAG_CHANNELS))], axis=-1)

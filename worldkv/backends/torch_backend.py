@@ -26,9 +26,8 @@ from worldkv.backend import (
 )
 from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer, Parcel
-from worldkv.backends.hidden import HiddenStates
-from worldkv.backends.measuring import MEASURED
+from worldkv.backends.bank.stored_chunk import HostBuffer, StoredChunk
+from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.backends.transfer.incoming import Incoming
@@ -45,21 +44,19 @@ class TorchState(NamedTuple):
     """A `TorchBackend` as it was."""
 
     arena: ArenaState
-    parcels: dict[int, Parcel]
+    stored: dict[int, StoredChunk]
     staged: tuple[int, ...]
     traffic: Traffic
     hidden: dict[int, Tensor]
 
 
 class TorchBackend(CacheBackend):
-    """Carries out moves on an arena, a staging area and a bank; fetched parcels land when attention first needs them.
-
-    Source: this project.
+    """Carries out moves on an arena, a staging area and a bank; fetched chunks land when attention first needs them.
 
     Attributes:
         arena: the window.
-        staging: prefetched parcels, and those in passing.
-        bank: stored parcels.
+        staging: prefetched chunks, and those in transit.
+        bank: stored chunks.
         hidden: hidden states of the chunks in the window, where the model hands them over.
         reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
     """
@@ -81,13 +78,13 @@ class TorchBackend(CacheBackend):
             form: what the window is made for.
             ops: the device.
             capacity_tokens: tokens the window holds, the chunk being generated included; None to grow as needed.
-            staging_chunks: whole chunks of prefetched parcels.
+            staging_chunks: whole chunks that may wait prefetched.
             folder: where spilled chunks go; a temporary folder where None.
             reduce: see the attribute.
             stopwatch: told how long copies take.
         """
         geometry = form.geometry
-        self.supplies = MEASURED | {Signal.HIDDEN_STATE}
+        self.supplies = ATTENTION_SIGNALS | {Signal.HIDDEN_STATE}
         self.form, self.ops, self.reduce, self._stopwatch = form, ops, reduce, stopwatch
         self.arena = Arena(ops, form, capacity_tokens)
         whole = geometry.chunk_bytes // geometry.itemsize // geometry.head_dim * form.channels
@@ -98,7 +95,7 @@ class TorchBackend(CacheBackend):
         self._settings = (staging_chunks, whole)
         self._incoming = Incoming(ops, self._copies, self.arena, self.staging, self.bank)
         self._broken: str | None = None
-        self._gathered: dict[int, Tensor] = {}  # stored parcels that are still in the transit ring
+        self._gathered: dict[int, Tensor] = {}  # what was stored of a chunk, while it is still in the transit ring
 
     # ------------------------------------------------------------------ the engine's side
 
@@ -119,10 +116,10 @@ class TorchBackend(CacheBackend):
                 if isinstance(move, Drop | Shrink | Fetch | Land):
                     window.append(move)
                     continue
-                self._turn(window, contents)
+                self._update_window(window, contents)
                 self._move_bank(move)
                 window = []
-            self._turn(window, contents)
+            self._update_window(window, contents)
 
     def commit(self, chunk: int, num_bytes: int) -> None:
         """See `CacheBackend.commit`."""
@@ -150,13 +147,13 @@ class TorchBackend(CacheBackend):
         self.settle()
         self.bank.finish_storing()
         staged, hidden = self._incoming.staged, self.hidden.table()
-        return TorchState(self.arena.snapshot(), dict(self.bank.parcels), staged, self.traffic(), hidden)
+        return TorchState(self.arena.snapshot(), dict(self.bank.stored), staged, self.traffic(), hidden)
 
     def restore(self, state: TorchState) -> None:
         """See `CacheBackend.restore`."""
         self._abandon()
         self.arena.restore(state.arena)
-        self.bank.adopt(state.parcels)
+        self.bank.adopt(state.stored)
         self.hidden = HiddenStates(state.hidden)
         for chunk in state.staged:
             self._incoming.prefetch(chunk)
@@ -164,7 +161,7 @@ class TorchBackend(CacheBackend):
         self._copies.traffic = state.traffic
 
     def fork(self) -> Self:
-        """See `CacheBackend.fork`: a window of its own, the bank's parcels shared."""
+        """See `CacheBackend.fork`: a window of its own, the bank's chunks shared."""
         self.settle()
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
@@ -184,13 +181,13 @@ class TorchBackend(CacheBackend):
         self._abandon()
         self.arena.clear()
         self.hidden = HiddenStates()
-        self.bank.parcels.clear()
+        self.bank.stored.clear()
         self._copies.traffic = Traffic()
 
     # ------------------------------------------------------------------ the model's side
 
     def settle(self) -> None:
-        """Everything that was fetched is in the window.
+        """Land everything that was fetched in the window.
 
         Raises:
             TransferError: a copy failed, twice; the window is unusable until `restore` or `reset`.
@@ -218,10 +215,10 @@ class TorchBackend(CacheBackend):
 
     def tier(self, chunk: int) -> Tier:
         """Where a chunk's home is, by where its storage lies."""
-        parcel = self.bank.parcels.get(chunk)
-        if parcel is not None:
-            return Tier.DISK if parcel.host is None or parcel.is_on_disk else Tier.HOST
-        return Tier.DEVICE if chunk in self.arena.lanes[0].layout.extents else Tier.NONE
+        stored = self.bank.stored.get(chunk)
+        if stored is not None:
+            return Tier.DISK if stored.host is None or stored.is_on_disk else Tier.HOST
+        return Tier.DEVICE if chunk in self.arena.groups[0].layout.extents else Tier.NONE
 
     def close(self) -> None:
         """Give back host memory, files and threads."""
@@ -233,7 +230,7 @@ class TorchBackend(CacheBackend):
     # ------------------------------------------------------------------ moving
 
     def _secure(self, moves: Sequence[Move]) -> dict[int, HostBuffer]:
-        """Host memory with the parcels of all fetches, read and verified before anything moves."""
+        """Host memory with the content of all fetches, read and verified before anything moves."""
         contents: dict[int, HostBuffer] = {}
         for move in moves:
             if isinstance(move, Fetch):
@@ -242,21 +239,19 @@ class TorchBackend(CacheBackend):
                 self._incoming.check_staged(move.chunk)
         return contents
 
-    def _turn(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
+    def _update_window(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
         if not moves:
             return
         gone = [move.chunk for move in moves if isinstance(move, Drop)]
         cut = {move.chunk: move.keep for move in moves if isinstance(move, Shrink)}
         for chunk, keep in cut.items():
             self._check_named(chunk, keep)
-        arriving = {
-            move.chunk: self.bank.parcels[move.chunk].counts for move in moves if isinstance(move, Fetch | Land)
-        }
+        arriving = {move.chunk: self.bank.stored[move.chunk].counts for move in moves if isinstance(move, Fetch | Land)}
         ready = {chunk: self._gathered[chunk] for chunk in cut if chunk in self._gathered}
         scratch = self.staging.transit
         if len(ready) < len(cut):
             ready, scratch = {}, self.staging.scratch()  # which writes over whatever is in the ring
-        self.arena.turn(gone, cut, arriving, ready, scratch)
+        self.arena.update(gone, cut, arriving, ready, scratch)
         for move in moves:
             if isinstance(move, Fetch):
                 self._incoming.fetch(move.chunk, contents[move.chunk])
@@ -279,7 +274,7 @@ class TorchBackend(CacheBackend):
     def _store(self, chunk: int, keep: Keep | RaggedKeep, target: Tier) -> None:
         self._check_named(chunk, keep)
         counts = self.arena.counts_of(keep)
-        elements, packing = self.arena.parcel_elements(counts), None
+        elements, packing = self.arena.stored_elements(counts), None
         if isinstance(keep, Keep) and keep.stored_as is not None:
             packing = Packing(self.form, keep.count, keep.stored_as)
             if packing.elements > self.staging.transit.numel():
@@ -302,7 +297,7 @@ class TorchBackend(CacheBackend):
         self.arena.gather(chunk, keep, passing)
         leaving = passing
         if packing is not None:
-            leaving = self.staging.bench(packing.elements, wait)
+            leaving = self.staging.workspace(packing.elements, wait)
             packing.pack(passing, leaving)
         issued.append(self._copies.to_host(buffer.tensor, leaving, packing))
         buffer.busy[:] = issued

@@ -15,7 +15,7 @@ from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shri
 from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.preflight import check_fits, check_policy_frames, check_signals
 from worldkv.engine.state import EngineState, StepPlan, StepRecord
-from worldkv.engine.window import turn_staging, turn_window
+from worldkv.engine.window import reconcile_staging, reconcile_window
 from worldkv.errors import BudgetError, LostChunkError, PolicyError, SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
@@ -115,7 +115,7 @@ class CacheEngine:
             raise PolicyError(f"step {self._open[1].step} is still open; commit it before the next begin")
         if self._is_inconsistent:
             raise PolicyError("the last step failed half way; rewind, restore or reset before the next begin")
-        plan = self._turn(viewpoint, None, is_asked=self.policy.asked_at == "begin")
+        plan = self._reconcile(viewpoint, None, is_asked=self.policy.asked_at == "begin")
         self.state.tiers.device.take(self.geometry.chunk_bytes)
         self._open = viewpoint, plan
         return plan
@@ -135,7 +135,7 @@ class CacheEngine:
         viewpoint, plan = self._open
         if self.policy.asked_at == "first_pass" and self.state.bank_count:
             self.state.summary = summary
-            plan = self._turn(viewpoint, plan, is_asked=True)
+            plan = self._reconcile(viewpoint, plan, is_asked=True)
             self._open = viewpoint, plan
         return plan
 
@@ -241,7 +241,7 @@ class CacheEngine:
 
     # ------------------------------------------------------------------ moving
 
-    def _turn(self, viewpoint: Viewpoint, first: StepPlan | None, *, is_asked: bool) -> StepPlan:
+    def _reconcile(self, viewpoint: Viewpoint, first: StepPlan | None, *, is_asked: bool) -> StepPlan:
         """Ask, where the policy is asked now, and apply the difference; again for every chunk that turns out lost.
 
         Args:
@@ -302,11 +302,11 @@ class CacheEngine:
             state.over_budget_at = len(table) + 1
         newest = len(table) - 1
         arrives = first is None and newest >= 0 and newest not in state.leaving
-        change = turn_window(state, table, wanted)
+        change = reconcile_window(state, table, wanted)
         moves = list(change.moves)
         if retrieval is not None and (state.staged or retrieval.next_ids):
             staging = self.config.staging_chunks * geometry.chunk_bytes
-            moves += turn_staging(state, table, retrieval.next_ids or (), staging)
+            moves += reconcile_staging(state, table, retrieval.next_ids or (), staging)
         if moves:
             self._is_inconsistent = True
             self.backend.apply(moves)

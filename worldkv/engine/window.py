@@ -21,7 +21,7 @@ class WindowChange(NamedTuple):
     fetched_disk_bytes: int
 
 
-def turn_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) -> WindowChange:
+def reconcile_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) -> WindowChange:
     """Make the banked chunks `wanted` the window's replicas, and let go of everything else that is not at home there.
 
     A replica that stays is not touched. A chunk evicted since the last step that is wanted at once is shrunk in place
@@ -79,7 +79,7 @@ def turn_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) 
     return WindowChange(moves, tuple(entered), tuple(changed), tuple(left), fetched, fetched_disk)
 
 
-def turn_staging(state: EngineState, table: ChunkTable, planned: Iterable[int], staging_bytes: int) -> list[Move]:
+def reconcile_staging(state: EngineState, table: ChunkTable, planned: Iterable[int], staging_bytes: int) -> list[Move]:
     """Let go of prefetched chunks no longer `planned`, and prefetch those that are, best first, as room allows."""
     planned = tuple(planned)
     moves: list[Move] = []

@@ -18,7 +18,7 @@ from worldkv.files import write_bytes
 
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
-    from worldkv.backends.rollout import MeasuredStep
+    from worldkv.backends.rollout import TimedStep
     from worldkv.experiments.inputs import GeometryLike
     from worldkv.experiments.machine_fit import Fit
     from worldkv.geometry import CacheGeometry
@@ -204,7 +204,7 @@ class _Rollouts:
         from worldkv.trajectory import cut, load_trajectory
 
         self._caches: list[WorldCache] = []
-        self.started: dict[str, Iterator[MeasuredStep]] = {}
+        self.started: dict[str, Iterator[TimedStep]] = {}
         model = None
         for name, spec in (ROLLOUTS | HELD_OUT).items():
             path = OTHER_PATH if name in HELD_OUT else PATH

@@ -9,7 +9,7 @@ from worldkv.experiments.measurements import Measurements
 
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
-    from worldkv.backends.rollout import MakeChunk, MeasuredStep
+    from worldkv.backends.rollout import MakeChunk, TimedStep
     from worldkv.sim import ComparisonSetup
     from worldkv.sim.clock import StepTime
     from worldkv.sim.rollout import RolloutRecorder
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def measured_steps(
     make_chunk: MakeChunk, cache: WorldCache, setup: ComparisonSetup, recorder: RolloutRecorder, measured: Measurements
-) -> Iterator[tuple[MeasuredStep, StepTime]]:
+) -> Iterator[tuple[TimedStep, StepTime]]:
     """Every step of a setup's path on tensors, recorded and measured; with its predicted time.
 
     Raises:

@@ -206,7 +206,7 @@ def parity_row(spec: str, path: LoadedPath, found: Parity) -> dict[str, Any]:
     """What was found, JSON-ready."""
     from worldkv.trajectory.loaded import revisiting_chunks
 
-    steps = [step for step, seen in enumerate(found.seen) if seen is not None]
+    steps = [step for step, observed in enumerate(found.observed) if observed is not None]
     spilled = sum(step.traffic.host_to_disk for step in found.simulated)
     difference = found.difference
     return {

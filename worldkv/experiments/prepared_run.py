@@ -143,7 +143,7 @@ class PreparedRun:
     def begin(self, held: ExitStack, progress: Progress) -> StartedRun:
         """Allocate everything; chunks are generated as `steps` is walked. `held` closes cache and files."""
         from worldkv.backends.cache import WorldCache
-        from worldkv.backends.measuring import MEASURED
+        from worldkv.backends.measuring import ATTENTION_SIGNALS
         from worldkv.backends.on_device import device_stopwatch, torch_dtype, warm_model
         from worldkv.backends.transfer.open_device import device_ops
         from worldkv.scene import scene_of
@@ -166,7 +166,7 @@ class PreparedRun:
                 capacity_tokens=capacity,
                 folder=None if request.spill_folder is None else Path(request.spill_folder),
                 stopwatch=device_stopwatch(request.device),
-                measured=MEASURED if request.record is not None else frozenset(),
+                extra_signals=ATTENTION_SIGNALS if request.record is not None else frozenset(),
             )
         )
         log = None if request.log is None else held.enter_context(text_file(request.log))

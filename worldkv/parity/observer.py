@@ -1,107 +1,88 @@
-"""What really happened at a step, read from tensors, files and copies instead of from the plan."""
+"""Observe a step on tensors: read what happened from tensors, files and copies instead of from the plan."""
 
 from __future__ import annotations
 
 import collections
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from worldkv.backend import Traffic
-from worldkv.backends.cache import WorldCache
-from worldkv.backends.tags import read_tags
-from worldkv.backends.window.run_layout import Extent, RunLayout
 from worldkv.chunks import Tier
+from worldkv.parity.record import ExecutedStep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from worldkv.backends.cache import WorldCache
+    from worldkv.backends.window.run_layout import RunLayout
 
 _PLANES = ("keys", "values")
-
-
-class ObservedStep(NamedTuple):
-    """One step as it lies in memory; everything is compared with the simulator's record of the same name.
-
-    Attributes:
-        attended: chunks whose tokens were attended, ascending.
-        attended_tokens: tokens attended, the chunk's own included (where layers and heads differ, each chunk's mean
-            over them, rounded up).
-        retrieved: of them, those the bank held, ascending.
-        evicted: chunks the bank holds since this commit, ascending.
-        kept_tokens: tokens stored of each.
-        traffic: bytes copied over each edge during the step.
-        tiers: where every earlier chunk's home was when the step was attended.
-        faults: what the debug channel contradicts in any pass, one sentence each; empty if nothing.
-    """
-
-    attended: tuple[int, ...]
-    attended_tokens: int
-    retrieved: tuple[int, ...]
-    evicted: tuple[int, ...]
-    kept_tokens: tuple[int, ...]
-    traffic: Traffic
-    tiers: tuple[Tier, ...]
-    faults: tuple[str, ...]
 
 
 class TensorObserver:
     """Watches a tagged cache: what is handed to attention, where storage lies, how much was copied.
 
-    Call `commit` after every `WorldCache.commit`. Source: this project.
+    Call `commit` after every `WorldCache.commit`.
     """
 
     def __init__(self, cache: WorldCache) -> None:
-        """A witness of `cache`, which must be tagged and new."""
+        """An observer of `cache`, which must be tagged and new."""
         self._cache = cache
         self._is_ragged = cache.backend.form.is_ragged
-        self._views_of_layer = cache.geometry.kv_heads if self._is_ragged else 1
+        self._calls_of_layer = cache.geometry.kv_heads if self._is_ragged else 1
         cache.on_attend = self._attend
         self._traffic = cache.backend.traffic()
         self._banked: set[int] = set()
         self._start_step()
 
-    def commit(self) -> ObservedStep:
-        """What was seen of the step just committed."""
+    def commit(self) -> ExecutedStep:
+        """The step just committed, as it was observed."""
         cache = self._cache
         backend, geometry = cache.backend, cache.geometry
         backend.drain()
-        banked = set(backend.bank.parcels)
+        banked = set(backend.bank.stored)
         evicted = sorted(banked - self._banked)
         kept = tuple(
-            -(-sum(counts) // len(counts)) for counts in (backend.bank.parcels[chunk].counts for chunk in evicted)
+            -(-sum(counts) // len(counts)) for counts in (backend.bank.stored[chunk].counts for chunk in evicted)
         )
         for chunk in evicted:
-            self._check_parcel(chunk)
+            self._check_stored(chunk)
         traffic = backend.traffic()
-        seen = ObservedStep(
+        observed = ExecutedStep(
             tuple(sorted(self._attended)),
-            sum(-(-tokens // self._views) for tokens in self._tokens.values()),
+            sum(-(-tokens // self._calls) for tokens in self._tokens.values()),
             tuple(sorted(self._attended & self._held)),
             tuple(evicted),
             kept,
             traffic.since(self._traffic),
             self._tiers,
-            tuple(self._faults[:5]),
+            faults=tuple(self._faults[:5]),
         )
-        if self._views != geometry.layers * self._views_of_layer:
-            seen = seen._replace(faults=(*seen.faults, f"attention saw {self._views} of {geometry.layers} layers"))
+        if self._calls != geometry.layers * self._calls_of_layer:
+            observed = observed._replace(
+                faults=(*observed.faults, f"attention saw {self._calls} of {geometry.layers} layers")
+            )
         self._traffic, self._banked = traffic, banked
         self._start_step()
-        return seen
+        return observed
 
     # ------------------------------------------------------------------ inside
 
-    def _check_parcel(self, chunk: int) -> None:
+    def _check_stored(self, chunk: int) -> None:
         """Compare the tokens stored of a chunk that was whole with those that the policy named."""
+        from worldkv.backends.tags import read_tags
+
         cache = self._cache
         arena, bank = cache.backend.arena, cache.backend.bank
         held, keep = cache.engine.state.leaving[chunk]
         if keep is None or held != cache.geometry.chunk_bytes:
             return
-        for lane, part in zip(
-            arena.lanes, arena.parcel_views(bank.look(chunk), bank.parcels[chunk].counts), strict=True
+        for group, part in zip(
+            arena.groups, arena.views_by_group(bank.inspect(chunk), bank.stored[chunk].counts), strict=True
         ):
             tags = read_tags(part)
-            chosen = lane.chosen(keep)
+            chosen = group.chosen(keep)
             wanted = np.arange(cache.geometry.chunk_tokens) if chosen is None else chosen
             if wanted.ndim > 1:  # layers, planes, branches, heads, tokens
                 wanted = wanted.reshape(len(wanted), 1, 1, -1, wanted.shape[-1])
@@ -114,46 +95,48 @@ class TensorObserver:
         self._start_pass()
 
     def _start_pass(self) -> None:
-        """What was attended is that of a step's last pass; what the tags contradict is kept of all."""
+        """Start anew what is counted of a pass: a step's last one counts, while faults are kept of all."""
         self._attended: set[int] = set()
         self._held: set[int] = set()
         self._tiers: tuple[Tier, ...] = ()
-        self._tokens: collections.Counter[int] = collections.Counter()  # of each chunk, over all views
-        self._told: dict[int, _Told] = {}
-        self._views = 0
+        self._tokens: collections.Counter[int] = collections.Counter()  # of each chunk, over all calls of a pass
+        self._tables: dict[int, _PlaceTable] = {}
+        self._calls = 0
         self._layer, self._head = -1, 0
 
     def _attend(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """Read the tags of what is about to be attended."""
+        from worldkv.backends.tags import read_tags
+
         cache, step = self._cache, len(self._cache.engine.table)
-        if layer == 0 and (self._layer != 0 or self._views == self._views_of_layer):
+        if layer == 0 and (self._layer != 0 or self._calls == self._calls_of_layer):
             self._start_pass()
         self._head = self._head + 1 if layer == self._layer else 0
         self._layer = layer
-        self._views += 1
+        self._calls += 1
         if not self._tiers:
-            self._held = set(cache.backend.bank.parcels)
+            self._held = set(cache.backend.bank.stored)
             self._tiers = tuple(cache.backend.tier(chunk) for chunk in range(step))
-        lane = layer * cache.geometry.kv_heads + self._head if self._is_ragged else 0
-        if lane not in self._told:
-            layout = cache.backend.arena.lanes[lane].layout
-            self._told[lane] = _Told.of(layout, step, cache.geometry.chunk_tokens, keys.shape[2])
+        group = layer * cache.geometry.kv_heads + self._head if self._is_ragged else 0
+        if group not in self._tables:
+            layout = cache.backend.arena.groups[group].layout
+            self._tables[group] = _PlaceTable.of(layout, step, cache.geometry.chunk_tokens, keys.shape[2])
         tags = np.stack([read_tags(keys), read_tags(values)])
         if (tags[0, ..., :2] != tags[1, ..., :2]).any():
             self._faults.append(f"layer {layer}: keys and values that stand side by side are of different tokens")
         chunks, counts = np.unique(tags[0, 0, 0, :, 0], return_counts=True)
         self._tokens.update(dict(zip(chunks.tolist(), counts.tolist(), strict=True)))
         self._attended |= set(np.unique(tags[..., 0]).tolist()) - {step}
-        self._check(tags, self._told[lane], layer)
+        self._check(tags, self._tables[group], layer)
 
-    def _check(self, tags: NDArray[np.int64], told: _Told, layer: int) -> None:
+    def _check(self, tags: NDArray[np.int64], table: _PlaceTable, layer: int) -> None:
         """Compare the tags `(planes, branches, heads, tokens, 6)` with what the arena's table says lies there."""
-        wrong = tags[..., 0] != told.owners
+        wrong = tags[..., 0] != table.owners
         if wrong.any():
             plane, branch, head, place = _first(wrong)
             self._faults.append(
                 f"layer {layer} {_PLANES[plane]}, branch {branch}, head {head}: place {place} holds a token of chunk "
-                f"{tags[plane, branch, head, place, 0]}, the table says chunk {told.owners[place]}"
+                f"{tags[plane, branch, head, place, 0]}, the table says chunk {table.owners[place]}"
             )
         planes, branches, heads = tags.shape[:3]
         first_head = self._head if heads < self._cache.geometry.kv_heads else 0
@@ -169,16 +152,16 @@ class TensorObserver:
             self._faults.append(
                 f"layer {layer} {_PLANES[at[0]]}: place {at[3]} was computed for {name} {tags[..., 2:][at]}"
             )
-        tokens = tags[..., 1][..., told.order]
-        unsorted = (np.diff(tokens, axis=-1) <= 0) & told.same_chunk
+        tokens = tags[..., 1][..., table.order]
+        unsorted = (np.diff(tokens, axis=-1) <= 0) & table.same_chunk
         if unsorted.any():
             at = _first(unsorted)
-            chunk = told.owners[told.order[at[-1]]]
+            chunk = table.owners[table.order[at[-1]]]
             self._faults.append(f"layer {layer} {_PLANES[at[0]]}: chunk {chunk}'s tokens are not in ascending order")
 
 
-class _Told(NamedTuple):
-    """What a lane's table says of the places handed to attention; the chunk being generated stands behind the run.
+class _PlaceTable(NamedTuple):
+    """What a head group's layout says of the places handed to attention; the chunk being generated is behind the run.
 
     Attributes:
         owners: the chunk of each place `(tokens,)`, -1 where it names none.
@@ -191,8 +174,10 @@ class _Told(NamedTuple):
     same_chunk: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, layout: RunLayout, step: int, own_tokens: int, tokens: int) -> _Told:
-        """Of the first `tokens` places, which may be fewer or more than there should be."""
+    def of(cls, layout: RunLayout, step: int, own_tokens: int, tokens: int) -> _PlaceTable:
+        """The table of the first `tokens` places, which may be fewer or more than there should be."""
+        from worldkv.backends.window.run_layout import Extent
+
         pieces = [(chunk, piece) for chunk, held in layout.extents.items() for piece in held]
         pieces.append((step, Extent(layout.length, own_tokens)))
         owners = np.full(max(tokens, layout.length + own_tokens), -1, np.int64)

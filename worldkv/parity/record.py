@@ -1,9 +1,8 @@
-"""One step as the simulator says it went, beside the same step as it was seen on tensors."""
+"""The record of a step that both executors fill in, and the first difference between two rollouts of records."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worldkv.backend import Traffic
@@ -12,12 +11,24 @@ from worldkv.chunks import Tier
 if TYPE_CHECKING:
     from worldkv.engine.engine import CacheEngine
     from worldkv.engine.state import StepRecord
-    from worldkv.parity.observer import ObservedStep
     from worldkv.sim.clock import StepTime
 
 
-class Expected(NamedTuple):
-    """One step of the simulator; the fields of `worldkv.parity.observer.ObservedStep`, and who was discarded."""
+class ExecutedStep(NamedTuple):
+    """One step as one executor carried it out: by the simulator's plan, or as it lies in tensors, files and copies.
+
+    Attributes:
+        attended: chunks whose tokens were attended beside the step's own, ascending.
+        attended_tokens: tokens attended, the chunk's own included (where layers and heads differ, each chunk's mean
+            over them, rounded up).
+        retrieved: of them, those the bank held, ascending.
+        evicted: chunks the bank holds since this commit, ascending.
+        kept_tokens: tokens stored of each.
+        traffic: bytes copied over each edge during the step.
+        tiers: where every earlier chunk's home was when the step was attended.
+        discarded: chunks gone for good since this commit, ascending; None on tensors, where the next step's tiers tell.
+        faults: what the debug channel contradicts in any pass, one sentence each; empty in the simulator.
+    """
 
     attended: tuple[int, ...]
     attended_tokens: int
@@ -26,17 +37,22 @@ class Expected(NamedTuple):
     kept_tokens: tuple[int, ...]
     traffic: Traffic
     tiers: tuple[Tier, ...]
-    discarded: tuple[int, ...]
+    discarded: tuple[int, ...] | None = None
+    faults: tuple[str, ...] = ()
+
+
+COMPARED = ExecutedStep._fields[:-2]
+"""The fields that both executors fill in."""
 
 
 class Difference(NamedTuple):
-    """Where the two executors first disagree.
+    """The first disagreement of the two executors.
 
     Attributes:
         step: the step.
-        field: what differs, as in `Expected`; `faults` where the tensors contradict their own table.
+        field: what differs, as in `ExecutedStep`; `faults` where the tensors contradict their own table.
         simulated: what the simulator says; None for faults.
-        seen: what happened on tensors.
+        seen: what was observed on tensors.
     """
 
     step: int
@@ -45,23 +61,24 @@ class Difference(NamedTuple):
     seen: Any
 
 
-@dataclass
-class Simulated:
-    """Collects the simulator's side; `note` is what `simulate` calls after every step.
+class SimulationObserver:
+    """Collects the simulator's steps; `note` is what `simulate` calls after every one.
 
     Attributes:
         steps: one record a step so far.
     """
 
-    steps: list[Expected]
-    _tiers: tuple[Tier, ...] = ()
+    def __init__(self) -> None:
+        """No steps."""
+        self.steps: list[ExecutedStep] = []
+        self._tiers: tuple[Tier, ...] = ()
 
     def note(self, engine: CacheEngine, record: StepRecord, spent: StepTime) -> None:
-        """A step is committed; homes change only there, so the last commit's are those the step was attended with."""
+        """Record a committed step; homes change only at commits, so it was attended with the last commit's."""
         plan = record.plan
         stored = sorted(zip(record.evicted, record.kept_tokens, strict=True))
         self.steps.append(
-            Expected(
+            ExecutedStep(
                 tuple(plan.attended.tolist()),
                 plan.attended_tokens,
                 tuple(sorted(plan.retrieved)),
@@ -76,23 +93,23 @@ class Simulated:
         self._tiers = tuple(Tier(home) for home in column.tolist())
 
 
-def first_difference(simulated: Sequence[Expected], seen: Sequence[ObservedStep | None]) -> Difference | None:
+def first_difference(simulated: Sequence[ExecutedStep], observed: Sequence[ExecutedStep | None]) -> Difference | None:
     """The first record of a rollout that is not the same on both sides; None if all are.
 
     Args:
         simulated: every step of the simulator.
-        seen: the same steps as seen on tensors; None for a step nobody looked at.
+        observed: the same steps on tensors; None for a step that was not observed.
     """
-    for step, (expected, found) in enumerate(zip(simulated, seen, strict=True)):
+    for step, (expected, found) in enumerate(zip(simulated, observed, strict=True)):
         if found is None:
             continue
         if found.faults:
             return Difference(step, "faults", None, found.faults)
-        for field in Expected._fields[:-1]:
+        for field in COMPARED:
             wanted, got = getattr(expected, field), getattr(found, field)
             if wanted != got:
                 return _narrowed(step, field, wanted, got)
-        later = seen[step + 1] if step + 1 < len(seen) else None
+        later = observed[step + 1] if step + 1 < len(observed) else None
         gone = None if later is None else _gone(found.tiers, later.tiers)
         if gone is not None and gone != expected.discarded:
             return Difference(step, "discarded", expected.discarded, gone)

@@ -1,9 +1,9 @@
-"""One policy over one path, by the simulator and on real tensors."""
+"""Run one policy over one trajectory by the simulator and on real tensors, and compare the two step by step."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from worldkv.parity.record import Difference, Expected, Simulated, first_difference
+from worldkv.parity.record import COMPARED, Difference, ExecutedStep, SimulationObserver, first_difference
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
 from worldkv.sim.recorder import SignalRecorder
 
 if TYPE_CHECKING:
+    from worldkv.backends.cache import WorldCache
     from worldkv.backends.torch_backend import TorchBackend
     from worldkv.config import CacheConfig
     from worldkv.geometry import CacheGeometry
     from worldkv.metrics.landmarks import Landmarks
-    from worldkv.parity.observer import ObservedStep
     from worldkv.policy import CachePolicy
     from worldkv.trajectory.chunked import ChunkedTrajectory
     from worldkv.trajectory.recorded_signals import RecordedSignals
@@ -29,30 +29,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parity:
-    """What both executors say of one rollout.
+    """Both executors' records of one rollout.
 
     Attributes:
         simulated: the simulator's steps.
-        seen: the same steps read from tensors, files and copies; None for those nobody looked at.
+        observed: the same steps read from tensors, files and copies; None for those that were not observed.
         signals: what the tensors measured, as replayed by the simulator.
         difference: the first one; None if there is none.
     """
 
-    simulated: list[Expected]
-    seen: list[ObservedStep | None]
+    simulated: list[ExecutedStep]
+    observed: list[ExecutedStep | None]
     signals: RecordedSignals
     difference: Difference | None
 
     @property
     def num_compared(self) -> int:
         """Steps compared."""
-        return sum(seen is not None for seen in self.seen)
+        return sum(step is not None for step in self.observed)
 
     @property
     def num_records(self) -> int:
         """Records compared: fields of every step, the tier of every chunk one by one."""
-        fields = len(Expected._fields) - 1
-        return sum(fields + len(seen.tiers) for seen in self.seen if seen is not None)
+        return sum(len(COMPARED) + len(step.tiers) for step in self.observed if step is not None)
 
 
 def run_both(
@@ -70,7 +69,7 @@ def run_both(
     make_backend: Callable[..., TorchBackend] | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Parity:
-    """Run `policy` on real tensors under watch, let the simulator replay what was measured, and compare.
+    """Run `policy` on real tensors and observe it, let the simulator replay what was measured, and compare.
 
     Args:
         chunked: the path; signals recorded on it are left aside.
@@ -80,7 +79,7 @@ def run_both(
         landmarks: for oracles.
         denoise_passes: passes before the clean one, at least 1.
         device: where the tensors lie.
-        steps: which to look at; all where None. The rollout stops behind the last of them.
+        steps: which to observe; all where None. The rollout stops behind the last of them.
         seed: of the model and its noise.
         folder: where spilled chunks go; a temporary folder by default.
         make_backend: the torch backend's class, for tests of broken ones.
@@ -90,11 +89,9 @@ def run_both(
         WorldKVError: see `WorldCache` and `simulate`.
     """
     from worldkv.backends.cache import WorldCache
-    from worldkv.backends.models import CausalVideoDiT
-    from worldkv.backends.rollout import generate
     from worldkv.backends.torch_backend import TorchBackend
     from worldkv.parity.observer import TensorObserver
-    from worldkv.scene import scene_of, viewpoints
+    from worldkv.scene import scene_of
     from worldkv.sim import load_machine, simulate
 
     wanted = range(chunked.num_chunks) if steps is None else frozenset(steps)
@@ -104,7 +101,7 @@ def run_both(
         ahead = attention_of_full_kv(bare, geometry, denoise_passes, device, seed)
         scene = dataclasses.replace(scene, signals=scene.signals | {Signal.ATTENTION_AHEAD}, attention_ahead=ahead)
     recorder = SignalRecorder(geometry, policy)
-    seen: list[ObservedStep | None] = []
+    observed: list[ExecutedStep | None] = []
     with WorldCache(
         policy,
         geometry,
@@ -115,23 +112,21 @@ def run_both(
         is_tagged=True,
         make_backend=make_backend or TorchBackend,
     ) as cache:
-        model = CausalVideoDiT(geometry, seed=seed, dtype=cache.dtype, device=device)
-        witness = TensorObserver(cache)
-        look, look_away = cache.on_attend, lambda *_: None
-        rollout = generate(model, cache, viewpoints(bare), denoise_passes=denoise_passes, seed=seed)
+        observer = TensorObserver(cache)
+        watch = cache.on_attend
+        rollout = _generate(cache, bare, recorder, denoise_passes, seed)
         for step in range(bare.num_chunks):
-            cache.on_attend = look if step in wanted else look_away
-            record = next(rollout).record
-            found = witness.commit()
-            seen.append(found if step in wanted else None)
-            recorder.note(record, cache.measured)
+            cache.on_attend = watch if step in wanted else None
+            next(rollout)
+            found = observer.commit()
+            observed.append(found if step in wanted else None)
             if on_step is not None:
                 on_step(step)
     signals = recorder.signals()
     if scene.attention_ahead is not None:
         signals = dataclasses.replace(signals, attention_mass=scene.attention_ahead)
-    simulated = Simulated([])
-    # The machine only turns counts into seconds, which nobody reads here.
+    simulation = SimulationObserver()
+    # A machine only turns counts into seconds, which are not compared.
     machine = load_machine("worldkv-project-page")
     simulate(
         bare.with_signals(signals),
@@ -140,9 +135,9 @@ def run_both(
         machine,
         config=config,
         landmarks=landmarks,
-        on_step=simulated.note,
+        on_step=simulation.note,
     )
-    return Parity(simulated.steps, seen, signals, first_difference(simulated.steps, seen))
+    return Parity(simulation.steps, observed, signals, first_difference(simulation.steps, observed))
 
 
 def attention_of_full_kv(
@@ -150,17 +145,28 @@ def attention_of_full_kv(
 ) -> NDArray[np.float32]:
     """Attention that each chunk receives at each step of a rollout that keeps everything `(steps, chunks)`."""
     from worldkv.backends.cache import WorldCache
-    from worldkv.backends.models import CausalVideoDiT
-    from worldkv.backends.rollout import generate
-    from worldkv.scene import scene_of, viewpoints
+    from worldkv.scene import scene_of
     from worldkv.specs.parse import parse_policy
 
-    full = parse_policy("full-kv")
-    recorder, measured = SignalRecorder(geometry, full), frozenset({Signal.ATTENTION_MASS})
-    with WorldCache(full, geometry, device=device, scene=scene_of(chunked), measured=measured) as cache:
-        model = CausalVideoDiT(geometry, seed=seed, dtype=cache.dtype, device=device)
-        for step in generate(model, cache, viewpoints(chunked), denoise_passes=denoise_passes, seed=seed):
-            recorder.note(step.record, cache.measured)
-    mass = recorder.signals().attention_mass
-    assert mass is not None  # noqa: S101 - it was asked for
-    return mass
+    full, mass = parse_policy("full-kv"), frozenset({Signal.ATTENTION_MASS})
+    recorder = SignalRecorder(geometry, full)
+    with WorldCache(full, geometry, device=device, scene=scene_of(chunked), extra_signals=mass) as cache:
+        for _ in _generate(cache, chunked, recorder, denoise_passes, seed):
+            pass
+    received = recorder.signals().attention_mass
+    assert received is not None  # noqa: S101 - it was asked for
+    return received
+
+
+def _generate(
+    cache: WorldCache, chunked: ChunkedTrajectory, recorder: SignalRecorder, denoise_passes: int, seed: int
+) -> Iterator[None]:
+    """Generate the path's chunks one by one by the random model, and record what was measured of each."""
+    from worldkv.backends.models import CausalVideoDiT
+    from worldkv.backends.rollout import generate
+    from worldkv.scene import viewpoints
+
+    model = CausalVideoDiT(cache.geometry, seed=seed, dtype=cache.dtype, device=cache.backend.ops.device)
+    for step in generate(model, cache, viewpoints(chunked), denoise_passes=denoise_passes, seed=seed):
+        recorder.note(step.record, cache.measured)
+        yield

@@ -126,11 +126,11 @@ def write_film(name: str, path: LoadedPath, world: PaintedWorld, rows: Sequence[
 
 def _told_revisits(world: PaintedWorld, rows: Sequence[Film]) -> list[int]:
     """Frames of a few revisits, spread over the rollout, that come back to much and on which policies differ."""
-    views, counted = world.views, world.seen_before.is_compared.mean(axis=(1, 2))
+    surface, counted = world.surface, world.seen_before.is_compared.mean(axis=(1, 2))
     steps = np.flatnonzero(np.isfinite(rows[0].fidelity.psnr_visit))
     best = {}
     for step in steps.tolist():
-        frames = views.of_chunk(step)
+        frames = surface.of_chunk(step)
         best[step] = frames.start + int(counted[frames].argmax())
     if not best:
         return []

@@ -1,1 +1,1 @@
-"""Stored chunks on host and disk."""
+"""The bank: stored chunks on the host and on disk."""

@@ -1,4 +1,4 @@
-"""The bank: parcels on the host and in files, and the thread that writes and reads those."""
+"""The bank: stored chunks in host memory and in files, and the thread that writes and reads the files."""
 
 from __future__ import annotations
 
@@ -13,31 +13,28 @@ from torch import Tensor
 
 from worldkv.backends.bank.disk import DiskChunk, DiskStore
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, Parcel
+from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredChunk
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
-from worldkv.backends.transfer.retry import twice
 from worldkv.errors import LostChunkError, TransferError
 
 MOST_WRITING = 2
-"""Parcels on their way to the disk at a time; each still takes its host memory."""
+"""Chunks on their way to the disk at a time; each still takes its host memory."""
 
 
 class Bank:
-    """Every banked chunk's parcel. Parcels never change, so a snapshot is a copy of the table.
-
-    Source: this project.
+    """Every banked chunk as it is stored. Stored chunks never change, so a snapshot is a copy of the table.
 
     Attributes:
-        parcels: by chunk.
-        spoiled: chunks whose parcels never arrived.
+        stored: by chunk.
+        spoiled: chunks whose content never arrived.
     """
 
     def __init__(self, ops: DeviceOps, copies: Copies, dtype: torch.dtype, folder: Path | None) -> None:
         """An empty bank whose files go to `folder`; a temporary one where None."""
         self._ops, self._copies, self._folder = ops, copies, folder
         self.pool = HostPool(ops, dtype)
-        self.parcels: dict[int, Parcel] = {}
+        self.stored: dict[int, StoredChunk] = {}
         self.spoiled: set[int] = set()
         self._storing: list[tuple[int, Event]] = []
         self._store: DiskStore | None = None
@@ -46,37 +43,37 @@ class Bank:
         self._writing: collections.deque[tuple[int, Future[DiskChunk]]] = collections.deque()
 
     def twin(self, copies: Copies) -> Bank:
-        """A bank of its own that shares all parcels; close the first one last."""
+        """A bank of its own that shares all stored chunks; close the first one last."""
         twin = Bank(self._ops, copies, self.pool.dtype, self._folder)
         twin.pool = self.pool
-        twin.adopt(self.parcels)
+        twin.adopt(self.stored)
         twin.spoiled = set(self.spoiled)
         twin._store, twin._thread, twin._is_owner = self._disk(), self._worker(), False
         return twin
 
     # ------------------------------------------------------------------ changing
 
-    def adopt(self, parcels: Mapping[int, Parcel]) -> None:
-        """Hold these parcels and no others; those on their way to the disk are let go of once they are there."""
-        self.parcels = dict(parcels)
+    def adopt(self, stored: Mapping[int, StoredChunk]) -> None:
+        """Hold these chunks and no others; those on their way to the disk free host memory once they are there."""
+        self.stored = dict(stored)
         self._writing.clear()
-        for chunk, parcel in self.parcels.items():
-            if parcel.writing is not None and parcel.host is not None:
-                if _has_failed(parcel.writing):  # then the host is its home after all
-                    self.parcels[chunk] = dataclasses.replace(parcel, writing=None)
+        for chunk, one in self.stored.items():
+            if one.writing is not None and one.host is not None:
+                if _has_failed(one.writing):  # then the host is its home after all
+                    self.stored[chunk] = dataclasses.replace(one, writing=None)
                 else:
-                    self._writing.append((chunk, parcel.writing))
+                    self._writing.append((chunk, one.writing))
 
     def put(
         self, chunk: int, counts: tuple[int, ...], packing: Packing | None, buffer: HostBuffer, filled: Event
     ) -> None:
-        """A parcel is on the host from `filled` on."""
-        self.parcels[chunk] = Parcel(chunk, counts, buffer.tensor.numel(), packing, buffer, filled)
+        """A chunk is on the host from `filled` on."""
+        self.stored[chunk] = StoredChunk(chunk, counts, buffer.tensor.numel(), packing, buffer, filled)
         self.spoiled.discard(chunk)
         self._storing.append((chunk, filled))
 
     def finish_storing(self) -> None:
-        """Every parcel that was put is on the host.
+        """Wait until every chunk that was put is on the host.
 
         Raises:
             TransferError: a copy failed, twice; the chunks concerned are lost.
@@ -90,99 +87,99 @@ class Bank:
                 raise TransferError(f"chunk {chunk} could not be stored: {error}") from error
 
     def spill(self, chunk: int) -> None:
-        """A parcel moves to the disk; its host memory is free once it is there.
+        """Move a chunk to the disk; its host memory is free once it is there.
 
         Raises:
-            OutputError: an earlier parcel could not be written; it is still on the host.
+            OutputError: an earlier chunk could not be written; it is still on the host.
         """
         self.finish_writing(MOST_WRITING - 1)
-        parcel = self.parcels[chunk]
-        buffer = parcel.host
+        stored = self.stored[chunk]
+        buffer = stored.host
         if buffer is None:
             raise TransferError(
                 f"chunk {chunk} is to be spilled but is not on the host; a backend was handed wrong moves"
             )
-        if parcel.filled is not None:
-            self._ops.synchronize(parcel.filled)
-        self._copies.wrote(parcel)
+        if stored.filled is not None:
+            self._ops.synchronize(stored.filled)
+        self._copies.wrote(stored)
         writing = self._worker().submit(_write, self._disk(), chunk, buffer)
         self._writing.append((chunk, writing))
-        self.parcels[chunk] = dataclasses.replace(parcel, writing=writing)
+        self.stored[chunk] = dataclasses.replace(stored, writing=writing)
 
     def forget(self, chunk: int) -> None:
-        """A parcel is gone; its memory or file too, once no snapshot holds it."""
-        del self.parcels[chunk]
+        """A chunk is gone; its memory or file too, once no snapshot holds it."""
+        del self.stored[chunk]
 
     # ------------------------------------------------------------------ reading
 
     def content(self, chunk: int) -> HostBuffer:
-        """A parcel in host memory, read from its file and verified if that is its home.
+        """A chunk's content in host memory, read from its file and verified if that is its home.
 
         Raises:
             LostChunkError: the file is missing or not what was written.
             TransferError: reading failed twice.
         """
-        parcel = self.parcels[chunk]
+        stored = self.stored[chunk]
         if chunk in self.spoiled:
             raise LostChunkError(chunk, "the copy that was to store it failed")
-        if parcel.host is not None and (parcel.writing is None or _has_failed(parcel.writing)):
-            return parcel.host
-        if parcel.writing is None:
+        if stored.host is not None and (stored.writing is None or _has_failed(stored.writing)):
+            return stored.host
+        if stored.writing is None:
             raise LostChunkError(chunk, "it is neither on the host nor on disk")
-        self._copies.read(parcel)
-        return self._read(parcel.writing.result(), parcel.elements)
+        self._copies.read(stored)
+        return self._read(stored.writing.result(), stored.elements)
 
-    def look(self, chunk: int) -> Tensor:
-        """A parcel's numbers at full size for whoever only looks; not counted as a copy."""
-        parcel = self.parcels[chunk]
-        held = self._held(parcel)
-        if parcel.packing is None:
+    def inspect(self, chunk: int) -> Tensor:
+        """A chunk's numbers at full size, for inspection; not counted as a copy."""
+        stored = self.stored[chunk]
+        held = self._held(stored)
+        if stored.packing is None:
             return held
-        whole = held.new_empty(parcel.packing.whole_elements)
-        parcel.packing.unpack(held, whole)
+        whole = held.new_empty(stored.packing.whole_elements)
+        stored.packing.unpack(held, whole)
         return whole
 
-    def _held(self, parcel: Parcel) -> Tensor:
-        if parcel.host is not None:
-            if parcel.filled is not None:
-                self._ops.synchronize(parcel.filled)
-            return parcel.host.tensor
-        assert parcel.writing is not None  # noqa: S101 - neither on the host nor on disk there is no parcel
-        return self._read(parcel.writing.result(), parcel.elements).tensor
+    def _held(self, stored: StoredChunk) -> Tensor:
+        if stored.host is not None:
+            if stored.filled is not None:
+                self._ops.synchronize(stored.filled)
+            return stored.host.tensor
+        assert stored.writing is not None  # noqa: S101 - a stored chunk is on the host or on disk
+        return self._read(stored.writing.result(), stored.elements).tensor
 
     def content_later(self, chunk: int) -> Future[HostBuffer]:
-        """The same from a thread, for a parcel on disk."""
-        parcel = self.parcels[chunk]
-        writing = parcel.writing
+        """Read a chunk that is on disk in the thread; see `content`."""
+        stored = self.stored[chunk]
+        writing = stored.writing
         if writing is None:
             raise TransferError(
                 f"chunk {chunk} is to be read from disk but is on the host; a backend was handed wrong moves"
             )
-        self._copies.read(parcel)
-        return self._worker().submit(lambda: self._read(writing.result(), parcel.elements))
+        self._copies.read(stored)
+        return self._worker().submit(lambda: self._read(writing.result(), stored.elements))
 
     def finish_writing(self, left: int = 0) -> None:
-        """Wait until at most `left` parcels are on their way to the disk.
+        """Wait until at most `left` chunks are on their way to the disk.
 
         Raises:
             OutputError: one could not be written; its home is the host again.
         """
         while self._writing and (len(self._writing) > left or self._writing[0][1].done()):
             chunk, writing = self._writing.popleft()
-            parcel = self.parcels.get(chunk)
-            is_current = parcel is not None and parcel.writing is writing
+            stored = self.stored.get(chunk)
+            is_current = stored is not None and stored.writing is writing
             try:
                 writing.result()
             except Exception:
-                if parcel is not None and is_current:
-                    self.parcels[chunk] = dataclasses.replace(parcel, writing=None)
+                if stored is not None and is_current:
+                    self.stored[chunk] = dataclasses.replace(stored, writing=None)
                 raise
-            if parcel is not None and is_current:
-                self.parcels[chunk] = dataclasses.replace(parcel, host=None, filled=None)
+            if stored is not None and is_current:
+                self.stored[chunk] = dataclasses.replace(stored, host=None, filled=None)
 
     def close(self) -> None:
-        """Wait for the thread; files of chunks that nobody holds are removed."""
-        self.parcels.clear()
+        """Wait for the thread; files of chunks that no snapshot or fork holds are removed."""
+        self.stored.clear()
         self._storing.clear()
         self._writing.clear()
         if not self._is_owner:
@@ -196,9 +193,9 @@ class Bank:
 
     # ------------------------------------------------------------------ inside
 
-    def _read(self, stored: DiskChunk, elements: int) -> HostBuffer:
+    def _read(self, file: DiskChunk, elements: int) -> HostBuffer:
         buffer = self.pool.take(elements, host_writes=True)
-        self._disk().read(stored, as_bytes(buffer.tensor))
+        self._disk().read(file, as_bytes(buffer.tensor))
         return buffer
 
     def _disk(self) -> DiskStore:
@@ -218,7 +215,8 @@ def as_bytes(tensor: Tensor) -> Tensor:
 
 
 def _write(store: DiskStore, chunk: int, buffer: HostBuffer) -> DiskChunk:
-    return twice(lambda: store.write(chunk, as_bytes(buffer.tensor)), f"writing chunk {chunk} to disk")
+    """Write a buffer's bytes; the argument keeps it from going back to its pool meanwhile."""
+    return store.write(chunk, as_bytes(buffer.tensor))
 
 
 def _has_failed(writing: Future[DiskChunk]) -> bool:

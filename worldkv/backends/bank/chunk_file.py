@@ -1,4 +1,4 @@
-"""A parcel's file: safetensors with a checksum, written and read in pieces so that it is never in memory twice."""
+"""A stored chunk's file: safetensors with a checksum, written and read in pieces, never in memory twice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from worldkv.errors import LostChunkError
 
 FORMAT = "worldkv-parcel"
+TENSOR = "parcel"
+"""Name of the file's only tensor; 'parcel' is the format's word for a stored chunk."""
 VERSION = "1"
 PIECE_BYTES = 1 << 20
 """Copied and summed at a time, so that the sum finds the bytes still in the processor's cache."""
@@ -53,7 +55,7 @@ def read_file(path: Path, chunk: int, crc32: int, room: Bytes) -> None:
 
     Args:
         path: the file.
-        chunk: whose parcel was written there.
+        chunk: the chunk that was written there.
         crc32: of its bytes.
         room: as many bytes as were written.
 
@@ -104,8 +106,8 @@ def _header(chunk: int, num_bytes: int, crc32: int) -> bytes:
         "num_bytes": str(num_bytes),
         "crc32": f"{crc32:08x}",
     }
-    parcel = {"dtype": "U8", "shape": [num_bytes], "data_offsets": [0, num_bytes]}
-    text = json.dumps({"__metadata__": metadata, "parcel": parcel}).encode()
+    entry = {"dtype": "U8", "shape": [num_bytes], "data_offsets": [0, num_bytes]}
+    text = json.dumps({"__metadata__": metadata, TENSOR: entry}).encode()
     text += b" " * (-len(text) % 8)  # the format wants what follows aligned
     return len(text).to_bytes(8, "little") + text
 

@@ -19,24 +19,22 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.bank.chunk_file import Bytes, read_file, write_file
-from worldkv.backends.transfer.retry import twice
+from worldkv.backends.transfer.retry import retry_once
 from worldkv.errors import DeviceError, OutputError
 
 SUFFIX = ".safetensors"
 UNFINISHED_SUFFIX = ".part"
-"""Of a file that is being written; nobody ever reads one."""
+"""Of a file that is being written; it is never read."""
 
 
 @dataclass(frozen=True, eq=False)
 class DiskChunk:
-    """A chunk's parcel on disk. Its file goes when nobody holds this object any more, so share it, do not copy it.
-
-    Source: this project.
+    """A chunk in its file. The file goes with the last reference to this object, so share it, do not copy it.
 
     Attributes:
         chunk: its id.
         path: its file.
-        num_bytes: bytes of the parcel.
+        num_bytes: bytes of its content.
         crc32: of these bytes.
     """
 
@@ -47,10 +45,10 @@ class DiskChunk:
 
 
 class DiskStore:
-    """Parcels in files of one folder, each readable by safetensors: a `U8` tensor "parcel" and metadata with its sum.
+    """Stored chunks in files of one folder, each readable by safetensors: a `U8` tensor "parcel" and its checksum.
 
     A file gets its name only when it is complete, so a killed process leaves none that reads as whole. Several stores
-    and processes may share a folder. Source: this project; the safetensors format.
+    and processes may share a folder. Source: the safetensors format.
 
     Attributes:
         folder: where the files lie.
@@ -73,14 +71,14 @@ class DiskStore:
             raise OutputError(
                 f"the folder for {where} cannot be made ({error.strerror}); name one on a disk that can be written"
             ) from error
-        self._remove: Callable[[], object] = _nothing
+        self._remove: Callable[[], object] | None = None
         if folder is None:
             self._remove = weakref.finalize(self, _unless_forked(shutil.rmtree), self.folder, ignore_errors=True)
         self._is_open = True
         self._token, self._serial = secrets.token_hex(4), itertools.count()
 
     def write(self, chunk: int, content: Tensor) -> DiskChunk:
-        """Put a parcel in a file of its own.
+        """Put a chunk in a file of its own.
 
         Args:
             chunk: its id.
@@ -88,11 +86,41 @@ class DiskStore:
 
         Raises:
             DeviceError: `content` is something else.
-            OutputError: the file cannot be written; what was stored earlier stays readable.
+            OutputError: the file cannot be written, twice; what was stored earlier stays readable.
         """
         if not self._is_open:
             raise OutputError(f"chunk {chunk} cannot be written: the store is closed; open another")
         data = _as_array(content)
+        return retry_once(functools.partial(self._write_new, chunk, data), f"writing chunk {chunk} to disk")
+
+    def read(self, stored: DiskChunk, target: Tensor) -> None:
+        """Copy a chunk's content into `target`, and make sure that this is what was written.
+
+        Args:
+            stored: what `write` answered.
+            target: room for its bytes `(bytes,)`, uint8, on the host; holds anything after an error.
+
+        Raises:
+            DeviceError: `target` is something else.
+            LostChunkError: the file is missing, truncated, altered or another's.
+            TransferError: it cannot be read, twice.
+        """
+        room = _as_array(target)
+        if room.nbytes != stored.num_bytes:
+            raise DeviceError(
+                f"chunk {stored.chunk} has {stored.num_bytes} bytes, the room for it {room.nbytes}; give it as many"
+            )
+        work = functools.partial(read_file, stored.path, stored.chunk, stored.crc32, room)
+        retry_once(work, f"reading chunk {stored.chunk} from {stored.path.name}")
+
+    def close(self) -> None:
+        """Remove the temporary folder; in a folder that was given, files stay as long as their `DiskChunk`."""
+        self._is_open = False
+        if self._remove is not None:
+            self._remove()
+
+    def _write_new(self, chunk: int, data: Bytes) -> DiskChunk:
+        """Write a file under a name of its own; nothing is left of it where that fails."""
         stem = self.folder / f"chunk-{chunk:06}-{self._token}{next(self._serial):06x}"
         part, path = stem.with_suffix(UNFINISHED_SUFFIX), stem.with_suffix(SUFFIX)
         try:
@@ -110,31 +138,6 @@ class DiskStore:
         stored = DiskChunk(chunk, path, data.nbytes, crc32)
         weakref.finalize(stored, _unless_forked(_unlink), path)
         return stored
-
-    def read(self, stored: DiskChunk, target: Tensor) -> None:
-        """Copy a parcel into `target`, and make sure that this is what was written.
-
-        Args:
-            stored: what `write` answered.
-            target: room for its bytes `(bytes,)`, uint8, on the host; holds anything after an error.
-
-        Raises:
-            DeviceError: `target` is something else.
-            LostChunkError: the file is missing, truncated, altered or another's.
-            TransferError: it cannot be read, twice.
-        """
-        room = _as_array(target)
-        if room.nbytes != stored.num_bytes:
-            raise DeviceError(
-                f"chunk {stored.chunk} has {stored.num_bytes} bytes, the room for it {room.nbytes}; give it as many"
-            )
-        work = functools.partial(read_file, stored.path, stored.chunk, stored.crc32, room)
-        twice(work, f"reading chunk {stored.chunk} from {stored.path.name}")
-
-    def close(self) -> None:
-        """Remove the temporary folder; in a folder that was given files stay until nobody holds their chunks."""
-        self._is_open = False
-        self._remove()
 
 
 def _as_array(content: Tensor) -> Bytes:
@@ -167,7 +170,3 @@ def _unless_forked(work: Callable[..., object]) -> Callable[..., None]:
 def _unlink(path: Path) -> None:
     with contextlib.suppress(OSError):  # gone with its folder already
         path.unlink()
-
-
-def _nothing() -> None:
-    pass

@@ -1,4 +1,4 @@
-"""Parcels at eight bits a number: packed on the device before they leave it, unpacked when they land."""
+"""Quantise chunks to eight bits a number: packed on the device before they leave it, unpacked when they land."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ _KINDS = {"int8": (torch.int8, 127.0), "fp8": (torch.float8_e4m3fn, 448.0)}
 
 @dataclass(frozen=True)
 class Packing:
-    """How one chunk's parcel lies in memory when it is packed: numbers, then scales, then debug channels as they were.
-
-    Source: this project.
+    """How one quantised chunk lies in memory: numbers, then scales, then debug channels as they were.
 
     Attributes:
         form: what the window is made for.
@@ -51,18 +49,18 @@ class Packing:
 
     @property
     def whole_elements(self) -> int:
-        """Numbers of the parcel at full size."""
+        """Numbers of the chunk at full size."""
         return math.prod(self._shape)
 
-    def pack(self, parcel: Tensor, out: Tensor) -> None:
-        """Quantise a parcel.
+    def pack(self, flat: Tensor, out: Tensor) -> None:
+        """Quantise a chunk.
 
         Args:
-            parcel: flat, as `Arena.gather` writes it.
+            flat: as `Arena.gather` writes it.
             out: `elements` numbers of the cache's dtype, flat.
         """
         kind, largest = _KINDS[self.stored_as]
-        whole, channels = parcel.view(self._shape), self.form.geometry.head_dim
+        whole, channels = flat.view(self._shape), self.form.geometry.head_dim
         numbers, scales, debug = self._parts(out)
         stored = numbers.view(kind).view(*self._shape[:-1], channels)
         for layer, values in enumerate(whole[..., :channels]):
@@ -76,7 +74,7 @@ class Packing:
             debug.copy_(whole[..., channels:].contiguous().view(-1).view(torch.uint8))
 
     def unpack(self, packed: Tensor, out: Tensor) -> None:
-        """Write a packed parcel's numbers at full size, as `Arena.scatter` reads them.
+        """Write a packed chunk's numbers at full size, as `Arena.scatter` reads them.
 
         Args:
             packed: as `pack` wrote it.

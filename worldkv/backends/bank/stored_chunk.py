@@ -1,4 +1,4 @@
-"""A banked chunk's bytes: one contiguous piece of host memory, or one file."""
+"""A stored chunk: one contiguous piece of host memory or one file; and the pool that the host memory comes from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worldkv.backends.transfer.device_ops import DeviceOps, Event
 
 
 class HostBuffer:
-    """Host memory lent by a pool; it goes back by itself when nobody holds it any more.
+    """Host memory lent by a pool; it goes back with the last reference to this object.
 
     Attributes:
         tensor: flat.
@@ -33,9 +33,7 @@ MOST_UNUSED = 8
 
 
 class HostPool:
-    """Host memory for parcels, used again by size, so that a steady rollout allocates nothing (pinning is slow).
-
-    Source: this project.
+    """Host memory for stored chunks, used again by size, so that a steady rollout allocates nothing (pinning is slow).
 
     Attributes:
         dtype: of its buffers.
@@ -77,12 +75,12 @@ class HostPool:
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """What the bank holds of a chunk; never written again, so snapshots and forks share it.
+class StoredChunk:
+    """A chunk as the bank holds it; never written again, so snapshots and forks share it.
 
     Attributes:
         chunk: its id.
-        counts: its tokens in every lane.
+        counts: its tokens in every head group.
         elements: numbers of the cache's dtype that it takes the room of.
         packing: how it lies there where it is quantised; None for the numbers themselves.
         host: the buffer it lies in; None once it is on disk and nowhere else.

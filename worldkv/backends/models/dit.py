@@ -1,4 +1,4 @@
-"""A video transformer that generates chunk after chunk: a real model's work without a real model's weights."""
+"""A causal video transformer with random weights: a real model's work, generated chunk by chunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A world painted by attention: what a place looks like is read from cached keys and values, and from nowhere else."""
+"""A model that paints a world by attention alone: colours are read from cached keys and values, and nowhere else."""
 
 from __future__ import annotations
 

@@ -12,8 +12,6 @@ from worldkv.errors import SpecError
 class Weights:
     """Draws a model's weights one after the other, in float32 on the CPU, and casts each when it is drawn.
 
-    Source: this project.
-
     Attributes:
         dtype: of the weights.
         device: where they lie.
@@ -44,8 +42,6 @@ class Weights:
 
 class Projection(nn.Module):
     """A linear layer of given weights.
-
-    Source: this project.
 
     Attributes:
         weight: `(outputs, inputs)`.

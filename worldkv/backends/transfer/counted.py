@@ -1,4 +1,4 @@
-"""Where every copy over an edge is issued, and therefore counted."""
+"""Issue every copy over an edge, and count its bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from worldkv.backend import Traffic
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import Parcel
+from worldkv.backends.bank.stored_chunk import StoredChunk
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.backends.window.arena import ArenaForm
 
@@ -14,7 +14,7 @@ from worldkv.backends.window.arena import ArenaForm
 class Copies:
     """Issues copies between device and host, and is told of what is written to and read from disk.
 
-    Bytes are those of the tensors that were handed over, without their debug channels. Source: this project.
+    Bytes are those of the tensors that were handed over, without their debug channels.
 
     Attributes:
         traffic: bytes over each edge so far.
@@ -26,27 +26,27 @@ class Copies:
         self.traffic = Traffic()
 
     def to_host(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
-        """Copy a parcel off the device; the event after it."""
+        """Copy a chunk off the device; the event after it."""
         self._ops.copy_async(target, source)
         self._count(Traffic(device_to_host=self._bytes(source.numel(), packing)))
         return self._ops.record()
 
     def to_device(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
-        """Copy a parcel onto the device; the event after it."""
+        """Copy a chunk onto the device; the event after it."""
         self._ops.copy_async(target, source)
         self._count(Traffic(host_to_device=self._bytes(source.numel(), packing)))
         return self._ops.record()
 
-    def wrote(self, parcel: Parcel) -> None:
-        """A parcel goes to disk."""
-        self._count(Traffic(host_to_disk=self._bytes(parcel.elements, parcel.packing)))
+    def wrote(self, stored: StoredChunk) -> None:
+        """Count a chunk that goes to disk."""
+        self._count(Traffic(host_to_disk=self._bytes(stored.elements, stored.packing)))
 
-    def read(self, parcel: Parcel) -> None:
-        """A parcel comes from disk."""
-        self._count(Traffic(disk_to_host=self._bytes(parcel.elements, parcel.packing)))
+    def read(self, stored: StoredChunk) -> None:
+        """Count a chunk that comes from disk."""
+        self._count(Traffic(disk_to_host=self._bytes(stored.elements, stored.packing)))
 
     def _bytes(self, elements: int, packing: Packing | None) -> int:
-        """Bytes of a parcel of that many numbers of the cache's dtype."""
+        """Bytes of a chunk of that many numbers of the cache's dtype."""
         if packing is not None:
             missing = (packing.elements - elements) * self._form.dtype.itemsize  # 0 unless less was handed over
             return packing.num_bytes - missing

@@ -1,4 +1,4 @@
-"""Copies on a machine without an accelerator: one thread that runs them beside the computation."""
+"""Device ops of a machine without an accelerator: one thread runs the copies beside the computation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worldkv.backends.transfer.bits import bits
 from worldkv.backends.transfer.device_ops import DeviceOps, Event, allocate, check_copy
-from worldkv.backends.transfer.retry import twice
+from worldkv.backends.transfer.retry import retry_once
+from worldkv.backends.transfer.tensor_copy import bits
 
 AT_ONCE_BYTES = 1 << 20
 """Copies up to this size are done by the caller where none is before them: handing one over takes longer (measured:
@@ -31,9 +31,9 @@ CopyRule = Callable[[Array, Array], None]
 class CpuOps(DeviceOps):
     """The device is the host; copies are run by one thread, in order.
 
-    The thread starts with the first copy that is worth it, ends when nobody holds the ops any more and never keeps
+    The thread starts with the first copy that is worth it, ends with the last reference to the ops and never keeps
     the process alive. numpy does the copying because torch would start a team of threads that competes with
-    attention's. Source: this project.
+    attention's.
 
     Attributes:
         device: "cpu".
@@ -59,15 +59,15 @@ class CpuOps(DeviceOps):
 
     def record(self) -> Event:
         """See `DeviceOps.record`."""
-        return Event(self._worker.issued)
+        return self._worker.issued
 
     def wait(self, event: Event) -> None:
         """See `DeviceOps.wait`: here the host is the device."""
-        self._worker.wait(event.mark)
+        self._worker.wait(event)
 
     def synchronize(self, event: Event | None = None) -> None:
         """See `DeviceOps.synchronize`."""
-        self._worker.wait(self._worker.issued if event is None else event.mark)
+        self._worker.wait(self._worker.issued if event is None else event)
 
 
 class _Worker(threading.Thread):
@@ -123,10 +123,10 @@ class _Worker(threading.Thread):
     def _perform(self, target: Array, source: Array) -> None:
         failure: Exception | None = None
         try:
-            twice(lambda: self._copy(target, source), f"a copy of {target.nbytes} bytes")
-        except Exception as error:  # whoever waits raises it
+            retry_once(lambda: self._copy(target, source), f"a copy of {target.nbytes} bytes")
+        except Exception as error:  # raised by the call that waits
             failure = error
-        finally:  # also when the caller is interrupted, or who waits would wait for ever
+        finally:  # also when the caller is interrupted: a wait would never end
             with self._changed:
                 self._done += 1
                 if failure is not None:

@@ -1,4 +1,4 @@
-"""Copies on a CUDA device: one side stream beside the one that computes."""
+"""Device ops of a CUDA device: copies run on a side stream beside the one that computes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.transfer.device_ops import DeviceOps, Event, allocate, check_copy
-from worldkv.backends.transfer.retry import twice
+from worldkv.backends.transfer.retry import retry_once
 from worldkv.errors import DeviceError, TransferError
 
 
 class CudaOps(DeviceOps):
     """One CUDA device; copies run on a stream of their own, host memory is pinned.
 
-    Source: this project; the rules of torch.cuda's streams and of its caching allocators.
+    Source: the rules of torch.cuda's streams and of its caching allocators.
 
     Attributes:
         device: with its index.
@@ -45,15 +45,15 @@ class CudaOps(DeviceOps):
     def copy_async(self, target: Tensor, source: Tensor) -> None:
         """See `DeviceOps.copy_async`; the host waits where its side is not contiguous, torch has no other way."""
         check_copy(target, source, self.device)
-        twice(lambda: self._issue(target, source), f"a copy of {target.numel() * target.itemsize} bytes")
+        retry_once(lambda: self._issue(target, source), f"a copy of {target.numel() * target.itemsize} bytes")
 
     def record(self) -> Event:
         """See `DeviceOps.record`."""
-        return Event(self._side.record_event())
+        return self._side.record_event()
 
     def wait(self, event: Event) -> None:
         """See `DeviceOps.wait`: the current stream does."""
-        torch.cuda.current_stream(self.device).wait_event(event.mark)
+        torch.cuda.current_stream(self.device).wait_event(event)
 
     def synchronize(self, event: Event | None = None) -> None:
         """See `DeviceOps.synchronize`."""
@@ -61,7 +61,7 @@ class CudaOps(DeviceOps):
             if event is None:
                 torch.cuda.synchronize(self.device)
             else:
-                event.mark.synchronize()
+                event.synchronize()
         except RuntimeError as error:  # the runtime is lost with the first such error, so nothing is tried again
             reason = str(error).partition("\n")[0]
             raise TransferError(f"work on {self.device} failed: {reason}; start the process again") from error

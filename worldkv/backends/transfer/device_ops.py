@@ -1,35 +1,28 @@
-"""The seam between the cache and a device's runtime: memory, copies that run meanwhile, and waiting for them."""
+"""The interface to a device's runtime: allocate memory, issue asynchronous copies, wait for them."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from worldkv.errors import DeviceError
 
-
-class Event(NamedTuple):
-    """A mark in the queue of copies; whoever holds it only hands it back.
-
-    Attributes:
-        mark: what the ops that recorded it know it by.
-    """
-
-    mark: Any
+Event = Any
+"""Opaque event handle: a place in the queue of copies, as the ops that recorded it know it; never None."""
 
 
 class DeviceOps(ABC):
-    """The only seam that names a device's runtime: five calls.
+    """All that the cache asks of a device's runtime: five calls.
 
     Copies run one after another, in the order they were issued, beside what the device computes. Until an event
     recorded after a copy has been waited for, its target holds anything and its source must stay as it is. Both are
     kept alive until then. Memory may be copied from or to again without a wait, since copies run in order.
-    `empty`, `wait` and `synchronize` may be called from any thread. Source: this project.
+    `empty`, `wait` and `synchronize` may be called from any thread.
 
     Attributes:
         device: where the window lies.
@@ -60,19 +53,19 @@ class DeviceOps(ABC):
 
         Raises:
             DeviceError: shapes or dtypes differ, a tensor lies elsewhere, or none on the device.
-            TransferError: the copy cannot even be issued, twice; one that fails later is raised by who waits.
+            TransferError: the copy cannot even be issued, twice; one that fails later is raised by the call that waits.
         """
 
     @abstractmethod
     def record(self) -> Event:
-        """A mark after every copy issued so far."""
+        """An event after every copy issued so far."""
 
     @abstractmethod
     def wait(self, event: Event) -> None:
         """Whatever is given to the device from now on sees the copies before `event`; the host need not wait.
 
         Raises:
-            TransferError: a copy before `event` failed twice; raised once, by the first who asks.
+            TransferError: a copy before `event` failed twice; raised once, by the first call that waits.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What is tried once more when it fails, and what a second failure is called."""
+"""Retry once, then raise TransferError."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from worldkv.errors import LostChunkError, TransferError, WorldKVError
 T = TypeVar("T")
 
 
-def twice(work: Callable[[], T], what: str) -> T:
-    """What `work` answers, at the second try if the first one fails.
+def retry_once(work: Callable[[], T], what: str) -> T:
+    """Answer with what `work` does, at the second try if the first one fails.
 
-    A chunk that is lost stays lost, so that is not tried again.
+    A chunk that is lost stays lost: that is not tried again.
 
     Args:
         work: a copy, a read or a write that may be done again from the start.

@@ -1,14 +1,37 @@
-"""Room on the device beside the window: prefetched parcels wait in it, and every parcel passes through it."""
+"""Staging memory on the device: prefetched chunks wait in it, and every chunk passes through its transit ring."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from worldkv.backends.transfer.device_ops import DeviceOps
+from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.bank.stored_chunk import HostBuffer
+from worldkv.backends.transfer.device_ops import DeviceOps, Event
+
+
+@dataclass
+class Arrival:
+    """A chunk on its way to the window.
+
+    Attributes:
+        room: where on the device it is copied to, flat.
+        packing: how it lies there where it is quantised.
+        host: the host memory it comes from; None while a thread reads it from disk.
+        reading: that thread's work; None where it was on the host.
+        event: when the copy is there; None while it is not under way.
+    """
+
+    room: Tensor
+    packing: Packing | None = None
+    host: HostBuffer | None = None
+    reading: Future[HostBuffer] | None = None
+    event: Event | None = None
 
 
 class Slot(NamedTuple):
@@ -26,11 +49,14 @@ class Slot(NamedTuple):
 
 
 class Staging:
-    """Flat buffers allocated once: prefetched parcels by chunk, a ring for parcels in passing, a bench for packing.
+    """Flat buffers allocated once: prefetched chunks, a ring for chunks in transit, a workspace for packing.
 
-    The bench is there from the first quantised parcel on.
+    The workspace is there from the first quantised chunk on.
 
-    Source: this project.
+    Attributes:
+        prefetched: chunks that wait for their step.
+        waiting: the memory they wait in.
+        transit: the ring.
     """
 
     def __init__(self, ops: DeviceOps, dtype: torch.dtype, chunk_elements: int, staging_chunks: int) -> None:
@@ -39,48 +65,32 @@ class Staging:
         Args:
             ops: the device.
             dtype: of the cache.
-            chunk_elements: numbers of a whole chunk's parcel.
+            chunk_elements: numbers of a whole chunk.
             staging_chunks: whole chunks that may wait.
         """
         self._ops, self._dtype = ops, dtype
-        self._bench: Tensor | None = None
-        self._bench_free: Callable[[], None] = _nothing
+        self._workspace: Tensor | None = None
+        self._free_workspace: Callable[[], None] | None = None
         self.waiting = ops.empty((staging_chunks * chunk_elements,), dtype)
         self.transit = ops.empty((chunk_elements,), dtype)
-        self._places: dict[int, tuple[int, int]] = {}
+        self.prefetched: dict[int, Arrival] = {}
         self._slots: list[Slot] = []
         self._next = 0
 
     # ------------------------------------------------------------------ waiting
 
-    def add(self, chunk: int, elements: int) -> Tensor:
-        """Room for a prefetched parcel; what is staged moves together if the free room is in pieces."""
+    def add(self, chunk: int, elements: int, packing: Packing | None = None) -> Arrival:
+        """Make room for a chunk to prefetch; what waits moves together if the free room is in pieces."""
         start = self._gap(elements)
         if start is None:
-            self._pack()
-            start = sum(size for _, size in self._places.values())
-        self._places[chunk] = start, elements
-        room: Tensor = self.waiting[start : start + elements]
-        return room
+            start = self._compact()
+        arrival = self.prefetched[chunk] = Arrival(self.waiting[start : start + elements], packing)
+        return arrival
 
-    def get(self, chunk: int) -> Tensor:
-        """A prefetched parcel."""
-        start, elements = self._places[chunk]
-        room: Tensor = self.waiting[start : start + elements]
-        return room
-
-    def remove(self, chunk: int) -> None:
-        """A prefetched parcel's room is free."""
-        del self._places[chunk]
-
-    def chunks(self) -> list[int]:
-        """Chunks that wait."""
-        return list(self._places)
-
-    # ------------------------------------------------------------------ passing
+    # ------------------------------------------------------------------ transit
 
     def pass_through(self, elements: int, release: Callable[[], None]) -> Tensor:
-        """Room for a parcel in passing.
+        """Room for a chunk in transit.
 
         Args:
             elements: its numbers.
@@ -97,51 +107,62 @@ class Staging:
         return room
 
     def scratch(self) -> Tensor:
-        """The whole ring, once nobody uses it."""
+        """The whole ring, once nothing is in transit."""
         self.drain()
         return self.transit
 
-    def bench(self, elements: int, release: Callable[[], None]) -> Tensor:
-        """Room for one parcel being packed or unpacked; whoever had it last is asked to release it first."""
-        self._bench_free()
-        self._bench_free = release
-        if self._bench is None:
-            self._bench = self._ops.empty((self.transit.numel(),), self._dtype)
-        room: Tensor = self._bench[:elements]
+    def workspace(self, elements: int, release: Callable[[], None] | None) -> Tensor:
+        """Room for one chunk being packed or unpacked.
+
+        Args:
+            elements: its numbers.
+            release: called before the room is lent again; None where there is nothing to wait for.
+        """
+        if self._free_workspace is not None:
+            self._free_workspace()
+        self._free_workspace = release
+        if self._workspace is None:
+            self._workspace = self._ops.empty((self.transit.numel(),), self._dtype)
+        room: Tensor = self._workspace[:elements]
         return room
 
     def drain(self) -> None:
-        """Nothing passes any more."""
+        """Release everything in transit, in order of use."""
         while self._slots:
             self._slots.pop(0).release()
         self._next = 0
 
     def clear(self) -> None:
-        """Nothing waits and nothing passes."""
+        """Release everything in transit, and forget what waits."""
         self.drain()
-        self._places.clear()
+        self.prefetched.clear()
 
     # ------------------------------------------------------------------ inside
 
     def _gap(self, elements: int) -> int | None:
+        """Start of the first gap between rooms, or behind them, that holds `elements`."""
         behind = 0
-        for start, size in sorted(self._places.values()):
+        for start, size in sorted(map(_place, self.prefetched.values())):
             if start - behind >= elements:
                 return behind
             behind = start + size
         return behind if behind + elements <= self.waiting.numel() else None
 
-    def _pack(self) -> None:
-        """Move everything to the front; copies are on their way, so they are waited for first."""
+    def _compact(self) -> int:
+        """Move what waits to the front, and answer where it ends; copies are on their way, so they are waited for."""
         self.drain()
         self._ops.synchronize()
         behind = 0
-        for chunk, (start, size) in sorted(self._places.items(), key=lambda item: item[1]):
+        for arrival in sorted(self.prefetched.values(), key=_place):
+            start, size = _place(arrival)
             if start != behind:
-                self.waiting[behind : behind + size].copy_(self.waiting[start : start + size].clone())
-            self._places[chunk] = behind, size
+                room = self.waiting[behind : behind + size]
+                room.copy_(arrival.room.clone())  # the two may overlap
+                arrival.room = room
             behind += size
+        return behind
 
 
-def _nothing() -> None:
-    """Nobody has to be waited for."""
+def _place(arrival: Arrival) -> tuple[int, int]:
+    """First number of a room in `waiting`, and its numbers."""
+    return int(arrival.room.storage_offset()), arrival.room.numel()

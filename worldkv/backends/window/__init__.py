@@ -1,1 +1,1 @@
-"""The window on the device."""
+"""The window on the device: its layout, its tensors and their snapshots."""

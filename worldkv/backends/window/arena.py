@@ -11,8 +11,9 @@ from torch import Tensor
 
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backends.transfer.device_ops import DeviceOps
+from worldkv.backends.transfer.tensor_copy import copy, join, select
 from worldkv.backends.window.copy_on_write import ArenaState, Pages
-from worldkv.backends.window.groups import Lane, copy, read, select
+from worldkv.backends.window.head_groups import HeadGroup
 from worldkv.backends.window.run_layout import Copy, RunLayout
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
@@ -21,11 +22,11 @@ KEYS, VALUES, ROTATED = 0, 1, 2
 """Planes of the buffer; the third is there only where keys are rebased."""
 
 MOST_GATHERED = 2
-"""Scattered chunks put together in one step and lane: many short ones would scatter each other again and again."""
+"""Scattered chunks gathered in one step and head group: many short ones would scatter each other again and again."""
 
 
 class ArenaForm(NamedTuple):
-    """What an arena is made for.
+    """Shape and kind of an arena.
 
     Attributes:
         geometry: the cache's shape.
@@ -49,12 +50,12 @@ class Arena:
 
     The chunk being generated stands right behind the run and joins it at commit. Everything is allocated at once
     unless no capacity is given; then the buffer grows by half when a step needs more. Snapshots are copy-on-write by
-    pages of one latent frame. Source: this project.
+    pages of one latent frame.
 
     Attributes:
         form: what it is made for.
         buffer: `(layers, planes, branches, kv_heads, capacity, channels)`.
-        lanes: one, or one a layer and head where ragged.
+        groups: one head group, or one a layer and head where ragged.
         capacity: tokens the buffer holds.
     """
 
@@ -63,8 +64,8 @@ class Arena:
         self.form, self._ops, self._can_grow = form, ops, capacity_tokens is None
         self.capacity = capacity_tokens or 4 * form.geometry.chunk_tokens
         self._pages = Pages(form.geometry.tokens_per_frame)
-        lanes = form.geometry.layers * form.geometry.kv_heads if form.is_ragged else 1
-        self._allocate([RunLayout() for _ in range(lanes)])
+        groups = form.geometry.layers * form.geometry.kv_heads if form.is_ragged else 1
+        self._allocate([RunLayout() for _ in range(groups)])
 
     # ------------------------------------------------------------------ reading
 
@@ -73,21 +74,21 @@ class Arena:
         """The plane whose keys are attended."""
         return ROTATED if self.form.is_rebased else KEYS
 
-    def lane(self, layer: int, head: int) -> Lane:
-        """The lane of one layer and head."""
-        return self.lanes[layer * self.form.geometry.kv_heads + head if self.form.is_ragged else 0]
+    def group(self, layer: int, head: int) -> HeadGroup:
+        """The head group of one layer and head: of a ragged arena layer after layer, else the only one."""
+        return self.groups[layer * self.form.geometry.kv_heads + head if self.form.is_ragged else 0]
 
     def length(self, layer: int = 0, head: int = 0) -> int:
         """Tokens of the run in one layer and head."""
-        return self.lane(layer, head).layout.length
+        return self.group(layer, head).layout.length
 
     def chunks(self) -> list[int]:
         """Chunks whose tokens are in the window, as they came."""
-        return list(self.lanes[0].layout.extents)
+        return list(self.groups[0].layout.extents)
 
     def counts(self, chunk: int) -> tuple[int, ...]:
-        """Tokens of a chunk in every lane."""
-        return tuple(lane.layout.tokens(chunk) for lane in self.lanes)
+        """Tokens of a chunk in every head group."""
+        return tuple(group.layout.tokens(chunk) for group in self.groups)
 
     def attended(self, layer: int, extra: int = 0) -> tuple[Tensor, Tensor]:
         """Keys and values to attend, with `extra` tokens behind the run: `(branches, kv_heads, tokens, channels)`."""
@@ -109,20 +110,21 @@ class Arena:
         """
         source = self.buffer[:, plane, branch]
         if not self.form.is_ragged:
-            return read(source, self.lanes[0].layout, chunk)
+            return join(source, self.groups[0].layout.extents[chunk])
         counts = self.counts(chunk)
         if len(set(counts)) > 1:
             raise PolicyError(f"chunk {chunk} is ragged already and cannot be compressed again; keep it as it is")
+        # One group a layer and head, layer after layer: group `number` is divmod(number, heads), see `group`.
         heads, rows = self.form.geometry.kv_heads, []
-        for number, lane in enumerate(self.lanes):
-            rows.append(read(source[number // heads, number % heads], lane.layout, chunk))
+        for number, group in enumerate(self.groups):
+            rows.append(join(source[number // heads, number % heads], group.layout.extents[chunk]))
         return torch.stack([torch.stack(rows[at : at + heads]) for at in range(0, len(rows), heads)])
 
     def read_mass(self, chunk: int) -> Tensor | None:
         """Attention each token of a chunk has received `(layers, kv_heads, tokens)`; None where it is not summed."""
         if self.mass is None or self.form.is_ragged:
             return None
-        return read(self.mass, self.lanes[0].layout, chunk)[..., 0]
+        return join(self.mass, self.groups[0].layout.extents[chunk])[..., 0]
 
     # ------------------------------------------------------------------ writing
 
@@ -132,10 +134,12 @@ class Arena:
         Raises:
             PolicyError: the capacity is fixed and too small.
         """
-        longest = max(lane.layout.length for lane in self.lanes)
+        # Once a step, before `write_tail`, which writes these places in every layer and pass and saves nothing. A
+        # snapshot whose run was longer may need what stands there.
+        longest = max(group.layout.length for group in self.groups)
         self._fit(longest + tokens)
-        for number, lane in enumerate(self.lanes):
-            self._pages.will_write(number, lane.layout.length, tokens)
+        for number, group in enumerate(self.groups):
+            self._pages.will_write(number, group.layout.length, tokens)
 
     def write_tail(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """One layer of the chunk being generated, behind the run; `(branches, kv_heads, tokens, channels)` each."""
@@ -150,13 +154,12 @@ class Arena:
                 copy(planes[ROTATED], keys[:, some])
 
     def append(self, chunk: int, tokens: int) -> None:
-        """The chunk behind the run joins it."""
-        for lane in self.lanes:
-            for extra in lane.moved[1:]:
-                extra[..., lane.layout.length : lane.layout.length + tokens, :] = 0
-            lane.layout.append(chunk, tokens)
+        """The chunk behind the run joins it; it has received no attention yet."""
+        for group in self.groups:
+            group.clear_mass(group.layout.length, tokens)
+            group.layout.append(chunk, tokens)
 
-    def turn(
+    def update(
         self,
         gone: Iterable[int],
         cut: Mapping[int, Keep | RaggedKeep],
@@ -169,87 +172,76 @@ class Arena:
         Args:
             gone: chunks that leave.
             cut: what is kept of each chunk that shrinks.
-            arriving: tokens of each chunk that comes, one count a lane.
-            gathered: parcels of chunks that shrink, where somebody has them on the device already.
-            scratch: room for a parcel of one chunk, flat, for the others.
+            arriving: tokens of each chunk that comes, one count a head group.
+            gathered: what is kept of chunks that shrink, flat, where it is on the device already.
+            scratch: room for what is kept of one chunk, flat, for the others.
         """
+        # All that can be refused is refused here, before anything has moved.
         gone = tuple(gone)
-        for number, lane in enumerate(self.lanes):
-            freed = sum(lane.layout.tokens(chunk) for chunk in (*gone, *cut))
-            kept = sum(self.lanes[number].count(keep) for keep in cut.values())
-            self._fit(lane.layout.length - freed + kept + sum(counts[number] for counts in arriving.values()))
+        for number, group in enumerate(self.groups):
+            freed = sum(group.layout.tokens(chunk) for chunk in (*gone, *cut))
+            kept = sum(group.count(keep) for keep in cut.values())
+            self._fit(group.layout.length - freed + kept + sum(counts[number] for counts in arriving.values()))
+        # Cut while the layout still says where all tokens of a chunk are. Kept tokens move within the chunk's own
+        # places, where one could overwrite another: so they take the way round by `flat`.
         for chunk, keep in cut.items():
-            parcel = gathered.get(chunk)
-            if parcel is None:
-                parcel = scratch[: self.parcel_elements(self.counts_of(keep))]
-                self.gather(chunk, keep, parcel)
-            self._cut(chunk, keep, parcel)
-        for number, lane in enumerate(self.lanes):
-            shorter = {chunk: self.lanes[number].count(keep) for chunk, keep in cut.items()}
+            flat = gathered.get(chunk)
+            if flat is None:
+                flat = scratch[: self.stored_elements(self.counts_of(keep))]
+                self.gather(chunk, keep, flat)
+            self._cut(chunk, keep, flat)
+        for number, group in enumerate(self.groups):
+            shorter = {chunk: group.count(keep) for chunk, keep in cut.items()}
             coming = {chunk: counts[number] for chunk, counts in arriving.items()}
-            self._carry_out(number, lane.layout.turn(gone, shorter, coming))
+            self._carry_out(number, group.layout.update(gone, shorter, coming))
             for _ in range(MOST_GATHERED):  # putting one together may scatter another, which the next step gathers
-                movable = [chunk for chunk in lane.layout.scattered() if self._has_room_behind(lane, chunk)]
+                movable = [chunk for chunk in group.layout.scattered() if self._has_room_behind(group, chunk)]
                 if not movable:
                     break
-                for copies in lane.layout.gather(movable[0]):
+                for copies in group.layout.gather(movable[0]):
                     self._carry_out(number, copies)
+            # `scatter` fills these places when their copy has come, and saves nothing; snapshots save now.
             for chunk in coming:
-                for start, tokens in lane.layout.extents[chunk]:
+                for start, tokens in group.layout.extents[chunk]:
                     self._pages.will_write(number, start, tokens)
 
-    def scatter(self, chunk: int, parcel: Tensor) -> None:
-        """Fill the places of a chunk from its parcel, flat as `gather` writes it."""
-        for lane, part in zip(self.lanes, self.parcel_views(parcel, self.counts(chunk)), strict=True):
-            offset = 0
-            for start, tokens in lane.layout.extents[chunk]:
-                copy(lane.stored[..., start : start + tokens, :], part[..., offset : offset + tokens, :])
-                for extra in lane.moved[1:]:
-                    extra[..., start : start + tokens, :] = 0
-                offset += tokens
+    def scatter(self, chunk: int, flat: Tensor) -> None:
+        """Fill the places of a chunk from what `gather` wrote of it."""
+        for group, part in zip(self.groups, self.views_by_group(flat, self.counts(chunk)), strict=True):
+            group.scatter(chunk, part)
 
     def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor) -> None:
         """Collect what is kept of a chunk into `out`, flat, all layers' keys and values together."""
-        for lane, part in zip(self.lanes, self.parcel_views(out, self.counts_of(keep)), strict=True):
-            chosen = lane.chosen(keep)
-            if chosen is None:
-                offset = 0
-                for start, tokens in lane.layout.extents[chunk]:
-                    copy(part[..., offset : offset + tokens, :], lane.stored[..., start : start + tokens, :])
-                    offset += tokens
-            else:
-                select(lane.stored, lane.layout.places(chunk), chosen, part)
+        for group, part in zip(self.groups, self.views_by_group(out, self.counts_of(keep)), strict=True):
+            group.gather(chunk, keep, part)
 
     def rotate(self, chunk: int, shift: Callable[[Tensor, Tensor], None]) -> None:
         """Write a chunk's attended keys anew from its stored ones; `shift(stored, attended)` does one piece."""
-        for number, lane in enumerate(self.lanes):
-            lane_buffer = lane.moved[0]
-            planes = lane_buffer.movedim(1, 0) if not self.form.is_ragged else lane_buffer
-            for start, tokens in lane.layout.extents[chunk]:
+        for number, group in enumerate(self.groups):
+            planes = group.by_plane
+            for start, tokens in group.layout.extents[chunk]:
                 self._pages.will_write(number, start, tokens)
                 piece = planes[..., start : start + tokens, :]
                 shift(piece[KEYS], piece[ROTATED])
 
-    # ------------------------------------------------------------------ parcels
+    # ------------------------------------------------------------------ flat chunks
 
-    def parcel_elements(self, counts: Sequence[int]) -> int:
-        """Numbers in the parcel of a chunk of `counts` tokens a lane."""
-        return sum(
-            count * math.prod(lane.stored.shape[:-2]) for count, lane in zip(counts, self.lanes, strict=True)
-        ) * (self.form.channels)
+    def stored_elements(self, counts: Sequence[int]) -> int:
+        """Numbers that `gather` writes of a chunk of `counts` tokens a head group."""
+        return sum(math.prod(group.stored_shape(count)) for count, group in zip(counts, self.groups, strict=True))
 
-    def parcel_views(self, parcel: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
-        """A flat parcel lane by lane, each shaped as the lane's `stored` with the chunk's tokens."""
+    def views_by_group(self, flat: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
+        """What `gather` writes, head group by head group, each shaped as its `stored` with the chunk's tokens."""
         offset = 0
-        for count, lane in zip(counts, self.lanes, strict=True):
-            shape = (*lane.stored.shape[:-2], count, self.form.channels)
+        for count, group in zip(counts, self.groups, strict=True):
+            shape = group.stored_shape(count)
             size = math.prod(shape)
-            yield parcel[offset : offset + size].view(shape)
+            yield flat[offset : offset + size].view(shape)
             offset += size
 
     def counts_of(self, keep: Keep | RaggedKeep) -> tuple[int, ...]:
-        """Tokens a lane that `keep` holds."""
-        return tuple(self.lanes[number].count(keep) for number in range(len(self.lanes)))
+        """Tokens that `keep` holds in every head group."""
+        return tuple(group.count(keep) for group in self.groups)
 
     # ------------------------------------------------------------------ going back
 
@@ -273,13 +265,13 @@ class Arena:
         """An independent twin with the same tokens in the same places."""
         twin = Arena(self._ops, self.form, None)
         twin.capacity, twin._can_grow = self.capacity, self._can_grow
-        twin._allocate([lane.layout.copy() for lane in self.lanes])
-        twin._copy_from(self, max(lane.layout.length for lane in self.lanes))
+        twin._allocate([group.layout.copy() for group in self.groups])
+        twin._copy_from(self, max(group.layout.length for group in self.groups))
         return twin
 
     def clear(self) -> None:
         """No tokens."""
-        self._rebind([RunLayout() for _ in self.lanes])
+        self._rebind([RunLayout() for _ in self.groups])
 
     # ------------------------------------------------------------------ inside
 
@@ -294,16 +286,16 @@ class Arena:
         self._rebind(layouts)
 
     def _rebind(self, layouts: list[RunLayout]) -> None:
-        """Lanes over the buffer as it is."""
-        self.lanes: list[Lane] = []
+        """Head groups over the buffer as it is."""
+        self.groups: list[HeadGroup] = []
         for number, layout in enumerate(layouts):
             buffer, mass, place = self.buffer, self.mass, None
             if self.form.is_ragged:
                 place = layer, head = divmod(number, self.form.geometry.kv_heads)
                 buffer, mass = buffer[layer, :, :, head], None if mass is None else mass[layer, head]
             stored = buffer[:, :ROTATED] if place is None else buffer[:ROTATED]
-            self.lanes.append(Lane(layout, (buffer,) if mass is None else (buffer, mass), stored, place))
-        self._pages.lanes = self.lanes
+            self.groups.append(HeadGroup(layout, (buffer,) if mass is None else (buffer, mass), stored, place))
+        self._pages.groups = self.groups
 
     def _fit(self, tokens: int) -> None:
         """Hold at least `tokens`."""
@@ -314,49 +306,49 @@ class Arena:
                 f"the window was allocated for {self.capacity} tokens and the step needs {tokens}; "
                 "give it a larger capacity or budget, or none to let it grow"
             )
-        old = Arena.__new__(Arena)
+        old = Arena.__new__(Arena)  # the arena as it is, so that its tensors can be copied once new ones are bound
         old.__dict__.update(self.__dict__)
         self.capacity = max(tokens, self.capacity * 3 // 2)
-        self._allocate([lane.layout for lane in old.lanes])
+        self._allocate([group.layout for group in old.groups])
         self._copy_from(old, old.capacity)  # snapshots may still need what stands behind the run
 
     def _copy_from(self, other: Arena, tokens: int) -> None:
-        for mine, theirs in zip(self.lanes, other.lanes, strict=True):
+        for mine, theirs in zip(self.groups, other.groups, strict=True):
             for target, source in zip(mine.moved, theirs.moved, strict=True):
                 copy(target[..., :tokens, :], source[..., :tokens, :])
 
     def _carry_out(self, number: int, copies: Iterable[Copy]) -> None:
         for target, source, tokens in copies:
             self._pages.will_write(number, target, tokens)
-            for tensor in self.lanes[number].moved:
+            for tensor in self.groups[number].moved:
                 copy(tensor[..., target : target + tokens, :], tensor[..., source : source + tokens, :])
 
-    def _has_room_behind(self, lane: Lane, chunk: int) -> bool:
+    def _has_room_behind(self, group: HeadGroup, chunk: int) -> bool:
         """Whether a chunk fits behind the run, where it is put together; if not, another step will have the room."""
-        return lane.layout.length + lane.layout.tokens(chunk) <= self.capacity
+        return group.layout.length + group.layout.tokens(chunk) <= self.capacity
 
-    def _cut(self, chunk: int, keep: Keep | RaggedKeep, parcel: Tensor) -> None:
+    def _cut(self, chunk: int, keep: Keep | RaggedKeep, flat: Tensor) -> None:
         """Write what is kept to the chunk's first places; which these are the layout knows."""
         counts = self.counts_of(keep)
-        for number, (lane, part) in enumerate(zip(self.lanes, self.parcel_views(parcel, counts), strict=True)):
-            chosen, offset = lane.chosen(keep), 0
+        for number, (group, part) in enumerate(zip(self.groups, self.views_by_group(flat, counts), strict=True)):
+            chosen, offset = group.chosen(keep), 0
             if chosen is None:
                 continue
-            places = lane.layout.places(chunk)
+            places = group.layout.places(chunk)
+            # Attention received is cut alike; collected first, since the writes below run over what it is read from.
             extras = []
-            for extra in lane.moved[1:]:
+            for extra in group.moved[1:]:
                 extras.append(extra.new_empty((*extra.shape[:-2], counts[number], extra.shape[-1])))
                 select(extra, places, chosen, extras[-1])
-            for start, tokens in lane.layout.extents[chunk]:
+            for start, tokens in group.layout.extents[chunk]:
                 if offset == counts[number]:
                     break
                 kept = slice(offset, min(offset + tokens, counts[number]))
                 offset = kept.stop
                 place = slice(start, start + kept.stop - kept.start)
                 self._pages.will_write(number, start, kept.stop - kept.start)
-                copy(lane.stored[..., place, :], part[..., kept, :])
+                copy(group.stored[..., place, :], part[..., kept, :])
                 if self.form.is_rebased:  # at home attended keys are the stored ones; a replica is rotated before use
-                    planes = lane.moved[0] if lane.place is not None else lane.moved[0].movedim(1, 0)
-                    copy(planes[ROTATED, ..., place, :], planes[KEYS, ..., place, :])
-                for extra, values in zip(lane.moved[1:], extras, strict=True):
+                    copy(group.by_plane[ROTATED, ..., place, :], group.by_plane[KEYS, ..., place, :])
+                for extra, values in zip(group.moved[1:], extras, strict=True):
                     copy(extra[..., place, :], values[..., kept, :])

@@ -1,4 +1,4 @@
-"""Snapshots of the window, copied page by page and only when a page is written again."""
+"""Copy-on-write snapshots of the window: a page is copied when it is next written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import weakref
 
 from torch import Tensor
 
-from worldkv.backends.window.groups import Lane
+from worldkv.backends.window.head_groups import HeadGroup
 from worldkv.backends.window.run_layout import RunLayout
 
 
@@ -15,10 +15,11 @@ class ArenaState:
 
     Attributes:
         owner: the pages of the arena that still holds the others.
-        layouts: the table of every lane.
-        num_pages: pages of every lane that held tokens.
+        layouts: the table of every head group.
+        num_pages: pages of every head group that held tokens.
         mass: attention received by every token; None where it is not summed.
-        pages: what stood in a page, by lane and page, saved when it was first written again.
+        pages: what stood in a page, by head group and page, saved when it was first written again. A page that is not
+            here has not been written since, so `owner` still holds it.
     """
 
     def __init__(self, owner: Pages, layouts: list[RunLayout], num_pages: list[int]) -> None:
@@ -29,53 +30,54 @@ class ArenaState:
 
 
 class Pages:
-    """Copy-on-write over an arena's lanes; a state that nobody holds any more costs nothing.
+    """Copy-on-write over an arena's head groups; a state costs nothing once its last holder lets go of it.
 
-    Source: this project.
+    Invariant: `will_write` is called for places of the arena before they are written.
 
     Attributes:
-        lanes: the arena's lanes as they are.
+        groups: the arena's head groups as they are.
     """
 
     def __init__(self, page_tokens: int) -> None:
         """Pages of `page_tokens` tokens."""
         self._tokens = page_tokens
         self._states: weakref.WeakSet[ArenaState] = weakref.WeakSet()
-        self.lanes: list[Lane] = []
+        self.groups: list[HeadGroup] = []
 
     def snapshot(self) -> ArenaState:
-        """The lanes as they are."""
-        layouts = [lane.layout.copy() for lane in self.lanes]
+        """The head groups as they are."""
+        layouts = [group.layout.copy() for group in self.groups]
         state = ArenaState(self, layouts, [-(-layout.length // self._tokens) for layout in layouts])
         self._states.add(state)
         return state
 
     def will_write(self, number: int, start: int, tokens: int) -> None:
-        """Save what snapshots still need of `tokens` places of a lane before they are overwritten."""
+        """Save what snapshots still need of `tokens` places of a head group before they are overwritten."""
         if not self._states or not tokens:
             return
-        first, last = start // self._tokens, -(-(start + tokens) // self._tokens)
+        first, last = start // self._tokens, -(-(start + tokens) // self._tokens)  # last: the page behind them
         saved: dict[int, tuple[Tensor, ...]] = {}
         for state in self._states:
             for page in range(first, min(last, state.num_pages[number])):
                 if (number, page) in state.pages:
                     continue
-                if page not in saved:
+                if page not in saved:  # one copy for all states that still lack the page
                     saved[page] = tuple(tensor.clone() for tensor in self._page(number, page))
                 state.pages[number, page] = saved[page]
 
     def write_back(self, state: ArenaState) -> None:
-        """Put a state's pages, of these lanes or of those they were forked from, where they stood."""
+        """Put a state's pages, of these head groups or of those they were forked from, where they stood."""
         for number, pages in enumerate(state.num_pages):
             for page in range(pages):
                 saved = state.pages.get((number, page))
-                if saved is None and state.owner is not self:
+                if saved is None and state.owner is not self:  # a parent's page, which stands in its arena unchanged
                     saved = state.owner._page(number, page)
-                if saved is not None:
+                if saved is not None:  # else it stands here unchanged
                     self.will_write(number, page * self._tokens, self._tokens)
                     for tensor, was in zip(self._page(number, page), saved, strict=True):
+                        # The last page of a buffer may be cut off by its capacity, which differs between forks.
                         tensor[..., : was.shape[-2], :].copy_(was[..., : tensor.shape[-2], :])
 
     def _page(self, number: int, page: int) -> tuple[Tensor, ...]:
         start = page * self._tokens
-        return tuple(tensor[..., start : start + self._tokens, :] for tensor in self.lanes[number].moved)
+        return tuple(tensor[..., start : start + self._tokens, :] for tensor in self.groups[number].moved)

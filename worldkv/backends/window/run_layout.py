@@ -1,4 +1,4 @@
-"""Where every chunk's tokens lie in one contiguous run, and which copies keep it contiguous."""
+"""Lay out chunks in one contiguous run of tokens, and name the copies that keep it contiguous."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunLayout:
 
     Attention over a set of keys does not ask for their order, so a hole is filled with the run's last tokens and
     nothing else moves. Arrivals take holes of the same step first. It decides and holds no tensor: the same calls give
-    the same places, whatever finishes when. Source: this project.
+    the same places, whatever finishes when.
 
     Attributes:
         length: tokens in the run.
@@ -72,26 +72,29 @@ class RunLayout:
         self.extents[chunk] = [Extent(self.length, tokens)]
         self.length += tokens
 
-    def turn(self, gone: Iterable[int], cut: Mapping[int, int], arriving: Mapping[int, int]) -> list[Copy]:
+    def update(self, gone: Iterable[int], cut: Mapping[int, int], arriving: Mapping[int, int]) -> list[Copy]:
         """Let chunks go, shorten some, find places for others, and close what is left open.
 
         Args:
             gone: chunks that leave.
             cut: tokens that remain of each shortened chunk; they are its first places already.
-            arriving: tokens of each chunk that comes; whoever fills its places does so after the copies.
+            arriving: tokens of each chunk that comes; its places are filled after the copies.
 
         Returns:
             The copies that close the holes, in order.
         """
+        # Invariant from here to the return: extents and holes together tile [0, length), each place once.
         holes: list[Extent] = []
         for chunk in gone:
             holes += self.extents.pop(chunk)
         for chunk, tokens in cut.items():
             self.extents[chunk], rest = _split(self.extents[chunk], tokens)
             holes += rest
+        # Arrivals are written anyway, so a hole they fill costs no copy; what they leave open does.
         holes = _joined(holes)
         for chunk, tokens in arriving.items():
             self.extents[chunk] = self._take(holes, tokens)
+        # The last hole first: no other is behind it then, so what fills it are the run's own last tokens.
         return [copy for hole in reversed(_joined(holes)) for copy in self._close(hole)]
 
     def scattered(self) -> list[int]:
@@ -105,12 +108,15 @@ class RunLayout:
             Copies of its tokens to the free places behind the run, copies that close the holes it leaves, and the copy
             from behind the old run to the end of the new one (empty where that is the same place).
         """
+        # The pieces lie in any order, so none can be moved next to another in place: they go behind the run in the
+        # chunk's order, the holes they leave are closed as in `update`, and what is behind the run moves up to its end.
+        # The caller has room for `tokens` behind the run. New end + tokens = old end, so the last copy cannot overlap.
         behind, out = self.length, []
         for piece in self.extents[chunk]:
             out.append(Copy(behind, piece.start, piece.tokens))
             behind += piece.tokens
         old_length, tokens = self.length, behind - self.length
-        closing = self.turn((chunk,), {}, {})
+        closing = self.update((chunk,), {}, {})
         back = [Copy(self.length, old_length, tokens)] if tokens else []
         self.append(chunk, tokens)
         return out, closing, back
@@ -134,6 +140,7 @@ class RunLayout:
 
     def _close(self, hole: Extent) -> list[Copy]:
         """Fill the last open hole with the run's last tokens."""
+        # Never more than stands behind the hole: so source >= hole.end, and the copy does not overlap.
         moved = min(hole.tokens, self.length - hole.end)
         source = self.length - moved
         if moved:
@@ -147,6 +154,7 @@ class RunLayout:
             if any(start + tokens > source for start, tokens in pieces):
                 after: list[Extent] = []
                 for start, tokens in pieces:
+                    # A piece that `source` falls into is split; its second part keeps its place in the chunk's order.
                     stays = min(tokens, max(0, source - start))
                     if stays:
                         after.append(Extent(start, stays))
