@@ -11,7 +11,7 @@ import numpy as np
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.need import AttentionNeed
 from worldkv.parts.selector.select import best_rows

@@ -11,7 +11,7 @@ import numpy as np
 from worldkv.answers import Eviction, Ids, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.token_pool import TokenPool
 from worldkv.parts.scorer.participation import Participation
 from worldkv.policy import CachePolicy, Part

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, Retrieval
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.policy import CachePolicy
 from worldkv.views import BankView, ChunkView, Query, WindowView
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.admission import Admission
 from worldkv.parts.scorer.novelty import Novelty
 from worldkv.policy import CachePolicy, Part

@@ -10,7 +10,7 @@ from worldkv.answers import NOTHING_RETRIEVED, Eviction, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.greedy_cover import greedy_cover
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.policy import CachePolicy
 from worldkv.views import BankView, ChunkView, Query, WindowView

@@ -10,7 +10,7 @@ import numpy as np
 from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.policy import CachePolicy
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
