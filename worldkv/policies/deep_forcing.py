@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -44,22 +43,21 @@ class DeepForcing(CachePolicy):
     def __post_init__(self) -> None:
         if self.sink_frames < 0:
             raise SpecError(f"sink_frames must be at least 0 latent frames, got {self.sink_frames}")
-        self._pool  # noqa: B018  (its own check of both numbers)
+        self._make_pool()  # refuses frames below 0
 
-    @cached_property
-    def _pool(self) -> TokenPool:
+    def _make_pool(self) -> TokenPool:
         return TokenPool(self.recent_frames, self.middle_frames, Participation())
 
     def parts(self) -> tuple[Part, ...]:
         """The pool."""
-        return (self._pool,)
+        return (self._make_pool(),)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`: the sink goes to the bank, the middle competes for its places."""
         frames = window.geometry.frames_per_chunk
         old = window.ids[window.ids < window.step - self.recent_frames // frames]
         sink = tuple(old[old < self.sink_frames // frames].tolist())
-        return Eviction(bank=sink) if sink else self._pool.evict(window)
+        return Eviction(bank=sink) if sink else self._make_pool().evict(window)
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         """See `CachePolicy.retrieve`: the bank is the sink."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
@@ -40,15 +39,14 @@ class RandomRetrieval(CachePolicy):
             raise SpecError(f"retrieved_frames must be at least 0 latent frames, got {self.retrieved_frames}")
         if self.seed < 0:
             raise SpecError(f"seed must be at least 0, got {self.seed}")
-        self._eviction  # noqa: B018  (its own check of both numbers)
+        self._make_eviction()  # refuses frames below 0
 
-    @cached_property
-    def _eviction(self) -> SinkRecent:
+    def _make_eviction(self) -> SinkRecent:
         return SinkRecent(self.sink_frames, self.recent_frames)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""
-        return self._eviction.evict(window)
+        return self._make_eviction().evict(window)
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         """See `CachePolicy.retrieve`."""
@@ -64,7 +62,7 @@ class RandomRetrieval(CachePolicy):
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`."""
-        return self._eviction.pinned(step, geometry)
+        return self._make_eviction().pinned(step, geometry)
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: what sink and recent leave is retrieved, but one chunk is drawn at every size.

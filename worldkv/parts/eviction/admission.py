@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -46,15 +45,14 @@ class Admission(EvictionRule):
             raise SpecError(f"recent_frames must be at least 0 latent frames, got {self.recent_frames}")
         if not 0 <= self.least_utility <= 1:
             raise SpecError(f"least_utility must be between 0 and 1, got {self.least_utility}")
-        self._scorer  # noqa: B018  (its own check)
+        self._make_scorer()  # refuses what is neither a scorer nor a function
 
-    @cached_property
-    def _scorer(self) -> TokenScorer:
+    def _make_scorer(self) -> TokenScorer:
         return scorer_of(self.utility, "utility")
 
     def parts(self) -> tuple[Part, ...]:
         """The scorer."""
-        return (self._scorer,)
+        return (self._make_scorer(),)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`: the one chunk that has just ceased to be recent is judged."""
@@ -62,7 +60,7 @@ class Admission(EvictionRule):
         if newest_old not in window.ids:
             return NOTHING_LEAVES
         chunk = window.chunk(newest_old)
-        keep = admitted(chunk, self._scorer, self.least_utility)
+        keep = admitted(chunk, self._make_scorer(), self.least_utility)
         if keep is None:
             return Eviction(discard=(newest_old,))
         return Eviction(shrink={newest_old: keep})
