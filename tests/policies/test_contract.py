@@ -1,4 +1,4 @@
-"""What policies do on real paths, beside what the conformance kit holds every one of them to."""
+"""Every policy on real paths, beyond the checks of the conformance kit."""
 
 from __future__ import annotations
 

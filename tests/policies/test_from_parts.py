@@ -85,11 +85,11 @@ MADE: list[tuple[FromParts, PolicyParts]] = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "roles"), MADE, ids=[type(policy).__name__ for policy, _ in MADE])
-def test_every_parameter_reaches_its_part(policy: FromParts, roles: PolicyParts) -> None:
-    assert policy.policy_parts == roles
+@pytest.mark.parametrize(("policy", "parts"), MADE, ids=[type(policy).__name__ for policy, _ in MADE])
+def test_every_parameter_reaches_its_part(policy: FromParts, parts: PolicyParts) -> None:
+    assert policy.policy_parts == parts
     assert policy.retrieved_frames == 3
-    assert set(policy.parts()) == {roles.eviction, roles.index, roles.selector, roles.compression, *roles.wrappers}
+    assert set(policy.parts()) == {parts.eviction, parts.index, parts.selector, parts.compression, *parts.wrappers}
 
 
 def test_who_is_asked_late_and_who_is_rebased() -> None:

@@ -41,7 +41,7 @@ CHUNKS, VIEW, REACH, SEED = 24, (95.0, 50.0), 2.5, 5
 WIDE, HIGH = math.radians(95.0), math.radians(50.0)
 
 Fetch = Callable[[int, list[int]], Iterator[int]]
-"""From a step and who is banked then to all who would come back, best first."""
+"""From a step and the chunks banked then to all that would come back, best first."""
 Store = Callable[[int, int, int], list[int]]
 """From a chunk, a layer and a head to the positions of the tokens stored."""
 
@@ -104,7 +104,7 @@ def positions_of(keep: Keep) -> list[list[int]]:
     return positions
 
 
-# ---------------------------------------------------------------------- who comes back
+# ---------------------------------------------------------------------- which chunks come back
 
 
 def nearest(step: int, banked: list[int]) -> Iterator[int]:
@@ -117,7 +117,7 @@ def nearest(step: int, banked: list[int]) -> Iterator[int]:
 
 
 def nearest_but_distinct(step: int, banked: list[int]) -> Iterator[int]:
-    """The nearest, but nobody within 0.2 of one taken: radians, and view distances."""
+    """The nearest, but none within 0.2 of one taken: radians, and view distances."""
     taken: list[int] = []
     for chunk in nearest(step, banked):
         away = [math.dist(PLACES[chunk], PLACES[other]) / REACH for other in taken]
@@ -141,7 +141,7 @@ def seen(step: int, banked: list[int], points: int) -> tuple[int, dict[int, set[
 
 
 def covering(step: int, banked: list[int]) -> Iterator[int]:
-    """Who adds the largest share of what is in view, less 0.2 x age / now; again without its points, while any adds."""
+    """The chunk that adds the largest share in view, less 0.2 x age / now; again without its points, while any adds."""
     count, found = seen(step, banked, 10_000)
     left = set(range(count))
     while gains := {chunk: len(left & points) for chunk, points in found.items() if left & points}:
@@ -151,7 +151,7 @@ def covering(step: int, banked: list[int]) -> Iterator[int]:
 
 
 def overlapping(step: int, banked: list[int]) -> Iterator[int]:
-    """Who had most of what is in view in view too."""
+    """By how many of the points in view each chunk had in view too."""
     _, found = seen(step, banked, 20_000)
     yield from sorted(banked, key=lambda chunk: -len(found[chunk]))
 

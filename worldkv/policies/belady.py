@@ -13,7 +13,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
-from worldkv.parts.need import LandmarkNeed, Need
+from worldkv.parts.need import FutureNeed, LandmarkNeed
 from worldkv.parts.selector.select import best_rows
 from worldkv.policy import CachePolicy, Part
 from worldkv.views import BankView, ChunkView, Query, WindowView
@@ -39,7 +39,7 @@ class Belady(CachePolicy):
     retrieved_frames: int = 27
     least_share: float = 0.1
     horizon_steps: int = 32
-    need: Need = LandmarkNeed()
+    need: FutureNeed = LandmarkNeed()
 
     def __post_init__(self) -> None:
         if self.retrieved_frames < 0:

@@ -31,10 +31,10 @@ class Composed(FromParts):
     Attributes:
         index: scores the banked chunks, or says what they cover.
         selector: picks among them; None takes top-k for scores and greedy-coverage for coverage.
-        eviction: who leaves the window.
+        eviction: which chunks leave the window.
         compression: which tokens the bank stores.
         retrieved_frames: latent frames fetched at most.
-        wrappers: what stands round index and selector, outermost first; `wrappers=refresh-interval+hysteresis`.
+        wrappers: parts round index and selector, outermost first; `wrappers=refresh-interval+hysteresis`.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("composed",)

@@ -16,7 +16,7 @@ from worldkv.parts.selector.one_per_run import OnePerRun
 class ContextAsMemory(FromParts):
     """The chunks whose fan, seen from above, overlaps the view's; of neighbours in time only the best.
 
-    Published over single frames, 20 of them; chunks, and who of a run stays, are ours. Source: arXiv 2506.03141.
+    Published over single frames, 20 of them; chunks, and which of a run stays, are ours. Source: arXiv 2506.03141.
 
     Attributes:
         sink_frames: first latent frames that never leave the window.

@@ -17,7 +17,7 @@ class H2O(FromEvictionRule):
     """Half the window is recent, half are heavy hitters: tokens by the attention they received over all steps.
 
     Published per layer and head, where each keeps its own; here all keep the same tokens, by the mean over layers and
-    heads, and whoever is out stays out. Nothing is banked. Source: H2O (arXiv 2306.14048).
+    heads, and what is out stays out. Nothing is banked. Source: H2O (arXiv 2306.14048).
 
     Attributes:
         recent_frames: newest latent frames left whole beside the chunk being generated.

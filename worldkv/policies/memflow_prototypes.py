@@ -33,7 +33,7 @@ class MemFlowPrototypes(CachePolicy):
         sink_frames: first latent frames that never leave the window.
         prototype_chunks: prototypes attended at most, one latent frame of a chunk each.
         recent_frames: newest latent frames kept beside the chunk being generated.
-        chunks_per_prototype: of so many chunks one becomes a prototype.
+        chunks_per_prototype: one of this many chunks becomes a prototype.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("memflow-prototypes",)

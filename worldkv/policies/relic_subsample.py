@@ -45,7 +45,7 @@ class RelicSubsample(EvictionOnly):
         return False
 
     def evict(self, window: WindowView) -> Eviction:
-        """See `CachePolicy.evict`: nobody leaves; the chunk that is no longer recent is thinned."""
+        """See `CachePolicy.evict`: no chunk leaves; the one that is no longer recent is thinned."""
         geometry = window.geometry
         old = window.ids[window.ids < window.step - self.recent_frames // geometry.frames_per_chunk]
         shrink = {}

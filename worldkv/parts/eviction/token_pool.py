@@ -22,9 +22,9 @@ from worldkv.views import ChunkView, WindowView
 class TokenPool(EvictionRule):
     """The newest frames whole, and of everything older the `pool_frames` frames' worth of tokens that score highest.
 
-    Chunks are shrunk in place to the tokens that are left, those with none are discarded; whoever is out stays out.
-    Scores are averaged over layers and heads, so that every layer and head keeps the same tokens (published, each
-    chooses its own). How many tokens each chunk has left depends on the model: the simulator replays a recording.
+    Chunks are shrunk in place to the tokens that are left, those with none are discarded; what is out stays out. Scores
+    are averaged over layers and heads, so that every layer and head keeps the same tokens (published, each chooses its
+    own). How many tokens each chunk has left depends on the model: the simulator replays a recording.
     Source: the eviction of H2O (arXiv 2306.14048).
 
     Attributes:

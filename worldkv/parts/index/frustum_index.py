@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from worldkv.errors import SpecError
 from worldkv.parts.selector.select import best_rows
-from worldkv.parts.visibility.surface_normals import drawn_facings
-from worldkv.parts.visibility.visible_pairs import look
+from worldkv.parts.visibility.surface_normals import draw_normals
+from worldkv.parts.visibility.visible_pairs import visible_pairs
 from worldkv.policy import CoverageIndex
 from worldkv.pose import Array, frustum_tangents
 from worldkv.signals import ChunkPose, Signal
 from worldkv.views import BankView, Query
 
-FACING_COSINE = 0.5
+NORMAL_COSINE = 0.5
 """A surface shows itself to cameras within 60 degrees of its normal."""
 SAME_SIDE_COSINE = np.cos(np.deg2rad(30))
 """A window camera this close in direction to the query's sees whatever side of a point the query sees."""
@@ -35,7 +35,7 @@ class FrustumIndex(CoverageIndex):
     """Points in the query's frustum that no window chunk shows, and which banked chunks saw each from the right side.
 
     A fixed low-discrepancy sample of image points and depths is carried along with the query's frames. A surface at a
-    point could face any camera that has seen it: `normals` facings are drawn for each, a camera at distance d with
+    point could face any camera that has seen it: `normals` directions are drawn for each, a camera at distance d with
     weight 1/d^2 (a camera's own sight lines thin out like that), and those turned away from the query or visible to the
     window are dropped. Poses, field of view and view distance are all it reads; walls are unknown to it. Source: this
     project, from the frustum-overlap rules of arXiv 2504.12369 and 2512.14614.
@@ -43,8 +43,8 @@ class FrustumIndex(CoverageIndex):
     Attributes:
         points: points of the sample, at most 1,000.
         draws: positions drawn for each point of the sample; those the window shows are passed over.
-        normals: facings tried for each point.
-        nearest_chunks: candidates looked at, those whose view centres lie nearest the query's.
+        normals: surface normals tried for each point.
+        nearest_chunks: candidates judged, those with view centres nearest the query's.
         keep_ratio: what a frame other than its chunk's anchor is worth: the share of it that the bank keeps.
         seed: seed of the sample.
     """
@@ -86,25 +86,25 @@ class FrustumIndex(CoverageIndex):
             start += SPARE - rank
         draw = np.random.default_rng(self.seed)
         points, sight, depths = self._sample(query, query.pose, draw)
-        shown = look(points, window.frame_positions, window.frame_rotations, query)
+        shown = visible_pairs(points, window.frame_positions, window.frame_rotations, query)
         is_shown = np.zeros(points.shape[1], np.bool_)
-        is_shown[shown.points[shown.sees(-sight[:, shown.points], SAME_SIDE_COSINE)]] = True
+        is_shown[shown.points[shown.within(-sight[:, shown.points], SAME_SIDE_COSINE)]] = True
         kept = np.flatnonzero(~is_shown)[: self.points]
         if len(kept) == 0:
             return covered
-        shown = shown.of(kept, points.shape[1])
+        shown = shown.of_points(kept, points.shape[1])
         points, sight, depths = points[:, kept], sight[:, kept], depths[kept]
-        past = look(points, poses.frame_positions[rows], poses.frame_rotations[rows], query)
-        facings, weights = drawn_facings(past, sight, depths, self.normals, draw)
-        counts = np.einsum("jip,ip->jp", facings, -sight) >= FACING_COSINE
+        past = visible_pairs(points, poses.frame_positions[rows], poses.frame_rotations[rows], query)
+        normals, weights = draw_normals(past, sight, depths, self.normals, draw)
+        counts = np.einsum("jip,ip->jp", normals, -sight) >= NORMAL_COSINE
         counts &= np.bincount(past.points, minlength=len(kept)) > 0
-        which, pair = np.nonzero(shown.sees(facings[:, :, shown.points], FACING_COSINE))
+        which, pair = np.nonzero(shown.within(normals[:, :, shown.points], NORMAL_COSINE))
         counts[which, shown.points[pair]] = False
         _, point = np.nonzero(counts)
         if len(point) == 0:
             return covered
         place = np.cumsum(counts).reshape(counts.shape) - 1
-        sees = counts[:, past.points] & past.sees(facings[:, :, past.points], FACING_COSINE)
+        sees = counts[:, past.points] & past.within(normals[:, :, past.points], NORMAL_COSINE)
         which_seen, pair = np.nonzero(sees)
         chunk, frame = np.divmod(past.frames[pair], poses.frame_positions.shape[1])
         column = place[which_seen, past.points[pair]]

@@ -1,4 +1,4 @@
-"""Attention received: tokens that later steps looked at are worth keeping."""
+"""Attention received: tokens that later steps attended to are worth keeping."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from worldkv.views import ChunkView
 class AttentionReceived(TokenScorer):
     """Score = attention a token received from all steps since it was generated, per layer and head.
 
-    Summed over everything so far that is H2O's score. A chunk about to leave the recent window has been looked at by
-    the chunks in it alone, which makes them SnapKV's observation window; SnapKV then takes the greatest of a few
+    Summed over everything so far that is H2O's score. A chunk about to leave the recent window has been attended to
+    by the chunks in it alone, which makes them SnapKV's observation window; SnapKV then takes the greatest of a few
     neighbours for each token, so that what is kept hangs together: `pooled_tokens`. Source: H2O (arXiv 2306.14048) and
     SnapKV (arXiv 2404.14469).
 

@@ -85,7 +85,7 @@ def loaded(path: str) -> dict[str, NDArray[np.float32]]:
     """The four arrays of a weights file.
 
     Raises:
-        SpecError: there is none, or it is not what it should be.
+        SpecError: the file cannot be read, or its arrays do not fit together.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

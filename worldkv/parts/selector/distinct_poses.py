@@ -1,4 +1,4 @@
-"""Distinct poses: of chunks that stand and look alike, only the best comes back."""
+"""Distinct poses: of chunks with nearly the same pose, only the best comes back."""
 
 from __future__ import annotations
 

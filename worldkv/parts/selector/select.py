@@ -125,7 +125,7 @@ class GreedyCoverage(CoverageSelector):
         chunks: int,
         added: Array | None = None,
     ) -> Ids:
-        """See `CoverageSelector.select`: what is added counts at every pick, but nobody is picked for it alone."""
+        """See `CoverageSelector.select`: `added` counts at every pick, but no chunk is picked for it alone."""
         if coverage.size == 0:
             return NO_IDS
         bits = packed(coverage)
