@@ -44,7 +44,7 @@ class LandmarkNeed(FutureNeed):
         """See `FutureNeed.shares`."""
         if query.landmarks_ahead is None:
             return np.zeros((0, len(rows)))
-        wanted = query.landmarks_ahead[ahead].view(np.uint64)
+        wanted = query.landmarks_ahead[ahead].view(np.uint64)  # bits of the landmarks counted `(steps, words)`
         seen = np.ascontiguousarray(bank.landmarks[rows]).view(np.uint64)
         shares = np.zeros((len(wanted), len(rows)))
         for step, words in enumerate(wanted):

@@ -82,7 +82,7 @@ class Belady(CachePolicy):
         if len(rows) == 0:
             return rows
         later = self.need.shares(query, bank, rows, slice(1, 1 + self.horizon_steps)) >= self.least_share
-        never = np.full((1, len(rows)), True)
+        never = np.full((1, len(rows)), True)  # a last step at which all are needed, so that argmax finds one
         next_need = np.concatenate([later, never]).argmax(axis=0)
         ordered: Ids = rows[np.lexsort((-rows, next_need))]
         return ordered

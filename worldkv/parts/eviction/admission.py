@@ -104,6 +104,7 @@ def _replayed(chunk: ChunkView) -> RaggedKeep | None:
         return None
     shape = (chunk.geometry.layers, chunk.geometry.kv_heads)
     heads = shape[0] * shape[1]
+    # Only the sum over all heads was recorded: spread it evenly, the remainder over the first.
     counts: NDArray[np.int64] = entries // heads + (np.arange(heads) < entries % heads)
     share = entries / heads / chunk.tokens
     return RaggedKeep(counts.reshape(shape), tuple(tokens * share for tokens in chunk.frame_tokens))

@@ -70,8 +70,10 @@ class FovOverlap(CoverageIndex):
         own = query.field_of_view
         angles = self.horizontal_degrees or own[0], self.vertical_degrees or own[1]
         tangent_x, tangent_y = frustum_tangents(angles)
+        # Inner normals of the four planes of the view: |x| <= tangent_x z and |y| <= tangent_y z.
         sides = np.array([[1, 0, tangent_x], [-1, 0, tangent_x], [0, 1, tangent_y], [0, -1, tangent_y]])
-        back = bank.poses.rotations.swapaxes(1, 2)
+        # From the query's frame to each camera's: p -> back (rotation p + position difference), lengths in ball radii.
+        back = bank.poses.rotations.swapaxes(1, 2)  # (chunks, 3, 3)
         shifts = (back @ (query.pose.position - bank.poses.positions)[..., None])[..., 0]
         shifts /= self.radius * query.view_distance
         return points_in_view(self.points, angles, self.seed), Cameras(sides, back @ query.pose.rotation, shifts)

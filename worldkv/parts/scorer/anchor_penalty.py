@@ -70,6 +70,8 @@ class AnchorPenalty(TokenScorer):
             )
         xp = array_namespace(keys)
         along, scores = (xp.asarray(part, device=device(keys)) for part in (anchor, scores))
+        # Per layer and token the dot product and the key's squared norm, over this rank's heads: (2, layers, tokens).
+        # Ranks are summed before the cosine is taken; a direction has length 1, as `mean_difference` makes it.
         sums = xp.stack([xp.sum(keys * along[:, :, None, :], axis=(1, 3)), xp.sum(keys * keys, axis=(1, 3))])
         if chunk.reduce is not None:
             sums = chunk.reduce(sums)

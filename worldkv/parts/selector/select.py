@@ -33,6 +33,7 @@ def best_rows(scores: Array, count: int) -> Ids:
     if count <= 0:
         return NO_IDS
     quanta = quantised(scores)
+    # All rows above the count-th highest score are in, and of those level with it the oldest that still fit.
     threshold = np.partition(quanta, len(quanta) - count)[len(quanta) - count]
     above = np.flatnonzero(quanta > threshold)
     level = np.flatnonzero(quanta == threshold)[: count - len(above)]

@@ -28,17 +28,22 @@ def draw_normals(
     """
     count = len(depths)
     own = 1.0 / depths**2
-    pairs = np.argsort(past.points.astype(np.int32), kind="stable")  # point by point
-    ends = np.cumsum(np.bincount(past.points, minlength=count) + 1)
+    # One list of cameras for all points, point by point: those of `past` that saw it, then the query's. `ends` are the
+    # places behind each point's last, so the query's cameras stand at `ends - 1`.
+    pairs = np.argsort(past.points.astype(np.int32), kind="stable")
+    ends = np.cumsum(np.bincount(past.points, minlength=count) + 1)  # (points,)
     is_past = np.ones(ends[-1], np.bool_)
-    is_past[ends - 1] = False  # the query's camera comes last
-    camera, share = np.full(len(is_past), -1), np.empty(len(is_past))
+    is_past[ends - 1] = False
+    camera, share = np.full(len(is_past), -1), np.empty(len(is_past))  # -1 for the query's, else a pair
     camera[is_past] = pairs
     share[is_past], share[ends - 1] = 1.0 / past.squared_distances[pairs], own
-    total = np.add.reduceat(share, np.concatenate([[0], ends[:-1]]))
-    ladder = np.cumsum(share / np.repeat(total, np.diff(ends, prepend=0)))  # one unit for each point
+    total = np.add.reduceat(share, np.concatenate([[0], ends[:-1]]))  # (points,)
+    # Shares of a point sum to 1, so that their running sum over the whole list passes from p to p + 1 among the cameras
+    # of point p: one search of p + a number in [0, 1) draws for all points. Rounding may push it one point too far,
+    # which the minimum takes back.
+    ladder = np.cumsum(share / np.repeat(total, np.diff(ends, prepend=0)))
     strata = (np.arange(per_point)[:, None] + draw.uniform(size=(per_point, count))) / per_point
-    source = camera[np.minimum(np.searchsorted(ladder, np.arange(count) + strata), ends - 1)]
-    normals = np.repeat(-sight[:, None], per_point, axis=1)
+    source = camera[np.minimum(np.searchsorted(ladder, np.arange(count) + strata), ends - 1)]  # (per_point, points)
+    normals = np.repeat(-sight[:, None], per_point, axis=1)  # (3, per_point, points)
     normals[:, source >= 0] = past.to_camera[:, source[source >= 0]]
     return normals.transpose(1, 0, 2), total / own

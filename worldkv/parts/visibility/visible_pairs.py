@@ -58,16 +58,17 @@ def visible_pairs(points: Array, frame_positions: Array, frame_rotations: Array,
     count = points.shape[1]
     centre = points.mean(axis=1, keepdims=True)
     about = points - centre  # far from the world's origin little would be left of differences of products
-    places = np.ascontiguousarray(frame_positions.reshape(-1, 3).T) - centre
+    places = np.ascontiguousarray(frame_positions.reshape(-1, 3).T) - centre  # (3, frames), chunk by chunk
     turns = frame_rotations.reshape(-1, 3, 3)
     tangents, reach = frustum_tangents(query.field_of_view), query.view_distance
+    # Each frame's place along its own axes; a point p is at `turn^T p - origin` before the camera, third axis ahead.
     origin = np.einsum("fij,if->jf", turns, places)
     near = _may_see(origin, float(np.sqrt((about**2).sum(axis=0).max())) * (1 + 1e-9), tangents, reach)
     found: list[tuple[NDArray[np.intp], NDArray[np.intp], Array]] = []
     step = max(1, _AT_ONCE // count)
     for start in range(0, len(near), step):
         rows = near[start : start + step]
-        x, y, z = (turns[rows, :, axis] @ about - origin[axis, rows, None] for axis in range(3))
+        x, y, z = (turns[rows, :, axis] @ about - origin[axis, rows, None] for axis in range(3))  # (rows, points) each
         squared = x * x + y * y + z * z
         seen = (z > 0) & (squared <= reach**2)
         seen &= np.abs(x, out=x) <= tangents[0] * z
@@ -77,7 +78,7 @@ def visible_pairs(points: Array, frame_positions: Array, frame_rotations: Array,
     if not found:
         return VisiblePairs(np.empty(0, np.intp), np.empty(0, np.intp), np.empty((3, 0)), np.empty(0))
     frames, seen_points = (np.concatenate([part[which] for part in found]) for which in (0, 1))
-    squared = np.maximum(np.concatenate([part[2] for part in found]), 1e-18)
+    squared = np.maximum(np.concatenate([part[2] for part in found]), 1e-18)  # a camera may stand on a point
     to_camera = np.empty((3, len(frames)))
     for axis in range(3):
         np.subtract(places[axis].take(frames), about[axis].take(seen_points), out=to_camera[axis])
@@ -94,8 +95,9 @@ def _may_see(origin: Array, radius: float, tangents: tuple[float, float], reach:
         tangents: of half the field of view, across and down.
         reach: view distance.
     """
-    x, y, z = -origin
+    x, y, z = -origin  # the ball's centre before each frame
     may = (z > -radius) & (x * x + y * y + z * z <= (reach + radius) ** 2)
+    # The plane |side| = tangent * z has a normal of length sqrt(1 + tangent^2), so the ball reaches that far across it.
     for side, tangent in zip((x, y), tangents, strict=True):
         may &= np.abs(side) - tangent * z <= radius * np.sqrt(1 + tangent**2)
     return np.flatnonzero(may)
