@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
+from worldkv.answers import NOTHING_RETRIEVED, Ids, Retrieval
 from worldkv.errors import SpecError
-from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.whole_chunk import WholeChunk
-from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.need import FutureNeed, LandmarkNeed
+from worldkv.parts.retrieval_only import RetrievalOnly
 from worldkv.parts.selector.select import best_rows
-from worldkv.policy import CachePolicy, Part
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.views import BankView, Query
 
 
 @dataclass(frozen=True)
-class Belady(CachePolicy):
+class Belady(RetrievalOnly):
     """The optimal replacement of a cache that knows the future: demand fetches, and the farthest next need leaves.
 
     A chunk is needed at a step if it meets at least `least_share` of the step's need. Needed chunks are attended, most
@@ -42,24 +38,11 @@ class Belady(CachePolicy):
     need: FutureNeed = LandmarkNeed()
 
     def __post_init__(self) -> None:
-        if self.retrieved_frames < 0:
-            raise SpecError(f"retrieved_frames must be at least 0 latent frames, got {self.retrieved_frames}")
+        super().__post_init__()
         if not 0 < self.least_share <= 1:
             raise SpecError(f"least_share must be in (0, 1], got {self.least_share}")
         if self.horizon_steps < 0:
             raise SpecError(f"horizon_steps must be at least 0, got {self.horizon_steps}")
-
-    @cached_property
-    def _eviction(self) -> SinkRecent:
-        return SinkRecent(0, 0)
-
-    def parts(self) -> tuple[Part, ...]:
-        """The rule that evicts and what the oracle knows."""
-        return self._eviction, self.need
-
-    def evict(self, window: WindowView) -> Eviction:
-        """See `CachePolicy.evict`: everything goes to the bank at once."""
-        return self._eviction.evict(window)
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         """See `CachePolicy.retrieve`."""
@@ -86,12 +69,3 @@ class Belady(CachePolicy):
         next_need = np.concatenate([later, never]).argmax(axis=0)
         ordered: Ids = rows[np.lexsort((-rows, next_need))]
         return ordered
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`: whole."""
-        return WholeChunk().keep(chunk)
-
-    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
-        """See `CachePolicy.resized`."""
-        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
-        return replace(self, retrieved_frames=max(0, frames))

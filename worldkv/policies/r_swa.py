@@ -12,6 +12,7 @@ import numpy as np
 from worldkv.answers import NOTHING_LEAVES, Eviction, Ids
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
+from worldkv.parts.eviction.sink_recent import recent_chunks
 from worldkv.parts.eviction_only import EvictionOnly
 from worldkv.policy import LATE_STEP
 from worldkv.views import WindowView
@@ -71,8 +72,7 @@ class ReferenceWindow(EvictionOnly):
             SpecError: a range of references is not whole chunks of `geometry`.
         """
         references = self._references(geometry)
-        recent = geometry.chunks_of(self.recent_frames, "recent_frames")
-        return np.union1d(references[references < step], np.arange(max(0, step - recent), step))
+        return np.union1d(references[references < step], recent_chunks(self.recent_frames, step, geometry))
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: the recent frames take what the references leave."""

@@ -12,6 +12,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.window_size import frames_beside
 from worldkv.policy import CachePolicy
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
@@ -69,7 +70,7 @@ class RandomRetrieval(CachePolicy):
 
         For it recent frames are given up, then the sink; None where the only place is the generated chunk's.
         """
-        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
+        frames = frames_beside(window_tokens, geometry)
         drawn = geometry.frames_per_chunk
         if frames < drawn:
             return None

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.eviction_only import FromEvictionRule
+from worldkv.parts.window_size import frames_beside
 
 
 @dataclass(frozen=True)
@@ -32,5 +33,5 @@ class SlidingWindow(FromEvictionRule):
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: the recent frames take what the sink leaves."""
-        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
+        frames = frames_beside(window_tokens, geometry)
         return replace(self, recent_frames=frames - self.sink_frames) if frames >= self.sink_frames else None

@@ -11,7 +11,7 @@ import numpy as np
 
 from worldkv.answers import Keep
 from worldkv.errors import SpecError
-from worldkv.parts.compression.scored_tokens import on_host
+from worldkv.parts.host_array import on_host
 from worldkv.parts.scorer.unlike_anchor import UnlikeAnchor
 from worldkv.policy import Compression, TokenScorer
 from worldkv.views import ChunkView

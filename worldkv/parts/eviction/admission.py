@@ -12,6 +12,7 @@ from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, RaggedKeep
 from worldkv.errors import SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compression.scored_tokens import scores_of
+from worldkv.parts.eviction.sink_recent import recent_chunks
 from worldkv.parts.scorer.novelty import Novelty
 from worldkv.parts.scorer.scored_by import ScoreFunction, scorer_of
 from worldkv.policy import EvictionRule, Part, TokenScorer
@@ -67,7 +68,7 @@ class Admission(EvictionRule):
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`: the recent chunks."""
-        return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
+        return recent_chunks(self.recent_frames, step, geometry)
 
 
 def admitted(chunk: ChunkView, scorer: TokenScorer, least_utility: float) -> RaggedKeep | None:

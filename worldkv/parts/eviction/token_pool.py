@@ -13,6 +13,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compress import replayed
 from worldkv.parts.compression.scored_tokens import frames_of, scores_of
+from worldkv.parts.eviction.sink_recent import recent_chunks
 from worldkv.parts.scorer.attention_received import AttentionReceived
 from worldkv.policy import EvictionRule, TokenScorer
 from worldkv.views import ChunkView, WindowView
@@ -65,7 +66,7 @@ class TokenPool(EvictionRule):
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`: the recent chunks."""
-        return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
+        return recent_chunks(self.recent_frames, step, geometry)
 
 
 def _highest(chunks: list[ChunkView], scorer: TokenScorer, places: int) -> list[Keep | None]:

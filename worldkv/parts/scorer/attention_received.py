@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from worldkv.errors import SpecError
+from worldkv.parts.host_array import on_host
 from worldkv.policy import TokenScorer
 from worldkv.signals import Signal
 from worldkv.views import ChunkView
@@ -37,10 +38,7 @@ class AttentionReceived(TokenScorer):
 
     def token_scores(self, chunk: ChunkView) -> Any:
         """See `TokenScorer.token_scores`."""
-        from array_api_compat import is_torch_array, to_device
-
-        mass = chunk.attention_mass
-        received = np.asarray(to_device(mass, "cpu") if is_torch_array(mass) else mass, np.float32)
+        received = on_host(chunk.attention_mass)
         reach = self.pooled_tokens // 2
         if reach == 0:
             return received
