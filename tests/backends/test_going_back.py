@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.backends.asking import AskedAhead, AskedLate
 from tests.backends.late_ops import LateOps
 from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
-from tests.policies.every import EVERY
+from tests.policies.all_policies import EVERY
 from worldkv.backend import Traffic
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig

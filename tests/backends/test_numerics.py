@@ -15,7 +15,7 @@ from tests.backends.asking import AskedAhead, AskedLate, Stays
 from tests.backends.late_ops import LateOps
 from tests.backends.naive_cache import NaiveCache, shifted
 from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, loop, open_cache
-from tests.policies.every import EVERY
+from tests.policies.all_policies import EVERY
 from worldkv.answers import Eviction, Keep
 from worldkv.backends.window.arena import KEYS, ROTATED
 from worldkv.config import CacheConfig

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHARED_DATA
-from tests.policies.every import EVERY
+from tests.policies.all_policies import EVERY
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.backend import Drop, Move, Traffic
 from worldkv.backends.torch_backend import TorchBackend

@@ -1,4 +1,4 @@
-"""What an index may answer: one finite number a chunk, or booleans."""
+"""Answers of an index: one finite number a chunk, or booleans; anything else is refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_coverage_of_the_wrong_kind_is_refused(answer: Any) -> None:
 
 @dataclass(frozen=True)
 class Noting(Selector):
-    """Takes the first rows and notes what it was shown."""
+    """Takes the first rows and notes its arguments."""
 
     shown: list[Any]
 

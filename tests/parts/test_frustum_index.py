@@ -16,7 +16,7 @@ from tests.parts.bank import bank_of
 from worldkv.errors import SpecError
 from worldkv.parts.index.frustum_index import COLUMNS, SPARE, FrustumIndex
 from worldkv.parts.selector.select import GreedyCoverage, packed
-from worldkv.parts.visibility.visible_pairs import look
+from worldkv.parts.visibility.visible_pairs import visible_pairs
 from worldkv.views import BankView, Query
 
 Frame = tuple[np.ndarray, np.ndarray]
@@ -156,19 +156,19 @@ def told_point_by_point(index: FrustumIndex, query: Query, bank: BankView) -> np
 
 
 @given(seed=st.integers(0, 2**32 - 1), points=st.integers(1, 4), at_once=st.sampled_from((1, 20, 1 << 16)))
-def test_looks_are_those_of_every_frame_at_every_point(seed: int, points: int, at_once: int) -> None:
+def test_visible_pairs_are_those_of_every_frame_at_every_point(seed: int, points: int, at_once: int) -> None:
     draw = np.random.default_rng(seed)
     places, spots = draw.normal(size=(40, 1, 3)), draw.normal(size=(points, 3))
     turns = Rotation.random(40, rng=draw).as_matrix()[:, None]
     query, _ = bank_of(places[:2, [0] * 3], turns[:2, [0] * 3], view_distance=2.0)
     with mock.patch("worldkv.parts.visibility.visible_pairs._AT_ONCE", at_once):
-        found = look(spots.T, places, turns, query)
+        found = visible_pairs(spots.T, places, turns, query)
     frames = list(zip(places[:, 0], turns[:, 0], strict=True))
     seen = [(f, p) for f, frame in enumerate(frames) for p, spot in enumerate(spots) if sees(frame, spot, query)]
     assert list(zip(found.frames.tolist(), found.points.tolist(), strict=True)) == seen
     for pair, (frame, spot) in enumerate(seen):
-        assert found.back[:, pair] == pytest.approx(towards(spots[spot], frames[frame]), abs=1e-12)
-        assert found.squared[pair] == pytest.approx(math.dist(spots[spot], frames[frame][0]) ** 2)
+        assert found.to_camera[:, pair] == pytest.approx(towards(spots[spot], frames[frame]), abs=1e-12)
+        assert found.squared_distances[pair] == pytest.approx(math.dist(spots[spot], frames[frame][0]) ** 2)
 
 
 @settings(max_examples=30)

@@ -56,7 +56,7 @@ class Coarse(TokenScorer):
 @pytest.mark.parametrize(("recent", "heavy"), [(6, 6), (3, 3), (0, 6), (6, 0)])
 @pytest.mark.parametrize("is_coarse", [False, True])
 def test_h2o_keeps_the_heaviest_of_all_older_tokens(recent: int, heavy: int, seed: int, is_coarse: bool) -> None:
-    """Masses are those the backend shows, by token; of equal ones the older stays, and whoever is out stays out."""
+    """Masses are those the backend shows, by token; of equal ones the older stays, and what is out stays out."""
     pool: dict[tuple[int, int], float] = {}
     for chunks in (6, 14):
         pool.clear()
@@ -93,7 +93,7 @@ def test_deep_forcing_moves_its_sink_to_the_bank_and_attends_it_for_ever() -> No
 def test_deep_forcing_keeps_the_tokens_that_the_queries_point_at(
     sink: int, middle: int, recent: int, seed: int
 ) -> None:
-    """Of the middle those of the greatest sum of raw products; whoever is out stays out."""
+    """Of the middle those of the greatest sum of raw products; what is out stays out."""
     policy = DeepForcing(sink, middle, recent)
     scenario = Scenario(MotionScript((Move(1.0, 10.0),) * 11), GEOMETRY, has_keys=True, seed=seed)
     one, pool = Trial(policy, scenario), list[tuple[int, int]]()

@@ -75,7 +75,7 @@ def test_pages_with_most_passing_chunks_come_first(seed: int, per_page: int, pag
 
 @given(seed=SEEDS, cost=st.sampled_from((0.0, 0.2, 1.0)), count=st.integers(1, 6), is_wrapped=st.booleans())
 def test_a_fetch_is_paid_for(seed: int, cost: float, count: int, is_wrapped: bool) -> None:
-    """Greedy over sets; who is in the window already is free and may stay where there is room."""
+    """Greedy over sets; a chunk in the window already is free and may stay where there is room."""
     draw, query, bank, *_ = drawn(seed, 9)
     ids = bank.ids.tolist()
     used = dict(zip(ids, draw.permutation(9).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The window of sink and recent frames, against a set of ids; what the rules that do nothing answer."""
+"""The window of sink and recent frames, against a set of ids; the answers of the rules that do nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token scorers and what keeps by them, against their rules token by token."""
+"""Token scorers and the compressions that keep by them, against their rules token by token."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_points_are_drawn_from_the_seed_and_then_sifted(seed: int, angles: tuple
 
 def test_another_seed_draws_other_points() -> None:
     query, bank = bank_of(*looking_about(np.random.default_rng(2), 9), view_distance=1.3)
-    one, same, other = (FovOverlap(300, seed=seed).look(query, bank)[0].places for seed in (3, 3, 4))
+    one, same, other = (FovOverlap(300, seed=seed).points_and_cameras(query, bank)[0].places for seed in (3, 3, 4))
     assert np.array_equal(one, same)
     assert not np.isin(one, other).any()
 

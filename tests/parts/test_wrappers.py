@@ -1,4 +1,4 @@
-"""What stands round an index: what it adds, when it asks, and for which view."""
+"""Wrappers: what they add to scores, when they ask the index, and for which view."""
 
 from __future__ import annotations
 

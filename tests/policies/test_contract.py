@@ -1,18 +1,19 @@
-"""What policies do on real paths, beside what the conformance kit holds every one of them to."""
+"""Every policy on real paths, beyond the checks of the conformance kit."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 
-from tests.policies.every import EVERY
+from tests.policies.all_policies import EVERY
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
 from worldkv.engine.state import StepRecord
 from worldkv.geometry import PRESETS
-from worldkv.metrics.landmarks import place_landmarks
+from worldkv.metrics.landmarks import Landmarks, place_landmarks
 from worldkv.parts import TopK
 from worldkv.parts.from_parts import FromParts
 from worldkv.policy import LATE_STEP, CachePolicy
@@ -33,8 +34,15 @@ PATHS = {
 }
 
 
-def chunked_path(name: str, policy: CachePolicy) -> ChunkedTrajectory:
+@functools.cache
+def path_of(name: str) -> tuple[ChunkedTrajectory, Landmarks]:
+    """A path and its landmarks, which are the same for every policy."""
     chunked = cut(load_trajectory(PATHS[name]), TINY)
+    return chunked, place_landmarks(chunked)
+
+
+def chunked_path(name: str, policy: CachePolicy) -> ChunkedTrajectory:
+    chunked, _ = path_of(name)
     trajectory = dataclasses.replace(chunked.trajectory, signals=made_up(chunked.num_chunks, policy))
     return dataclasses.replace(chunked, trajectory=trajectory, actions=chunked.actions or chunked.camera)
 
@@ -64,7 +72,7 @@ def run(policy: CachePolicy, path: str, config: CacheConfig | None = None) -> tu
         counts = engine.state.counts
         assert counts.produced == counts.window + counts.banked + counts.pruned + counts.discarded
 
-    landmarks = place_landmarks(chunked)
+    _, landmarks = path_of(path)
     return simulate(chunked, policy, TINY, MACHINE, config=config, landmarks=landmarks, on_step=note), records
 
 

@@ -1,4 +1,4 @@
-"""FlashMemory step by step: who passes, from how many pages, one interval late, beside sink and tail."""
+"""FlashMemory step by step: which chunks pass, from how many pages, one interval late, beside sink and tail."""
 
 from __future__ import annotations
 

@@ -56,40 +56,71 @@ from worldkv.specs.parse import parse_policy
 SIZES = SinkRecent(6, 9)
 MADE: list[tuple[FromParts, PolicyParts]] = [
     (
-        WorldMem(6, 3, 9, 0.3, 50, 2),
+        WorldMem(sink_frames=6, retrieved_frames=3, recent_frames=9, age_penalty=0.3, points=50, seed=2),
         PolicyParts(SIZES, FovOverlap(50, seed=2), GreedyCoverage(), WholeChunk(), (AgePenalty(0.3),)),
     ),
-    (WorldPlay(6, 3, 9, 70, 4), PolicyParts(SIZES, FovScore(FovOverlap(70, seed=4)), TopK(), WholeChunk())),
-    (ContextAsMemory(6, 3, 9, 0.4), PolicyParts(SIZES, PlanarCones(), OnePerRun(0.4), WholeChunk())),
-    (PoseNms(6, 3, 9, 0.7), PolicyParts(SIZES, PoseIndex(), DistinctPoses(0.7), WholeChunk())),
-    (MeanKeyRetrieval(6, 3, 9), PolicyParts(SIZES, MeanKey(), TopK(), WholeChunk())),
-    (QuestBounds(6, 3, 9), PolicyParts(SIZES, KeyBounds("box"), TopK(), WholeChunk())),
-    (ArkVale(6, 3, 9), PolicyParts(SIZES, KeyBounds("ball"), TopK(), WholeChunk())),
     (
-        SnapKV(6, 3, 9, 0.2, AttentionReceived(5)),
+        WorldPlay(sink_frames=6, retrieved_frames=3, recent_frames=9, points=70, seed=4),
+        PolicyParts(SIZES, FovScore(FovOverlap(70, seed=4)), TopK(), WholeChunk()),
+    ),
+    (
+        ContextAsMemory(sink_frames=6, retrieved_frames=3, recent_frames=9, least_overlap=0.4),
+        PolicyParts(SIZES, PlanarCones(), OnePerRun(0.4), WholeChunk()),
+    ),
+    (
+        PoseNms(sink_frames=6, retrieved_frames=3, recent_frames=9, least_apart=0.7),
+        PolicyParts(SIZES, PoseIndex(), DistinctPoses(0.7), WholeChunk()),
+    ),
+    (
+        MeanKeyRetrieval(sink_frames=6, retrieved_frames=3, recent_frames=9),
+        PolicyParts(SIZES, MeanKey(), TopK(), WholeChunk()),
+    ),
+    (
+        QuestBounds(sink_frames=6, retrieved_frames=3, recent_frames=9),
+        PolicyParts(SIZES, KeyBounds("box"), TopK(), WholeChunk()),
+    ),
+    (
+        ArkVale(sink_frames=6, retrieved_frames=3, recent_frames=9),
+        PolicyParts(SIZES, KeyBounds("ball"), TopK(), WholeChunk()),
+    ),
+    (
+        SnapKV(sink_frames=6, retrieved_frames=3, recent_frames=9, keep_ratio=0.2, scorer=AttentionReceived(5)),
         PolicyParts(SIZES, PoseIndex(), TopK(), ScoredTokens(AttentionReceived(5), 0.2)),
     ),
-    (KeyDiffKV(6, 3, 9, 0.2), PolicyParts(SIZES, PoseIndex(), TopK(), ScoredTokens(KeyDiff(), 0.2))),
     (
-        FlashMemory(6, 3, 9, 5, 0.6, 3, PoseIndex()),
+        KeyDiffKV(sink_frames=6, retrieved_frames=3, recent_frames=9, keep_ratio=0.2),
+        PolicyParts(SIZES, PoseIndex(), TopK(), ScoredTokens(KeyDiff(), 0.2)),
+    ),
+    (
+        FlashMemory(
+            sink_frames=6,
+            retrieved_frames=3,
+            recent_frames=9,
+            refresh_steps=5,
+            least_score=0.6,
+            most_pages=3,
+            index=PoseIndex(),
+        ),
         PolicyParts(SIZES, PoseIndex(), ThresholdPages(0.6, 2, 3), WholeChunk(), (RefreshInterval(5, is_stale=True),)),
     ),
     (
-        FrustumCoverage(6, 3, 9, 0.5, 40, 7),
+        FrustumCoverage(sink_frames=6, retrieved_frames=3, recent_frames=9, keep_ratio=0.5, points=40, seed=7),
         PolicyParts(SIZES, FrustumIndex(40, keep_ratio=0.5, seed=7), GreedyCoverage(), WorldCompression(0.5)),
     ),
     (
-        FrugalCoverage(6, 3, 9, 0.5, 0.9, 40, 7),
+        FrugalCoverage(
+            sink_frames=6, retrieved_frames=3, recent_frames=9, keep_ratio=0.5, fetch_cost=0.9, points=40, seed=7
+        ),
         PolicyParts(SIZES, FrustumIndex(40, keep_ratio=0.5, seed=7), Frugal(0.9), WorldCompression(0.5)),
     ),
 ]
 
 
-@pytest.mark.parametrize(("policy", "roles"), MADE, ids=[type(policy).__name__ for policy, _ in MADE])
-def test_every_parameter_reaches_its_part(policy: FromParts, roles: PolicyParts) -> None:
-    assert policy.policy_parts == roles
+@pytest.mark.parametrize(("policy", "parts"), MADE, ids=[type(policy).__name__ for policy, _ in MADE])
+def test_every_parameter_reaches_its_part(policy: FromParts, parts: PolicyParts) -> None:
+    assert policy.policy_parts == parts
     assert policy.retrieved_frames == 3
-    assert set(policy.parts()) == {roles.eviction, roles.index, roles.selector, roles.compression, *roles.wrappers}
+    assert set(policy.parts()) == {parts.eviction, parts.index, parts.selector, parts.compression, *parts.wrappers}
 
 
 def test_who_is_asked_late_and_who_is_rebased() -> None:

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import SHARED_DATA
+from worldkv.engine.engine import CacheEngine
 from worldkv.geometry import PRESETS
 from worldkv.metrics.landmarks import Landmarks, place_landmarks
 from worldkv.policies import FrugalCoverage, WorldKV
 from worldkv.policy import CachePolicy
-from worldkv.sim import load_machine, simulate
+from worldkv.scene import scene_of, viewpoints
+from worldkv.sim import load_machine
+from worldkv.sim.backend import SimBackend
+from worldkv.sim.rollout import RolloutRecorder
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.loaded import load_path
 
@@ -27,17 +31,29 @@ def path_of(source: str) -> tuple[ChunkedTrajectory, tuple[Landmarks, ...]]:
 
 
 def outcome(policy: CachePolicy, source: str, chunks: int) -> tuple[float, int]:
-    """Mean recall over two draws of the landmarks, and bytes over the bus both ways."""
+    """Mean recall over two draws of the landmarks, and bytes over the bus both ways.
+
+    The policies read no landmarks, so one rollout is scored by both draws.
+    """
     path, draws = path_of(source)
     sized = policy.resized(chunks * LINGBOT.chunk_tokens, LINGBOT)
     assert sized is not None
-    recalls = []
-    for landmarks in draws:
-        done = simulate(path, sized, LINGBOT, load_machine("worldkv-project-page"), landmarks=landmarks)
-        recalls.append(done.recall or 0.0)
+    engine = CacheEngine(sized, LINGBOT, SimBackend(), scene=scene_of(path))
+    machine = load_machine("worldkv-project-page")
+    recorders = [RolloutRecorder(path, engine, machine, landmarks) for landmarks in draws]
+    for viewpoint in viewpoints(path):
+        plan = engine.begin(viewpoint)
+        for recorder in recorders:
+            recorder.begin(plan)
+        record = engine.commit()
+        for recorder in recorders:
+            recorder.commit(record)
+    records = [recorder.close() for recorder in recorders]
+    for done in records:
         assert done.attended_tokens.max() <= chunks * LINGBOT.chunk_tokens
-    traffic = done.engine.backend.traffic()
-    return float(np.mean(recalls)), traffic.device_to_host + traffic.host_to_device
+    traffic = engine.backend.traffic()
+    recall = float(np.mean([done.recall or 0.0 for done in records]))
+    return recall, traffic.device_to_host + traffic.host_to_device
 
 
 def beats(source: str, chunks: int) -> None:

@@ -1,4 +1,4 @@
-"""Upper marks: against every other choice, on banks small enough to try them all."""
+"""Upper bounds: against every other choice, on banks small enough to try them all."""
 
 from __future__ import annotations
 

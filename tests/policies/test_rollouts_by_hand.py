@@ -6,9 +6,11 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from worldkv.answers import Keep
@@ -41,24 +43,12 @@ CHUNKS, VIEW, REACH, SEED = 24, (95.0, 50.0), 2.5, 5
 WIDE, HIGH = math.radians(95.0), math.radians(50.0)
 
 Fetch = Callable[[int, list[int]], Iterator[int]]
-"""From a step and who is banked then to all who would come back, best first."""
+"""From a step and the chunks banked then to all that would come back, best first."""
 Store = Callable[[int, int, int], list[int]]
 """From a chunk, a layer and a head to the positions of the tokens stored."""
 
 
 # ---------------------------------------------------------------------- the path, and what a model would measure
-
-
-def path() -> tuple[list[list[list[float]]], list[Rotation]]:
-    """Rounds of five places, at each a look 144 degrees on; every frame is shaken."""
-    draw = np.random.default_rng(3)
-    places, turns = [], []
-    for chunk in range(CHUNKS):
-        at, shake = math.tau * chunk / 5, 0.15 * draw.normal(size=(3, 3))
-        looks = [[144 * chunk + 15 * (frame - 1), 0, 0] for frame in range(3)] + 7 * draw.normal(size=(3, 3))
-        places.append([[0.4 * math.cos(at) + x, y, 0.4 * math.sin(at) + z] for x, y, z in shake.tolist()])
-        turns.append(Rotation.from_euler("YXZ", looks, degrees=True))
-    return places, turns
 
 
 def mean(vectors: list[list[float]]) -> list[float]:
@@ -69,12 +59,57 @@ def dot(one: list[float], other: list[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
 
 
-FRAME_PLACES, FRAME_TURNS = path()
-PLACES, TURNS = [mean(frames) for frames in FRAME_PLACES], [frames.mean() for frames in FRAME_TURNS]
-MATRICES = [mean(frames.as_matrix().reshape(3, 9).tolist()) for frames in FRAME_TURNS]
-"""Element-wise means of the rotation matrices, row after row."""
-KEYS, _, ATTENTION = zip(*(chunk_tensors(GEOMETRY, chunk, SEED) for chunk in range(CHUNKS)), strict=True)
-QUERIES = np.random.default_rng(3).standard_normal((CHUNKS, LAYERS, HEADS, CHANNELS), np.float32)
+class Path(NamedTuple):
+    """Cameras frame by frame, and their means chunk by chunk.
+
+    Attributes:
+        frame_places: positions of each chunk's frames.
+        frame_turns: rotations of each chunk's frames.
+        places: mean position of each chunk.
+        turns: mean rotation of each chunk.
+        matrices: element-wise means of the rotation matrices, row after row.
+    """
+
+    frame_places: list[list[list[float]]]
+    frame_turns: list[Rotation]
+    places: list[list[float]]
+    turns: list[Rotation]
+    matrices: list[list[float]]
+
+
+@functools.cache
+def path() -> Path:
+    """Rounds of five places, at each a look 144 degrees on; every frame is shaken."""
+    draw = np.random.default_rng(3)
+    places, turns = [], []
+    for chunk in range(CHUNKS):
+        at, shake = math.tau * chunk / 5, 0.15 * draw.normal(size=(3, 3))
+        looks = [[144 * chunk + 15 * (frame - 1), 0, 0] for frame in range(3)] + 7 * draw.normal(size=(3, 3))
+        places.append([[0.4 * math.cos(at) + x, y, 0.4 * math.sin(at) + z] for x, y, z in shake.tolist()])
+        turns.append(Rotation.from_euler("YXZ", looks, degrees=True))
+    matrices = [mean(frames.as_matrix().reshape(3, 9).tolist()) for frames in turns]
+    return Path(places, turns, [mean(frames) for frames in places], [frames.mean() for frames in turns], matrices)
+
+
+class Model(NamedTuple):
+    """What a model would compute, all made up.
+
+    Attributes:
+        keys: of each chunk `(layers, heads, tokens, channels)`.
+        attention: that each chunk's tokens received `(layers, heads, tokens)`.
+        queries: mean query of each step `(steps, layers, heads, channels)`.
+    """
+
+    keys: tuple[NDArray[np.float32], ...]
+    attention: tuple[NDArray[np.float32], ...]
+    queries: NDArray[np.float32]
+
+
+@functools.cache
+def model() -> Model:
+    keys, _, attention = zip(*(chunk_tensors(GEOMETRY, chunk, SEED) for chunk in range(CHUNKS)), strict=True)
+    queries = np.random.default_rng(3).standard_normal((CHUNKS, LAYERS, HEADS, CHANNELS), np.float32)
+    return Model(keys, attention, queries)
 
 
 def rollout(policy: CachePolicy) -> tuple[list[StepRecord], dict[int, Keep]]:
@@ -87,9 +122,9 @@ def rollout(policy: CachePolicy) -> tuple[list[StepRecord], dict[int, Keep]]:
 
     backend, scene = KeyedBackend(GEOMETRY, SEED, has_keys=True), Scene(VIEW, REACH, frozenset({Signal.POSE}))
     engine, records = CacheEngine(recording_policy(policy, note), GEOMETRY, backend, scene=scene), []
-    for step, (keys, query) in enumerate(zip(KEYS, QUERIES, strict=True)):
+    for step, (keys, query) in enumerate(zip(model().keys, model().queries, strict=True)):
         poses = np.tile(np.eye(4), (3, 1, 1))
-        poses[:, :3, :3], poses[:, :3, 3] = FRAME_TURNS[step].as_matrix(), FRAME_PLACES[step]
+        poses[:, :3, :3], poses[:, :3, 3] = path().frame_turns[step].as_matrix(), path().frame_places[step]
         engine.begin(Viewpoint.of(poses))
         engine.refine(query)
         records.append(engine.commit(Measured(keys.mean(axis=2), keys.min(axis=2), keys.max(axis=2), query)))
@@ -104,24 +139,24 @@ def positions_of(keep: Keep) -> list[list[int]]:
     return positions
 
 
-# ---------------------------------------------------------------------- who comes back
+# ---------------------------------------------------------------------- which chunks come back
 
 
 def nearest(step: int, banked: list[int]) -> Iterator[int]:
     """Half the squared distance of the mean places, half the angle of the mean matrices, each over its maximum."""
-    squared = {chunk: math.dist(PLACES[chunk], PLACES[step]) ** 2 for chunk in banked}
-    traces = {chunk: dot(MATRICES[chunk], MATRICES[step]) for chunk in banked}
+    squared = {chunk: math.dist(path().places[chunk], path().places[step]) ** 2 for chunk in banked}
+    traces = {chunk: dot(path().matrices[chunk], path().matrices[step]) for chunk in banked}
     angles = {chunk: math.acos(max(-1.0, min(1.0, (trace - 1) / 2))) for chunk, trace in traces.items()}
     far, round_about = max(squared.values()), max(angles.values())
     yield from sorted(banked, key=lambda chunk: 0.5 * squared[chunk] / far + 0.5 * angles[chunk] / round_about)
 
 
 def nearest_but_distinct(step: int, banked: list[int]) -> Iterator[int]:
-    """The nearest, but nobody within 0.2 of one taken: radians, and view distances."""
+    """The nearest, but none within 0.2 of one taken: radians, and view distances."""
     taken: list[int] = []
     for chunk in nearest(step, banked):
-        away = [math.dist(PLACES[chunk], PLACES[other]) / REACH for other in taken]
-        turned = [(TURNS[chunk].inv() * TURNS[other]).magnitude() for other in taken]
+        away = [math.dist(path().places[chunk], path().places[other]) / REACH for other in taken]
+        turned = [(path().turns[chunk].inv() * path().turns[other]).magnitude() for other in taken]
         if all(a + b >= 0.2 for a, b in zip(away, turned, strict=True)):
             taken.append(chunk)
             yield chunk
@@ -130,10 +165,11 @@ def nearest_but_distinct(step: int, banked: list[int]) -> Iterator[int]:
 def seen(step: int, banked: list[int], points: int) -> tuple[int, dict[int, set[int]]]:
     """How many points drawn by seed 0 the step's mean camera has in view, and which of them each chunk's had too."""
     drawn = points_in_view(points, VIEW, 0).places.T
-    world, found = TURNS[step].apply(drawn * REACH) + PLACES[step], dict[int, set[int]]()
+    world, found = path().turns[step].apply(drawn * REACH) + path().places[step], dict[int, set[int]]()
     for chunk in banked:
         found[chunk] = set()
-        for point, (x, y, z) in enumerate(np.array(TURNS[chunk].inv().apply(world - PLACES[chunk])).tolist()):
+        before = np.array(path().turns[chunk].inv().apply(world - path().places[chunk]))
+        for point, (x, y, z) in enumerate(before.tolist()):
             is_inside = z > 0 and abs(math.atan2(x, z)) <= WIDE / 2 and abs(math.atan2(y, z)) <= HIGH / 2
             if is_inside and math.hypot(x, y, z) <= REACH:
                 found[chunk].add(point)
@@ -141,7 +177,7 @@ def seen(step: int, banked: list[int], points: int) -> tuple[int, dict[int, set[
 
 
 def covering(step: int, banked: list[int]) -> Iterator[int]:
-    """Who adds the largest share of what is in view, less 0.2 x age / now; again without its points, while any adds."""
+    """The chunk that adds the largest share in view, less 0.2 x age / now; again without its points, while any adds."""
     count, found = seen(step, banked, 10_000)
     left = set(range(count))
     while gains := {chunk: len(left & points) for chunk, points in found.items() if left & points}:
@@ -151,21 +187,21 @@ def covering(step: int, banked: list[int]) -> Iterator[int]:
 
 
 def overlapping(step: int, banked: list[int]) -> Iterator[int]:
-    """Who had most of what is in view in view too."""
+    """By how many of the points in view each chunk had in view too."""
     _, found = seen(step, banked, 20_000)
     yield from sorted(banked, key=lambda chunk: -len(found[chunk]))
 
 
 def one_a_run(step: int, banked: list[int]) -> Iterator[int]:
     """Of neighbours whose fans cover more than a tenth of the step's fan the best, the best run first."""
-    right, _, ahead = TURNS[step].as_matrix().T.tolist()
+    right, _, ahead = path().turns[step].as_matrix().T.tolist()
     rays = [((ray + 0.5) / 24 - 0.5) * WIDE for ray in range(24)]
     depths = [math.sqrt((ring + 0.5) / 16) * REACH for ring in range(16)]
     fan = [(math.sin(ray) * depth, math.cos(ray) * depth) for ray in rays for depth in depths]
     shares, runs = {}, list[list[int]]()
     for chunk in banked:
-        away = [a - b for a, b in zip(PLACES[chunk], PLACES[step], strict=True)]
-        looks = TURNS[chunk].apply([0, 0, 1]).tolist()
+        away = [a - b for a, b in zip(path().places[chunk], path().places[step], strict=True)]
+        looks = path().turns[chunk].apply([0, 0, 1]).tolist()
         heading, covered = math.atan2(dot(looks, right), dot(looks, ahead)), 0
         for x, z in fan:
             x, z = x - dot(away, right), z - dot(away, ahead)
@@ -185,7 +221,7 @@ Channels = list[tuple[float, float, float, float]]
 
 @functools.cache
 def channels(chunk: int, layer: int, head: int, step: int) -> Channels:
-    query, columns = QUERIES[step, layer, head].tolist(), KEYS[chunk][layer, head].T.tolist()
+    query, columns = model().queries[step, layer, head].tolist(), model().keys[chunk][layer, head].T.tolist()
     return [(q, sum(keys) / TOKENS, min(keys), max(keys)) for q, keys in zip(query, columns, strict=True)]
 
 
@@ -227,7 +263,7 @@ def everything(chunk: int, layer: int, head: int) -> list[int]:
 
 def unlike_the_anchor(chunk: int, layer: int, head: int) -> list[int]:
     """The first frame; of each other a quarter of 21, rounded up, least like the first's mean key over all heads."""
-    keys = [key.ravel().tolist() for key in KEYS[chunk][layer].swapaxes(0, 1)]
+    keys = [key.ravel().tolist() for key in model().keys[chunk][layer].swapaxes(0, 1)]
     unlike = [-dot(key, mean(keys[:21])) / math.hypot(*key) for key in keys]
     first, second = highest(unlike[21:42], 6), highest(unlike[42:], 6)
     return [*range(21), *(21 + position for position in first), *(42 + position for position in second)]
@@ -235,13 +271,13 @@ def unlike_the_anchor(chunk: int, layer: int, head: int) -> list[int]:
 
 def most_attended(chunk: int, layer: int, head: int) -> list[int]:
     """Half of 63 rounded up by attention received, for each the greatest of itself and three on either side."""
-    mass = ATTENTION[chunk][layer, head].tolist()
+    mass = model().attention[chunk][layer, head].tolist()
     return highest([max(mass[max(0, place - 3) : place + 4]) for place in range(63)], 32)
 
 
 def unlike_the_rest(chunk: int, layer: int, head: int) -> list[int]:
     """Half of 63 rounded up, those at the widest angle to the mean of the head's keys at unit length."""
-    keys = KEYS[chunk][layer, head].tolist()
+    keys = model().keys[chunk][layer, head].tolist()
     units = [[channel / math.hypot(*key) for channel in key] for key in keys]
     return highest([-dot(unit, mean(units)) for unit in units], 32)
 

@@ -181,7 +181,7 @@ def asked(world: World, step: int, banked: list[int], resident: tuple[int, ...] 
 
 
 def walk(policy: CachePolicy, world: World, seed: int) -> Iterator[tuple[int, list[int], list[int], list[int]]]:
-    """Every step: its number, who is banked, who was attended at the last and still is banked, who is retrieved.
+    """Every step: its number, the ids banked, those attended at the last step and still banked, those retrieved.
 
     The engine runs it. Now and then the bank loses a chunk, the first one early, but never the newest.
     """
@@ -199,7 +199,7 @@ def walk(policy: CachePolicy, world: World, seed: int) -> Iterator[tuple[int, li
 
 
 def by_sets(world: World, wanted: set[int], banked: list[int], resident: Sequence[int], places: int) -> list[int]:
-    """One by one whoever adds most, the older of equals; then who is resident in its order, then the newest."""
+    """One by one the chunk that adds most, the older of equals; then the resident in their order, then the newest."""
     chosen, left = list[int](), set(wanted)
     while len(chosen) < places:
         gains = [len(world.seen[chunk] & left) for chunk in banked]
@@ -252,7 +252,7 @@ def test_shares_of_need_step_by_step(seed: int) -> None:
 @pytest.mark.parametrize("horizon", [0, 1, 5, 40])
 @pytest.mark.parametrize("kind", [AttentionNeed, LandmarkNeed])
 def test_belady_over_a_rollout(kind: type[AttentionNeed | LandmarkNeed], horizon: int) -> None:
-    """Who is needed, most needed first; then of those still in the window the soonest needed, of these the newer."""
+    """Chunks needed, most needed first; then of those still in the window the soonest needed, of these the newer."""
     places, least, reached = 3, 0.125, collections.Counter[str]()
     for seed in range(10):
         world = drawn(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.policies.every import EVERY
+from tests.policies.all_policies import EVERY
 from worldkv.parts import PARTS, TokenPool
 from worldkv.policies import H2O
 from worldkv.policy import Compression, CoverageIndex, EvictionRule, Index, Part, TokenScorer

@@ -1,12 +1,17 @@
-"""Shared parts of policies: eviction rules, indices, selectors, compressions. A spec string names them as here."""
+"""Shared parts of policies: eviction rules, indices, selectors, compressions. A spec string names them as here.
+
+The order of these lines is the order in which `worldkv policies` lists the parts of a kind.
+"""
 
 from worldkv.parts.compression.anchor_only import AnchorOnly as AnchorOnly
-from worldkv.parts.compression.keep_all import NeverEvict as NeverEvict
-from worldkv.parts.compression.keep_all import WholeChunk as WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk as WholeChunk
+
+# isort: split
 from worldkv.parts.compression.quantised_bank import QuantisedBank as QuantisedBank
 from worldkv.parts.compression.scored_tokens import ScoredTokens as ScoredTokens
 from worldkv.parts.compression.world_compression import WorldCompression as WorldCompression
 from worldkv.parts.eviction.admission import Admission as Admission
+from worldkv.parts.eviction.never_evict import NeverEvict as NeverEvict
 from worldkv.parts.eviction.sink_recent import SinkRecent as SinkRecent
 from worldkv.parts.eviction.token_pool import TokenPool as TokenPool
 from worldkv.parts.index.fov_overlap import FovOverlap as FovOverlap

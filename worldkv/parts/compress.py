@@ -1,4 +1,4 @@
-"""What a compression keeps of a chunk: the real choice where there are keys, else its closed form or a recording."""
+"""Ask a compression: the real choice where there are keys, else its closed form or a recording."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def compressed(rule: Compression, chunk: ChunkView) -> Keep | RaggedKeep:
     return replayed(chunk, type(rule).__name__)
 
 
-def replayed(chunk: ChunkView, who: str) -> Keep:
+def replayed(chunk: ChunkView, part_name: str) -> Keep:
     """What a recorded run kept of `chunk`, spread evenly over its latent frames; at least one token.
 
     Raises:
-        SignalError: there is no recording; `who` is named.
+        SignalError: there is no recording; the sentence names `part_name`.
     """
     if chunk.recorded_tokens is None:
         raise SignalError(
-            f"{who} keeps a number of tokens that depends on real keys; "
+            f"{part_name} keeps a number of tokens that depends on real keys; "
             "give the simulator a recorded run, or use the torch backend"
         )
     share = chunk.recorded_tokens / chunk.tokens

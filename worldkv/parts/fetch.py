@@ -47,7 +47,7 @@ def fetch(
         query: the step's query.
         bank: the banked chunks.
         retrieved_frames: latent frames fetched at most.
-        wrappers: what stands round both, outermost first.
+        wrappers: parts round both, outermost first.
 
     Raises:
         PolicyError: the index's answer has the wrong shape, or scores that are not finite.
@@ -76,7 +76,7 @@ def _picked(
     chunks: int,
     wrappers: tuple[Wrapper, ...],
 ) -> Retrieval:
-    """What the selector picks, once every `ScoreWrapper` has had its say."""
+    """What the selector picks, from what the index and every `ScoreWrapper` say."""
     added: Array | None = None
     for wrapper in wrappers:
         if isinstance(wrapper, ScoreWrapper):

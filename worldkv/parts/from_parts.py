@@ -1,4 +1,4 @@
-"""A policy that is nothing but parts: eviction, index, selector, compression, and what stands round the index."""
+"""Policies made of parts: eviction, index, selector, compression, and wrappers round the index."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 
 @dataclass(frozen=True)
 class PolicyParts:
-    """Who answers which question.
+    """The parts of one policy.
 
     Attributes:
-        eviction: who leaves the window.
+        eviction: which chunks leave the window.
         index: what each banked chunk is worth.
-        selector: who of them comes back.
+        selector: which banked chunks come back.
         compression: which tokens the bank stores.
-        wrappers: what stands round index and selector, outermost first.
+        wrappers: parts round index and selector, outermost first.
     """
 
     eviction: EvictionRule
@@ -48,7 +48,7 @@ class PolicyParts:
 
 
 class FromParts(CachePolicy):
-    """What every policy made of parts does; such a policy is its parameters and `make_parts`. Source: this project.
+    """A policy that is nothing but its parts: its parameters and `make_parts`.
 
     Attributes:
         retrieved_frames: latent frames fetched at most; a field of each policy.
@@ -63,17 +63,17 @@ class FromParts(CachePolicy):
 
     @abstractmethod
     def make_parts(self) -> PolicyParts:
-        """The parts, made from the policy's own parameters; each refuses what it cannot be."""
+        """The parts, made from the policy's own parameters; each refuses those that are out of range."""
 
     @cached_property
     def policy_parts(self) -> PolicyParts:
-        """The parts."""
+        """The parts, made once."""
         return self.make_parts()
 
     def parts(self) -> tuple[Part, ...]:
         """See `Part.parts`."""
-        roles = self.policy_parts
-        return roles.eviction, roles.index, roles.selector, roles.compression, *roles.wrappers
+        parts = self.policy_parts
+        return parts.eviction, parts.index, parts.selector, parts.compression, *parts.wrappers
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""
@@ -81,8 +81,8 @@ class FromParts(CachePolicy):
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         """See `CachePolicy.retrieve`."""
-        roles = self.policy_parts
-        return fetch(roles.index, roles.selector, query, bank, self.retrieved_frames, roles.wrappers)
+        parts = self.policy_parts
+        return fetch(parts.index, parts.selector, query, bank, self.retrieved_frames, parts.wrappers)
 
     def compress(self, chunk: ChunkView) -> Keep | RaggedKeep:
         """See `CachePolicy.compress`."""

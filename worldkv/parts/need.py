@@ -1,4 +1,4 @@
-"""Need: how much each chunk will be wanted at this step and at later ones; for oracles only."""
+"""Future need: how much each chunk is wanted at this step and at later ones; known to oracles only."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from worldkv.signals import Signal
 from worldkv.views import BankView, Query
 
 
-class Need(Part):
-    """Knows the future: what an oracle goes by."""
+class FutureNeed(Part):
+    """How much of each step's need, this one's or a later one's, a banked chunk meets."""
 
     @abstractmethod
     def shares(self, query: Query, bank: BankView, rows: Ids, ahead: slice) -> Array:
@@ -25,13 +25,13 @@ class Need(Part):
         Args:
             query: the step's query.
             bank: the banked chunks.
-            rows: of them, those asked about.
-            ahead: steps asked about, 0 is this one; steps behind the path's end are left out.
+            rows: rows of `bank` to judge.
+            ahead: steps to judge, 0 is this one; steps behind the path's end are left out.
         """
 
 
 @dataclass(frozen=True)
-class LandmarkNeed(Need):
+class LandmarkNeed(FutureNeed):
     """The share of the landmarks counted at a step that a chunk saw; shares of several chunks overlap.
 
     Source: this project.
@@ -41,10 +41,10 @@ class LandmarkNeed(Need):
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.LANDMARKS})
 
     def shares(self, query: Query, bank: BankView, rows: Ids, ahead: slice) -> Array:
-        """See `Need.shares`."""
+        """See `FutureNeed.shares`."""
         if query.landmarks_ahead is None:
             return np.zeros((0, len(rows)))
-        wanted = query.landmarks_ahead[ahead].view(np.uint64)
+        wanted = query.landmarks_ahead[ahead].view(np.uint64)  # bits of the landmarks counted `(steps, words)`
         seen = np.ascontiguousarray(bank.landmarks[rows]).view(np.uint64)
         shares = np.zeros((len(wanted), len(rows)))
         for step, words in enumerate(wanted):
@@ -55,7 +55,7 @@ class LandmarkNeed(Need):
 
 
 @dataclass(frozen=True)
-class AttentionNeed(Need):
+class AttentionNeed(FutureNeed):
     """The share of a step's attention to earlier chunks that a chunk received in a recorded run of full KV.
 
     Source: this project.
@@ -65,7 +65,7 @@ class AttentionNeed(Need):
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.ATTENTION_AHEAD})
 
     def shares(self, query: Query, bank: BankView, rows: Ids, ahead: slice) -> Array:
-        """See `Need.shares`."""
+        """See `FutureNeed.shares`."""
         if query.attention_ahead is None:
             return np.zeros((0, len(rows)))
         mass = np.tril(query.attention_ahead, query.step - 1)[ahead].astype(np.float64)  # a step's own is no memory

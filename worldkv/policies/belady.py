@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
+from worldkv.answers import NOTHING_RETRIEVED, Ids, Retrieval
 from worldkv.errors import SpecError
-from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
-from worldkv.parts.eviction.sink_recent import SinkRecent
-from worldkv.parts.need import LandmarkNeed, Need
+from worldkv.parts.need import FutureNeed, LandmarkNeed
+from worldkv.parts.retrieval_only import RetrievalOnly
 from worldkv.parts.selector.select import best_rows
-from worldkv.policy import CachePolicy, Part
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.views import BankView, Query
 
 
 @dataclass(frozen=True)
-class Belady(CachePolicy):
+class Belady(RetrievalOnly):
     """The optimal replacement of a cache that knows the future: demand fetches, and the farthest next need leaves.
 
     A chunk is needed at a step if it meets at least `least_share` of the step's need. Needed chunks are attended, most
@@ -39,27 +35,14 @@ class Belady(CachePolicy):
     retrieved_frames: int = 27
     least_share: float = 0.1
     horizon_steps: int = 32
-    need: Need = LandmarkNeed()
+    need: FutureNeed = LandmarkNeed()
 
     def __post_init__(self) -> None:
-        if self.retrieved_frames < 0:
-            raise SpecError(f"retrieved_frames must be at least 0 latent frames, got {self.retrieved_frames}")
+        super().__post_init__()
         if not 0 < self.least_share <= 1:
             raise SpecError(f"least_share must be in (0, 1], got {self.least_share}")
         if self.horizon_steps < 0:
             raise SpecError(f"horizon_steps must be at least 0, got {self.horizon_steps}")
-
-    @cached_property
-    def _eviction(self) -> SinkRecent:
-        return SinkRecent(0, 0)
-
-    def parts(self) -> tuple[Part, ...]:
-        """The rule that evicts and what the oracle knows."""
-        return self._eviction, self.need
-
-    def evict(self, window: WindowView) -> Eviction:
-        """See `CachePolicy.evict`: everything goes to the bank at once."""
-        return self._eviction.evict(window)
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         """See `CachePolicy.retrieve`."""
@@ -82,16 +65,7 @@ class Belady(CachePolicy):
         if len(rows) == 0:
             return rows
         later = self.need.shares(query, bank, rows, slice(1, 1 + self.horizon_steps)) >= self.least_share
-        never = np.full((1, len(rows)), True)
+        never = np.full((1, len(rows)), True)  # a last step at which all are needed, so that argmax finds one
         next_need = np.concatenate([later, never]).argmax(axis=0)
         ordered: Ids = rows[np.lexsort((-rows, next_need))]
         return ordered
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`: whole."""
-        return WholeChunk().keep(chunk)
-
-    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
-        """See `CachePolicy.resized`."""
-        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
-        return replace(self, retrieved_frames=max(0, frames))

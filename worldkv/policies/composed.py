@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from worldkv.errors import SpecError
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.pose_index import PoseIndex
@@ -31,10 +31,10 @@ class Composed(FromParts):
     Attributes:
         index: scores the banked chunks, or says what they cover.
         selector: picks among them; None takes top-k for scores and greedy-coverage for coverage.
-        eviction: who leaves the window.
+        eviction: which chunks leave the window.
         compression: which tokens the bank stores.
         retrieved_frames: latent frames fetched at most.
-        wrappers: what stands round index and selector, outermost first; `wrappers=refresh-interval+hysteresis`.
+        wrappers: parts round index and selector, outermost first; `wrappers=refresh-interval+hysteresis`.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("composed",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.planar_cones import PlanarCones
@@ -16,7 +16,7 @@ from worldkv.parts.selector.one_per_run import OnePerRun
 class ContextAsMemory(FromParts):
     """The chunks whose fan, seen from above, overlaps the view's; of neighbours in time only the best.
 
-    Published over single frames, 20 of them; chunks, and who of a run stays, are ours. Source: arXiv 2506.03141.
+    Published over single frames, 20 of them; chunks, and which of a run stays, are ours. Source: arXiv 2506.03141.
 
     Attributes:
         sink_frames: first latent frames that never leave the window.

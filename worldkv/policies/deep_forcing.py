@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
-import numpy as np
-
-from worldkv.answers import Eviction, Ids, Keep, Retrieval
-from worldkv.errors import SpecError
+from worldkv.answers import Eviction
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
 from worldkv.parts.eviction.token_pool import TokenPool
 from worldkv.parts.scorer.participation import Participation
-from worldkv.policy import CachePolicy, Part
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.parts.sink_in_bank import SinkInBank
+from worldkv.parts.window_size import frames_beside
+from worldkv.policy import Part
+from worldkv.views import WindowView
 
 
 @dataclass(frozen=True)
-class DeepForcing(CachePolicy):
+class DeepForcing(SinkInBank):
     """A sink that is more than half the window, at rebased positions, and participative compression of the middle.
 
     When the middle holds more than `middle_frames` frames' worth of tokens, those with the largest raw product with
@@ -42,45 +39,25 @@ class DeepForcing(CachePolicy):
     recent_frames: int = 3
 
     def __post_init__(self) -> None:
-        if self.sink_frames < 0:
-            raise SpecError(f"sink_frames must be at least 0 latent frames, got {self.sink_frames}")
-        self._pool  # noqa: B018  (its own check of both numbers)
+        super().__post_init__()
+        self._make_pool()  # refuses frames below 0
 
-    @cached_property
-    def _pool(self) -> TokenPool:
+    def _make_pool(self) -> TokenPool:
         return TokenPool(self.recent_frames, self.middle_frames, Participation())
 
     def parts(self) -> tuple[Part, ...]:
         """The pool."""
-        return (self._pool,)
+        return (self._make_pool(),)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`: the sink goes to the bank, the middle competes for its places."""
         frames = window.geometry.frames_per_chunk
         old = window.ids[window.ids < window.step - self.recent_frames // frames]
         sink = tuple(old[old < self.sink_frames // frames].tolist())
-        return Eviction(bank=sink) if sink else self._pool.evict(window)
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        """See `CachePolicy.retrieve`: the bank is the sink."""
-        return Retrieval(tuple(bank.ids.tolist()))
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`: the sink is whole."""
-        return WholeChunk().keep(chunk)
-
-    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
-        """See `CachePolicy.pinned`: the recent window; the sink is attended from the bank."""
-        geometry.chunks_of(self.sink_frames, "sink_frames")
-        return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
+        return Eviction(bank=sink) if sink else self._make_pool().evict(window)
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: the sink takes what middle and recent frames leave."""
-        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
+        frames = frames_beside(window_tokens, geometry)
         left = frames - self.middle_frames - self.recent_frames
         return replace(self, sink_frames=left) if left >= 0 else None
-
-    @property
-    def positions(self) -> Literal["absolute", "rebased"]:
-        """See `CachePolicy.positions`."""
-        return "rebased"

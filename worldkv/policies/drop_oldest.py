@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
+from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
-from worldkv.policy import CachePolicy
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.parts.eviction_only import EvictionOnly
+from worldkv.views import ChunkView, WindowView
 
 
 @dataclass(frozen=True)
-class DropOldest(CachePolicy):
+class DropOldest(EvictionOnly):
     """A step attends at most `budget_tokens`; the oldest tokens are deleted, to the token.
 
     Whole chunks are discarded while that is not too much, the next one is shrunk in place to its newest tokens.
@@ -48,14 +47,6 @@ class DropOldest(CachePolicy):
             return Eviction(discard=tuple(discard))
         chunk = int(window.ids[len(discard)])
         return Eviction(discard=tuple(discard), shrink={chunk: newest_tokens(window.chunk(chunk), over)})
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        """See `CachePolicy.retrieve`."""
-        return NOTHING_RETRIEVED
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`; never asked, since nothing is banked."""
-        return WholeChunk().keep(chunk)
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`: the budget must hold the chunk being generated, the rest may go.

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, Retrieval
-from worldkv.parts.compression.keep_all import WholeChunk
-from worldkv.policy import CachePolicy
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.parts.eviction.never_evict import NeverEvict
+from worldkv.parts.eviction_only import FromEvictionRule
 
 
 @dataclass(frozen=True)
-class FullKV(CachePolicy):
+class FullKV(FromEvictionRule):
     """Every chunk stays in the window; memory and time grow with the rollout. Source: the models' own default.
 
     What the others are measured against: its recall is 1 by definition, and speed-up is over its mean rate. After n
@@ -23,19 +21,6 @@ class FullKV(CachePolicy):
 
     spec_names: ClassVar[tuple[str, ...]] = ("full-kv",)
 
-    @property
-    def is_bounded(self) -> bool:
-        """See `CachePolicy.is_bounded`."""
-        return False
-
-    def evict(self, window: WindowView) -> Eviction:
-        """See `CachePolicy.evict`."""
-        return NOTHING_LEAVES
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        """See `CachePolicy.retrieve`."""
-        return NOTHING_RETRIEVED
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`; never asked, since nothing is banked."""
-        return WholeChunk().keep(chunk)
+    def make_rule(self) -> NeverEvict:
+        """See `FromEvictionRule.make_rule`."""
+        return NeverEvict()

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Self
 
-from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
 from worldkv.parts.eviction.token_pool import TokenPool
+from worldkv.parts.eviction_only import FromEvictionRule
 from worldkv.parts.scorer.attention_received import AttentionReceived
-from worldkv.policy import CachePolicy, Part, TokenScorer
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.policy import TokenScorer
 
 
 @dataclass(frozen=True)
-class H2O(CachePolicy):
+class H2O(FromEvictionRule):
     """Half the window is recent, half are heavy hitters: tokens by the attention they received over all steps.
 
     Published per layer and head, where each keeps its own; here all keep the same tokens, by the mean over layers and
-    heads, and whoever is out stays out. Nothing is banked. Source: H2O (arXiv 2306.14048).
+    heads, and what is out stays out. Nothing is banked. Source: H2O (arXiv 2306.14048).
 
     Attributes:
         recent_frames: newest latent frames left whole beside the chunk being generated.
@@ -34,32 +31,9 @@ class H2O(CachePolicy):
     heavy_frames: int = 9
     scorer: TokenScorer = AttentionReceived()
 
-    def __post_init__(self) -> None:
-        self._eviction  # noqa: B018  (its own check of both numbers)
-
-    @cached_property
-    def _eviction(self) -> TokenPool:
+    def make_rule(self) -> TokenPool:
+        """See `FromEvictionRule.make_rule`."""
         return TokenPool(self.recent_frames, self.heavy_frames, self.scorer)
-
-    def parts(self) -> tuple[Part, ...]:
-        """The pool."""
-        return (self._eviction,)
-
-    def evict(self, window: WindowView) -> Eviction:
-        """See `CachePolicy.evict`."""
-        return self._eviction.evict(window)
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        """See `CachePolicy.retrieve`."""
-        return NOTHING_RETRIEVED
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`; never asked, since nothing is banked."""
-        return WholeChunk().keep(chunk)
-
-    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
-        """See `CachePolicy.pinned`."""
-        return self._eviction.pinned(step, geometry)
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: half of what there is to either, recent frames in whole chunks."""

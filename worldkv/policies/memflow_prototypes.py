@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -34,7 +33,7 @@ class MemFlowPrototypes(CachePolicy):
         sink_frames: first latent frames that never leave the window.
         prototype_chunks: prototypes attended at most, one latent frame of a chunk each.
         recent_frames: newest latent frames kept beside the chunk being generated.
-        chunks_per_prototype: of so many chunks one becomes a prototype.
+        chunks_per_prototype: one of this many chunks becomes a prototype.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("memflow-prototypes",)
@@ -50,19 +49,18 @@ class MemFlowPrototypes(CachePolicy):
             raise SpecError(f"prototype_chunks must be at least 0, got {self.prototype_chunks}")
         if self.chunks_per_prototype < 1:
             raise SpecError(f"chunks_per_prototype must be at least 1, got {self.chunks_per_prototype}")
-        self._eviction  # noqa: B018  (its own check of both numbers)
+        self._make_eviction()  # refuses frames below 0
 
-    @cached_property
-    def _eviction(self) -> SinkRecent:
+    def _make_eviction(self) -> SinkRecent:
         return SinkRecent(self.sink_frames, self.recent_frames)
 
     def parts(self) -> tuple[Part, ...]:
         """The rule that evicts, the index and the compression."""
-        return self._eviction, MeanKey(), AnchorOnly()
+        return self._make_eviction(), MeanKey(), AnchorOnly()
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`: one in `chunks_per_prototype` goes to the bank, the rest for good."""
-        gone = np.array(self._eviction.evict(window).bank, np.int64)
+        gone = np.array(self._make_eviction().evict(window).bank, np.int64)
         if len(gone) == 0:
             return NOTHING_LEAVES
         is_prototype = gone % self.chunks_per_prototype == 0
@@ -78,7 +76,7 @@ class MemFlowPrototypes(CachePolicy):
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`."""
-        return self._eviction.pinned(step, geometry)
+        return self._make_eviction().pinned(step, geometry)
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: prototypes take what sink and recent leave."""

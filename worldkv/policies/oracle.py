@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from worldkv.answers import NOTHING_RETRIEVED, Eviction, Keep, Retrieval
-from worldkv.errors import SpecError
-from worldkv.geometry import CacheGeometry
+from worldkv.answers import NOTHING_RETRIEVED, Retrieval
 from worldkv.metrics.greedy_cover import greedy_cover
-from worldkv.parts.compression.keep_all import WholeChunk
-from worldkv.parts.eviction.sink_recent import SinkRecent
-from worldkv.policy import CachePolicy
+from worldkv.parts.retrieval_only import RetrievalOnly
 from worldkv.signals import Signal
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.views import BankView, Query
 
 
 @dataclass(frozen=True)
-class Oracle(CachePolicy):
+class Oracle(RetrievalOnly):
     """The chunks that together saw most of the landmarks `revisit_recall` counts at this step.
 
     It reads the metric's answer sheet, so no real policy can; best single overlap would not be an upper bound, greedy
@@ -34,18 +29,6 @@ class Oracle(CachePolicy):
 
     retrieved_frames: int = 27
 
-    def __post_init__(self) -> None:
-        if self.retrieved_frames < 0:
-            raise SpecError(f"retrieved_frames must be at least 0 latent frames, got {self.retrieved_frames}")
-
-    @cached_property
-    def _eviction(self) -> SinkRecent:
-        return SinkRecent(0, 0)
-
-    def evict(self, window: WindowView) -> Eviction:
-        """See `CachePolicy.evict`: everything goes to the bank at once."""
-        return self._eviction.evict(window)
-
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         """See `CachePolicy.retrieve`."""
         count = self.retrieved_frames // query.geometry.frames_per_chunk
@@ -56,12 +39,3 @@ class Oracle(CachePolicy):
         newest = reversed(bank.ids[-count:].tolist())
         filler = dict.fromkeys((*chosen, *query.resident, *newest))
         return Retrieval(tuple(filler)[:count])
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`: whole."""
-        return WholeChunk().keep(chunk)
-
-    def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
-        """See `CachePolicy.resized`."""
-        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
-        return replace(self, retrieved_frames=max(0, frames))

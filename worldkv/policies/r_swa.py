@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
 
-from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
+from worldkv.answers import NOTHING_LEAVES, Eviction, Ids
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
-from worldkv.policy import LATE_STEP, CachePolicy
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.parts.eviction.sink_recent import recent_chunks
+from worldkv.parts.eviction_only import EvictionOnly
+from worldkv.policy import LATE_STEP
+from worldkv.views import WindowView
 
 MOST_FRAMES = 1_000_000
 """Of a reference set; a path of that many latent frames lasts for days."""
@@ -22,7 +23,7 @@ _RANGE = re.compile(r"(?P<first>\d+)(-(?P<last>\d+))?")
 
 
 @dataclass(frozen=True)
-class ReferenceWindow(CachePolicy):
+class ReferenceWindow(EvictionOnly):
     """The frames the user declares as references are attended at every step, beside the newest ones.
 
     Unlike a sink the set may lie anywhere and be of any length; what is neither in it nor recent is discarded. The
@@ -43,30 +44,13 @@ class ReferenceWindow(CachePolicy):
     def __post_init__(self) -> None:
         if self.recent_frames < 0:
             raise SpecError(f"recent_frames must be at least 0 latent frames, got {self.recent_frames}")
-        self._ranges  # noqa: B018  (its own check)
-
-    @cached_property
-    def _ranges(self) -> tuple[tuple[int, int], ...]:
-        """First frame and the one behind the last of every range."""
-        found = []
-        for text in filter(None, self.references.split("+")):
-            match = _RANGE.fullmatch(text.strip())
-            if text.strip() == "none":
-                continue
-            first = int(match["first"]) if match else 1
-            last = int(match["last"] or match["first"]) if match else 0
-            if last < first:
-                raise SpecError(f"references must be ranges of latent frames such as 0-2+30-35, got {text!r}")
-            if last >= MOST_FRAMES:
-                raise SpecError(f"references must be latent frames under {MOST_FRAMES:,}, got {text!r}")
-            found.append((first, last + 1))
-        return tuple(found)
+        frame_ranges(self.references)  # refuses what is no list of ranges
 
     def _references(self, geometry: CacheGeometry) -> Ids:
         """Ids of the reference chunks, ascending."""
         frames = geometry.frames_per_chunk
         ids: set[int] = set()
-        for first, end in self._ranges:
+        for first, end in frame_ranges(self.references):
             if first % frames or end % frames:
                 raise SpecError(
                     f"r-swa's references must be whole chunks of {frames} latent frames, got {first}-{end - 1}; "
@@ -81,14 +65,6 @@ class ReferenceWindow(CachePolicy):
         gone = window.ids[~np.isin(window.ids, stays)]
         return Eviction(discard=tuple(gone.tolist())) if len(gone) else NOTHING_LEAVES
 
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        """See `CachePolicy.retrieve`."""
-        return NOTHING_RETRIEVED
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`; never asked, since nothing is banked."""
-        return WholeChunk().keep(chunk)
-
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`.
 
@@ -96,11 +72,32 @@ class ReferenceWindow(CachePolicy):
             SpecError: a range of references is not whole chunks of `geometry`.
         """
         references = self._references(geometry)
-        recent = geometry.chunks_of(self.recent_frames, "recent_frames")
-        return np.union1d(references[references < step], np.arange(max(0, step - recent), step))
+        return np.union1d(references[references < step], recent_chunks(self.recent_frames, step, geometry))
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: the recent frames take what the references leave."""
         taken = len(replace(self, recent_frames=0).pinned(LATE_STEP, geometry)) + 1
         chunks = window_tokens // geometry.chunk_tokens - taken
         return replace(self, recent_frames=chunks * geometry.frames_per_chunk) if chunks >= 0 else None
+
+
+@functools.lru_cache(maxsize=64)
+def frame_ranges(references: str) -> tuple[tuple[int, int], ...]:
+    """First frame and the one behind the last of every range.
+
+    Raises:
+        SpecError: a range is none, or lies too far out.
+    """
+    found = []
+    for text in filter(None, references.split("+")):
+        match = _RANGE.fullmatch(text.strip())
+        if text.strip() == "none":
+            continue
+        first = int(match["first"]) if match else 1
+        last = int(match["last"] or match["first"]) if match else 0
+        if last < first:
+            raise SpecError(f"references must be ranges of latent frames such as 0-2+30-35, got {text!r}")
+        if last >= MOST_FRAMES:
+            raise SpecError(f"references must be latent frames under {MOST_FRAMES:,}, got {text!r}")
+        found.append((first, last + 1))
+    return tuple(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
@@ -11,8 +10,9 @@ import numpy as np
 from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
+from worldkv.parts.window_size import frames_beside
 from worldkv.policy import CachePolicy
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
@@ -40,15 +40,14 @@ class RandomRetrieval(CachePolicy):
             raise SpecError(f"retrieved_frames must be at least 0 latent frames, got {self.retrieved_frames}")
         if self.seed < 0:
             raise SpecError(f"seed must be at least 0, got {self.seed}")
-        self._eviction  # noqa: B018  (its own check of both numbers)
+        self._make_eviction()  # refuses frames below 0
 
-    @cached_property
-    def _eviction(self) -> SinkRecent:
+    def _make_eviction(self) -> SinkRecent:
         return SinkRecent(self.sink_frames, self.recent_frames)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""
-        return self._eviction.evict(window)
+        return self._make_eviction().evict(window)
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         """See `CachePolicy.retrieve`."""
@@ -64,14 +63,14 @@ class RandomRetrieval(CachePolicy):
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`."""
-        return self._eviction.pinned(step, geometry)
+        return self._make_eviction().pinned(step, geometry)
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Self | None:
         """See `CachePolicy.resized`: what sink and recent leave is retrieved, but one chunk is drawn at every size.
 
         For it recent frames are given up, then the sink; None where the only place is the generated chunk's.
         """
-        frames = (window_tokens // geometry.chunk_tokens - 1) * geometry.frames_per_chunk
+        frames = frames_beside(window_tokens, geometry)
         drawn = geometry.frames_per_chunk
         if frames < drawn:
             return None

@@ -8,19 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
+from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
-from worldkv.policy import CachePolicy
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.parts.eviction_only import EvictionOnly
+from worldkv.views import ChunkView, WindowView
 
 FACTORS = (1, 4, 2, 4, 4, 4, 2, 4, 4, 2, 4, 4, 4, 2, 4, 4, 2, 4)
 """Of every n-th token of a latent frame one is kept; the schedule repeats after these frames."""
 
 
 @dataclass(frozen=True)
-class RelicSubsample(CachePolicy):
+class RelicSubsample(EvictionOnly):
     """Everything is remembered, most of it at a half or a quarter of its tokens: the window grows, but slowly.
 
     When a chunk leaves the recent window it is thinned in place: of each latent frame the tokens at equal strides.
@@ -46,7 +45,7 @@ class RelicSubsample(CachePolicy):
         return False
 
     def evict(self, window: WindowView) -> Eviction:
-        """See `CachePolicy.evict`: nobody leaves; the chunk that is no longer recent is thinned."""
+        """See `CachePolicy.evict`: no chunk leaves; the one that is no longer recent is thinned."""
         geometry = window.geometry
         old = window.ids[window.ids < window.step - self.recent_frames // geometry.frames_per_chunk]
         shrink = {}
@@ -56,14 +55,6 @@ class RelicSubsample(CachePolicy):
                 break  # this one and all before it are thin already
             shrink[chunk] = keep
         return Eviction(shrink=shrink) if shrink else NOTHING_LEAVES
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        """See `CachePolicy.retrieve`."""
-        return NOTHING_RETRIEVED
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`; never asked, since nothing is banked."""
-        return WholeChunk().keep(chunk)
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`: every chunk so far, which no budget can be asked to hold for ever."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
-from worldkv.answers import NOTHING_RETRIEVED, Eviction, Ids, Keep, Retrieval
-from worldkv.geometry import CacheGeometry
-from worldkv.parts.compression.keep_all import WholeChunk
 from worldkv.parts.eviction.admission import Admission
+from worldkv.parts.eviction_only import FromEvictionRule
 from worldkv.parts.scorer.learned_utility import LearnedUtility
 from worldkv.parts.scorer.scored_by import ScoreFunction
-from worldkv.policy import CachePolicy, Part, TokenScorer
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.policy import TokenScorer
 
 
 @dataclass(frozen=True)
-class SelfPrunedKV(CachePolicy):
+class SelfPrunedKV(FromEvictionRule):
     """A token that leaves the recent window stays in the cache if its utility is high enough, else it is gone for good.
 
     Per layer and KV head, decided once. The utility is a small network over hidden states, loaded from a file; without
@@ -37,34 +33,6 @@ class SelfPrunedKV(CachePolicy):
     least_utility: float = 0.5
     utility: TokenScorer | ScoreFunction = LearnedUtility()
 
-    def __post_init__(self) -> None:
-        self._eviction  # noqa: B018  (its own check of the numbers)
-
-    @cached_property
-    def _eviction(self) -> Admission:
+    def make_rule(self) -> Admission:
+        """See `FromEvictionRule.make_rule`."""
         return Admission(self.recent_frames, self.least_utility, self.utility)
-
-    def parts(self) -> tuple[Part, ...]:
-        """The rule that admits."""
-        return (self._eviction,)
-
-    @property
-    def is_bounded(self) -> bool:
-        """See `CachePolicy.is_bounded`: the long-term cache grows."""
-        return False
-
-    def evict(self, window: WindowView) -> Eviction:
-        """See `CachePolicy.evict`."""
-        return self._eviction.evict(window)
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        """See `CachePolicy.retrieve`."""
-        return NOTHING_RETRIEVED
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        """See `CachePolicy.compress`; never asked, since nothing is banked."""
-        return WholeChunk().keep(chunk)
-
-    def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
-        """See `CachePolicy.pinned`."""
-        return self._eviction.pinned(step, geometry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.fov_overlap import FovOverlap, FovScore

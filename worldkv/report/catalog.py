@@ -27,7 +27,7 @@ class Parameter(NamedTuple):
 def parts_by_kind() -> dict[str, dict[str, type[Part]]]:
     """The parts of this package by the field that takes them, each under the first of its names."""
     from worldkv.parts import PARTS
-    from worldkv.parts.need import Need
+    from worldkv.parts.need import FutureNeed
     from worldkv.policy import (
         Compression,
         CoverageIndex,
@@ -47,7 +47,7 @@ def parts_by_kind() -> dict[str, dict[str, type[Part]]]:
         "eviction": (EvictionRule,),
         "compression": (Compression,),
         "scorer": (TokenScorer,),
-        "need": (Need,),
+        "need": (FutureNeed,),
     }
     return {
         field: {name: cls for name, cls in PARTS.items() if issubclass(cls, kind) and name == cls.spec_names[0]}

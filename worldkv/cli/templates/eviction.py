@@ -1,4 +1,4 @@
-"""Keep the first chunk, the newest, and between them every so manyth."""
+"""Keep the first chunk, the newest, and every n-th between."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,7 +11,7 @@ from worldkv import CacheGeometry, Eviction, EvictionRule, WindowView
 
 @dataclass(frozen=True)
 class Starting(EvictionRule):
-    """Reference chunks spread over the past; what lies between them goes to the bank. Source: say where from.
+    """Reference chunks spread over the past; all between them go to the bank. Source: say where from.
 
     Attributes:
         sink_frames: first latent frames that never leave.
@@ -37,5 +37,5 @@ class Starting(EvictionRule):
         sink, recent = (frames // geometry.frames_per_chunk for frames in (self.sink_frames, self.recent_frames))
         ids = np.arange(step)
         kept = (ids < sink) | (ids >= step - recent)
-        marks = ids[(ids % self.spacing == 0) & ~kept]
-        return np.sort(np.concatenate([ids[kept], marks[len(marks) - min(len(marks), self.references) :]]))
+        spread = ids[(ids % self.spacing == 0) & ~kept]
+        return np.sort(np.concatenate([ids[kept], spread[len(spread) - min(len(spread), self.references) :]]))

@@ -8,7 +8,7 @@ from typing import ClassVar
 from worldkv.answers import Keep, RaggedKeep, StoredAs, stored_bytes
 from worldkv.errors import SpecError
 from worldkv.parts.compress import compressed
-from worldkv.parts.compression.keep_all import WholeChunk
+from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.policy import Compression
 from worldkv.views import ChunkView
 

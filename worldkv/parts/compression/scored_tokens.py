@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.answers import Keep
 from worldkv.errors import PolicyError, SpecError
+from worldkv.parts.host_array import on_host
 from worldkv.parts.scorer.key_diff import KeyDiff
 from worldkv.policy import Compression, TokenScorer
 from worldkv.views import ChunkView
@@ -62,13 +63,6 @@ def scores_of(scorer: TokenScorer, chunk: ChunkView) -> NDArray[np.float32]:
             f"head for all, got shape {scores.shape}"
         )
     return np.broadcast_to(scores, (layers, heads, tokens))
-
-
-def on_host(scores: Any) -> NDArray[np.float32]:
-    """Scores of any namespace and device as a numpy array."""
-    from array_api_compat import is_torch_array, to_device
-
-    return np.asarray(to_device(scores, "cpu") if is_torch_array(scores) else scores, np.float32)
 
 
 def frames_of(tokens: NDArray[np.int64], chunk: ChunkView) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from worldkv.answers import Keep
 from worldkv.errors import SpecError
-from worldkv.parts.compression.scored_tokens import on_host
+from worldkv.parts.host_array import on_host
 from worldkv.parts.scorer.unlike_anchor import UnlikeAnchor
 from worldkv.policy import Compression, TokenScorer
 from worldkv.views import ChunkView
@@ -54,6 +54,7 @@ class WorldCompression(Compression):
         counted = self.kept_tokens(chunk)
         ends = np.cumsum([round(tokens) for tokens in chunk.frame_tokens])
         scores = on_host(self.scorer.token_scores(chunk)).mean(axis=1)
+        # Groups of tokens that compete with each other: first token, the one behind the last, how many stay.
         if self.pooled:
             groups = [(int(ends[0]), int(ends[-1]), counted.count - int(ends[0]))]
         else:
@@ -69,6 +70,7 @@ class WorldCompression(Compression):
         tokens = np.concatenate(chosen, axis=1).astype(np.int64)
         if not self.pooled:
             return Keep(counted.count, counted.frame_tokens, tokens)
+        # Pooled, the counts of a frame differ between layers: report their mean.
         edges = np.concatenate([[0], ends])
         per_frame = [((tokens >= a) & (tokens < b)).sum() / layers for a, b in itertools.pairwise(edges)]
         return Keep(counted.count, tuple(float(n) for n in per_frame), tokens)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, RaggedKeep
 from worldkv.errors import SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compression.scored_tokens import scores_of
+from worldkv.parts.eviction.sink_recent import recent_chunks
 from worldkv.parts.scorer.novelty import Novelty
 from worldkv.parts.scorer.scored_by import ScoreFunction, scorer_of
 from worldkv.policy import EvictionRule, Part, TokenScorer
@@ -46,15 +46,14 @@ class Admission(EvictionRule):
             raise SpecError(f"recent_frames must be at least 0 latent frames, got {self.recent_frames}")
         if not 0 <= self.least_utility <= 1:
             raise SpecError(f"least_utility must be between 0 and 1, got {self.least_utility}")
-        self._scorer  # noqa: B018  (its own check)
+        self._make_scorer()  # refuses what is neither a scorer nor a function
 
-    @cached_property
-    def _scorer(self) -> TokenScorer:
+    def _make_scorer(self) -> TokenScorer:
         return scorer_of(self.utility, "utility")
 
     def parts(self) -> tuple[Part, ...]:
         """The scorer."""
-        return (self._scorer,)
+        return (self._make_scorer(),)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`: the one chunk that has just ceased to be recent is judged."""
@@ -62,14 +61,14 @@ class Admission(EvictionRule):
         if newest_old not in window.ids:
             return NOTHING_LEAVES
         chunk = window.chunk(newest_old)
-        keep = admitted(chunk, self._scorer, self.least_utility)
+        keep = admitted(chunk, self._make_scorer(), self.least_utility)
         if keep is None:
             return Eviction(discard=(newest_old,))
         return Eviction(shrink={newest_old: keep})
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`: the recent chunks."""
-        return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
+        return recent_chunks(self.recent_frames, step, geometry)
 
 
 def admitted(chunk: ChunkView, scorer: TokenScorer, least_utility: float) -> RaggedKeep | None:
@@ -106,6 +105,7 @@ def _replayed(chunk: ChunkView) -> RaggedKeep | None:
         return None
     shape = (chunk.geometry.layers, chunk.geometry.kv_heads)
     heads = shape[0] * shape[1]
+    # Only the sum over all heads was recorded: spread it evenly, the remainder over the first.
     counts: NDArray[np.int64] = entries // heads + (np.arange(heads) < entries % heads)
     share = entries / heads / chunk.tokens
     return RaggedKeep(counts.reshape(shape), tuple(tokens * share for tokens in chunk.frame_tokens))

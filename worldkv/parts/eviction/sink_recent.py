@@ -54,3 +54,12 @@ class SinkRecent(EvictionRule):
         sink = min(geometry.chunks_of(self.sink_frames, "sink_frames"), step)
         recent = max(sink, step - geometry.chunks_of(self.recent_frames, "recent_frames"))
         return np.concatenate([np.arange(sink), np.arange(recent, step)])
+
+
+def recent_chunks(recent_frames: int, step: int, geometry: CacheGeometry) -> Ids:
+    """Ids of the newest chunks with `step` chunks committed.
+
+    Raises:
+        SpecError: `recent_frames` is not whole chunks of `geometry`.
+    """
+    return np.arange(max(0, step - geometry.chunks_of(recent_frames, "recent_frames")), step)

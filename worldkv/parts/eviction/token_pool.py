@@ -13,6 +13,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compress import replayed
 from worldkv.parts.compression.scored_tokens import frames_of, scores_of
+from worldkv.parts.eviction.sink_recent import recent_chunks
 from worldkv.parts.scorer.attention_received import AttentionReceived
 from worldkv.policy import EvictionRule, TokenScorer
 from worldkv.views import ChunkView, WindowView
@@ -22,9 +23,9 @@ from worldkv.views import ChunkView, WindowView
 class TokenPool(EvictionRule):
     """The newest frames whole, and of everything older the `pool_frames` frames' worth of tokens that score highest.
 
-    Chunks are shrunk in place to the tokens that are left, those with none are discarded; whoever is out stays out.
-    Scores are averaged over layers and heads, so that every layer and head keeps the same tokens (published, each
-    chooses its own). How many tokens each chunk has left depends on the model: the simulator replays a recording.
+    Chunks are shrunk in place to the tokens that are left, those with none are discarded; what is out stays out. Scores
+    are averaged over layers and heads, so that every layer and head keeps the same tokens (published, each chooses its
+    own). How many tokens each chunk has left depends on the model: the simulator replays a recording.
     Source: the eviction of H2O (arXiv 2306.14048).
 
     Attributes:
@@ -65,7 +66,7 @@ class TokenPool(EvictionRule):
 
     def pinned(self, step: int, geometry: CacheGeometry) -> Ids:
         """See `CachePolicy.pinned`: the recent chunks."""
-        return np.arange(max(0, step - geometry.chunks_of(self.recent_frames, "recent_frames")), step)
+        return recent_chunks(self.recent_frames, step, geometry)
 
 
 def _highest(chunks: list[ChunkView], scorer: TokenScorer, places: int) -> list[Keep | None]:

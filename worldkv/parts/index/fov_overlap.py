@@ -25,7 +25,7 @@ class FovOverlap(CoverageIndex):
     """Random points in a ball round the camera; of those in view, the ones that each chunk's mean camera had in view.
 
     The points are drawn once from the seed and carried along with the camera, so those in view are known beforehand
-    and only they are looked at. Published: 10,000 points in a ball of 30 units, a field of view of 105 x 75 degrees,
+    and only they are tested. Published: 10,000 points in a ball of 30 units, a field of view of 105 x 75 degrees,
     and a candidate sees as far as it likes. Ours are the path's own field of view unless one is given, a ball in view
     distances, and that a candidate sees no farther than the ball is wide, since on a long drive a camera a mile off
     would count. Source: arXiv 2504.12369.
@@ -61,17 +61,19 @@ class FovOverlap(CoverageIndex):
 
     def coverage(self, query: Query, bank: BankView) -> NDArray[np.bool_]:
         """See `CoverageIndex.coverage`: the points are those in view, the same number at every step."""
-        points, cameras = self.look(query, bank)
+        points, cameras = self.points_and_cameras(query, bank)
         return cameras.flags(points)
 
-    def look(self, query: Query, bank: BankView) -> tuple[Points, Cameras]:
+    def points_and_cameras(self, query: Query, bank: BankView) -> tuple[Points, Cameras]:
         """The points in view, and the bank's cameras as they stand to them."""
         assert query.pose is not None
         own = query.field_of_view
         angles = self.horizontal_degrees or own[0], self.vertical_degrees or own[1]
         tangent_x, tangent_y = frustum_tangents(angles)
+        # Inner normals of the four planes of the view: |x| <= tangent_x z and |y| <= tangent_y z.
         sides = np.array([[1, 0, tangent_x], [-1, 0, tangent_x], [0, 1, tangent_y], [0, -1, tangent_y]])
-        back = bank.poses.rotations.swapaxes(1, 2)
+        # From the query's frame to each camera's: p -> back (rotation p + position difference), lengths in ball radii.
+        back = bank.poses.rotations.swapaxes(1, 2)  # (chunks, 3, 3)
         shifts = (back @ (query.pose.position - bank.poses.positions)[..., None])[..., 0]
         shifts /= self.radius * query.view_distance
         return points_in_view(self.points, angles, self.seed), Cameras(sides, back @ query.pose.rotation, shifts)
@@ -93,7 +95,7 @@ class FovScore(Index):
 
     def scores(self, query: Query, bank: BankView) -> Array:
         """See `Index.scores`: between 0 and 1."""
-        points, cameras = self.overlap.look(query, bank)
+        points, cameras = self.overlap.points_and_cameras(query, bank)
         share: Array = cameras.counts(points) / max(1, points.places.shape[1])
         return share
 

@@ -1,4 +1,4 @@
-"""Anchor penalty: a token that points along a given direction is worth less, whoever scores it."""
+"""Anchor penalty: a token that points along a given direction is worth less, round any scorer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AnchorPenalty(TokenScorer):
     keys; `mean_difference` makes and `save_direction` stores one.
 
     Attributes:
-        base: whose scores are changed.
+        base: the scorer whose scores are changed.
         penalty: what full alignment costs, as a share of the range of scores.
         direction: path of a safetensors file with `direction` `(layers, kv_heads, head_dim)`, where heads are split
             over ranks of this rank's; empty for none, which changes nothing.
@@ -70,6 +70,8 @@ class AnchorPenalty(TokenScorer):
             )
         xp = array_namespace(keys)
         along, scores = (xp.asarray(part, device=device(keys)) for part in (anchor, scores))
+        # Per layer and token the dot product and the key's squared norm, over this rank's heads: (2, layers, tokens).
+        # Ranks are summed before the cosine is taken; a direction has length 1, as `mean_difference` makes it.
         sums = xp.stack([xp.sum(keys * along[:, :, None, :], axis=(1, 3)), xp.sum(keys * keys, axis=(1, 3))])
         if chunk.reduce is not None:
             sums = chunk.reduce(sums)
@@ -124,7 +126,7 @@ def load_direction(path: str) -> NDArray[np.float32]:
     """The direction a file holds.
 
     Raises:
-        SpecError: there is none, or it is no direction.
+        SpecError: the file cannot be read, or holds no direction.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file

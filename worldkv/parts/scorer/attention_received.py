@@ -1,4 +1,4 @@
-"""Attention received: tokens that later steps looked at are worth keeping."""
+"""Attention received: tokens that later steps attended to are worth keeping."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from worldkv.errors import SpecError
+from worldkv.parts.host_array import on_host
 from worldkv.policy import TokenScorer
 from worldkv.signals import Signal
 from worldkv.views import ChunkView
@@ -17,8 +18,8 @@ from worldkv.views import ChunkView
 class AttentionReceived(TokenScorer):
     """Score = attention a token received from all steps since it was generated, per layer and head.
 
-    Summed over everything so far that is H2O's score. A chunk about to leave the recent window has been looked at by
-    the chunks in it alone, which makes them SnapKV's observation window; SnapKV then takes the greatest of a few
+    Summed over everything so far that is H2O's score. A chunk about to leave the recent window has been attended to
+    by the chunks in it alone, which makes them SnapKV's observation window; SnapKV then takes the greatest of a few
     neighbours for each token, so that what is kept hangs together: `pooled_tokens`. Source: H2O (arXiv 2306.14048) and
     SnapKV (arXiv 2404.14469).
 
@@ -37,10 +38,7 @@ class AttentionReceived(TokenScorer):
 
     def token_scores(self, chunk: ChunkView) -> Any:
         """See `TokenScorer.token_scores`."""
-        from array_api_compat import is_torch_array, to_device
-
-        mass = chunk.attention_mass
-        received = np.asarray(to_device(mass, "cpu") if is_torch_array(mass) else mass, np.float32)
+        received = on_host(chunk.attention_mass)
         reach = self.pooled_tokens // 2
         if reach == 0:
             return received

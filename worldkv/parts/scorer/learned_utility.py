@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import SpecError
 from worldkv.geometry import ModelShape
+from worldkv.parts.host_array import on_host
 from worldkv.policy import TokenScorer
 from worldkv.signals import Signal
 from worldkv.views import ChunkView
@@ -61,7 +62,7 @@ class LearnedUtility(TokenScorer):
         Raises:
             SpecError: the file's arrays do not fit the model.
         """
-        hidden = _on_host(chunk.hidden)
+        hidden = on_host(chunk.hidden)
         geometry = chunk.geometry
         if not self.weights:
             start = 1 / (1 + np.exp(-START_BIAS))
@@ -85,7 +86,7 @@ def loaded(path: str) -> dict[str, NDArray[np.float32]]:
     """The four arrays of a weights file.
 
     Raises:
-        SpecError: there is none, or it is not what it should be.
+        SpecError: the file cannot be read, or its arrays do not fit together.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -106,9 +107,3 @@ def loaded(path: str) -> dict[str, NDArray[np.float32]]:
             f"{path}: {', '.join(f'{name} {array.shape}' for name, array in net.items())} do not fit together"
         )
     return net
-
-
-def _on_host(hidden: Any) -> NDArray[np.float32]:
-    from array_api_compat import is_torch_array, to_device
-
-    return np.asarray(to_device(hidden, "cpu") if is_torch_array(hidden) else hidden, np.float32)

@@ -18,7 +18,7 @@ class Novelty(TokenScorer):
 
     0 is a key that points where the chunk's keys point on average, 0.5 one at right angles to that, 1 the opposite. It
     is `KeyDiff` moved into the range that thresholds are written in, so a threshold of 0.5 admits what KeyDiff scores
-    above 0. A trained utility knows what later steps will look at; this one only knows what a chunk says twice, and
+    above 0. A trained utility knows what later steps will attend to; this one only knows what a chunk says twice, and
     which share of tokens a threshold admits depends on the model's keys: look at the window's size first.
 
     It is a scorer like any other: `composed:compression=scored-tokens,scorer=novelty` keeps equally many of every

@@ -46,15 +46,16 @@ def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, n
     together = max(1, _NUMBERS_AT_A_TIME // (heads * tokens * channels))
     parts = []
     for first in range(0, layers, together):
-        some = keys[first : first + together, ...]
+        some = keys[first : first + together, ...]  # (layers, heads, tokens, channels)
         centre = xp.mean(some[:, :, :anchor_tokens, :], axis=2)
         dot = xp.sum(xp.vecdot(some, centre[:, :, None, :]), axis=1)
         norm = xp.sum(xp.vecdot(some, some), axis=1)
         centre_norm = xp.sum(centre * centre, axis=(1, 2))[:, None] + xp.zeros_like(dot)
-        parts.append(xp.stack([dot, norm, centre_norm]))
+        parts.append(xp.stack([dot, norm, centre_norm]))  # (3, layers, tokens), each a sum over this rank's heads
     sums = parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
     if chunk.reduce is not None:
         sums = chunk.reduce(sums)
+    # The root is taken once over the product of both squared norms, after the sums over ranks: a cosine is no sum.
     dot, norm, centre_norm = sums[0, ...], sums[1, ...], sums[2, ...]
     least = xp.finfo(sums.dtype).smallest_normal
     cosine = dot / xp.sqrt(xp.clip(norm * centre_norm, least))

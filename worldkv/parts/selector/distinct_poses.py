@@ -1,4 +1,4 @@
-"""Distinct poses: of chunks that stand and look alike, only the best comes back."""
+"""Distinct poses: of chunks with nearly the same pose, only the best comes back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worldkv.answers import Ids
 from worldkv.errors import SpecError
-from worldkv.parts.selector.select import quantised
+from worldkv.parts.selector.select import suppressed
 from worldkv.policy import Selector
 from worldkv.pose import Array, geodesic_angles
 from worldkv.signals import Signal
@@ -43,15 +44,12 @@ class DistinctPoses(Selector):
     def select(self, scores: Array, query: Query, bank: BankView, chunks: int) -> Ids:
         """See `Selector.select`."""
         positions, rotations = bank.poses.positions, bank.poses.rotations
-        free = np.ones(len(scores), np.bool_)
-        quanta = quantised(scores) if len(scores) else scores
         weight = self.translation_weight / query.view_distance
-        taken: list[int] = []
-        while len(taken) < chunks and free.any():
-            row = int(np.argmax(np.where(free, quanta, -1.0)))
-            taken.append(row)
+
+        def is_apart(row: int) -> NDArray[np.bool_]:
             apart = weight * np.linalg.norm(positions - positions[row], axis=1)
             apart += geodesic_angles(rotations, rotations[row])
-            free &= apart >= self.least_apart
-            free[row] = False
-        return np.asarray(taken, np.int64)
+            apart[row] = -np.inf
+            return np.asarray(apart >= self.least_apart)
+
+        return suppressed(scores, chunks, is_apart)

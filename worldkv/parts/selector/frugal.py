@@ -50,7 +50,8 @@ class Frugal(CoverageSelector):
         if len(coverage) == 0:
             return NO_IDS
         is_free = np.isin(bank.ids, query.resident)
-        is_free[-1] = True
+        is_free[-1] = True  # the chunk banked last is still in the window
+        # What a row is worth beside its gain: first in shares of all points, then in points.
         worth = np.zeros(len(bank)) if added is None else added.copy()
         worth[~is_free] -= self.fetch_cost / chunks
         worth *= coverage.shape[1]
@@ -65,6 +66,7 @@ class Frugal(CoverageSelector):
                 break
             taken.append(best)
             left &= ~bits[best]
+        # Room left over: free rows not taken, latest used first, of these the newest.
         spare = np.setdiff1d(np.flatnonzero(is_free), taken)
         order = spare[np.lexsort((-spare, -bank.last_used[spare]))]
         return np.asarray([*taken, *order[: chunks - len(taken)].tolist()], np.int64)

@@ -38,6 +38,8 @@ class OnePerRun(Selector):
         rows = np.flatnonzero(scores > self.least_score)
         if len(rows) == 0:
             return NO_IDS
+        # A run starts where an id does not follow the one before; `run` is each row's run. Sorted by run and then by
+        # score, the best row of every run stands at its start.
         starts = np.flatnonzero(np.diff(bank.ids[rows], prepend=-2) != 1)
         run = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
         order = rows[np.lexsort((rows, -scores[rows], run))]

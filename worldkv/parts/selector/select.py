@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -33,12 +34,31 @@ def best_rows(scores: Array, count: int) -> Ids:
     if count <= 0:
         return NO_IDS
     quanta = quantised(scores)
+    # All rows above the count-th highest score are in, and of those level with it the oldest that still fit.
     threshold = np.partition(quanta, len(quanta) - count)[len(quanta) - count]
     above = np.flatnonzero(quanta > threshold)
     level = np.flatnonzero(quanta == threshold)[: count - len(above)]
     rows = np.concatenate([above, level])
     order: Ids = rows[np.lexsort((rows, -quanta[rows]))]
     return order
+
+
+def suppressed(scores: Array, count: int, is_apart: Callable[[int], NDArray[np.bool_]]) -> Ids:
+    """Non-maximum suppression: the best row, then the best of those apart from all taken, `count` at most.
+
+    Args:
+        scores: one score a row `(chunks,)`.
+        count: rows to take at most.
+        is_apart: the rows that may still be taken beside a taken one `(chunks,)`; itself never.
+    """
+    free = np.ones(len(scores), np.bool_)
+    quanta = quantised(scores) if len(scores) else scores
+    taken: list[int] = []
+    while len(taken) < count and free.any():
+        row = int(np.argmax(np.where(free, quanta, -1.0)))
+        taken.append(row)
+        free &= is_apart(row)
+    return np.asarray(taken, np.int64)
 
 
 @dataclass(frozen=True)
@@ -98,14 +118,7 @@ class Spread(Selector):
 
     def select(self, scores: Array, query: Query, bank: BankView, chunks: int) -> Ids:
         """See `Selector.select`."""
-        free = np.ones(len(scores), np.bool_)
-        quanta = quantised(scores) if len(scores) else scores
-        taken: list[int] = []
-        while len(taken) < chunks and free.any():
-            row = int(np.argmax(np.where(free, quanta, -1.0)))
-            taken.append(row)
-            free &= np.abs(bank.ids - bank.ids[row]) >= self.least_gap_chunks
-        return np.asarray(taken, np.int64)
+        return suppressed(scores, chunks, lambda row: np.abs(bank.ids - bank.ids[row]) >= self.least_gap_chunks)
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ class GreedyCoverage(CoverageSelector):
         chunks: int,
         added: Array | None = None,
     ) -> Ids:
-        """See `CoverageSelector.select`: what is added counts at every pick, but nobody is picked for it alone."""
+        """See `CoverageSelector.select`: `added` counts at every pick, but no chunk is picked for it alone."""
         if coverage.size == 0:
             return NO_IDS
         bits = packed(coverage)

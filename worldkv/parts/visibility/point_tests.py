@@ -1,4 +1,4 @@
-"""Many points before many cameras: which satisfy all of a camera's conditions, most of them judged a cell at a time."""
+"""Test many points against the view conditions of many cameras, most of them a cell of points at a time."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Points:
     @classmethod
     def of(cls, places: Array, cell_points: int = 48) -> Points:
         """Points `(axes, points)` halved along their longest side until a cell holds at most `cell_points`."""
+        # Depth first and the lower half on top, so that neighbouring cells hold neighbouring points.
         pieces, done = [np.arange(places.shape[1])], []
         while pieces:
             piece = pieces.pop()
@@ -67,7 +68,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Cameras:
-    """What every camera of a bank asks of a point: the inner side of each plane, and a distance of at most 1.
+    """Conditions on a point in view of a bank's cameras: the inner side of each plane, and a distance of at most 1.
 
     Attributes:
         sides: normals of the planes in a camera's frame, all through its place, the same for all `(planes, axes)`.
@@ -96,24 +97,35 @@ class Cameras:
         return counts
 
     def _judged(self, points: Points) -> Iterator[tuple[slice, NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]]:
-        """Cell by cell: its points, the cameras that have all of them, those that may have some, and which."""
+        """Cell by cell: its points, the cameras that have all of them, those that may have some, and which.
+
+        A camera that has none of a cell is not named. Each cell comes first with the cameras that have all of it, then
+        with the others in batches; the one part is empty where the other is not.
+
+        Yields:
+            A slice of the points, rows of cameras that have all of it, rows of cameras that were tested point by point,
+            and their answers `(cameras tested, points of the cell)`.
+        """
         axes = len(points.places)
         if points.places.shape[1] == 0 or len(self.turns) == 0:
             return
-        # Every condition is linear in (p, 1, |p|^2) and holds where it is not negative; the last is 1 - distance^2.
-        forms = np.zeros((len(self.sides) + 1, len(self.turns), axes + 2))
+        # Every condition is linear in (p, 1, |p|^2) and holds where it is not negative; the last is 1 - distance^2. In
+        # a camera's frame p is q = T p + s (T its turn, s its shift), so a plane's n . q >= 0 is (n T) p + n . s >= 0,
+        # and |q|^2 = |p|^2 + 2 (s T) p + |s|^2, since a turn keeps lengths.
+        forms = np.zeros((len(self.sides) + 1, len(self.turns), axes + 2))  # (conditions, cameras, axes + 2)
         forms[:-1, :, :axes] = (self.sides @ self.turns).swapaxes(0, 1)
         forms[:-1, :, axes] = self.sides @ self.shifts.T
         forms[-1, :, :axes] = -2 * np.einsum("ci,cij->cj", self.shifts, self.turns)
         forms[-1, :, axes] = 1 - np.einsum("ci,ci->c", self.shifts, self.shifts)
         forms[-1, :, axes + 1] = -1
+        # Cameras clear of the ball round all points are dropped at once; `near` holds the rows of the others.
         slopes = np.linalg.norm(self.sides, axis=1)
         all_whole, some_near = _cells(forms, *points.ball, slopes)
         near = np.flatnonzero((some_near | all_whole)[:, 0])
         if len(near) == 0:
             return
         forms = forms[:, near]
-        whole, mixed = _cells(forms, points.centres, points.radii, slopes)
+        whole, mixed = _cells(forms, points.centres, points.radii, slopes)  # (near cameras, cells)
         lifted = _lifted(points.places)
         none = np.empty(0, np.intp)
         for number, (start, end) in enumerate(itertools.pairwise(points.starts.tolist())):
@@ -122,16 +134,27 @@ class Cameras:
             step = max(1, _NUMBERS_AT_A_TIME // (len(forms) * (end - start)))
             for first in range(0, len(rows), step):
                 some = rows[first : first + step]
-                values = forms[:, some].reshape(-1, axes + 2) @ lifted[:, cell]
+                # One product for all conditions of these cameras; a point is in view where the least of them holds.
+                values = forms[:, some].reshape(-1, axes + 2) @ lifted[:, cell]  # (conditions x cameras, points)
                 yield cell, none, near[some], values.reshape(len(forms), len(some), -1).min(axis=0) >= 0
 
 
 def _cells(forms: Array, centres: Array, radii: Array, slopes: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Cells of which a camera has every point, and cells of which it may have some `(cameras, cells)`."""
+    """Cells of which a camera has every point, and cells of which it may have some `(cameras, cells)`.
+
+    Never both, and a cell in neither has no point in view: each is judged by its ball, clear of a border by `_MARGIN`.
+
+    Args:
+        forms: conditions of every camera `(conditions, cameras, axes + 2)`, the distance last.
+        centres: of the balls `(axes, cells)`.
+        radii: of the balls `(cells,)`.
+        slopes: how fast each plane's condition changes with distance from it `(planes,)`.
+    """
     conditions, cameras, _ = forms.shape
     values = (forms.reshape(conditions * cameras, -1) @ _lifted(centres)).reshape(conditions, cameras, -1)
-    distance = np.sqrt(np.maximum(1 - values[-1], 0.0))
+    distance = np.sqrt(np.maximum(1 - values[-1], 0.0))  # of the centre from the camera; the last condition inverted
     whole, some = distance + radii <= 1 - _MARGIN, distance - radii <= 1 + _MARGIN
+    # Inside a ball a plane's condition differs from that at the centre by at most slope x radius.
     for plane, slope in zip(values[:-1], slopes, strict=True):
         whole &= plane >= slope * radii + _MARGIN
         some &= plane >= -slope * radii - _MARGIN
@@ -139,5 +162,5 @@ def _cells(forms: Array, centres: Array, radii: Array, slopes: Array) -> tuple[N
 
 
 def _lifted(places: Array) -> Array:
-    """Points with what every condition is linear in `(axes + 2, points)`."""
+    """Points as columns of (p, 1, |p|^2), in which every condition is linear `(axes + 2, points)`."""
     return np.vstack([places, np.ones(places.shape[1]), np.einsum("ip,ip->p", places, places)])

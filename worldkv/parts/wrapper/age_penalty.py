@@ -20,7 +20,7 @@ class AgePenalty(ScoreWrapper):
     Source: arXiv 2504.12369, which takes 0.2 off a share of points; round an index of scores it is a share of their
     range (ours).
 
-    In a world that changes the newest look is the truest; in one that stands still a penalty only costs recall. A
+    In a world that changes the newest view is the truest; in one that stands still a penalty only costs recall. A
     penalty below 0 prefers what was seen first, before errors crept into the rollout.
 
     Attributes:

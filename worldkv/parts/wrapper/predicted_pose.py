@@ -1,4 +1,4 @@
-"""Predicted pose: fetch during this step what the next one will want."""
+"""Predicted pose: fetch during this step what the next one needs."""
 
 from __future__ import annotations
 

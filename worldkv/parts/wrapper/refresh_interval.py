@@ -1,4 +1,4 @@
-"""Refresh interval: look every few steps, keep what was found in between."""
+"""Refresh interval: ask the index every few steps, keep what it found in between."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class RefreshInterval(RetrievalWrapper):
     the only transfer waits in staging and overlaps the steps between. Source: arXiv 2606.09079 (64 tokens there).
 
     Attributes:
-        refresh_steps: steps from one look to the next; 1 looks at every step.
-        is_stale: whether a look is for the next interval instead of this one.
+        refresh_steps: steps from one refresh to the next; 1 refreshes at every step.
+        is_stale: whether a refresh is for the next interval instead of this one.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("refresh-interval",)

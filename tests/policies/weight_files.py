@@ -1,4 +1,4 @@
-"""Files that policies of the list are bound to, written once a process: what a model of two layers and one KV head has.
+"""Write the weight files that policies of the list read, once a process.
 
 They fit the shapes of the backends' tests: two layers, one KV head of 8 channels, two query heads (16 hidden channels).
 """
