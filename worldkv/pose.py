@@ -6,7 +6,7 @@ trajectory's own unit and a rotation matrix `(..., 3, 3)` whose columns are the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import overload
 
@@ -88,6 +88,10 @@ class Poses:
     def __len__(self) -> int:
         """Chunks."""
         return len(self.positions)
+
+    def __iter__(self) -> Iterator[ChunkPose]:
+        """The poses of one chunk after the other."""
+        return map(ChunkPose, *map(self._column, POSE_COLUMNS))
 
     @overload
     def __getitem__(self, chunks: int) -> ChunkPose: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,8 +43,7 @@ class Scene:
 
 def viewpoints(chunked: ChunkedTrajectory) -> Iterator[Viewpoint]:
     """The viewpoint of each chunk of a trajectory."""
-    for chunk in range(chunked.num_chunks):
-        yield Viewpoint(chunked.camera[chunk], None if chunked.actions is None else chunked.actions[chunk])
+    return map(Viewpoint, chunked.camera, itertools.repeat(None) if chunked.actions is None else chunked.actions)
 
 
 def path_signals(chunked: ChunkedTrajectory) -> frozenset[Signal]:

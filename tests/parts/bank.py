@@ -43,7 +43,7 @@ def bank_of(
     path = Poses.of(np.asarray(frame_positions, float), np.asarray(frame_rotations, float))
     signals = frozenset({Signal(track)})
     table = ChunkTable(geometry, signals)
-    poses = [path[chunk] for chunk in range(len(path))]
+    poses = list(path)
     for pose in poses[:-1]:
         table.append(Viewpoint(pose, pose), None)
     step = len(table)
