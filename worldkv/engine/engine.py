@@ -101,6 +101,14 @@ class CacheEngine:
 
     # ------------------------------------------------------------------ the step
 
+    def __repr__(self) -> str:
+        tiers = self.state.tiers
+        return (
+            f"CacheEngine under {self.policy!r}, {self.geometry.name}: {len(self.table):,} chunks, "
+            f"{len(self.state.window_ids)} at home in the window, {self.state.bank_count} banked "
+            f"({tiers.host.held:,} bytes on host, {tiers.disk.held:,} on disk)"
+        )
+
     def begin(self, viewpoint: Viewpoint) -> StepPlan:
         """Ask what to retrieve for `viewpoint` and bring the window there.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -166,6 +167,13 @@ class StepPlan(NamedTuple):
     fetched_disk_bytes: int
     over_budget: bool
 
+    def __repr__(self) -> str:
+        return (
+            f"StepPlan(step={self.step}, attended={_ids(self.attended.tolist())}, "
+            f"attended_tokens={self.attended_tokens}, retrieved={_ids(self.retrieved)}, "
+            f"fetched_bytes={self.fetched_bytes})"
+        )
+
 
 class StepRecord(NamedTuple):
     """What happened in one step, from begin to the end of its commit.
@@ -191,3 +199,17 @@ class StepRecord(NamedTuple):
     kept_bytes: tuple[int, ...] = ()
     shrunk_tokens: tuple[int, ...] = ()
     shrunk_bytes: tuple[int, ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"StepRecord(step={self.plan.step}, attended={_ids(self.plan.attended.tolist())}, "
+            f"retrieved={_ids(self.plan.retrieved)}, evicted={_ids(self.evicted)}, discarded={_ids(self.discarded)}, "
+            f"shrunk={_ids(self.shrunk)}, {self.traffic})"
+        )
+
+
+def _ids(ids: Sequence[int]) -> str:
+    """Chunk ids for a line: all of a few, the first and last of many."""
+    if len(ids) <= 12:
+        return str(list(ids))
+    return f"[{', '.join(map(str, ids[:6]))}, ... {len(ids) - 9} more, {', '.join(map(str, ids[-3:]))}]"

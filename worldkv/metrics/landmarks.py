@@ -50,6 +50,10 @@ class Landmarks:
     num_counted: NDArray[np.int64]
     num_in_view: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        chunks = len(self.seen)
+        return f"Landmarks: {self.num_landmarks:,} over {chunks:,} chunks, {self.counted_share:.1%} of those seen count"
+
     @property
     def num_landmarks(self) -> int:
         """Landmarks in all."""

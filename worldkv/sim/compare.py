@@ -42,6 +42,9 @@ class ComparisonSetup:
     pose_noise: float = 0.0
     seed: int = 0
 
+    def __repr__(self) -> str:
+        return f"ComparisonSetup on {self.chunked!r}, {self.geometry.name}, machine {self.machine.name}"
+
 
 Execute = Callable[[ComparisonSetup, CachePolicy, OnStep | None], RolloutRecord]
 """Carries one policy of a setup out, by simulation or on tensors."""
@@ -84,6 +87,9 @@ class Row:
     budget: Budget | None = None
     budget_tokens: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Row of {self.candidate.label}: {self.rollout!r}"
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -121,6 +127,9 @@ class ComparedRows:
     budgets: tuple[Budget, ...] = ()
     left_out: list[LeftOut] = field(default_factory=list)
     retrieved: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"ComparedRows of {', '.join(row.candidate.label for row in self.rows)} on {self.setup.chunked!r}"
 
 
 def compare_candidates(

@@ -71,6 +71,10 @@ class Machine:
     storing: Edge = Edge()
     landing: Edge = Edge()
 
+    def __repr__(self) -> str:
+        rate = self.attention_flops_per_second / 1e12
+        return f"Machine {self.name}: {self.fixed_seconds * 1e3:.4g} ms a step and {rate:.4g} TFLOP/s of attention"
+
 
 def machine_names() -> list[str]:
     """Names of the machines that come with the package."""

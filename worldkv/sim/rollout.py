@@ -57,6 +57,13 @@ class RolloutRecord:
     step_credits: NDArray[np.float64]
     wall_seconds: float
 
+    def __repr__(self) -> str:
+        recall = "not measured" if self.recall is None else f"{self.recall:.2f}"
+        return (
+            f"RolloutRecord of {self.policy!r}: {len(self.seconds):,} steps, recall {recall}, "
+            f"{int(self.attended_tokens.max(initial=0)):,} tokens attended at most"
+        )
+
 
 def simulate(
     chunked: ChunkedTrajectory,

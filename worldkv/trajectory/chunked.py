@@ -31,6 +31,10 @@ class ChunkedTrajectory:
     view_distance: float
     video_frames: int
 
+    def __repr__(self) -> str:
+        name, frames = self.trajectory.name, self.frames_per_chunk
+        return f"ChunkedTrajectory {name}: {self.num_chunks:,} chunks of {frames} latent frames"
+
     def with_signals(self, signals: RecordedSignals | None) -> ChunkedTrajectory:
         """The same trajectory with `signals` as what was recorded on it."""
         return dataclasses.replace(self, trajectory=dataclasses.replace(self.trajectory, signals=signals))

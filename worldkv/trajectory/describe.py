@@ -60,6 +60,12 @@ class PathSummary:
     num_walls: int | None
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"PathSummary {self.name}: {self.frames:,} frames, {self.chunks:,} chunks, "
+            f"{self.revisit_share:.0%} of chunks come back"
+        )
+
 
 def revisits_of(chunked: ChunkedTrajectory) -> tuple[float, Revisits]:
     """The extent of the chunks' centre positions, and the revisits among their centre poses within a tenth of it."""

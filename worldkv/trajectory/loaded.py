@@ -33,6 +33,9 @@ class LoadedPath:
     chunked: ChunkedTrajectory
     summary: PathSummary
 
+    def __repr__(self) -> str:
+        return f"LoadedPath {self.summary.name}: {self.chunked.num_chunks:,} chunks for {self.geometry.name}"
+
 
 def load_path(
     source: str, geometry: CacheGeometry, *, format: str | None, fps: float | None, view_distance: float | None

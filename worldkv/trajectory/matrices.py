@@ -29,6 +29,8 @@ def from_matrices(matrices: ArrayLike) -> Trajectory:
         raise TrajectoryError(
             f"a trajectory is a name, a path or numbers (frames, 4, 4), got {type(matrices).__name__}"
         ) from None
+    if array.ndim == 3 and not np.isfinite(array).all():
+        raise TrajectoryError(f"{NAME} hold NaN or infinity; delete those poses or record them again")
     if array.ndim != 3 or array.shape[1:] not in ((4, 4), (3, 4)):
         raise TrajectoryError(
             f"{NAME} have shape {array.shape}; camera-to-world matrices are (frames, 4, 4) or (frames, 3, 4)"

@@ -48,6 +48,10 @@ class Trajectory:
     timestamps: Array | None = None
     time_gaps: tuple[tuple[float, float], ...] = ()
 
+    def __repr__(self) -> str:
+        rate = "unknown frame rate" if self.frames_per_second is None else f"{self.frames_per_second:.4g} fps"
+        return f"Trajectory {self.name}: {self.num_frames:,} frames at {rate}"
+
     @property
     def num_frames(self) -> int:
         """Video frames."""
