@@ -106,6 +106,10 @@ class Poses:
             return Poses({name: column(name)[chunks] for name in POSE_COLUMNS}.__getitem__)
         return ChunkPose(*[column(name)[chunks] for name in POSE_COLUMNS])
 
+    def copy(self) -> Poses:
+        """The same poses in arrays of their own."""
+        return Poses({name: self._column(name).copy() for name in POSE_COLUMNS}.__getitem__)
+
     @property
     def frame_positions(self) -> Array:
         """Position at each latent frame `(chunks, frames, 3)`."""

@@ -61,7 +61,7 @@ def test_the_kit_checks_it_in_shapes_of_that_model(direction: str, weights: str)
         (f"sp-kv:weights={weights}", 4),
         (f"composed:eviction=admission,utility=learned-utility,weights={weights}", 4),
         (f"composed:compression=scored-tokens,scorer=anchor-penalty,penalty=0.7,direction={direction}", 3),
-        (f"h2o:scorer=anchor-penalty,base=attention-received,direction={direction}", 3),
+        (f"h2o:recent_frames=6,heavy_frames=3,scorer=anchor-penalty,base=attention-received,direction={direction}", 3),
     ):
         report = examine(spec, examples=1, only=SOME)
         assert {finding.status for finding in report.findings} == {"passed"}, str(report)

@@ -13,7 +13,7 @@ from worldkv.files import finite
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.report.explanation_text import StepTrace, sentences
 from worldkv.sim.machine import DEFAULT_MACHINE
-from worldkv.specs.given import PolicyLike, as_policy, spec_of_given
+from worldkv.specs.given import PolicyLike, as_policy, label_of_given
 from worldkv.trajectory.loaded import LoadedPath
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def explain(
     progress.begin(f"reading {named(trajectory)}")
     path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
     progress.begin("running to the step")
-    return Explanation(spec_of_given(policy), _explained(path, chosen, step, seed))
+    return Explanation(label_of_given(policy), _explained(path, chosen, step, seed))
 
 
 def _explained(path: LoadedPath, policy: CachePolicy, step: int, seed: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path, named
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import Result
-from worldkv.specs.given import PolicyLike, as_policy, as_several, spec_of_given
+from worldkv.specs.given import PolicyLike, as_policy, as_several, label_of_given
 from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def check_parity(
     chosen, left_out = comparable_policies(given, path)
     rows, found = [], None
     for one, policy in chosen:
-        spec = spec_of_given(one)
+        spec = label_of_given(one)
         progress.begin(spec, path.chunked.num_chunks)
         found = executed_by_both(path, policy, config, passes, device, seed, folder, progress)
         rows.append(parity_row(spec, path, found))

@@ -12,7 +12,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, is_data_dependent, needs_of
 from worldkv.signals import Signal
-from worldkv.specs.given import PolicyLike, as_policy, name_of_given, spec_of_given
+from worldkv.specs.given import PolicyLike, as_policy, label_of_given, name_of_given
 from worldkv.specs.parse import parse_policy, split_spec
 
 ANY_SIZE_TOKENS = 2**40
@@ -100,10 +100,10 @@ def parse_candidates(
     Raises:
         SpecError, BudgetError: an unknown or unfit policy.
     """
-    specs, names = list(map(spec_of_given, given)), list(map(name_of_given, given))
+    names = [name_of_given(one) for one in given]
     labels: list[str] = []
     candidates: list[Candidate] = []
-    for one, spec, name in zip(given, specs, names, strict=True):
+    for one, name in zip(given, names, strict=True):
         candidate = Candidate.parsed(name, one, geometry, on_tensors=on_tensors)
         policy = candidate.policy
         check_policy_frames(policy, geometry)
@@ -112,8 +112,9 @@ def parse_candidates(
         elif config.window_budget_bytes is not None and config.window_budget_bytes < geometry.chunk_bytes:
             check_fits(policy, geometry, config.window_budget_bytes)
         if not recall and Signal.LANDMARKS in needs_of(policy):
+            spec = label_of_given(one)
             raise SpecError(f"{spec} reads the landmarks that recall is measured on; leave --no-recall out")
-        label = name if names.count(name) == 1 else spec
+        label = name if names.count(name) == 1 else label_of_given(one)
         labels.append(label)
         if labels.count(label) > 1:
             label = f"{label} #{labels.count(label)}"

@@ -46,6 +46,19 @@ def spec_of_given(given: PolicyLike) -> str:
 
 def name_of_given(given: PolicyLike) -> str:
     """What tables call it: the spec's name, or the class of an index."""
+    return split_spec(_own_spec(given))[0].rpartition(":")[2]
+
+
+def label_of_given(given: PolicyLike) -> str:
+    """What tables call it where several have its name: the spec as written, or the object's without its module."""
+    if isinstance(given, str):
+        return given
+    pairs = split_spec(_own_spec(given))[1]
+    settings = ",".join(f"{key}={value}" for key, value in pairs.items())
+    return ":".join(filter(None, (name_of_given(given), settings)))
+
+
+def _own_spec(given: PolicyLike) -> str:
+    """Its spec string; an index's own, not that of the policy it is put into."""
     made = given() if isinstance(given, type) else given
-    spec = spec_of(made) if isinstance(made, Index | CoverageIndex) else spec_of_given(given)
-    return split_spec(spec)[0].rpartition(":")[2]
+    return spec_of(made) if isinstance(made, Index | CoverageIndex) else spec_of_given(made)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import WorldKVError
@@ -31,6 +33,9 @@ class NotApplicable(Exception):  # noqa: N818  (not an error: the check has noth
     """A check does not concern this policy: why."""
 
 
+Scenarios = Callable[[PolicyUnderTest], "SearchStrategy[Scenario]"]
+
+
 @dataclass(frozen=True)
 class Check:
     """One claim about every policy, or every part of a kind.
@@ -51,7 +56,7 @@ class Check:
     claim: str
     kind: type
     judge: Callable[..., Mapping[str, float] | None]
-    scenarios: Callable[[PolicyUnderTest], SearchStrategy[Scenario]] | None
+    scenarios: Scenarios | None
     owns_errors: bool = False
     share: float = 1.0
     is_hard: bool = False
@@ -65,7 +70,7 @@ def check(
     claim: str,
     *,
     kind: type,
-    scenarios: Callable[[PolicyUnderTest], SearchStrategy[Scenario]] | None = None,
+    scenarios: Scenarios | None = None,
     owns_errors: bool = False,
     share: float = 1.0,
     is_hard: bool = False,
@@ -121,7 +126,7 @@ def _tried(
         else:
             search = _Search(one, under_test)
             try:
-                figures = search.run(one.scenarios(under_test), examples, seed)
+                figures = search.run(one.scenarios, examples, seed)
             except TimedOut:
                 scenario = search.tried
                 raise
@@ -167,36 +172,33 @@ class _Search:
         self.tried: Scenario | None = None
         self.figures: Mapping[str, float] = {}
 
-    def run(self, strategy: SearchStrategy[Scenario], examples: int, seed: int) -> Mapping[str, float]:
+    def run(self, scenarios: Scenarios, examples: int, seed: int) -> Mapping[str, float]:
         """Search; the attributes hold what was found, the answer is what was measured last."""
-        import hypothesis
-
         from worldkv.testing.strategies import hard_scenarios
-
-        @hypothesis.seed(seed)
-        @hypothesis.settings(
-            max_examples=examples,
-            database=None,
-            deadline=None,
-            phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
-            suppress_health_check=list(hypothesis.HealthCheck),
-            verbosity=hypothesis.Verbosity.quiet,
-            report_multiple_bugs=False,
-            print_blob=False,
-        )
-        @hypothesis.given(strategy)
-        def tried(scenario: Scenario) -> None:
-            if self.is_judged or len(self.inapplicable) < _ENOUGH:
-                self._try(scenario)
 
         try:
             for scenario in hard_scenarios(self._under_test) if self._check.is_hard else ():
                 self._try(scenario)
-            tried()
-        except (CheckFailed, _Enough, hypothesis.errors.Flaky, BaseExceptionGroup):
-            if self.failure is None:
-                raise
+        except CheckFailed:
+            return self.figures
+        try:
+            for scenario in _drawn(scenarios, self._under_test, examples, seed):
+                self._try_one_of_many(scenario)
+        except CheckFailed:
+            self._shrink(scenarios, examples, seed)
         return self.figures
+
+    def _shrink(self, scenarios: Scenarios, examples: int, seed: int) -> None:
+        """Draw the same rollouts again, now with hypothesis told which one fails: it makes that one smaller."""
+        import hypothesis
+
+        self._until = time.perf_counter() + SHRINK_SECONDS
+        with contextlib.suppress(CheckFailed, _Enough, hypothesis.errors.Flaky, BaseExceptionGroup):
+            _search(self._try_one_of_many, scenarios(self._under_test), examples, seed)
+
+    def _try_one_of_many(self, scenario: Scenario) -> None:
+        if self.is_judged or len(self.inapplicable) < _ENOUGH:
+            self._try(scenario)
 
     def _try(self, scenario: Scenario) -> None:
         self.tried = scenario
@@ -214,7 +216,6 @@ class _Search:
 
     def _fail(self, scenario: Scenario, failure: CheckFailed) -> None:
         if self.failure is None:
-            self._until = time.perf_counter() + SHRINK_SECONDS
             self.failure, self.scenario = self._first_chunks(scenario, failure)
         elif len(repr(scenario)) <= len(repr(self.scenario)):
             self.failure, self.scenario = failure, scenario
@@ -235,6 +236,36 @@ class _Search:
             else:
                 fewest = middle + 1
         return failure, scenario
+
+
+@lru_cache(maxsize=32)
+def _drawn(scenarios: Scenarios, under_test: PolicyUnderTest, examples: int, seed: int) -> tuple[Scenario, ...]:
+    """Rollouts for one policy; all checks with the same strategy try the same ones, so they are drawn once."""
+    drawn: list[Scenario] = []
+    _search(drawn.append, scenarios(under_test), examples, seed)
+    return tuple(drawn)
+
+
+def _search(attempt: Callable[[Scenario], None], strategy: SearchStrategy[Scenario], examples: int, seed: int) -> None:
+    """Have hypothesis call `attempt` with rollouts, and with smaller ones once it raises."""
+    import hypothesis
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        suppress_health_check=list(hypothesis.HealthCheck),
+        verbosity=hypothesis.Verbosity.quiet,
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    @hypothesis.given(strategy)
+    def tried(scenario: Scenario) -> None:
+        attempt(scenario)
+
+    tried()
 
 
 class _Enough(BaseException):

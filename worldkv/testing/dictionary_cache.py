@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
@@ -51,7 +50,14 @@ class DictionaryCache:
 
     def copy(self) -> DictionaryCache:
         """An independent twin."""
-        return copy.deepcopy(self)
+        return replace(
+            self,
+            entries={chunk: Entry(*vars(entry).values()) for chunk, entry in self.entries.items()},
+            on_device=set(self.on_device),
+            staged=dict(self.staged),
+            moved=dict(self.moved),
+            wanted=list(self.wanted),
+        )
 
     def begin(self, retrieval: Retrieval | None) -> set[int]:
         """Bring what is wanted; None keeps what is there. The attended chunks."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -55,27 +55,9 @@ class MotionScript:
         return len(self.moves)
 
     def chunked(self, geometry: CacheGeometry) -> ChunkedTrajectory:
-        """The path at the latent rate of `geometry`; its actions say what its poses say."""
-        frames = geometry.frames_per_chunk
-        looks = np.zeros((len(self), frames, 2))  # turn and tilt
-        rows = np.arange(len(self))  # the chunk whose place each one takes; its own unless it goes back
-        for chunk, move in enumerate(self.moves):
-            before = looks[chunk - 1, -1] if chunk else np.zeros(2)
-            if isinstance(move, Move):
-                looks[chunk] = before + np.arange(1, frames + 1)[:, None] * (move.turn / frames, move.tilt / frames)
-            elif chunk:
-                rows[chunk] = rows[max(0, chunk - max(1, move.chunks))]
-                looks[chunk] = looks[rows[chunk]]
-        rotations = _facing(*np.moveaxis(looks, -1, 0))
-        ahead = np.array([move.ahead if isinstance(move, Move) else 0.0 for move in self.moves]).reshape(-1, 1, 1)
-        positions = rotations[..., 2] * ahead / frames
-        for chunk, row in enumerate(rows):
-            if row < chunk:
-                positions[chunk] = positions[row]
-            else:
-                positions[chunk, 0] += positions[chunk - 1, -1] if chunk else 0.0
-                np.cumsum(positions[chunk], axis=0, out=positions[chunk])
-        return _chunked(positions, rotations)
+        """The path at the latent rate of `geometry`; its actions say what its poses say. The caller owns its arrays."""
+        track, view_distance = _cut(self, geometry)
+        return _along(track.copy(), view_distance)
 
 
 @dataclass(frozen=True)
@@ -99,8 +81,33 @@ class Coordinates:
         turned = Rotation.from_rotvec(self.turn).as_matrix()
         track = path.camera
         positions = track.frame_positions @ turned.T * self.scale + np.array(self.shift)
-        moved = _chunked(positions, turned @ track.frame_rotations)
-        return dataclasses.replace(moved, view_distance=path.view_distance * self.scale)
+        return _along(Poses.of(positions, turned @ track.frame_rotations), path.view_distance * self.scale)
+
+
+@lru_cache(maxsize=256)
+def _cut(script: MotionScript, geometry: CacheGeometry) -> tuple[Poses, float]:
+    """The poses of a script and its view distance; the checks of one policy run the same scripts many times."""
+    frames, moves = geometry.frames_per_chunk, script.moves
+    looks = np.zeros((len(moves), frames, 2))  # turn and tilt
+    rows = np.arange(len(moves))  # the chunk whose place each one takes; its own unless it goes back
+    for chunk, move in enumerate(moves):
+        before = looks[chunk - 1, -1] if chunk else np.zeros(2)
+        if isinstance(move, Move):
+            looks[chunk] = before + np.arange(1, frames + 1)[:, None] * (move.turn / frames, move.tilt / frames)
+        elif chunk:
+            rows[chunk] = rows[max(0, chunk - max(1, move.chunks))]
+            looks[chunk] = looks[rows[chunk]]
+    rotations = _facing(*np.moveaxis(looks, -1, 0))
+    ahead = np.array([move.ahead if isinstance(move, Move) else 0.0 for move in moves]).reshape(-1, 1, 1)
+    positions = rotations[..., 2] * ahead / frames
+    for chunk, row in enumerate(rows):
+        if row < chunk:
+            positions[chunk] = positions[row]
+        else:
+            positions[chunk, 0] += positions[chunk - 1, -1] if chunk else 0.0
+            np.cumsum(positions[chunk], axis=0, out=positions[chunk])
+    track = Poses.of(positions, rotations)
+    return track, default_view_distance(track)
 
 
 def _facing(turn: Array, tilt: Array) -> Array:
@@ -113,8 +120,7 @@ def _facing(turn: Array, tilt: Array) -> Array:
     return np.stack([right, down, ahead], axis=-1)
 
 
-def _chunked(positions: Array, rotations: Array) -> ChunkedTrajectory:
-    flat, turned = positions.reshape(-1, 3), rotations.reshape(-1, 3, 3)
-    track = Poses.of(positions, rotations)
+def _along(track: Poses, view_distance: float) -> ChunkedTrajectory:
+    flat, turned = track.frame_positions.reshape(-1, 3), track.frame_rotations.reshape(-1, 3, 3)
     trajectory = Trajectory("motion script", flat, turned, action_positions=flat, action_rotations=turned)
-    return ChunkedTrajectory(trajectory, track, track, default_view_distance(track), len(flat))
+    return ChunkedTrajectory(trajectory, track, track, view_distance, len(flat))

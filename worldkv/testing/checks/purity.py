@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,7 @@ from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.frozen_views import content, frozen_answer, frozen_view, is_same
 from worldkv.testing.judged_rollout import judged_rollout
 from worldkv.testing.motion_script import Back, MotionScript, Move
-from worldkv.testing.other_process import digest, importable, reference_scenarios
+from worldkv.testing.other_process import same_elsewhere
 from worldkv.testing.policy_under_test import PolicyUnderTest
 from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
@@ -134,34 +131,14 @@ def rollouts_do_not_meet(under_test: PolicyUnderTest, scenario: Scenario) -> Non
 @check("Another process decides the same.", kind=CachePolicy)
 def same_in_another_process(under_test: PolicyUnderTest) -> None:
     """Where hashes of strings and addresses of objects are others."""
-    where = importable(under_test)
-    if where is None:
+    is_same = same_elsewhere([under_test])
+    if not is_same:
         raise NotApplicable("no spec string names it (it lives in a test or was changed after it was made)")
-    folder, spec = where
-    mine = [digest(under_test, scenario) for scenario in reference_scenarios(under_test)]
-    call = "from worldkv.testing.other_process import main; main({!r}, is_reversed={})"
-    path = os.pathsep.join(entry or folder for entry in sys.path)
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", call.format(spec, is_reversed)],
-            cwd=folder,
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+    if not all(is_same.values()):
+        raise CheckFailed(
+            "another process decides differently with the same views; do not rely on the order of a set or dict of "
+            "strings or objects, on hash() or id(), and keep nothing in modules or classes between rollouts"
         )
-        for seed, is_reversed in (("1", False), ("2", True))
-    ]
-    told = [child.communicate() for child in children]
-    for child, (printed, complaint) in zip(children, told, strict=True):
-        if child.returncode:
-            last = complaint.strip().splitlines()[-1:] or ["it said nothing"]
-            raise CheckFailed(f"{spec} cannot be run in another process: {last[0]}")
-        if printed.split()[-len(mine) :] != mine:
-            raise CheckFailed(
-                "another process decides differently with the same views; do not rely on the order of a set or dict of "
-                "strings or objects, on hash() or id(), and keep nothing in modules or classes between rollouts"
-            )
 
 
 def _refuse_difference(expected: list[StepRecord], found: list[StepRecord], which: str) -> None:
