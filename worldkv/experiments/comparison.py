@@ -219,7 +219,7 @@ def compare(
     from worldkv.sim.budgets import parse_budgets
     from worldkv.sim.candidate import parse_candidates
     from worldkv.sim.compare import ComparisonSetup, compare_candidates, simulated
-    from worldkv.sim.replay import check_can_tell
+    from worldkv.sim.replay import check_can_simulate
     from worldkv.specs.parse import parse_policy
     from worldkv.tiers import TierLimits
     from worldkv.trajectory.noise import with_pose_noise
@@ -246,7 +246,7 @@ def compare(
         noisy = with_pose_noise(path.chunked, pose_noise, seed=seed)
         if painters is None:
             for candidate in candidates:
-                check_can_tell(candidate.policy, noisy, shape, has_landmarks=recall)
+                check_can_simulate(candidate.policy, noisy, shape, has_landmarks=recall)
         progress.begin("placing landmarks")
         landmarks = place_landmarks(path.chunked, seed=seed) if recall else None
         oracle = parse_policy("oracle") if recall else None
