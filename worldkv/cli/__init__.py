@@ -10,11 +10,11 @@ from worldkv.cli.exit_codes import INTERRUPTED
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was told to end, and ends as after ctrl-c: what was done is kept, workers go with it."""
+    """Raised on SIGTERM and SIGHUP: the process ends as after ctrl-c, keeps finished work and takes workers along."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command line and say how it went; see `worldkv.cli.app.main`.
+    """Run one command line; see `worldkv.cli.app.main`.
 
     Args:
         arguments: the words after `worldkv`; the process's own where None.
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         if arguments is None and threading.current_thread() is threading.main_thread():
             for number in _ENDINGS:
                 signal.signal(number, _stop)
-        from worldkv.cli.app import main as run  # whoever changes their mind while numpy loads gets no traceback
+        from worldkv.cli.app import main as run  # imported late: ctrl-c while numpy loads gives no traceback
 
         return run(arguments)
     except Stopped as stop:

@@ -1,4 +1,4 @@
-"""The program `worldkv`: its commands, and what becomes of everything that can go wrong in one."""
+"""The program `worldkv`: its commands, and one line for every error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="KV-cache policies for video world models: what each keeps, moves, forgets and costs on a camera path.",
+    help="Design, compare and test KV-cache policies for video world models.\n\n"
+    "Such a model generates a video chunk by chunk, and attends over the keys and values of earlier chunks. A cache "
+    "policy decides which chunks stay in the window that attention reads, which go to the bank (host memory or disk), "
+    "and which are retrieved for the current camera view.",
     epilog=examples(
         "worldkv demo",
         "worldkv compare generate:loop",
@@ -83,16 +86,16 @@ def _print_version(wanted: bool) -> None:
 def root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Without a command the help is shown."""
+    """Show the help where no command is given."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), nl=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command line and say how it went.
+    """Run one command line.
 
     Args:
         arguments: the words after `worldkv`; the process's own where None.
@@ -107,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has had enough. What is still buffered must not fail again at exit.
+        # The reader closed standard output. What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     except SystemExit:
@@ -134,13 +137,13 @@ def _run(arguments: list[str]) -> int:
         return INTERRUPTED
     except _Usage as error:
         where = getattr(error, "ctx", None)
-        asked = "worldkv" if where is None else where.command_path
-        return _refuse(f"{error.format_message().rstrip('.')}; see {asked} --help")  # type: ignore[attr-defined]
+        command_path = "worldkv" if where is None else where.command_path
+        return _refuse(f"{error.format_message().rstrip('.')}; see {command_path} --help")  # type: ignore[attr-defined]
     return FINE
 
 
 def _is_memory(error: Exception) -> bool:
-    """Whether memory ran out, by whoever noticed."""
+    """Whether Python or torch ran out of memory."""
     is_torch = type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error)
     return isinstance(error, MemoryError) or is_torch or "can't allocate memory" in str(error)
 

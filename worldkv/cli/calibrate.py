@@ -1,4 +1,4 @@
-"""`worldkv calibrate`: measure this machine and write the file that predictions read."""
+"""`worldkv calibrate`: measure this machine and write a machine file."""
 
 from __future__ import annotations
 
@@ -26,18 +26,21 @@ def calibrate(
     dtype: NumberTypeOption = "auto",
     passes: PassesOption = 4,
     chunks: Annotated[
-        int, typer.Option("--chunks", metavar="N", min=16, help="Chunks of the path measured on, fewer if it is slow.")
+        int,
+        typer.Option(
+            "--chunks", metavar="N", min=16, help="Chunks of the trajectory measured on; fewer if it is slow."
+        ),
     ] = CALIBRATED_CHUNKS,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE.toml", help="Where the machine file goes.")
+        str, typer.Option("--output", "-o", metavar="FILE.toml", help="The machine file to write.")
     ] = "worldkv-machine.toml",
     spill_folder: SpillFolderOption = None,
 ) -> None:
-    """Measure this machine with the model and cache of `worldkv run`, and write a machine file.
+    """Measure this machine and write a machine file, from which times are predicted.
 
-    Measured are the seconds of a step against the tokens it attends, what storing and fetching chunks adds, and
-    copies over every edge against their size. Predictions hold for the geometry, number type and passes measured,
-    so give those you will run; rest the machine meanwhile.
+    It times a step against the tokens that it attends, what storing and fetching chunks adds, and copies between
+    device, host and disk against their size. Predictions hold for the geometry, number type and passes measured, so
+    give those you will run, and leave the machine idle meanwhile.
     """
     require_torch("calibrate")
     check_outputs("", [("--output", output)])

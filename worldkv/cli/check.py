@@ -1,4 +1,4 @@
-"""`worldkv check`: the conformance kit on a policy or a part."""
+"""`worldkv check`: run the conformance kit on policies or parts."""
 
 from __future__ import annotations
 
@@ -34,27 +34,34 @@ def check(
             "[cyan]pkg.mod:Class[/cyan].",
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every installed policy.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Check every installed policy.")] = False,
     examples: ExamplesOption = CHECK_EXAMPLES,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, max=MOST_SEED, help="The same seed tries the same rollouts.")
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            max=MOST_SEED,
+            help="Seed of the search; the same seed tries the same rollouts.",
+        ),
     ] = 0,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="CHECK", show_default=False, help="Only this check; once for each."),
+        typer.Option(
+            "--only", metavar="CHECK", show_default=False, help="Run only this check; repeat the option for several."
+        ),
     ] = None,
-    timing: Annotated[
-        bool, typer.Option("--timing", help="Tell the seconds of a question beside what is counted.")
-    ] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Tell every check and what it claims, and leave.")] = False,
+    timing: Annotated[bool, typer.Option("--timing", help="Report seconds of policy calls beside counts.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List all checks and what must hold, and exit.")] = False,
     json: JsonOption = None,
 ) -> None:
-    """Hold a policy, or a part of one, to everything a cache policy owes: the conformance kit, without any set-up.
+    """Run the conformance kit: about thirty properties that every cache policy must have.
 
-    Rollouts are searched for the smallest that shows a fault: paths that stand still, spin, jump and come back;
-    small and grouped geometries; banks that spill and overflow; snapshots, forks and rewinds. What fails is told
-    with what to fix and code that shows it again. Exit code 1 if anything is not met. A part (an index, an eviction
-    rule, a compression) is checked by itself and inside [cyan]composed[/cyan].
+    It searches random rollouts for the smallest that shows a fault: cameras that stand still, spin, jump and come
+    back; small and grouped geometries; banks that spill and overflow; snapshots, forks and rewinds. A failure comes
+    with its cure and with code that repeats it. A part of a policy (an index, an eviction rule, a compression) is
+    checked by itself and inside [cyan]composed[/cyan]. Exit code 1 if a check fails.
     """
     require_hypothesis()
     if listed:
@@ -84,7 +91,7 @@ def _chosen(specs: list[str] | None, every: bool) -> list[str]:
 
 
 def _without_kind(spec: str) -> str:
-    """A part that is called as `worldkv policies` lists it, `index=fov`, by its name alone."""
+    """The name of a part that is written as `worldkv policies` lists it, such as `index=fov`."""
     from worldkv.report.catalog import parts_by_kind
 
     kind, _, part = spec.partition("=")

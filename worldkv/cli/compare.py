@@ -1,4 +1,4 @@
-"""`worldkv compare`: several policies over one path, side by side."""
+"""`worldkv compare`: run policies side by side along one trajectory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worldkv.cli.options import (
     HostBudgetOption,
     JsonOption,
     MachineOption,
-    NoFloorOption,
+    NoBaselinesOption,
     NoRecallOption,
     SeedOption,
     TrajectoryArgument,
@@ -46,19 +46,19 @@ EXAMPLES = (
     "worldkv compare generate:loop --policy my_policy.py:MyPolicy --policy oracle --log steps.jsonl",
 )
 
-_ROOM = "The cache"
-_WORLD = "A painted world"
+_CACHE = "Cache"
+_WORLD = "Painted world"
 
 
 def compare(
     trajectory: TrajectoryArgument,
-    policy: Annotated[list[str] | None, policies_option(" row. Default: " + ", ".join(COMPARED_POLICIES) + ".")] = None,
+    policy: Annotated[list[str] | None, policies_option(", ".join(COMPARED_POLICIES))] = None,
     match: Annotated[
         Match,
-        typer.Option(help="Give every policy that can be resized the same window tokens, or leave sizes alone."),
+        typer.Option(help="Resize policies to the window tokens of the first of fixed size, or leave sizes alone."),
     ] = "window-tokens",
     budgets: BudgetsOption = None,
-    no_floor: NoFloorOption = False,
+    no_floor: NoBaselinesOption = False,
     machine: MachineOption = DEFAULT_MACHINE,
     no_recall: NoRecallOption = False,
     seed: SeedOption = 0,
@@ -67,22 +67,24 @@ def compare(
     world: WorldOption = None,
     device: Annotated[
         str,
-        typer.Option(metavar="NAME", rich_help_panel=_WORLD, help="Where its attention runs: cpu, cuda or cuda:N."),
+        typer.Option(metavar="NAME", rich_help_panel=_WORLD, help="Device of its attention: cpu, cuda or cuda:N."),
     ] = "cpu",
     filmstrip: Annotated[
         str | None,
-        typer.Option(metavar="FILE.png", rich_help_panel=_WORLD, help="First visit and revisit, side by side."),
+        typer.Option(metavar="FILE.png", rich_help_panel=_WORLD, help="Draw first visits and revisits side by side."),
     ] = None,
     film: Annotated[
         str | None,
-        typer.Option(metavar="FILE.gif", rich_help_panel=_WORLD, help="All rollouts in motion, with the map."),
+        typer.Option(
+            metavar="FILE.gif", rich_help_panel=_WORLD, help="Write all rollouts as an animated GIF with a map."
+        ),
     ] = None,
     device_budget: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            rich_help_panel=_ROOM,
-            help="Device memory for keys and values, e.g. 24GiB; a row over it is flagged and goes on.",
+            rich_help_panel=_CACHE,
+            help="Device memory for keys and values, e.g. 24GiB; a row over it is flagged.",
         ),
     ] = None,
     host_budget: HostBudgetOption = None,
@@ -93,24 +95,28 @@ def compare(
         float,
         typer.Option(
             metavar="S",
-            rich_help_panel="The path",
-            help="Let policies see drifting poses: every motion off by this share of itself, e.g. 0.05.",
+            rich_help_panel="Trajectory",
+            help="Let the poses that policies see drift by this share of every motion, e.g. 0.05.",
         ),
     ] = 0.0,
     fps: FpsOption = None,
     format: FormatOption = None,
     json: JsonOption = None,
-    log: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object a step and row.")] = None,
-    plot: Annotated[str | None, typer.Option(metavar="FILE.png", help="Draw memory, speed, recall and path.")] = None,
+    log: Annotated[
+        str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object for every step of every row.")
+    ] = None,
+    plot: Annotated[
+        str | None, typer.Option(metavar="FILE.png", help="Draw recall, memory, speed and the trajectory.")
+    ] = None,
 ) -> None:
-    """Run cache policies side by side over one camera path.
+    """Compare cache policies along one trajectory: recall, memory, traffic and predicted speed.
 
-    Each row says what a policy kept, moved, forgot and would cost: the window it attends, the bank behind it, bytes
-    over the bus, how much of what is seen again it still held (recall), and predicted frames a second. Sizes are
-    matched: the other policies get the window tokens that the first policy of fixed size needs at its peak. With
-    --budgets every policy runs at each of these sizes instead. Random and a sliding window with a sink are always
-    among the rows of one size: what beats neither is not worth its bytes. With --world the rows run real attention
-    in a painted world instead, and are judged by its pictures.
+    Each row shows the tokens in the window (the chunks that attention reads), the bank (stored chunks on host and
+    disk), the bytes moved between them, recall (of what is seen again, the share that attended chunks still show)
+    and predicted frames a second. Sizes are matched: the other policies get the peak window of the first policy of
+    fixed size. With --budgets every policy runs at each of these sizes instead. Two baselines are added to rows of
+    one size: random retrieval, and a sliding window with a sink (first chunks that never leave). With --world the
+    rows run real attention in a painted world, and their pictures are compared with the truth.
     """
     files = {"json": json, "log": log, "plot": plot, "filmstrip": filmstrip, "film": film}
     check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
@@ -156,7 +162,7 @@ def finish(
     filmstrip: str | None = None,
     film: str | None = None,
 ) -> None:
-    """Write a comparison's pictures and document, and print it unless standard output is taken by the document."""
+    """Write a comparison's pictures and document; print its table unless the document goes to standard output."""
     if plot is not None:
         result.plot(plot)
     if filmstrip is not None:

@@ -1,4 +1,4 @@
-"""`worldkv demo`: all of it at once, with nothing to bring along."""
+"""`worldkv demo`: simulator and real attention on generated trajectories."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ PICTURE, FILMSTRIP, FILM = "worldkv-demo.png", "worldkv-demo-revisits.png", "wor
 
 
 def demo(
-    plot: Annotated[str, typer.Option(metavar="FILE.png", help="Where the simulator's picture goes.")] = PICTURE,
-    filmstrip: Annotated[str, typer.Option(metavar="FILE.png", help="Where the views that come back go.")] = FILMSTRIP,
-    film: Annotated[str, typer.Option(metavar="FILE.gif", help="Where the rollouts in motion go.")] = FILM,
+    plot: Annotated[str, typer.Option(metavar="FILE.png", help="The figure of the simulator.")] = PICTURE,
+    filmstrip: Annotated[
+        str, typer.Option(metavar="FILE.png", help="The views that come back, as every policy shows them.")
+    ] = FILMSTRIP,
+    film: Annotated[str, typer.Option(metavar="FILE.gif", help="All rollouts as an animated GIF.")] = FILM,
 ) -> None:
-    """Compare the default policies on a generated tour, then look at what they remember.
+    """Compare the default policies on a generated tour, by simulation and with real attention.
 
-    First the simulator: a tour through twelve rooms, a table and a picture, in a few seconds. Then, where torch is
-    installed, real attention: a smaller building whose pictures are read from the cache alone, as a table with
-    PSNR, a filmstrip of views that come back and an animated GIF, in half a minute. It needs no files and no GPU.
+    First the simulator: a tour through twelve rooms, a table and a figure, in a few seconds. Then, where torch is
+    installed, real attention: a smaller building whose pictures are read from the cache alone, a table with PSNR, a
+    filmstrip of views that come back and an animated GIF, in half a minute. It needs no files and no GPU.
     """
     check_outputs(TOUR, [("--plot", plot), ("--filmstrip", filmstrip), ("--film", film)])
     from worldkv.experiments.comparison import compare

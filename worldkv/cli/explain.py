@@ -1,4 +1,4 @@
-"""`worldkv explain`: why each chunk was kept, evicted or retrieved at one step."""
+"""`worldkv explain`: show why each chunk was kept, evicted or retrieved at one step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ EXAMPLES = (
 def explain(
     trajectory: TrajectoryArgument,
     policy: Annotated[
-        str, typer.Option("--policy", "-p", metavar="SPEC", help="The policy, [cyan]name:key=value,...[/cyan].")
+        str,
+        typer.Option(
+            "--policy",
+            "-p",
+            metavar="SPEC",
+            help="The policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan].",
+        ),
     ],
     step: Annotated[int, typer.Option("--step", "-s", metavar="N", help="The step, from 0.")],
     geometry: GeometryOption = DEFAULT_GEOMETRY,
@@ -39,9 +45,9 @@ def explain(
     seed: SeedOption = 0,
     json: JsonOption = None,
 ) -> None:
-    """Say why a policy kept, fetched and evicted what it did at one step: scores, ranks and the runners-up.
+    """Explain one step of a policy: the chunks kept, fetched and evicted, with scores, ranks and runners-up.
 
-    Steps count from 0, as chunks do: step N is the one that generates chunk N, before which chunks 0 to N-1 exist.
+    Steps count from 0, as chunks do: step N generates chunk N, when chunks 0 to N-1 exist.
     """
     check_outputs(trajectory, [("--json", json)])
     from worldkv.experiments import explanation

@@ -1,4 +1,4 @@
-"""`worldkv new-policy`: a file to start from, and its test."""
+"""`worldkv new-policy`: write a template of a policy, and its test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_{module}(subject, check):
 
 
 class Kind(enum.StrEnum):
-    """What the new file holds."""
+    """Kinds of template."""
 
     INDEX = "index"
     POLICY = "policy"
@@ -47,21 +47,21 @@ class Kind(enum.StrEnum):
 def new_policy(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="Its name, as in [cyan]same-heading[/cyan]: the file is same_heading.py."),
+        typer.Argument(metavar="NAME", help="Its name; [cyan]same-heading[/cyan] makes the file same_heading.py."),
     ],
     kind: Annotated[
         Kind,
         typer.Option(
-            help="index: what comes back; eviction: who leaves; compression: which tokens are stored; or all."
+            help="index: scores chunks to retrieve; eviction: what leaves the window; compression: which tokens are "
+            "stored; policy: all three."
         ),
     ] = Kind.INDEX,
-    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the two files go.")] = Path(),
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the two files.")] = Path(),
 ) -> None:
-    """Write a policy to start from: one documented file that is right as it stands, and a test beside it.
+    """Write a template of a policy: one documented file that passes every check, and its test.
 
-    The file is yours: change its rule line by line and let [cyan]worldkv check[/cyan] say what it breaks. Most
-    ideas are an index, a new way to score what should come back; the other kinds are whole policies and their other
-    parts.
+    Change its rule line by line, and let [cyan]worldkv check[/cyan] say what breaks. Most ideas are an index: a new
+    way to score which chunks to retrieve. The other kinds are whole policies and their other parts.
     """
     module = module_name(name)
     cls = class_name(module)
@@ -92,7 +92,7 @@ def module_name(name: str) -> str:
     """The module that a policy's name stands for: `same-heading`, `SameHeading` and `same_heading` are one.
 
     Raises:
-        SpecError: it is no name for a module.
+        SpecError: it cannot be the name of a module.
     """
     if not _NAME.fullmatch(name):
         raise SpecError(f"{name!r} is no name for a policy; take letters, digits and dashes, as in same-heading")
@@ -108,21 +108,21 @@ def class_name(module: str) -> str:
 
 
 def source(kind: Kind, cls: str) -> str:
-    """The file to start from, its class renamed."""
+    """The text of the template, its class renamed."""
     template = Path(__file__).parent / "templates" / f"{kind.value}.py"
     return re.sub(r"\bStarting\b", cls, template.read_text(encoding="utf-8"))
 
 
 def test_source(kind: Kind, cls: str, module: str) -> str:
-    """Its test."""
+    """The text of its test."""
     return _TEST.format(cls=cls, kind=kind.value, module=module, file=f"{module}.py")
 
 
 def _refuse_clash(module: str) -> None:
-    """Refuse a name under which Python finds something else.
+    """Refuse a name under which Python finds another module.
 
     Raises:
-        SpecError: naming what is found.
+        SpecError: a module of that name exists.
     """
     if importlib.util.find_spec(module) is not None:
         raise SpecError(
@@ -131,5 +131,5 @@ def _refuse_clash(module: str) -> None:
 
 
 def _used(kind: Kind, spec: str) -> str:
-    """The spec of a policy that uses it."""
+    """The spec string of a policy that uses the new class."""
     return f"composed:{kind.value}={spec}" if kind in (Kind.EVICTION, Kind.COMPRESSION) else spec

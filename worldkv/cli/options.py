@@ -1,4 +1,4 @@
-"""What several commands take: arguments typed and explained once, and sizes as users write them."""
+"""Arguments and options that several commands share, and formatting of their help."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from worldkv.experiments.run_request import NumberType
 from worldkv.experiments.seeds import MOST_SEED
 from worldkv.tiers import WhenFull
 
-_PATH = "The path"
-_CACHE = "The cache"
+_PATH = "Trajectory"
+_CACHE = "Cache"
 
 TrajectoryArgument = Annotated[
     str,
     typer.Argument(
         metavar="TRAJECTORY",
         show_default=False,
-        help="A file or folder of camera poses (its format is detected), [cyan]script:R_L_R90_240[/cyan], or "
-        "[cyan]generate:NAME:key=value,...[/cyan] such as generate:loop or generate:tour:rooms=12,seed=1.",
+        help="Camera poses: a file or folder (its format is detected), a motion script such as "
+        "[cyan]script:R_L_R90_240[/cyan], or a generated path, [cyan]generate:NAME:key=value,...[/cyan], such as "
+        "generate:loop or generate:tour:rooms=12,seed=1.",
     ),
 ]
 FormatOption = Annotated[
     str | None,
-    typer.Option("--format", metavar="NAME", rich_help_panel=_PATH, help="The file's format; detected if not given."),
+    typer.Option(
+        "--format", metavar="NAME", rich_help_panel=_PATH, help="Format of the pose file; detected if not given."
+    ),
 ]
 FpsOption = Annotated[
     float | None,
@@ -32,7 +35,7 @@ FpsOption = Annotated[
         "--fps",
         metavar="F",
         rich_help_panel=_PATH,
-        help="Resample the path to F video frames a second; by default it is taken as it is, motion capture at 16.",
+        help="Resample to F video frames a second; by default only motion capture is resampled, to 16.",
     ),
 ]
 ViewDistanceOption = Annotated[
@@ -41,7 +44,7 @@ ViewDistanceOption = Annotated[
         "--view-distance",
         metavar="M",
         rich_help_panel=_PATH,
-        help="How far the camera sees, in the path's unit; by default 4 x the median displacement of a chunk.",
+        help="How far the camera sees, in the trajectory's unit; by default 4 x the median displacement of a chunk.",
     ),
 ]
 GeometryOption = Annotated[
@@ -61,7 +64,7 @@ SeedOption = Annotated[
         metavar="N",
         min=0,
         max=MOST_SEED,
-        help="Seed of the landmarks and of pose noise; policies that draw take their own, as in random:seed=3.",
+        help="Seed of everything random but policies, which take their own, as in random:seed=3.",
     ),
 ]
 JsonOption = Annotated[
@@ -69,7 +72,7 @@ JsonOption = Annotated[
     typer.Option(
         "--json",
         metavar="FILE|-",
-        help="Write the result as JSON to FILE; [cyan]-[/cyan] writes it, and nothing else, to standard output.",
+        help="Write the result as JSON to FILE; [cyan]-[/cyan] is standard output, without the table.",
     ),
 ]
 RunGeometryOption = Annotated[
@@ -83,11 +86,11 @@ RunGeometryOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="NAME", help="Where the model runs: cpu, cuda or cuda:N.")
+    str, typer.Option("--device", metavar="NAME", help="Device of the model: cpu, cuda or cuda:N.")
 ]
 ChunksOption = Annotated[
     int | None,
-    typer.Option("--chunks", metavar="N", min=1, rich_help_panel=_PATH, help="Only the path's first N chunks."),
+    typer.Option("--chunks", metavar="N", min=1, rich_help_panel=_PATH, help="Use only the first N chunks."),
 ]
 WorldOption = Annotated[
     str | None,
@@ -95,12 +98,15 @@ WorldOption = Annotated[
         "--world",
         metavar="NAME",
         show_default=False,
-        help="Let policies remember a painted world on tensors and measure how it comes back: rooms (any path is "
-        "walled in) or doom (a game's level, needs vizdoom). Needs torch; the geometry is then [cyan]rooms[/cyan].",
+        help="Run real attention in a painted world and measure its pictures: rooms (walls round any trajectory) or "
+        "doom (a game's level, needs vizdoom). Needs torch; the default geometry is then [cyan]rooms[/cyan].",
     ),
 ]
 PassesOption = Annotated[
-    int, typer.Option("--passes", metavar="N", min=1, help="Denoise passes a chunk, before the clean one.")
+    int,
+    typer.Option(
+        "--passes", metavar="N", min=1, help="Denoise passes a chunk, before the clean pass that fills the cache."
+    ),
 ]
 SpillFolderOption = Annotated[
     str | None,
@@ -108,7 +114,7 @@ SpillFolderOption = Annotated[
         "--spill-folder",
         metavar="FOLDER",
         rich_help_panel=_CACHE,
-        help="Where chunks go that the host does not hold; a temporary folder by default.",
+        help="Folder for chunks that do not fit on the host; by default a temporary one.",
     ),
 ]
 BudgetsOption = Annotated[
@@ -117,15 +123,13 @@ BudgetsOption = Annotated[
         "--budgets",
         metavar="B,B,...",
         show_default=False,
-        help="Window sizes that every policy runs at: shares of what full KV attends at the last step, chunks or "
-        "tokens, as in [cyan]5%,10%,7chunks,32760[/cyan]; the chunk being generated is included.",
+        help="Run every policy at each of these window sizes: shares of what full KV attends at the last step, chunks "
+        "or tokens, as in [cyan]5%,10%,7chunks,32760[/cyan]; the chunk being generated is included.",
     ),
 ]
-NoFloorOption = Annotated[
+NoBaselinesOption = Annotated[
     bool,
-    typer.Option(
-        "--no-floor", help="Leave out random and the sliding window with a sink, which rows of one size show otherwise."
-    ),
+    typer.Option("--no-floor", help="Leave out the baselines: random, and a sliding window with a sink."),
 ]
 HostBudgetOption = Annotated[
     str | None,
@@ -133,45 +137,48 @@ HostBudgetOption = Annotated[
         "--host-budget",
         metavar="SIZE",
         rich_help_panel=_CACHE,
-        help="Host memory for the bank; the rest spills to disk.",
+        help="Host memory for the bank (stored chunks); the rest spills to disk.",
     ),
 ]
 DiskBudgetOption = Annotated[
     str | None,
-    typer.Option("--disk-budget", metavar="SIZE", rich_help_panel=_CACHE, help="Disk for the bank; 0 for no disk."),
+    typer.Option(
+        "--disk-budget", metavar="SIZE", rich_help_panel=_CACHE, help="Disk space for the bank; 0 for no disk."
+    ),
 ]
 WhenFullOption = Annotated[
     WhenFull,
-    typer.Option("--when-full", rich_help_panel=_CACHE, help="What happens when neither host nor disk has room."),
+    typer.Option("--when-full", rich_help_panel=_CACHE, help="What to do when host and disk are full."),
 ]
 NumberTypeOption = Annotated[
     NumberType,
-    typer.Option("--dtype", help="What the model computes in and the cache holds; auto takes what the geometry says."),
+    typer.Option("--dtype", help="Number type of model and cache; auto takes it from the geometry."),
 ]
 MachineOption = Annotated[
-    str, typer.Option("--machine", metavar="NAME|FILE.toml", help="The machine whose time is predicted.")
+    str, typer.Option("--machine", metavar="NAME|FILE.toml", help="The machine whose times are predicted.")
 ]
 NoRecallOption = Annotated[
-    bool, typer.Option("--no-recall", help="Skip the landmarks: faster, but no recall, precision or oracle.")
+    bool, typer.Option("--no-recall", help="Do not measure recall: faster, but without precision and oracle too.")
 ]
 ExamplesOption = Annotated[
-    int, typer.Option("--examples", metavar="N", min=1, help="Rollouts tried by a check; some hundreds are thorough.")
+    int, typer.Option("--examples", metavar="N", min=1, help="Rollouts that a check tries; 300 is thorough.")
 ]
 
 
 def policies_option(by_default: str) -> Any:
-    """`--policy`, once for each; `by_default` says in the help what runs without it."""
+    """The option `--policy`, which may be repeated; the help says that `by_default` runs without it."""
     return typer.Option(
         "--policy",
         "-p",
         metavar="SPEC",
         show_default=False,
-        help=f"A policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan]; once for each{by_default}",
+        help="A policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan]; repeat the option for several. "
+        f"Default: {by_default}.",
     )
 
 
 def examples(*lines: str) -> str:
-    """Command lines as the last paragraph of a help page."""
+    """Example command lines as the last paragraph of a help page."""
     return "\n\n".join(["Examples:", *(f"  [cyan]{line}[/cyan]" for line in lines)])
 
 

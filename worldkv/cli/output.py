@@ -1,4 +1,4 @@
-"""Where results go: files that are there whole or not at all, checked before the work starts."""
+"""Check output files before the work starts; write and print results after it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import OutputError
 from worldkv.files import finite, write_bytes
 
 if TYPE_CHECKING:
-    from worldkv.report.printer import Printer
+    from worldkv.experiments.result import Result
 
 STANDARD_OUTPUT = "-"
 """The file name that stands for standard output."""
@@ -24,11 +24,11 @@ PICTURE_SUFFIX = {"--filmstrip": ".png", "--film": ".gif"}
 
 
 def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> None:
-    """Refuse files that could not be written in the end, before any work is done.
+    """Refuse output files that cannot be written, before any work is done.
 
     Args:
-        source: the trajectory the user named, which no output may replace.
-        outputs: option and file of each output; None for one that was not asked for.
+        source: the file of the trajectory, which no output may replace.
+        outputs: option and file of each output; None for an option not given.
 
     Raises:
         OutputError: a folder that is missing or not writable, something that is no plain file, the same file twice.
@@ -69,7 +69,7 @@ def _check_writable(what: str, path: Path) -> None:
 
 
 def check_folder(option: str, name: str, source: str) -> None:
-    """Refuse a folder that could not be filled in the end; it may be there already or is made later.
+    """Refuse an output folder that cannot be written; it may exist, or is made later.
 
     Raises:
         OutputError: a file is in its place, it or the nearest folder above is not writable, or it is the source.
@@ -85,7 +85,7 @@ def check_folder(option: str, name: str, source: str) -> None:
 
 
 def write_json(name: str, document: dict[str, Any]) -> None:
-    """The document as JSON into a file, or to standard output for `-`; numbers that are not finite become null."""
+    """Write the document as JSON to a file, or to standard output for `-`; numbers that are not finite become null."""
     text = json.dumps(finite(document), indent=2, allow_nan=False) + "\n"
     if name == STANDARD_OUTPUT:
         sys.stdout.write(text)
@@ -93,18 +93,8 @@ def write_json(name: str, document: dict[str, Any]) -> None:
         write_bytes(name, text.encode())
 
 
-class Result(Protocol):
-    """What a command shows."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The document of `--json`."""
-
-    def write(self, out: Printer) -> None:
-        """Write it for people."""
-
-
 def print_result(result: Result, json: str | None, files: Sequence[str | None]) -> None:
-    """Write the document where one was asked for, print the rest unless that took standard output, name the files."""
+    """Write the document to `json`, if given; print report and written files unless that is standard output."""
     if json is not None:
         write_json(json, result.to_dict())
     if json == STANDARD_OUTPUT:

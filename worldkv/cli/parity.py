@@ -1,4 +1,4 @@
-"""`worldkv parity`: whether simulator and tensors do the same, record by record."""
+"""`worldkv parity`: compare the simulator with tensors, record by record."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from worldkv.cli.options import (
     FpsOption,
     HostBudgetOption,
     JsonOption,
+    PassesOption,
     RunGeometryOption,
     SeedOption,
     SpillFolderOption,
     TrajectoryArgument,
     ViewDistanceOption,
     WhenFullOption,
+    policies_option,
 )
 from worldkv.cli.output import check_outputs, print_result
 from worldkv.cli.progress import Progress
@@ -37,19 +39,12 @@ def parity(
     trajectory: TrajectoryArgument,
     policy: Annotated[
         list[str] | None,
-        typer.Option(
-            "--policy",
-            "-p",
-            metavar="SPEC",
-            show_default=False,
-            help="A policy, [cyan]name:key=value,...[/cyan] or [cyan]file.py:Class[/cyan]; once for each. Default: "
-            "every installed one that the path can feed.",
-        ),
+        policies_option("every installed policy whose signals the trajectory has"),
     ] = None,
     geometry: RunGeometryOption = "tiny",
     chunks: ChunksOption = None,
     device: DeviceOption = "cpu",
-    passes: Annotated[int, typer.Option(min=1, metavar="N", help="Denoise passes before the clean one.")] = 1,
+    passes: PassesOption = 1,
     seed: SeedOption = 0,
     host_budget: HostBudgetOption = None,
     disk_budget: DiskBudgetOption = None,
@@ -62,17 +57,18 @@ def parity(
     record: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.safetensors", help="Write path and measurements of the one policy, to run elsewhere."
+            metavar="FILE.safetensors",
+            help="Write the trajectory and what the model measured, for the simulator; takes one --policy.",
         ),
     ] = None,
 ) -> None:
-    """Run policies on real tensors and in the simulator, and compare every record of the two.
+    """Compare the simulator with a run on real tensors, record by record.
 
-    On tensors nothing is read from the plan: every cached token carries its chunk and position in a debug channel,
-    bytes are those of the copies issued, a chunk's tier is where its storage lies. Compared are chunks and tokens
-    attended, retrieved, evicted, kept and discarded, bytes over every edge and the tier of every chunk, at every
-    step. What only a model can measure is recorded on tensors and replayed by the simulator. The first difference
-    ends in exit code 1.
+    Records of tensors are read from the tensors, not from the plan: every cached token carries its chunk and
+    position in a debug channel, bytes are those of the copies issued, and a chunk's tier (host or disk) is where its
+    storage lies. At every step both records must agree in the chunks and tokens attended, retrieved, evicted, kept
+    and discarded, in the bytes moved, and in every chunk's tier. What only a model can measure is recorded on
+    tensors and replayed by the simulator. Exit code 1 if a record differs.
     """
     require_torch("parity")
     check_outputs(trajectory, [("--json", json), ("--record", record)])

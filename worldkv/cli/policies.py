@@ -1,4 +1,4 @@
-"""`worldkv policies`: every policy, what it takes, needs and comes from; or all that one says of itself."""
+"""`worldkv policies`: list policies and parts, or show some in full."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import typer
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="NAME", help="Policies or parts to tell in full, file.py:Class too; all in short if none is named."
+        metavar="NAME",
+        help="Policies or parts to show in full, also file.py:Class; without a name all are listed in short.",
     ),
 ]
 
 
 def policies(names: Names = None) -> None:
-    """List every policy: its name, parameters with their defaults, what it needs to know, and where it comes from.
+    """List policies and parts: parameters with defaults, signals needed, source.
 
-    Below them stand the parts that [cyan]composed:[/cyan] puts together, as in
-    [cyan]composed:index=pose,selector=spread,least_gap_chunks=4[/cyan]. Where several parts take a parameter of one
-    name, [cyan]age-penalty.penalty=0.3[/cyan] says whose it is. Sizes count latent frames; write
-    [cyan]retrieved_chunks=6[/cyan] for [cyan]retrieved_frames=18[/cyan] where a chunk has three.
+    The parts come last; [cyan]composed[/cyan] puts them together, as in
+    [cyan]composed:index=pose,selector=spread,least_gap_chunks=4[/cyan]. Where several parts have a parameter of one
+    name, [cyan]age-penalty.penalty=0.3[/cyan] names the part. Sizes count latent frames;
+    [cyan]retrieved_chunks=6[/cyan] is [cyan]retrieved_frames=18[/cyan] where a chunk has three.
 
-    Name some, and each is told in full, what its parameters mean included: [cyan]worldkv policies worldkv
+    With names, each is shown in full, with the meaning of its parameters: [cyan]worldkv policies worldkv
     hysteresis[/cyan].
     """
     from worldkv.report.catalog_tables import named, write_all, write_one

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PATIENCE_SECONDS = 1.0
-"""Work that is done sooner shows nothing."""
+"""Work that ends sooner shows no progress."""
 
 _REDRAW_SECONDS = 0.1
 
 MINUTES_SECONDS = 90.0
-"""Work that takes longer is announced."""
+"""Work that takes longer is announced with its duration."""
 
 _TRUSTED_STEPS = 3
-"""Steps after which the rest can be told; the first one is slow for reasons of its own."""
+"""Steps after which the remaining time is estimated; the first one is slower than the others."""
 
 
 class Progress:
-    """One line at the foot of the terminal that says what is going on; gone when the work is done.
+    """One line at the foot of the terminal that shows progress, and disappears when the work is done.
 
     It appears by itself once the work has taken a second.
     """
@@ -45,13 +45,13 @@ class Progress:
             self._rich.stop()
 
     def pause(self) -> None:
-        """Take the line away, so that something else can be printed; the next stretch brings it back."""
+        """Remove the line, so that something else can be printed; the next stage shows it again."""
         if self._rich is not None:
             self._rich.stop()
             self._rich, self._task = None, None
 
     def begin(self, what: str, total: int | None = None) -> None:
-        """A new stretch of work, of `total` steps if that is known."""
+        """Start a stage of work, of `total` steps if that is known."""
         if not self.is_shown:
             return
         bar = self._bar()
@@ -62,7 +62,7 @@ class Progress:
             bar.start()
 
     def reached(self, step: int) -> None:
-        """`step` steps of the stretch are done; cheap enough to be told of every one."""
+        """Report that `step` steps of the stage are done; cheap enough for every step."""
         if not self.is_shown or step % 16:
             return
         now = time.monotonic()
@@ -90,12 +90,12 @@ class Progress:
 
 
 class SlowProgress(Progress):
-    """A progress line that says how long is left, once the first steps have shown it."""
+    """A progress line with an estimate of the time left, after the first steps."""
 
     def begin(self, what: str, total: int | None = None) -> None:
         """See `Progress.begin`."""
         super().begin(what, total)
-        self._what, self._total, self._is_told = what, total, False
+        self._what, self._total, self._is_announced = what, total, False
         self._first: tuple[int, float] | None = None
 
     def reached(self, step: int) -> None:
@@ -109,16 +109,16 @@ class SlowProgress(Progress):
         if step >= first + _TRUSTED_STEPS:
             seconds = (now - since) / (step - first) * (self._total - step - 1)
             left = f", about {duration(seconds)} left"
-            if seconds > MINUTES_SECONDS and not self._is_told:
+            if seconds > MINUTES_SECONDS and not self._is_announced:
                 print(f"{self._what}: this takes about {duration(seconds)}; stop it with ctrl-c", file=sys.stderr)
-            self._is_told = True
+            self._is_announced = True
         bar = self._bar()
         bar.start()
         bar.update(self._task, completed=step + 1, description=f"{self._what}{left}")
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours."""
+    """A duration in seconds, minutes or hours."""
     if seconds < MINUTES_SECONDS:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""`worldkv promote`: from a policy that works in the simulator to one that is proved on real attention."""
+"""`worldkv promote`: test a policy in stages, up to real attention."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def promote(
         typer.Option(
             metavar="NAME|FILE.toml",
             show_default=False,
-            help="The machine whose time is predicted; by default this one, calibrated on the way.",
+            help="The machine whose times are predicted; by default this one, calibrated first.",
         ),
     ] = None,
     examples: ExamplesOption = CHECK_EXAMPLES,
@@ -68,18 +68,18 @@ def promote(
             "--json",
             metavar="FILE|-",
             show_default="promote-NAME.json",
-            help="Where the JSON file goes; [cyan]-[/cyan] writes it, and nothing else, to standard output.",
+            help="The JSON file to write; [cyan]-[/cyan] is standard output, without the table.",
         ),
     ] = None,
 ) -> None:
-    """Take a policy to real attention, step by step, and give one verdict.
+    """Check a policy, simulate it, compare simulator and tensors, run it with real attention, and give a verdict.
 
-    Five stages: the conformance kit (check); the simulator, beside full KV and a sliding window of equal size;
-    parity, simulator against tensors record by record, once in memory and once spilling to disk; a real run of all,
-    their steps in turn; and what the machine file predicts against what was measured. Where only a model can tell
-    what the policy decides, it runs on tensors first, and the simulator replays what was recorded. The policy is
-    promoted if every check is met, no record differs and everything ran. The rest is told as remarks. All of it
-    goes into one JSON file, to be attached to a pull request. Exit code 1 if it is not promoted.
+    The simulator and the real run put it beside full KV and the baselines of equal size (random, and a sliding
+    window with a sink). Simulator and tensors are compared record by record, once in memory and once spilling to
+    disk. In the real run the policies' steps take turns, and predicted times are compared with measured ones. Where
+    only a model can tell what the policy decides, it runs on tensors first, and the simulator replays the recording.
+    The policy is promoted if every check passes, no record differs and everything ran; other findings are remarks.
+    The result is one JSON file, to attach to a pull request. Exit code 1 if the policy is not promoted.
     """
     require_torch("promote")
     require_hypothesis()

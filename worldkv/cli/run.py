@@ -1,4 +1,4 @@
-"""`worldkv run`: real attention and real offload along a path."""
+"""`worldkv run`: run one policy on tensors along a trajectory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EXAMPLES = (
     "worldkv run generate:loop --policy my_policy.py:MyPolicy --record loop.safetensors",
 )
 
-_ROOM = "The cache"
+_CACHE = "Cache"
 TINY = "tiny"
 
 
@@ -64,22 +64,21 @@ def run(
     machine: Annotated[
         str,
         typer.Option(
-            metavar="NAME|FILE.toml", help="The machine whose time is predicted beside; make yours by calibrate."
+            metavar="NAME|FILE.toml",
+            help="The machine whose times are predicted; worldkv calibrate makes a file of yours.",
         ),
     ] = DEFAULT_MACHINE,
     no_recall: NoRecallOption = False,
     seed: Annotated[
         int,
-        typer.Option(
-            "--seed", metavar="N", min=0, max=MOST_SEED, help="Seed of the model, its noise and the landmarks."
-        ),
+        typer.Option("--seed", metavar="N", min=0, max=MOST_SEED, help="Seed of model, noise and landmarks."),
     ] = 0,
     device_budget: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            rich_help_panel=_ROOM,
-            help="Device memory for keys and values, e.g. 24GiB; a run that would go over it is refused.",
+            rich_help_panel=_CACHE,
+            help="Device memory for keys and values, e.g. 24GiB; a run that needs more is refused.",
         ),
     ] = None,
     host_budget: HostBudgetOption = None,
@@ -87,27 +86,28 @@ def run(
     when_full: WhenFullOption = "error",
     when_lost: Annotated[
         WhenLost,
-        typer.Option(rich_help_panel=_ROOM, help="What happens when a spilled chunk cannot be read back as it was."),
+        typer.Option(rich_help_panel=_CACHE, help="What to do when a spilled chunk cannot be read back intact."),
     ] = "error",
     spill_folder: SpillFolderOption = None,
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
     json: JsonOption = None,
-    log: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object a step.")] = None,
+    log: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object for every step.")] = None,
     record: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE.safetensors", help="Write the path and what the model measured on it, to simulate from."
+            metavar="FILE.safetensors",
+            help="Write the trajectory and what the model measured on it, for the simulator.",
         ),
     ] = None,
 ) -> None:
-    """Generate along a camera path with a real model and one policy: real attention, real copies, measured times.
+    """Run one policy on tensors along a trajectory: real attention, real copies, measured times.
 
     The model is a causal video transformer of the geometry's shape with random weights: its pictures are noise, its
-    work is not. With --world it is a painted world instead, whose pictures are measured when a view comes back.
-    Told are milliseconds a step and where they go, beside what the machine file predicts; memory; bytes over the
-    bus; recall. A recording (--record) holds the path and what the model measured, and is itself a TRAJECTORY.
+    work is real. With --world it is a painted world instead, whose pictures are measured when a view comes back.
+    The report shows milliseconds a step and their parts beside the predicted ones, memory, bytes moved and recall.
+    A recording (--record) holds the trajectory and what the model measured, and is itself a TRAJECTORY.
     """
     require_torch("run")
     check_outputs(trajectory, [("--json", json), ("--log", log), ("--record", record)])

@@ -1,4 +1,4 @@
-"""`worldkv sweep`: policies by budgets by paths by seeds, over all cores, into one file."""
+"""`worldkv sweep`: run policies at several budgets, trajectories and seeds, into one file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worldkv.cli.options import (
     FpsOption,
     GeometryOption,
     MachineOption,
-    NoFloorOption,
+    NoBaselinesOption,
     ViewDistanceOption,
     policies_option,
 )
@@ -37,7 +37,7 @@ def sweep(
         typer.Argument(
             metavar="TRAJECTORY",
             show_default=False,
-            help="One or more paths: files or folders of camera poses, [cyan]script:R_L_R90_240[/cyan], "
+            help="One or more trajectories: files or folders of camera poses, [cyan]script:R_L_R90_240[/cyan], "
             "[cyan]generate:tour:rooms=12,seed=1[/cyan].",
         ),
     ],
@@ -46,10 +46,10 @@ def sweep(
         typer.Option(
             metavar="FILE.csv|.parquet",
             show_default=False,
-            help="Where the rows go and are found again; Parquet needs pyarrow.",
+            help="The file of rows; a later sweep into it continues. Parquet needs pyarrow.",
         ),
     ],
-    policy: Annotated[list[str] | None, policies_option(". Default: " + ", ".join(SWEPT_POLICIES) + ".")] = None,
+    policy: Annotated[list[str] | None, policies_option(", ".join(SWEPT_POLICIES))] = None,
     budgets: Annotated[
         str,
         typer.Option(
@@ -62,13 +62,13 @@ def sweep(
         str,
         typer.Option(
             metavar="N-N,N,...",
-            help="Seeds of the landmarks, and of policies that draw and were given none in their spec.",
+            help="Seeds of the landmarks, and of random policies whose spec gives none.",
         ),
     ] = SWEPT_SEEDS,
-    no_floor: NoFloorOption = False,
+    no_floor: NoBaselinesOption = False,
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, show_default=False, help="Processes at once; by default one a core."),
+        typer.Option(metavar="N", min=1, show_default=False, help="Processes at once; by default one for each core."),
     ] = None,
     plot: Annotated[
         str | None,
@@ -80,16 +80,16 @@ def sweep(
     fps: FpsOption = None,
     format: FormatOption = None,
 ) -> None:
-    """Run every policy at every budget on every path with every seed, over all cores, into one CSV or Parquet file.
+    """Run policies at several window sizes, trajectories and seeds, over all cores, into one CSV or Parquet file.
 
-    A budget is the most tokens a step attends, the chunk being generated included. Each row says what a policy at
-    that size recalled, moved and would cost. Random and a sliding window with a sink are always among them: what
-    beats neither is not worth its bytes. On a recording (worldkv run --policy full-kv --record) rows also tell how
-    much of the model's attention the window holds.
+    A budget is the most tokens that a step attends, the chunk being generated included. Each row has a policy's
+    recall at that size, the bytes it moves and its predicted time. Two baselines are added: random retrieval, and a
+    sliding window with a sink (first chunks that never leave). On a recording (worldkv run --policy full-kv
+    --record) rows also have the share of the model's attention that the window holds.
 
-    The file is whole at every moment. Stop with ctrl-c and give the same command again, or one with more policies,
-    budgets, paths or seeds: what is there is not computed again, unless the path, the policy's source, the machine
-    or worldkv's version has changed.
+    The file is whole at every moment. After ctrl-c the same command continues, and so does one with more policies,
+    budgets, trajectories or seeds: a row runs again only where the trajectory, the policy's source, the machine or
+    worldkv's version has changed.
     """
     for trajectory in trajectories:
         check_outputs(trajectory, [("--out", out), ("--plot", plot)])

@@ -1,4 +1,4 @@
-"""`worldkv trajectory`: what a camera path is like, and the same path in another format."""
+"""`worldkv trajectory`: summarise a trajectory, and convert its format."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ def trajectory(
     fps: FpsOption = None,
     format: FormatOption = None,
     json: JsonOption = None,
-    plot: Annotated[str | None, typer.Option(metavar="FILE.png", help="Draw the path from above.")] = None,
+    plot: Annotated[str | None, typer.Option(metavar="FILE.png", help="Draw the trajectory from above.")] = None,
     write_lingbot: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Write the path as a LingBot folder (poses.npy, intrinsics.npy)."),
+        typer.Option(metavar="FOLDER", help="Write it as a LingBot folder (poses.npy, intrinsics.npy)."),
     ] = None,
-    write_tum: Annotated[str | None, typer.Option(metavar="FILE", help="Write the path as a TUM file.")] = None,
+    write_tum: Annotated[str | None, typer.Option(metavar="FILE", help="Write it as a TUM file.")] = None,
 ) -> None:
-    """Say what a camera path is: how long, how far, how often it comes back, and what is odd about it.
+    """Summarise a trajectory: length, view, revisits, irregularities.
 
-    A path that never comes back cannot tell cache policies apart; this command says so before you compare any.
+    A trajectory that never comes back cannot tell cache policies apart; this command warns of it before you compare
+    any.
     """
     check_outputs(trajectory, [("--json", json), ("--plot", plot), ("--write-tum", write_tum)])
     if write_lingbot is not None:

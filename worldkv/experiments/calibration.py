@@ -1,4 +1,4 @@
-"""Time steps and copies of this machine and fit a machine file to them: `calibrate` and what it returns."""
+"""Measure this machine and fit a machine file to it: `calibrate` and its result."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ROLLOUTS = {
 }
 """Policies whose steps are timed side by side: two that move nothing, three that store and fetch more or less.
 
-Only one of them grows without end: every further large window would drive the others' out of the processor's cache."""
+Only one of them grows without end: another large window would drive the others' out of the processor's cache."""
 
 HELD_OUT = {"worldkv, elsewhere": "worldkv", "sliding-window, elsewhere": "sliding-window"}
 """Policies timed beside them on another path, on which the fit is tried."""
@@ -50,9 +50,9 @@ class Calibration(Result):
     """A machine fitted to what was measured here.
 
     Attributes:
-        fit: the machine, and how well it tells what was measured.
-        ratio: what it predicts of a trajectory left out of the fit, over what was measured there.
-        file: where the machine was written; None for nowhere.
+        fit: the machine, and the errors of the fit.
+        ratio: predicted over measured time on a trajectory left out of the fit.
+        file: the machine file that was written; None for none.
     """
 
     fit: Fit
@@ -100,10 +100,10 @@ def calibrate(
         device: where the model runs.
         dtype: type of weights and cached numbers.
         passes: denoise passes a chunk, before the clean one.
-        chunks: of the trajectory measured on; fewer where memory is short.
+        chunks: chunks of the trajectory measured on; fewer where memory is short.
         output: a machine file to write, which `machine=` takes.
-        spill_folder: the disk that is timed; a temporary folder where None.
-        progress: told how far the work is.
+        spill_folder: a folder on the disk to time; a temporary folder where None.
+        progress: where progress is reported.
 
     Raises:
         WorldKVError: anything a caller can mend, in one sentence.
@@ -126,7 +126,7 @@ def measure(
     spill_folder: str | os.PathLike[str] | None,
     progress: Progress,
 ) -> tuple[Fit, float]:
-    """The fit, and what it predicts of a trajectory that was left out, over what was measured there.
+    """Measure and fit; the fit, and predicted over measured time on a trajectory left out of it.
 
     Raises:
         WorldKVError: anything the user can mend.
@@ -175,15 +175,15 @@ def copy_sizes(geometry: CacheGeometry) -> list[int]:
 
 
 def _affordable(geometry: CacheGeometry, device: str, chunks: int, folder: str | None) -> int:
-    """As many chunks as fit in memory; what is refused does not fit at 16."""
+    """As many of `chunks` as fit in memory; refused where 16 do not."""
     from worldkv.errors import BudgetError
-    from worldkv.experiments.memory import Need, check_room, model_bytes
+    from worldkv.experiments.memory import MemoryNeed, check_room, model_bytes
 
     while True:
         window = 2 * chunks * geometry.chunk_bytes  # one that grows to hold everything, and some smaller ones
         staging = 3 * len(ROLLOUTS | HELD_OUT) * geometry.chunk_bytes
         try:
-            check_room(Need(window, staging, model_bytes(geometry), window, 0), geometry, device, folder)
+            check_room(MemoryNeed(window, staging, model_bytes(geometry), window, 0), geometry, device, folder)
         except BudgetError:
             if chunks <= 16:
                 raise
@@ -193,7 +193,7 @@ def _affordable(geometry: CacheGeometry, device: str, chunks: int, folder: str |
 
 
 class _Rollouts:
-    """Rollouts of every policy of `ROLLOUTS` with one model, begun and not yet run."""
+    """Rollouts of every timed policy with one model, begun and not yet run."""
 
     def __init__(self, geometry: CacheGeometry, device: str, dtype: NumberType, passes: int, chunks: int) -> None:
         from worldkv.backends.cache import WorldCache

@@ -1,10 +1,11 @@
-"""Hold policies and parts to the conformance kit: `check` and what it returns."""
+"""Run the conformance kit on policies and parts: `check` and its result."""
 
 from __future__ import annotations
 
 import importlib.util
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class CheckResult(Result):
-    """What the conformance kit says of policies and parts.
+    """Findings of the conformance kit on policies and parts.
 
     Attributes:
         reports: one for each, in the order given.
-        examples: rollouts tried by a check.
-        seed: of the search.
-        timing: whether seconds of questions are told beside what is counted.
+        examples: rollouts that a check tries.
+        seed: of the search for rollouts.
+        timing: whether seconds of policy calls are reported beside counts.
     """
 
     reports: tuple[Report, ...]
@@ -37,12 +38,12 @@ class CheckResult(Result):
 
     @property
     def passed(self) -> bool:
-        """Whether every check is met by all."""
+        """Whether no check failed or was blocked."""
         return all(report.passed for report in self.reports)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """One row a check, with the policy or part it was held to."""
+        """One row for each check and each policy or part."""
         return [{"subject": report.subject, **vars(one)} for report in self.reports for one in report.findings]
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,13 +63,13 @@ class CheckResult(Result):
             write_report(out, report, timing=self.timing)
 
     def __repr__(self) -> str:
-        told = (
+        summaries = (
             f"{report.subject}: {len(report.wrong)} of {len(report.findings)} checks not met"
             if report.wrong
             else f"{report.subject}: all of {len(report.findings)} checks met or skipped"
             for report in self.reports
         )
-        return f"CheckResult of {'; '.join(told)}"
+        return f"CheckResult of {'; '.join(summaries)}"
 
 
 def check(
@@ -80,18 +81,18 @@ def check(
     timing: bool = False,
     progress: Progress = SILENT,
 ) -> CheckResult:
-    """Hold policies or parts to every check of the conformance kit that concerns them.
+    """Run every check of the conformance kit that concerns the given policies or parts.
 
     Args:
         policies: spec strings or objects, one or several.
-        examples: rollouts tried by a check; some hundreds are thorough.
+        examples: rollouts that a check tries; some hundreds are thorough.
         seed: the same seed tries the same rollouts.
-        only: names of checks; all that concern each by default.
-        timing: whether seconds of questions are told beside what is counted.
-        progress: told each check's name before it runs.
+        only: names of checks; by default all that concern each.
+        timing: whether seconds of policy calls are reported beside counts.
+        progress: where each check is reported before it runs.
 
     Raises:
-        SpecError: something that cannot be checked at all, an unknown check, or hypothesis is missing.
+        SpecError: neither policy nor part, an unknown check, or hypothesis is missing.
     """
     require_hypothesis()
     from worldkv.testing import examine
@@ -99,24 +100,23 @@ def check(
 
     several = policies if isinstance(policies, Sequence) and not isinstance(policies, str) else [policies]
     reports = []
-    with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
-        keep_hypothesis_out_of(folder)
+    with hypothesis_folder():
         for one in several:
             subject = put_under_test(one)
             total = len(only or checks_for(subject))
             done = 0
 
-            def begun(name: str, who: object = one, total: int = total) -> None:
+            def begun(name: str, spec: object = one, total: int = total) -> None:
                 nonlocal done
                 done += 1
-                progress.begin(f"{who}: {name.replace('_', ' ')} ({done} of {total})")
+                progress.begin(f"{spec}: {name.replace('_', ' ')} ({done} of {total})")
 
             reports.append(examine(subject, examples=examples, seed=seed, only=only, on_check=begun))
     return CheckResult(tuple(reports), examples, seed, timing)
 
 
 def require_hypothesis() -> None:
-    """Refuse where the kit's one extra is missing.
+    """Raise where hypothesis, which the kit needs, is missing.
 
     Raises:
         SpecError: hypothesis is not installed.
@@ -125,15 +125,18 @@ def require_hypothesis() -> None:
         raise SpecError("worldkv check needs hypothesis, which is not installed; pip install 'worldkv[testing]'")
 
 
-def keep_hypothesis_out_of(folder: str) -> None:
-    """Let hypothesis keep its notes in `folder`, not in the working directory."""
+@contextmanager
+def hypothesis_folder() -> Iterator[None]:
+    """Let hypothesis write its files into a temporary folder, not into the working directory."""
     from hypothesis.configuration import set_hypothesis_home_dir
 
-    set_hypothesis_home_dir(folder)
+    with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
+        set_hypothesis_home_dir(folder)
+        yield
 
 
 def reproducible(report: Report, *, timing: bool) -> dict[str, Any]:
-    """The report as JSON; without seconds of questions, which are not the same twice, unless asked for."""
+    """The report as JSON; seconds of policy calls, which differ from run to run, only with `timing`."""
     document = report.document()
     for one in document["checks"]:
         if not timing:

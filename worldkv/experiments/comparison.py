@@ -1,4 +1,4 @@
-"""Compare policies along one trajectory: `compare` and what it returns."""
+"""Compare policies along one trajectory: `compare` and its result."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
-from worldkv.experiments.defaults import COMPARED_POLICIES, WORLD_GEOMETRY, WORLD_POLICIES, Match
-from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_machine, as_path, named
+from worldkv.experiments.compared_policies import default_policies, with_baselines
+from worldkv.experiments.defaults import WORLD_GEOMETRY, Match
+from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_limits, as_machine, as_path
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
+from worldkv.experiments.setup import make_setup
 from worldkv.experiments.step_logger import StepLogger
 from worldkv.experiments.worlds import check_world
 from worldkv.files import finite, text_file
 from worldkv.geometry import DEFAULT_GEOMETRY
-from worldkv.sim.baselines import BASELINES, missing_baselines, sets_a_size
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.given import PolicyLike, as_several
 from worldkv.specs.sizes import parse_size
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from worldkv.experiments.inputs import TrajectoryLike
     from worldkv.experiments.worlds import Painters
-    from worldkv.geometry import CacheGeometry
     from worldkv.plots.filmstrip import PolicyPictures
     from worldkv.report.printer import Printer
     from worldkv.sim.compare import ComparedRows
@@ -43,8 +43,8 @@ class Comparison(Result):
 
     Attributes:
         path: the true trajectory, cut into chunks, and its summary.
-        compared: the rows as objects: candidates, rollouts, shares of the oracle.
-        painters: what carried the rows out in a painted world; None where they were simulated.
+        compared: the rows as objects: candidates, rollouts, shares of the oracle's recall.
+        painters: the rollouts in a painted world, with their pictures; None where rows were simulated.
     """
 
     path: LoadedPath
@@ -64,7 +64,7 @@ class Comparison(Result):
 
     @property
     def notes(self) -> list[str]:
-        """What the table does not say by itself, one sentence each."""
+        """Notes on the table, one sentence each."""
         notes: list[str] = self._document["notes"]
         return notes
 
@@ -98,7 +98,7 @@ class Comparison(Result):
         Raises:
             OutputError: it cannot be written.
         """
-        from worldkv.plots.style import save_figure
+        from worldkv.plots.style import saved
 
         if self.compared.budgets:
             from worldkv.plots.pareto import Point, draw_pareto
@@ -110,25 +110,21 @@ class Comparison(Result):
             from worldkv.plots.comparison import draw_comparison
 
             figure = draw_comparison(self.path, self.compared)
-        if file is not None:
-            save_figure(figure, os.fspath(file))
-        return figure
+        return saved(figure, file)
 
     def filmstrip(self, file: str | os.PathLike[str] | None = None) -> Figure:
-        """Views of a painted world that come back, as every policy shows them.
+        """Draw views of a painted world that come back, as every policy shows them.
 
         Raises:
             SpecError: the rows were simulated; there are no pictures.
             OutputError: it cannot be written.
         """
         from worldkv.plots.filmstrip import draw_filmstrip
-        from worldkv.plots.style import save_figure
+        from worldkv.plots.style import saved
 
         painters, films = self._films()
         figure = draw_filmstrip(painters.world, films)
-        if file is not None:
-            save_figure(figure, os.fspath(file))
-        return figure
+        return saved(figure, file)
 
     def film(self, file: str | os.PathLike[str]) -> None:
         """Write all rollouts of a painted world side by side as an animated GIF.
@@ -192,7 +188,7 @@ def compare(
         geometry: the model's cache shape, a preset's name or an object.
         machine: the machine whose time is predicted: a name, a file or an object.
         budgets: window sizes that every policy runs at, such as `"5%,10%,7chunks"`; None matches sizes to one another.
-        match: whether policies that can be resized get the window tokens of the first of fixed size.
+        match: `"window-tokens"` resizes policies to the first of fixed size; `"none"` leaves sizes alone.
         baselines: whether `random` and a window with a sink are added to rows of one size.
         recall: whether landmarks are placed and recall, precision and the oracle measured.
         seed: of landmarks and pose noise.
@@ -208,36 +204,34 @@ def compare(
         world: run real attention in a painted world, `"rooms"` or `"doom"`; needs torch.
         device: where that attention runs.
         log: a file for one JSON object a step and row.
-        progress: told how far the work is.
+        progress: where progress is reported.
 
     Raises:
         WorldKVError: anything a caller can mend, in one sentence.
     """
     from worldkv.config import CacheConfig
-    from worldkv.metrics.landmarks import place_landmarks
     from worldkv.sim.at_budgets import compare_at_budgets
     from worldkv.sim.budgets import parse_budgets
     from worldkv.sim.candidate import parse_candidates
-    from worldkv.sim.compare import ComparisonSetup, compare_candidates, simulated
+    from worldkv.sim.compare import compare_candidates, simulated
     from worldkv.sim.replay import check_can_simulate
-    from worldkv.specs.parse import parse_policy
-    from worldkv.tiers import TierLimits
     from worldkv.trajectory.noise import with_pose_noise
 
     typed = budgets if budgets is None or isinstance(budgets, str) else ",".join(budgets)
     _check_options(match, typed, world, device)
-    limits = TierLimits(parse_size(host_budget, "--host-budget"), parse_size(disk_budget, "--disk-budget"), when_full)
+    limits = as_limits(host_budget, disk_budget, when_full)
     config = CacheConfig(parse_size(device_budget, "--device-budget"), "flag", limits)
     shape = as_geometry(WORLD_GEOMETRY if world is not None and geometry == DEFAULT_GEOMETRY else geometry)
     rates = as_machine(machine)
     sizes = () if typed is None else parse_budgets(typed)
-    given = _default_policies(world, recall, baselines) if policies is None else as_several(policies)
+    given = default_policies(world, recall, baselines) if policies is None else as_several(policies)
     if baselines:
-        given = _with_baselines(given, shape, at_budgets=bool(sizes), is_matched=match == "window-tokens")
+        given = with_baselines(given, shape, at_budgets=bool(sizes), is_matched=match == "window-tokens")
     candidates = parse_candidates(given, shape, config, recall=recall, on_tensors=world is not None)
     with ExitStack() as files:
-        progress.begin(f"reading {named(trajectory)}")
-        path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, chunks=chunks)
+        path = as_path(
+            trajectory, shape, format=format, fps=fps, view_distance=view_distance, chunks=chunks, progress=progress
+        )
         painters, execute = None, simulated
         if world is not None:
             progress.begin(f"building {world}")
@@ -247,10 +241,9 @@ def compare(
         if painters is None:
             for candidate in candidates:
                 check_can_simulate(candidate.policy, noisy, shape, has_landmarks=recall)
-        progress.begin("placing landmarks")
-        landmarks = place_landmarks(path.chunked, seed=seed) if recall else None
-        oracle = parse_policy("oracle") if recall else None
-        setup = ComparisonSetup(noisy, shape, rates, config, landmarks, oracle, pose_noise, seed)
+        setup = make_setup(
+            path, rates, config, recall=recall, seed=seed, shown=noisy, pose_noise=pose_noise, progress=progress
+        )
         stream = None if log is None else files.enter_context(text_file(os.fspath(log)))
         logger = StepLogger(progress, shape, path.chunked.num_chunks, stream)
         if sizes:
@@ -282,21 +275,6 @@ def _check_options(match: str, budgets: str | None, world: str | None, device: s
         check_world(world, "compare --world")
     elif device != "cpu":
         raise SpecError("--device belongs to a painted world; add --world rooms")
-
-
-def _default_policies(world: str | None, recall: bool, baselines: bool) -> list[PolicyLike]:
-    left_out = {*(() if recall else ("oracle",)), *(() if baselines else BASELINES)}
-    return [spec for spec in (COMPARED_POLICIES if world is None else WORLD_POLICIES) if spec not in left_out]
-
-
-def _with_baselines(
-    given: list[PolicyLike], geometry: CacheGeometry, *, at_budgets: bool, is_matched: bool
-) -> list[PolicyLike]:
-    """The policies, and the baselines where rows are of one size: before them at budgets, else behind them."""
-    missing = missing_baselines(given, geometry)
-    if at_budgets:
-        return [*missing, *given]
-    return [*given, *missing] if is_matched and sets_a_size(given, geometry) else given
 
 
 def _enter(

@@ -7,15 +7,16 @@ from typing import Literal
 from worldkv.sim.baselines import WINDOW
 
 Match = Literal["window-tokens", "none"]
-"""How the sizes of rows relate: given the window tokens of the first of fixed size, or left alone."""
+"""Whether policies are resized to the window tokens of the first of fixed size, or left alone."""
 
 COMPARED_POLICIES = ("full-kv", WINDOW, "worldkv", "random", "oracle")
 SWEPT_POLICIES = ("worldkv", "frustum-coverage", "oracle", "full-kv")
 SWEPT_BUDGETS = "5%,10%,20%"
 SWEPT_SEEDS = "0-2"
 CHECK_EXAMPLES = 25
-"""Rollouts tried by a check; some hundreds are thorough."""
+"""Rollouts that a check tries; some hundreds are thorough."""
 PROMOTED_CHUNKS = 96
+"""Chunks of the trajectory that a policy is promoted on."""
 CALIBRATED_CHUNKS = 64
 """Chunks of the trajectory that a machine is measured on."""
 WORLD_GEOMETRY = "rooms"

@@ -1,4 +1,4 @@
-"""Summarise a trajectory: length, view, revisits, oddities."""
+"""Summarise a trajectory: `describe` and its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path, named
+from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.files import finite
@@ -33,7 +33,7 @@ class Description(Result):
 
     @property
     def summary(self) -> PathSummary:
-        """Length, rate, view, revisits and oddities."""
+        """Length, frame rate, view, revisits and irregularities."""
         return self.path.summary
 
     @property
@@ -55,7 +55,7 @@ class Description(Result):
         write_path(out, self.path)
 
     def plot(self, file: str | os.PathLike[str] | None = None) -> Figure:
-        """The trajectory from above.
+        """Draw the trajectory from above.
 
         Args:
             file: where it is saved too; the suffix says png, svg or pdf.
@@ -63,13 +63,11 @@ class Description(Result):
         Raises:
             OutputError: it cannot be written.
         """
-        from worldkv.plots.style import save_figure
+        from worldkv.plots.style import saved
         from worldkv.plots.track import draw_track
 
         figure = draw_track(self.path)
-        if file is not None:
-            save_figure(figure, os.fspath(file))
-        return figure
+        return saved(figure, file)
 
     def __repr__(self) -> str:
         summary = self.summary
@@ -88,7 +86,7 @@ def describe(
     format: str | None = None,
     progress: Progress = SILENT,
 ) -> Description:
-    """Summarise a trajectory: length, view, how often it comes back, what is odd about it.
+    """Summarise a trajectory: length, view, revisits, irregularities.
 
     Args:
         trajectory: see `compare`.
@@ -96,11 +94,12 @@ def describe(
         view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
         fps: resample to this rate.
         format: a file's format; detected where None.
-        progress: told how far the work is.
+        progress: where progress is reported.
 
     Raises:
         WorldKVError: anything a caller can mend, in one sentence.
     """
     shape = as_geometry(geometry)
-    progress.begin(f"reading {named(trajectory)}")
-    return Description(as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance))
+    return Description(
+        as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, progress=progress)
+    )

@@ -1,4 +1,4 @@
-"""Explain one step of a rollout: `explain` and what it returns."""
+"""Explain one step of a rollout: `explain` and its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
-from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path, named
+from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.files import finite
@@ -30,12 +30,12 @@ RUNNERS_UP = 5
 """Chunks shown that were scored and not fetched."""
 
 _FOREVER = 1_000_000
-"""A step by which everything pinned that moves along has moved far away."""
+"""A step so late that, of the chunks pinned there, only the sink lies in the first half."""
 
 
 @dataclass(frozen=True, repr=False)
 class Explanation(Result):
-    """One step of a rollout: scores, ranks, roles and sentences.
+    """One step of a rollout: its chunks with scores, ranks and roles, and sentences on it.
 
     Attributes:
         spec: the policy.
@@ -78,7 +78,7 @@ def explain(
     format: str | None = None,
     progress: Progress = SILENT,
 ) -> Explanation:
-    """Run a policy up to a step and say what it kept, fetched and evicted there, and why.
+    """Run a policy up to a step, and explain what it kept, fetched and evicted there.
 
     Args:
         trajectory: see `compare`.
@@ -89,7 +89,7 @@ def explain(
         view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
         fps: resample to this rate.
         format: a file's format; detected where None.
-        progress: told how far the work is.
+        progress: where progress is reported.
 
     Raises:
         SpecError: the trajectory has no such step.
@@ -97,8 +97,7 @@ def explain(
     """
     shape = as_geometry(geometry)
     chosen = as_policy(policy, shape)
-    progress.begin(f"reading {named(trajectory)}")
-    path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance)
+    path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, progress=progress)
     progress.begin("running to the step")
     return Explanation(label_of_given(policy), _explained(path, chosen, step, seed))
 
@@ -113,28 +112,28 @@ def _explained(path: LoadedPath, policy: CachePolicy, step: int, seed: int) -> d
             f"({path.chunked.num_chunks} chunks), got {step}"
         )
     landmarks = place_landmarks(path.chunked, seed=seed)
-    seen = StepTrace()
+    trace = StepTrace()
 
     def watch(engine: CacheEngine, record: StepRecord, spent: StepTime) -> None:
         if record.plan.step == step - 1:
-            _look_ahead(engine, path, step, seen)
+            _preview_retrieval(engine, path, step, trace)
         elif record.plan.step == step:
-            seen.record = record
+            trace.record = record
 
     machine = load_machine(DEFAULT_MACHINE)  # nothing explained here depends on it
     head = path.chunked.first(step + 1)
     rollout = simulate(head, policy, path.geometry, machine, landmarks=landmarks, on_step=watch)
-    return _document(path, policy, step, seen, landmarks, float(rollout.step_credits[step]))
+    return _document(path, policy, step, trace, landmarks, float(rollout.step_credits[step]))
 
 
-def _look_ahead(engine: CacheEngine, path: LoadedPath, step: int, seen: StepTrace) -> None:
-    """Ask the policy what it is about to be asked: it is a pure function, so its answer is the one to come."""
+def _preview_retrieval(engine: CacheEngine, path: LoadedPath, step: int, trace: StepTrace) -> None:
+    """Ask the policy for its next retrieval; it is a pure function, so the engine will get the same answer."""
     from worldkv.engine.policy_calls import PolicyCaller
     from worldkv.scene import viewpoints
 
     table, state = engine.table, engine.state.copy()
-    seen.tokens = tuple(table.columns["tokens"][: len(table)].tolist())
-    seen.home = tuple(state.window_ids.tolist())
+    trace.tokens = tuple(table.columns["tokens"][: len(table)].tolist())
+    trace.home = tuple(state.window_ids.tolist())
     if not state.bank_count:
         return
     recorded = path.chunked.trajectory.signals
@@ -142,29 +141,29 @@ def _look_ahead(engine: CacheEngine, path: LoadedPath, step: int, seen: StepTrac
         state.summary = recorded.query_summary[step]
     caller = PolicyCaller(engine.policy, engine.geometry, engine.backend, engine.config, engine.scene)
     viewpoint = list(viewpoints(path.chunked.first(step + 1)))[step]
-    seen.bank = tuple(table.columns["ids"][: len(table)][state.bank_rows(table)].tolist())
-    seen.retrieval = caller.retrieval(table, state, viewpoint)
+    trace.bank = tuple(table.columns["ids"][: len(table)][state.bank_rows(table)].tolist())
+    trace.retrieval = caller.retrieval(table, state, viewpoint)
 
 
 def _document(
-    path: LoadedPath, policy: CachePolicy, step: int, seen: StepTrace, landmarks: Landmarks, credit: float
+    path: LoadedPath, policy: CachePolicy, step: int, trace: StepTrace, landmarks: Landmarks, credit: float
 ) -> dict[str, Any]:
     import numpy as np
 
-    from worldkv.parts.selector.select import quantised  # the selectors' own idea of a tie
+    from worldkv.parts.selector.select import quantised  # scores tie here as they do for selectors
 
-    assert seen.record is not None
-    plan, geometry = seen.record.plan, path.geometry
-    retrieval = seen.retrieval
+    assert trace.record is not None
+    plan, geometry = trace.record.plan, path.geometry
+    retrieval = trace.retrieval
     scores = None if retrieval is None or retrieval.scores is None else np.asarray(retrieval.scores, np.float64)
-    score_of = {} if scores is None else dict(zip(seen.bank, scores.tolist(), strict=True))
+    score_of = {} if scores is None else dict(zip(trace.bank, scores.tolist(), strict=True))
     ranking = (
         []
         if scores is None
-        else [seen.bank[place] for place in np.lexsort((np.asarray(seen.bank), -quantised(scores)))]
+        else [trace.bank[place] for place in np.lexsort((np.asarray(trace.bank), -quantised(scores)))]
     )
     rank_of = {chunk: rank for rank, chunk in enumerate(ranking, start=1)}
-    roles = _roles(policy, step, seen, geometry)
+    roles = _roles(policy, step, trace, geometry)
 
     def row(chunk: int, role: str) -> dict[str, Any]:
         return {
@@ -172,7 +171,7 @@ def _document(
             "role": role,
             "rank": rank_of.get(chunk),
             "score": score_of.get(chunk),
-            "kept_share": seen.tokens[chunk] / geometry.chunk_tokens,
+            "kept_share": trace.tokens[chunk] / geometry.chunk_tokens,
             "age": step - chunk,
             **_view(path.chunked, step, chunk),
             "counted_share": _counted_share(landmarks, step, chunk),
@@ -185,28 +184,28 @@ def _document(
         "trajectory": path.summary.name,
         "step": step,
         "attended_tokens": plan.attended_tokens,
-        "bank_chunks": len(seen.bank),
-        "window": [row(chunk, roles[chunk]) for chunk in seen.home],
+        "bank_chunks": len(trace.bank),
+        "window": [row(chunk, roles[chunk]) for chunk in trace.home],
         "retrieved": [row(chunk, f"fetched {nth}.") for nth, chunk in enumerate(fetched, start=1)],
         "runners_up": [row(chunk, "not fetched") for chunk in left_out],
         "evicted": [
             {"chunk": chunk, "kept_tokens": kept, "kept_share": kept / geometry.chunk_tokens}
-            for chunk, kept in zip(seen.record.evicted, seen.record.kept_tokens, strict=True)
+            for chunk, kept in zip(trace.record.evicted, trace.record.kept_tokens, strict=True)
         ],
-        "discarded": list(seen.record.discarded),
-        "shrunk": list(seen.record.shrunk),
+        "discarded": list(trace.record.discarded),
+        "shrunk": list(trace.record.shrunk),
         "counted_landmarks": counted,
         "credit": credit,
         "recall": credit / counted if counted else None,
-        "sentences": sentences(path.geometry, seen, landmarks, credit, ranking, left_out),
+        "sentences": sentences(path.geometry, trace, landmarks, credit, ranking, left_out),
     }
 
 
-def _roles(policy: CachePolicy, step: int, seen: StepTrace, geometry: Any) -> dict[int, str]:
+def _roles(policy: CachePolicy, step: int, trace: StepTrace, geometry: Any) -> dict[int, str]:
     pinned = set(policy.pinned(step, geometry).tolist())
     forever = {chunk for chunk in policy.pinned(_FOREVER, geometry).tolist() if chunk < _FOREVER // 2}
     roles = {}
-    for chunk in seen.home:
+    for chunk in trace.home:
         if chunk in forever:
             roles[chunk] = "sink"
         else:
@@ -215,7 +214,7 @@ def _roles(policy: CachePolicy, step: int, seen: StepTrace, geometry: Any) -> di
 
 
 def _view(chunked: ChunkedTrajectory, step: int, chunk: int) -> dict[str, float]:
-    """How far apart two chunks' mean poses are."""
+    """Distance and angle between the mean poses of two chunks."""
     import numpy as np
 
     from worldkv.pose import geodesic_angles
@@ -229,7 +228,7 @@ def _view(chunked: ChunkedTrajectory, step: int, chunk: int) -> dict[str, float]
 
 
 def _counted_share(landmarks: Landmarks, step: int, chunk: int) -> float | None:
-    """Share of what counts at the step that the chunk saw."""
+    """Share of the landmarks that count at the step which the chunk saw."""
     import numpy as np
 
     counted = int(landmarks.num_counted[step])

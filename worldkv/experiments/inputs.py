@@ -1,4 +1,4 @@
-"""Turn what a caller names (files, matrices, spec strings, objects) into what an experiment runs on."""
+"""Turn a caller's arguments (names, files, matrices, objects) into trajectories, geometries, machines and limits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from worldkv.errors import SpecError
+from worldkv.experiments.progress import SILENT, Progress
 from worldkv.geometry import CacheGeometry
 from worldkv.sim.machine import Machine
+from worldkv.specs.sizes import parse_size
+from worldkv.tiers import TierLimits, WhenFull
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from worldkv.trajectory.loaded import LoadedPath
 
     TrajectoryLike: TypeAlias = str | os.PathLike[str] | ArrayLike | Trajectory | ChunkedTrajectory
-    """A path name, `script:` or `generate:` name, camera-to-world matrices `(frames, 4, 4)`, or a path made before."""
+    """A file, a `script:` or `generate:` name, camera-to-world matrices `(frames, 4, 4)`, or a loaded trajectory."""
 
 GeometryLike: TypeAlias = str | CacheGeometry
 MachineLike: TypeAlias = str | os.PathLike[str] | Machine
@@ -30,16 +33,18 @@ def as_path(
     fps: float | None = None,
     view_distance: float | None = None,
     chunks: int | None = None,
+    progress: Progress = SILENT,
 ) -> LoadedPath:
-    """A trajectory cut into chunks of `geometry`, and its summary.
+    """Read a trajectory, cut it into chunks of `geometry` and summarise it.
 
     Args:
         source: see `TrajectoryLike`; one that is cut already must be cut for `geometry`.
         geometry: the model's cache shape.
         format: a file's format; detected where None.
         fps: resample to this rate; as it is where None.
-        view_distance: how far the camera sees, in the path's unit; by default from the path.
+        view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
         chunks: only the first so many.
+        progress: where progress is reported.
 
     Raises:
         TrajectoryError, SpecError: see `load_trajectory` and `cut`.
@@ -47,6 +52,7 @@ def as_path(
     from worldkv.trajectory import ChunkedTrajectory, cut, describe, load_trajectory
     from worldkv.trajectory.loaded import LoadedPath, recut_to
 
+    progress.begin(f"reading {_name_of(source)}")
     if isinstance(source, ChunkedTrajectory):
         if source.frames_per_chunk != geometry.frames_per_chunk:
             raise SpecError(
@@ -62,7 +68,7 @@ def as_path(
 
 
 def as_geometry(geometry: GeometryLike) -> CacheGeometry:
-    """The geometry that is named, or the object itself.
+    """The geometry of a name, or the object itself.
 
     Raises:
         SpecError: see `parse_geometry`.
@@ -73,7 +79,7 @@ def as_geometry(geometry: GeometryLike) -> CacheGeometry:
 
 
 def as_machine(machine: MachineLike) -> Machine:
-    """The machine that is named, by name or file, or the object itself.
+    """The machine of a name or file, or the object itself.
 
     Raises:
         SpecError: see `load_machine`.
@@ -83,8 +89,17 @@ def as_machine(machine: MachineLike) -> Machine:
     return machine if isinstance(machine, Machine) else load_machine(os.fspath(machine))
 
 
-def named(trajectory: TrajectoryLike) -> str:
-    """What progress calls a trajectory."""
+def as_limits(host_budget: str | int | None, disk_budget: str | int | None, when_full: WhenFull) -> TierLimits:
+    """Capacities of host and disk, from sizes such as `24GiB` or numbers of bytes; None for no limit.
+
+    Raises:
+        SpecError: see `parse_size`.
+    """
+    return TierLimits(parse_size(host_budget, "--host-budget"), parse_size(disk_budget, "--disk-budget"), when_full)
+
+
+def _name_of(trajectory: TrajectoryLike) -> str:
+    """The trajectory's name in progress."""
     if isinstance(trajectory, str | os.PathLike):
         return os.fspath(trajectory)
     return str(getattr(trajectory, "name", "the trajectory"))

@@ -1,4 +1,4 @@
-"""From measurements to a machine file."""
+"""Fit a machine to measured steps and copies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EDGES = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
 
 @dataclass(frozen=True)
 class Fit:
-    """A machine, and how well it tells what was measured.
+    """A fitted machine and the errors of the fit.
 
     Attributes:
         machine: the machine.
@@ -40,10 +40,10 @@ def fit_machine(
     steps: Sequence[StepSample],
     copies: Sequence[CopySample],
 ) -> Fit:
-    """The machine that tells best what was measured.
+    """Fit a machine to measured steps and copies.
 
     Args:
-        name: its name.
+        name: the machine's name.
         source: how it was measured.
         geometry: the model's shape.
         denoise_passes: passes before the clean one.
@@ -86,7 +86,7 @@ def fit_machine(
 
 
 def predicted_over_measured(machine: Machine, geometry: CacheGeometry, steps: Sequence[StepSample]) -> float:
-    """Median over steps of what the machine's clock says over what was measured."""
+    """Median over steps of predicted over measured time."""
     from worldkv.backend import Traffic
     from worldkv.sim.clock import Clock
 
@@ -99,7 +99,7 @@ def predicted_over_measured(machine: Machine, geometry: CacheGeometry, steps: Se
 
 
 def _fit_moves(upkeep: float, bus: Edge, steps: Sequence[StepSample]) -> tuple[Edge, Edge, list[float]]:
-    """What storing and landing add to a step's upkeep beside the bus, and the fit's errors relative to whole steps."""
+    """Fit what storing and landing add to a step's upkeep beside the bus; errors are relative to whole steps."""
     from scipy.optimize import nnls
 
     groups: dict[tuple[int, int], list[StepSample]] = defaultdict(list)

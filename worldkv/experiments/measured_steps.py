@@ -1,4 +1,4 @@
-"""Every step of a path on tensors, with its measured and predicted time."""
+"""Run a setup's trajectory on tensors, step by step, with measured and predicted times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def measured_steps(
     make_chunk: MakeChunk, cache: WorldCache, setup: ComparisonSetup, recorder: RolloutRecorder, measured: Measurements
 ) -> Iterator[tuple[TimedStep, StepTime]]:
-    """Every step of a setup's path on tensors, recorded and measured; with its predicted time.
+    """Generate along a setup's trajectory, record and measure; yield every step with its predicted time.
 
     Raises:
         WorldKVError: see `WorldCache`.

@@ -1,4 +1,4 @@
-"""A real run as the JSON document of `worldkv run --json`: the keys of `compare`'s, and what was measured."""
+"""Times and memory measured in a real run, and the JSON document of `worldkv run --json`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Measurements:
-    """What a real run measured.
+    """Times and memory measured in a real run.
 
     Attributes:
         seconds: seconds of every step.
         parts: of these, seconds of every part of `PARTS`, and of the model.
-        predicted: what the machine file says of every step.
+        predicted: predicted time of every step.
         facts: memory and machine, once the run is over.
     """
 
@@ -38,7 +38,7 @@ class Measurements:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def note(self, seconds: float, parts: dict[str, float], predicted: StepTime) -> None:
-        """A step is done."""
+        """Record a finished step."""
         self.seconds.append(seconds)
         for name in PARTS:
             self.parts[name].append(parts.get(name, 0.0))
@@ -51,7 +51,7 @@ class Measurements:
         return {"measured_ms": self.seconds[-1] * 1e3, "predicted_ms": self.predicted[-1].seconds * 1e3, **parts}
 
     def close(self, cache: WorldCache) -> None:
-        """The run is over; its cache is still there."""
+        """Record memory and machine at the end of the run, while its cache is open."""
         import torch
 
         device = cache.backend.ops.device
@@ -69,7 +69,7 @@ class Measurements:
 def run_document(
     path: LoadedPath, setup: ComparisonSetup, row: Row, measured: Measurements, passes: int
 ) -> dict[str, Any]:
-    """Everything a real run of `passes` passes before the clean one says, JSON-ready."""
+    """Make the document of a real run with `passes` denoise passes: the keys of `compare`, and the measured ones."""
     from worldkv.report.document import comparison_document
     from worldkv.sim.compare import ComparedRows
 

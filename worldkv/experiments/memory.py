@@ -1,4 +1,4 @@
-"""How much memory a run needs and how much there is: what does not fit is refused before anything is allocated."""
+"""Estimate the memory of a run, and refuse one that does not fit before anything is allocated."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from worldkv.geometry import CacheGeometry
 
 _LAYER_WEIGHTS = 12
-"""Of a layer's weights in squares of its width: four projections of attention, a feed-forward four times as wide."""
+"""Weights of a layer, in squares of its width: four projections of attention, a feed-forward four times as wide."""
 _OTHER_WEIGHTS = 7
-"""Likewise outside the layers: the time's two projections and its six-fold modulation, less what is small."""
+"""Weights outside the layers, in the same unit: the time's two projections and its six-fold modulation."""
 _ACTIVATIONS = 24
-"""Numbers a token, in multiples of the width, that a pass holds at once."""
+"""Numbers that a pass holds at once for each token, in multiples of the width."""
 
 
-class Need(NamedTuple):
+class MemoryNeed(NamedTuple):
     """Bytes a run takes in each place.
 
     Attributes:
         window: keys and values on the device, rotated copies included.
-        staging: parcels on the device that wait or pass.
+        staging: stored chunks on the device, on their way in or out.
         model: weights and activations on the device.
-        bank: parcels on the host.
-        disk: parcels on disk.
+        bank: stored chunks on the host.
+        disk: stored chunks on disk.
     """
 
     window: int
@@ -41,14 +41,14 @@ class Need(NamedTuple):
 
 
 def model_bytes(geometry: CacheGeometry) -> int:
-    """About what the model's weights and activations take."""
+    """Estimated bytes of the model's weights and activations."""
     width = geometry.heads * geometry.head_dim
     weights = (_LAYER_WEIGHTS * geometry.layers + _OTHER_WEIGHTS) * width * width
     activations = _ACTIVATIONS * geometry.branches * geometry.chunk_tokens * width
     return (weights + activations) * geometry.itemsize
 
 
-def check_room(need: Need, geometry: CacheGeometry, device: str, folder: str | None) -> None:
+def check_room(need: MemoryNeed, geometry: CacheGeometry, device: str, folder: str | None) -> None:
     """Refuse a run that does not fit.
 
     Raises:
@@ -75,7 +75,7 @@ def check_room(need: Need, geometry: CacheGeometry, device: str, folder: str | N
         )
 
 
-def _check(what: str, needed: int, available: int, need: Need, geometry: CacheGeometry) -> None:
+def _check(what: str, needed: int, available: int, need: MemoryNeed, geometry: CacheGeometry) -> None:
     if needed <= available:
         return
     parts = ", ".join(f"{name} {amount(part)}" for name, part in need._asdict().items() if part and name != "disk")
@@ -87,11 +87,11 @@ def _check(what: str, needed: int, available: int, need: Need, geometry: CacheGe
 
 def available_memory() -> int | None:
     """Host memory that may still be taken, in bytes; None where the system does not say."""
-    found = [number for number in (_of_system(), _of_group()) if number is not None]
+    found = [number for number in (_system_memory(), _container_memory()) if number is not None]
     return min(found, default=None)
 
 
-def _of_system() -> int | None:
+def _system_memory() -> int | None:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
@@ -104,8 +104,8 @@ def _of_system() -> int | None:
         return None
 
 
-def _of_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """What a container may still take."""
+def _container_memory(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Memory that the container may still take; None outside one."""
     try:
         most, taken = (int((folder / f"memory.{name}").read_text()) for name in ("max", "current"))
         return max(0, most - taken)

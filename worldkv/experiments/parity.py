@@ -1,4 +1,4 @@
-"""Run policies by simulator and on tensors and compare record by record: `check_parity` and what it returns."""
+"""Run policies by simulator and on tensors and compare record by record: `check_parity` and its result."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
-from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path, named
+from worldkv.experiments.inputs import GeometryLike, as_geometry, as_limits, as_path
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import Result
 from worldkv.specs.given import PolicyLike, as_policy, as_several, label_of_given
-from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
     from worldkv.config import CacheConfig
@@ -79,11 +78,11 @@ def check_parity(
     record: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> ParityResult:
-    """Run each policy on tensors under watch and in the simulator, and compare every record of every step.
+    """Run each policy on tensors and in the simulator, and compare every record of every step.
 
     Args:
         trajectory: see `compare`.
-        policies: spec strings, policies or classes; every installed one that the trajectory can feed where None.
+        policies: spec strings, policies or classes; where None every installed one whose signals the trajectory has.
         geometry: the model's cache shape.
         chunks: only the first so many chunks.
         device: where the tensors lie.
@@ -97,30 +96,30 @@ def check_parity(
         fps: resample to this rate.
         format: a file's format; detected where None.
         record: a file for trajectory and measurements of the one policy.
-        progress: told how far the work is.
+        progress: where progress is reported.
 
     Raises:
         WorldKVError: anything a caller can mend, in one sentence.
     """
     require_torch("parity")
     from worldkv.config import CacheConfig
-    from worldkv.tiers import TierLimits
 
     shape = as_geometry(geometry)
     given = None if policies is None else as_several(policies)
     if record is not None and len(given or ()) != 1:
         raise SpecError(f"--record takes the run of one --policy, got {len(given or ())}; name exactly one")
-    limits = TierLimits(parse_size(host_budget, "--host-budget"), parse_size(disk_budget, "--disk-budget"), when_full)
+    limits = as_limits(host_budget, disk_budget, when_full)
     config = CacheConfig(limits=limits)
     folder = None if spill_folder is None else Path(spill_folder)
-    progress.begin(f"reading {named(trajectory)}")
-    path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, chunks=chunks)
+    path = as_path(
+        trajectory, shape, format=format, fps=fps, view_distance=view_distance, chunks=chunks, progress=progress
+    )
     chosen, left_out = comparable_policies(given, path)
     rows, found = [], None
     for one, policy in chosen:
         spec = label_of_given(one)
         progress.begin(spec, path.chunked.num_chunks)
-        found = executed_by_both(path, policy, config, passes, device, seed, folder, progress)
+        found = run_on_both(path, policy, config, passes, device, seed, folder, progress)
         rows.append(parity_row(spec, path, found))
     if record is not None and found is not None:
         write_recording(os.fspath(record), path, found)
@@ -142,7 +141,7 @@ def check_parity(
 def comparable_policies(
     given: Sequence[PolicyLike] | None, path: LoadedPath
 ) -> tuple[list[tuple[PolicyLike, CachePolicy]], dict[str, str]]:
-    """The policies as given and made; of the installed ones, those the path cannot feed are left out, with why."""
+    """The policies, as given and as objects; of the installed ones, those whose signals the path lacks, and why."""
     from worldkv.engine.preflight import check_policy_frames, check_signals
     from worldkv.errors import SignalError
     from worldkv.policy import needs_of
@@ -167,7 +166,7 @@ def comparable_policies(
     return chosen, left_out
 
 
-def executed_by_both(
+def run_on_both(
     path: LoadedPath,
     policy: CachePolicy,
     config: CacheConfig,
@@ -177,7 +176,7 @@ def executed_by_both(
     folder: Path | None,
     progress: Progress,
 ) -> Parity:
-    """One policy by both executors, landmarks placed where it reads them.
+    """Run one policy in the simulator and on tensors; landmarks are placed where it reads them.
 
     Raises:
         WorldKVError: anything the user can mend.
@@ -203,7 +202,7 @@ def executed_by_both(
 
 
 def parity_row(spec: str, path: LoadedPath, found: Parity) -> dict[str, Any]:
-    """What was found, JSON-ready."""
+    """The result for one policy, JSON-ready."""
     from worldkv.trajectory.loaded import revisiting_chunks
 
     steps = [step for step, observed in enumerate(found.observed) if observed is not None]

@@ -1,4 +1,4 @@
-"""A run on tensors, prepared (read, checked, simulated) and then started (allocated, walked step by step)."""
+"""A run on tensors: prepare it (read, check, simulate), then start it (allocate, generate step by step)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine, as_path, named
+from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
-from worldkv.experiments.memory import Need, check_room, model_bytes
+from worldkv.experiments.memory import MemoryNeed, check_room, model_bytes
 from worldkv.experiments.progress import Progress
 from worldkv.experiments.run_request import itemsize_of
+from worldkv.experiments.setup import make_setup
 from worldkv.files import text_file
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
@@ -37,47 +38,33 @@ if TYPE_CHECKING:
 
 
 def prepare(request: RunRequest, progress: Progress) -> PreparedRun:
-    """Read, judge and simulate what is about to run; nothing large is allocated yet.
+    """Read, check and simulate a run; nothing large is allocated yet.
 
     Raises:
         WorldKVError: anything the user can mend.
     """
     from worldkv.config import CacheConfig
-    from worldkv.metrics.landmarks import place_landmarks
-    from worldkv.sim.compare import ComparisonSetup
-    from worldkv.specs.parse import parse_policy
     from worldkv.tiers import TierLimits
 
     geometry, machine = sized_geometry(request.geometry, request.dtype), as_machine(request.machine)
     limits = TierLimits(request.host_budget, request.disk_budget, request.when_full)
     config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost)
     (candidate,) = parse_candidates([request.policy], geometry, config, recall=request.recall, on_tensors=True)
-    progress.begin(f"reading {named(request.trajectory)}")
-    path = as_path(
-        request.trajectory,
-        geometry,
-        format=request.format,
-        fps=request.fps,
-        view_distance=request.view_distance,
-        chunks=request.chunks,
-    )
+    path = request.read_path(geometry, progress)
     world = None
     if request.world is not None:
         from worldkv.experiments.worlds import enter
 
         progress.begin(f"building {request.world}")
         path, world = enter(request.world, path, view_distance=request.view_distance, seed=request.seed)
-    progress.begin("placing landmarks")
-    landmarks = place_landmarks(path.chunked, seed=request.seed) if request.recall else None
-    oracle = parse_policy("oracle") if request.recall else None
     bare = without_signals(path, candidate.policy).chunked
-    setup = ComparisonSetup(bare, geometry, machine, config, landmarks, oracle, seed=request.seed)
+    setup = make_setup(path, machine, config, recall=request.recall, seed=request.seed, shown=bare, progress=progress)
     progress.begin("simulating")
-    return PreparedRun(request, path, setup, candidate, foresee(setup, candidate), world)
+    return PreparedRun(request, path, setup, candidate, simulated_row(setup, candidate), world)
 
 
 def sized_geometry(given: GeometryLike, dtype: NumberType) -> CacheGeometry:
-    """The geometry that is given, with numbers of `dtype`; its name says so where that changes it."""
+    """The given geometry with numbers of `dtype`; its name shows a change."""
     from worldkv.specs.parse import parse_geometry, split_spec
 
     geometry, itemsize = as_geometry(given), itemsize_of(dtype)
@@ -92,7 +79,7 @@ def sized_geometry(given: GeometryLike, dtype: NumberType) -> CacheGeometry:
 
 
 def without_signals(path: LoadedPath, policy: CachePolicy) -> LoadedPath:
-    """The path without what was recorded on it: here the model measures for itself; an oracle is told what comes."""
+    """The trajectory without its recorded signals, which the model measures anew; oracles keep the attention ahead."""
     recorded = path.chunked.trajectory.signals
     ahead = None
     if recorded is not None and Signal.ATTENTION_AHEAD in needs_of(policy):
@@ -100,8 +87,8 @@ def without_signals(path: LoadedPath, policy: CachePolicy) -> LoadedPath:
     return dataclasses.replace(path, chunked=path.chunked.with_signals(ahead))
 
 
-def foresee(setup: ComparisonSetup, candidate: Candidate) -> Row | None:
-    """The simulator's row, before anything is allocated; None where only a model can tell what the policy does.
+def simulated_row(setup: ComparisonSetup, candidate: Candidate) -> Row | None:
+    """Simulate the candidate; None where only a model can tell what the policy decides.
 
     Raises:
         BudgetError: it does not fit into its budgets.
@@ -115,33 +102,33 @@ def foresee(setup: ComparisonSetup, candidate: Candidate) -> Row | None:
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """One run that is about to happen.
+    """A checked run, ready to start.
 
     Attributes:
-        request: what was asked for.
-        path: the path.
-        setup: path, geometry, machine and room.
+        request: its options.
+        path: the trajectory.
+        setup: trajectory, geometry, machine and room.
         candidate: the policy.
-        foreseen: the simulator's row; None where it cannot tell.
-        world: the painted world it runs in; None for a model of random weights.
+        simulated: the simulator's row; None where only a model can tell.
+        world: the painted world to generate; None for a model of random weights.
     """
 
     request: RunRequest
     path: LoadedPath
     setup: ComparisonSetup
     candidate: Candidate
-    foreseen: Row | None
+    simulated: Row | None
     world: PaintedWorld | None = None
 
     def row(self, rollout: RolloutRecord) -> Row:
-        """The row of what really happened."""
+        """The row of the finished rollout."""
         from worldkv.sim.compare import Row
 
-        share = None if self.foreseen is None else self.foreseen.share_of_oracle
+        share = None if self.simulated is None else self.simulated.share_of_oracle
         return Row(self.candidate, rollout, share)
 
     def begin(self, held: ExitStack, progress: Progress) -> StartedRun:
-        """Allocate everything; chunks are generated as `steps` is walked. `held` closes cache and files."""
+        """Allocate everything; iterating over `steps` generates the chunks. `held` closes cache and files."""
         from worldkv.backends.cache import WorldCache
         from worldkv.backends.measuring import ATTENTION_SIGNALS
         from worldkv.backends.on_device import device_stopwatch, torch_dtype, warm_model
@@ -189,29 +176,29 @@ class PreparedRun:
     def _capacity(self) -> int | None:
         """Tokens to allocate at once; None to grow, where the peak is not known beforehand."""
         policy = self.candidate.policy
-        if self.foreseen is None or policy.asked_at != "begin" or policy.ragged:
+        if self.simulated is None or policy.asked_at != "begin" or policy.ragged:
             return None
-        return int(self.foreseen.rollout.attended_tokens.max())
+        return int(self.simulated.rollout.attended_tokens.max())
 
-    def _need(self, capacity: int | None) -> Need:
+    def _need(self, capacity: int | None) -> MemoryNeed:
         geometry, config = self.setup.geometry, self.setup.config
         window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
         if self.candidate.policy.positions == "rebased":
             window = window * 3 // 2
         bank = disk = 0
-        if self.foreseen is not None:
-            tiers = self.foreseen.rollout.engine.state.tiers
+        if self.simulated is not None:
+            tiers = self.simulated.rollout.engine.state.tiers
             bank, disk = tiers.host.peak, tiers.disk.peak
         model = model_bytes(geometry) if self.world is None else 0
-        return Need(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
+        return MemoryNeed(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
 
 
 class StartedRun:
-    """A real run under way, one chunk at a time, so that several can take turns.
+    """A real run under way, one chunk at a time, so that several runs can take turns.
 
     Attributes:
-        measured: what was measured so far.
-        steps: walk it to generate; tells the step just done.
+        measured: times and memory measured so far.
+        steps: iterate to generate; yields each finished step.
     """
 
     def __init__(
@@ -233,7 +220,7 @@ class StartedRun:
         self.steps = self._steps()
 
     def document(self) -> dict[str, Any]:
-        """The document of `worldkv run`, once every step is done; writes the recording where one was asked for."""
+        """The document of `worldkv run`, once every step is done; writes the recording if the request names a file."""
         run, setup, request = self._run, self._run.setup, self._run.request
         self.measured.close(self._cache)
         if request.record is not None:

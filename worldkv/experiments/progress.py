@@ -1,4 +1,4 @@
-"""Progress of long work, as experiments report it; the command line draws it, a notebook may ignore it."""
+"""Progress reports of long experiments; the command line draws them, a notebook may ignore them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """What an experiment calls while it runs.
+    """Receives the progress of an experiment.
 
     Attributes:
-        is_shown: whether anybody looks; single steps need not be reported where nobody does.
+        is_shown: whether progress is displayed; if not, single steps need not be reported.
     """
 
     is_shown: bool
 
     def begin(self, what: str, total: int | None = None) -> None:
-        """Start a stretch of work, of `total` steps if that is known."""
+        """Start a stage of work, of `total` steps if that is known."""
 
     def reached(self, step: int) -> None:
-        """Report that `step` of the stretch is done."""
+        """Report that `step` of the stage is done."""
 
     def pause(self) -> None:
-        """Make room for something else to be printed."""
+        """Clear the display so that something else can be printed."""
 
 
 class _Silent:

@@ -1,4 +1,4 @@
-"""Take a policy to real attention, stage by stage: `promote` and what it returns."""
+"""Test a policy in stages, up to real attention: `promote` and its result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OnStage = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True, repr=False)
 class Promotion(Result):
-    """Whether a policy is proved on real attention, and what every stage found.
+    """The verdict on a policy, and the findings of every stage.
 
     Attributes:
         document: all of it, JSON-ready.
@@ -86,7 +86,7 @@ def promote(
     on_stage: OnStage | None = None,
     progress: Progress = SILENT,
 ) -> Promotion:
-    """Check, simulate, compare with tensors, run, judge: what a policy needs before it goes to a GPU.
+    """Check a policy, simulate it, compare simulator and tensors, run it with real attention, and give a verdict.
 
     Args:
         policy: a spec string, or an object whose spec string makes it anew.
@@ -96,17 +96,17 @@ def promote(
         dtype: type of weights and cached numbers.
         passes: denoise passes a chunk, before the clean one.
         chunks: only the first so many chunks; None for all.
-        machine: the machine whose time is predicted; this one, calibrated on the way, where None.
-        examples: rollouts tried by a check.
+        machine: the machine whose time is predicted; where None this one, calibrated first.
+        examples: rollouts that a check tries.
         seed: of checks, landmarks, model and noise.
         view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
         fps: resample to this rate.
         format: a file's format; detected where None.
         on_stage: called when a stage is done.
-        progress: told how far the work is.
+        progress: where progress is reported.
 
     Raises:
-        WorldKVError: trajectory, policy or geometry is none; what the policy does wrong is in the document instead.
+        WorldKVError: an unusable trajectory, policy or geometry; faults of the policy are in the document instead.
     """
     require_torch("promote")
     require_hypothesis()
@@ -139,17 +139,17 @@ def promote(
         return result
 
     done("check", _status(stage.check(request, path, progress)))
-    specs, rates = [request.spec, *stage.OTHERS], None
+    specs, rates = [request.spec, *stage.COMPARED_WITH], None
     in_memory: Parity | None = None
 
     def simulated() -> dict[str, Any]:
         nonlocal specs, rates, in_memory
         rates = stage.calibrated(request, progress)
-        told = path
+        simulated_path = path
         if needs_model(chosen):
-            in_memory = stage.by_both(request, path, chosen, stage.IN_MEMORY, None, progress)
-            told = stage.recorded(path, in_memory)
-        document, specs = stage.simulate(request, told, rates, progress)
+            in_memory = stage.parity_at(request, path, chosen, stage.IN_MEMORY, None, progress)
+            simulated_path = stage.recorded(path, in_memory)
+        document, specs = stage.simulate(request, simulated_path, rates, progress)
         return document
 
     def measured(machine: Machine) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def promote(
 
 
 def _tried(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A stage's document; what the policy does wrong in it is its message."""
+    """Run a stage; where it fails, its message is the error."""
     try:
         return {"status": "passed", "message": "", **run()}
     except WorldKVError as error:

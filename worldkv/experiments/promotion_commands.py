@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from worldkv.geometry import CacheGeometry
 
 RECORDING = "recording.safetensors"
-"""Where the commands put what only a model can tell."""
+"""File in the commands for a recording of what only a model can tell."""
 
 
 def commands(
     request: PromoteRequest, geometry: CacheGeometry, specs: list[str], *, is_replayed: bool
 ) -> dict[str, str]:
-    """A command line for each stage; what the simulator replays is recorded first.
+    """A command line for each stage; a policy that the simulator replays is recorded first.
 
     Args:
-        request: what was asked for.
+        request: the options of the promotion.
         geometry: its geometry, for sizes that the spec gives in chunks.
         specs: the policies compared, at the sizes they ran at.
         is_replayed: whether the simulator needs a recording.

@@ -1,4 +1,4 @@
-"""One verdict from what the stages of `worldkv promote` found."""
+"""Verdict of `worldkv promote`: reasons against it, and remarks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from worldkv.report.parity_tables import difference_sentence
 
 PREDICTION_WITHIN = 1.3
-"""Predicted over measured, either way."""
+"""Largest ratio of predicted and measured time, either way, that draws no remark."""
 
 
 def reasons(stages: dict[str, Any]) -> list[str]:
-    """Why the policy is not promoted; empty where it is."""
+    """Reasons why the policy is not promoted; none where it is."""
     found = []
     wrong = [one["name"] for one in stages["check"].get("checks", ()) if one["status"] in ("failed", "blocked")]
     if wrong:
@@ -26,15 +26,15 @@ def reasons(stages: dict[str, Any]) -> list[str]:
 
 
 def remarks(stages: dict[str, Any]) -> list[str]:
-    """What a reviewer wants to know and what does not decide."""
+    """Remarks for a reviewer, which do not change the verdict."""
     found = []
     simulated = stages["simulate"].get("rows", ())
     if simulated:
-        own, full, *floor = simulated
+        own, full, *baselines = simulated
         if own["revisit_recall"] is None:
             found.append("the path never comes back, so recall says nothing here; take one that does")
         else:
-            for row in floor:
+            for row in baselines:
                 if own["revisit_recall"] <= row["revisit_recall"] and own["spec"] != row["spec"]:
                     found.append(
                         f"it remembers no more than {row['policy']}: recall {own['revisit_recall']:.2f} against "

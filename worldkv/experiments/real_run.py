@@ -1,4 +1,4 @@
-"""Run one policy on tensors along one trajectory: `run` and what it returns."""
+"""Run one policy on tensors along one trajectory: `run` and its result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TINY = "tiny"
 
 @dataclass(frozen=True, repr=False)
 class RealRun(Result):
-    """One policy on tensors: where a step's time went, beside the prediction, and what the cache took.
+    """One policy on tensors: the parts of a step's time beside their prediction, and memory.
 
     Attributes:
         document: all of it, JSON-ready.
@@ -108,7 +108,7 @@ def run(
         format: a file's format; detected where None.
         log: a file for one JSON object a step.
         record: a file for the trajectory and what the model measured on it, to simulate from.
-        progress: told how far the work is.
+        progress: where progress is reported.
 
     Raises:
         WorldKVError: anything a caller can mend, in one sentence.

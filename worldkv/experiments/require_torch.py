@@ -1,4 +1,4 @@
-"""The one sentence for whoever asks for real tensors without torch."""
+"""Raise if torch is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def has_torch() -> bool:
 
 
 def require_torch(command: str) -> None:
-    """Refuse `command` where torch is not installed, without importing it where it is.
+    """Raise for `command` if torch is not installed; does not import torch.
 
     Raises:
         DeviceError: torch is missing.

@@ -1,4 +1,4 @@
-"""What every experiment returns can do: give its rows and document, and show itself as text or in a notebook."""
+"""Base class of results: rows, JSON document, text, and a table in a notebook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Result(ABC):
 
     @abstractmethod
     def write(self, out: Printer) -> None:
-        """Write what the command prints."""
+        """Write the report that the command prints."""
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ class Result(ABC):
         return rows
 
     def table(self) -> str:
-        """What the command prints, as plain text."""
+        """The report that the command prints, as plain text."""
         from worldkv.report.printer import as_text
 
         return as_text(self.write)

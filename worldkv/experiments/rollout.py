@@ -1,4 +1,4 @@
-"""Simulate one policy along one trajectory: `simulate` and what it returns."""
+"""Simulate one policy along one trajectory: `simulate` and its result."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Rollout(Result):
     """One policy along one trajectory, step by step.
 
     Attributes:
-        comparison: the same as a comparison of one row.
-        record: the rollout as the simulator keeps it.
+        comparison: a comparison with this one row.
+        record: the simulator's record, with the arrays of every step.
     """
 
     comparison: Comparison

@@ -1,17 +1,21 @@
-"""The options of a real run, handed from stage to stage."""
+"""Requests: the options of a real run, handed from stage to stage."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from worldkv.experiments.inputs import as_path
 from worldkv.sim.machine import DEFAULT_MACHINE
 
 if TYPE_CHECKING:
     from worldkv.config import WhenLost
     from worldkv.experiments.inputs import GeometryLike, MachineLike
+    from worldkv.experiments.progress import Progress
+    from worldkv.geometry import CacheGeometry
     from worldkv.specs.given import PolicyLike
     from worldkv.tiers import WhenFull
+    from worldkv.trajectory.loaded import LoadedPath
 
 NumberType = Literal["auto", "float32", "bfloat16", "float16"]
 """Type of cached numbers; `auto` takes it from the geometry's itemsize."""
@@ -23,30 +27,51 @@ def itemsize_of(dtype: NumberType) -> int | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRequest:
-    """A real run; each field is the argument of `worldkv.run` of the same name.
-
-    Attributes:
-        trajectory, policy, geometry, device, dtype, passes, chunks, seed, machine, recall, view_distance, fps, format:
-            what runs.
-        device_budget, host_budget, disk_budget, when_full, when_lost, spill_folder: the room it has, in bytes.
-        log, record: the files it writes; None for none.
-        world: the painted world it remembers; None for a model of random weights.
-    """
+class ModelRequest:
+    """A model and the trajectory it generates along; each field is the argument of `worldkv.run` of the same name."""
 
     trajectory: Any
-    policy: PolicyLike = "worldkv"
     geometry: GeometryLike = "tiny"
     device: str = "cpu"
     dtype: NumberType = "auto"
     passes: int = 4
     chunks: int | None = None
     seed: int = 0
-    machine: MachineLike = DEFAULT_MACHINE
-    recall: bool = True
     view_distance: float | None = None
     fps: float | None = None
     format: str | None = None
+
+    def read_path(self, geometry: CacheGeometry, progress: Progress) -> LoadedPath:
+        """Read the trajectory and cut it for `geometry`.
+
+        Raises:
+            TrajectoryError, SpecError: see `as_path`.
+        """
+        return as_path(
+            self.trajectory,
+            geometry,
+            format=self.format,
+            fps=self.fps,
+            view_distance=self.view_distance,
+            chunks=self.chunks,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest(ModelRequest):
+    """A real run; each field is the argument of `worldkv.run` of the same name.
+
+    Attributes:
+        policy, machine, recall: the policy, the machine whose time is predicted, and whether recall is measured.
+        device_budget, host_budget, disk_budget, when_full, when_lost, spill_folder: the room it has, in bytes.
+        log, record: files to write; None for none.
+        world: a painted world to generate; None for a model of random weights.
+    """
+
+    policy: PolicyLike = "worldkv"
+    machine: MachineLike = DEFAULT_MACHINE
+    recall: bool = True
     device_budget: int | None = None
     host_budget: int | None = None
     disk_budget: int | None = None

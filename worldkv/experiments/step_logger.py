@@ -1,4 +1,4 @@
-"""Progress, step log and retrieved ids of the rows of a comparison."""
+"""Follow the rows of a comparison: progress, step log, retrieved chunks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class StepLogger:
-    """Follow the rows step by step: write the log, keep what was retrieved, report progress.
+    """Follow the rows step by step: write the log, keep the retrieved chunks, report progress.
 
     Attributes:
-        progress: told how far a row is.
+        progress: where progress is reported.
         geometry: the cache shape.
         steps: steps of a row.
-        log: where step records go; None for nowhere.
-        retrieved: chunks retrieved at every step by label; not kept of rows at budgets.
+        log: the open log file; None for none.
+        retrieved: by label the chunks retrieved at every step; not kept for rows at budgets.
     """
 
     progress: Progress

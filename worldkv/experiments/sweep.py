@@ -1,4 +1,4 @@
-"""Run policies by budgets by trajectories by seeds over all cores: `sweep` and what it returns."""
+"""Run policies at several budgets, trajectories and seeds, over all cores: `sweep` and its result."""
 
 from __future__ import annotations
 
@@ -73,13 +73,11 @@ class SweepResult(Result):
             OutputError: it cannot be written.
         """
         from worldkv.plots.pareto import Point, draw_pareto
-        from worldkv.plots.style import save_figure
+        from worldkv.plots.style import saved
 
         points = [Point.of(row["trajectory"], row) for row in self.done if row["status"] == "ok"]
         figure = draw_pareto(points, f"Recall by what it costs, on {self.geometry.name}")
-        if file is not None:
-            save_figure(figure, os.fspath(file))
-        return figure
+        return saved(figure, file)
 
     def _notes(self) -> list[str]:
         from worldkv.report.sweep_tables import sweep_notes
@@ -126,7 +124,7 @@ def sweep(
         view_distance: how far the camera sees; by default from each trajectory.
         fps: resample to this rate.
         format: of the files; detected where None.
-        progress: told how far the work is.
+        progress: where progress is reported.
 
     Raises:
         WorldKVError: anything a caller can mend, in one sentence.
@@ -153,7 +151,7 @@ def sweep(
         fps=fps,
         view_distance=view_distance,
     )
-    named = ("trajectory", "policy")  # how rows are called depends on what else is swept
+    named = ("trajectory", "policy")  # labels depend on what else is in the sweep
     found = [rows[key] | {name: row[name] for name in named} for key, row in plan.rows.items() if key in rows]
 
     def keep(more: Sequence[SweepRow]) -> Mapping[str, SweepRow]:
@@ -191,7 +189,7 @@ def _spec(given: PolicyLike) -> str:
     """The spec string from which another process makes the same policy.
 
     Raises:
-        SpecError: there is none.
+        SpecError: the policy's class cannot be imported elsewhere.
     """
     from worldkv.specs.parse import parse_policy
 

@@ -1,4 +1,4 @@
-"""The file a sweep fills: CSV or Parquet, whole at every moment, and read again to go on."""
+"""The CSV or Parquet file of a sweep: whole at every moment, and read again to continue."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SUFFIXES = (".csv", ".parquet")
 class SweepFile:
     """Rows of sweeps by their key, in a file that is replaced whole whenever rows are added.
 
-    Rows that somebody else put there since it was last read or written are kept. Source: this project.
+    Rows that another process added since the last read or write are kept.
     """
 
     def __init__(self, name: str) -> None:
-        """Read what is there; a file that is missing or empty has no rows.
+        """Read the file; one that is missing or empty has no rows.
 
         Raises:
             OutputError: another suffix than `SUFFIXES`, no pyarrow for Parquet, a file that no sweep wrote, or half
@@ -36,38 +36,38 @@ class SweepFile:
         self._is_parquet = self._path.suffix.lower() == ".parquet"
         if self._is_parquet:
             _check_pyarrow(name)
-        self._seen: tuple[int, ...] | None = None
+        self._last_signature: tuple[int, ...] | None = None
         self.rows: dict[str, SweepRow] = {}
-        self._catch_up()
+        self._read_new_rows()
 
     def save(self, rows: Iterable[SweepRow], order: Iterable[str]) -> None:
-        """Add `rows` or put them in the place of those of the same key, and write the file.
+        """Add `rows`, in place of those of the same key, and write the file.
 
         Args:
-            rows: what is new.
-            order: keys of the sweep's own rows in the order in which they are to stand, behind all others.
+            rows: the new rows.
+            order: keys of the sweep's own rows in their final order, behind all others.
 
         Raises:
-            OutputError: it cannot be written, or somebody replaced it by something else.
+            OutputError: it cannot be written, or has been replaced by another kind of file.
         """
-        self._catch_up()
+        self._read_new_rows()
         self.rows |= {row["key"]: row for row in rows}
         own = {key: self.rows[key] for key in order if key in self.rows}
         self.rows = {key: row for key, row in self.rows.items() if key not in own} | own
         content = list(self.rows.values())
         write_bytes(self.name, parquet_bytes(content) if self._is_parquet else csv_bytes(content))
-        self._seen = self._signature()
+        self._last_signature = self._signature()
 
-    def _catch_up(self) -> None:
-        """Take over what is in the file and not here."""
+    def _read_new_rows(self) -> None:
+        """Read rows that the file has and this object has not."""
         signature = self._signature()
-        if signature is not None and signature != self._seen:
+        if signature is not None and signature != self._last_signature:
             read = parquet_rows(self.name) if self._is_parquet else csv_rows(self.name)
             self.rows = {row["key"]: row for row in read} | self.rows
-        self._seen = signature
+        self._last_signature = signature
 
     def _signature(self) -> tuple[int, ...] | None:
-        """What changes with the file's content; None where there is nothing to read."""
+        """Inode, size and time of the file; None where there is nothing to read."""
         try:
             found = self._path.stat()
         except OSError:

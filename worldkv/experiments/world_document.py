@@ -1,4 +1,4 @@
-"""What a painted world adds to the JSON document of `worldkv compare`."""
+"""Add a painted world to the JSON document of `worldkv compare` or `run`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANALYTIC = (
 
 
 def add_world(document: dict[str, Any], compared: ComparedRows, painters: Painters) -> None:
-    """Enter the world, and into every row what its pictures are worth and how long they took."""
+    """Add the world to a document, and to every row the quality of its pictures and the measured times."""
     rows = [painters.of(row.rollout) for row in compared.rows]
     setup = compared.setup
     frames = setup.geometry.video_frames_per_chunk
@@ -39,7 +39,7 @@ def add_world(document: dict[str, Any], compared: ComparedRows, painters: Painte
 
 
 def add_fidelity(document: dict[str, Any], name: str, seed: int, world: PaintedWorld, rows: Sequence[Fidelity]) -> None:
-    """Enter a world, and into every row of the document what its pictures are worth."""
+    """Add the world to a document, and to every row the quality of its pictures."""
     document["world"] = {
         "name": name,
         "seed": seed,
@@ -54,11 +54,11 @@ def add_fidelity(document: dict[str, Any], name: str, seed: int, world: PaintedW
 
 def _revisits(fidelity: Fidelity) -> list[dict[str, float | int | None]]:
     series = {field.name: getattr(fidelity, field.name) for field in dataclasses.fields(fidelity)}
-    told = []
+    revisits = []
     for step in np.flatnonzero(np.isfinite(fidelity.psnr_truth)).tolist():
         values = {name: float(row[step]) for name, row in series.items()}
-        told.append({"step": step} | {name: v if np.isfinite(v) else None for name, v in values.items()})
-    return told
+        revisits.append({"step": step} | {name: v if np.isfinite(v) else None for name, v in values.items()})
+    return revisits
 
 
 def _notes(document: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Policies in a painted world: rollouts on tensors, carried out row by row, whose pictures are measured."""
+"""Roll policies out in a painted world, on tensors, and measure their pictures."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ WORLDS = ("rooms", "doom")
 """Worlds by name."""
 
 _SIGHT_PERCENTILE = 90
-"""A policy's view distance is such that so many of a hundred sight lines end within it."""
+"""Percentile of the lengths of sight lines that is the default view distance."""
 
 
 def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int) -> tuple[LoadedPath, PaintedWorld]:
-    """A world along a path, and the path as it leads through it.
+    """Build a world along a trajectory; the trajectory inside it, and the world.
 
     Args:
-        name: which world.
-        path: any path; one without walls is scaled and walled in.
-        view_distance: as given by the user, in metres; by default nine of ten sight lines end within it.
+        name: a name of `WORLDS`.
+        path: any trajectory; one without walls is scaled and walled in.
+        view_distance: in metres; by default nine of ten sight lines end within it.
         seed: of all paint.
 
     Raises:
@@ -61,7 +61,7 @@ def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int
 
 
 def check_world(world: str, command: str) -> None:
-    """Refuse a world that is not there, before anything is read.
+    """Refuse an unknown world, or one whose packages are missing, before anything is read.
 
     Raises:
         SpecError: no such world.
@@ -78,13 +78,13 @@ def check_world(world: str, command: str) -> None:
 
 @dataclass(frozen=True)
 class PaintedRollout:
-    """What came of one policy.
+    """One policy's rollout in a painted world.
 
     Attributes:
         rollout: the rollout as the simulator records it.
-        fidelity: what the pictures are worth.
+        fidelity: PSNR and SSIM of the pictures, step by step.
         pictures: the pictures `(frames, rows, columns, 3)`.
-        measured: times.
+        measured: times and memory.
     """
 
     rollout: RolloutRecord
@@ -95,14 +95,14 @@ class PaintedRollout:
 
 @dataclass
 class Painters:
-    """Carries a comparison's rows out in one world, and keeps what came of each.
+    """Run a comparison's rows in one painted world, and keep their pictures.
 
     Attributes:
         name: the world's name.
-        world: along the setup's true path, in pictures of its geometry's size.
+        world: the world along the setup's true trajectory, in pictures of its geometry's size.
         device: where attention runs.
         seed: of features, noise and paint.
-        rollouts: what came of every row so far.
+        rollouts: the rows that ran so far.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Painters:
     rollouts: list[PaintedRollout] = field(default_factory=list)
 
     def carry_out(self, setup: ComparisonSetup, policy: CachePolicy, watch: OnStep | None = None) -> RolloutRecord:
-        """One row, as `worldkv.sim.compare.Execute` wants it.
+        """Run one row; an `Execute` of `worldkv.sim.compare`.
 
         Raises:
             WorldKVError: see `Painter` and `WorldCache`.
@@ -150,5 +150,5 @@ class Painters:
         return rollout
 
     def of(self, rollout: RolloutRecord) -> PaintedRollout:
-        """What else came of a row."""
+        """The painted rollout of a row."""
         return next(painted for painted in self.rollouts if painted.rollout is rollout)
