@@ -45,13 +45,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PIP_INSTALL) --editable '.[$(EXTRAS)]'
 	@touch $@
 
-demo: install ## the whole of it in one command
+demo: install ## compare policies on a generated tour, by simulation and with real attention
 	@$(BIN)/worldkv demo
 
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-parity: install ## simulator against tensors: every policy and wrapper on every recorded path, in memory and spilling to disk
+parity: install ## compare simulator and tensors: every policy and wrapper on every recorded path, in memory and spilling to disk
 	@set -e; folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; direction=$$folder/direction.safetensors; \
 	$(BIN)/python -c '$(DRAWN_DIRECTION)' "$$direction"; \
 	for path in kitti/KITTI_00_gt.txt tartanair/pose_gt.txt tum/fr2_desk_groundtruth.txt lingbot-00 lingbot-01; do \
@@ -62,13 +62,13 @@ parity: install ## simulator against tensors: every policy and wrapper on every 
 	    done; \
 	done
 
-check: install ## format, lint, types and import laws
+check: install ## check format, lint, types and import laws
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_laws.py
 
-format: install ## rewrite the sources as `make check` wants them
+format: install ## format the sources and mend what lint can
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
@@ -81,7 +81,7 @@ $(VENV)/.bench: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[bench]'
 	@touch $@
 
-mutants: $(VENV)/.mutation ## change the engine and its policies in small ways and see that a test notices
+mutants: $(VENV)/.mutation ## mutation testing: change engine and policies in small ways and see whether a test fails
 	@$(BIN)/python -m benchmarks.mutants --page docs/mutants.md
 
 $(VENV)/.mutation: $(VENV)/.installed
@@ -91,7 +91,7 @@ $(VENV)/.mutation: $(VENV)/.installed
 policies-page: install ## write docs/policies.md anew: the lists, and every policy measured on the recorded paths
 	@$(BIN)/python -m benchmarks.policies_page docs/policies.md --data "$(WORLDKV_SHARED_DATA)"
 
-fidelity: install ## measure painted worlds anew and write docs/fidelity.md with its pictures (an hour; goes on where it stopped)
+fidelity: install ## measure painted worlds anew and write docs/fidelity.md with its pictures (an hour; resumes where it stopped)
 	@cd docs && ../$(BIN)/worldkv demo --filmstrip rooms-revisits.png --film rooms.gif >/dev/null && rm -f worldkv-demo.png
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"

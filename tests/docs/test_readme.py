@@ -12,9 +12,9 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 
 def test_the_example_prints_what_it_says() -> None:
     section = README.partition("## In Python\n")[2]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)
-    promised = re.search(r"It prints `(.*?)`", section)
-    assert code is not None and promised is not None
+    found = re.search(r"```python\n([^`]*)```\n\nIt prints `(.*?)`", section)
+    assert found is not None
+    code, promised = found.groups()
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(code[1], {})
-    assert printed.getvalue() == promised[1] + "\n"
+        exec(code, {})
+    assert printed.getvalue() == promised + "\n"
