@@ -56,6 +56,12 @@ class NoDataclass(Compression):
     keep = kept_tokens
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip `same_in_another_process`, which starts two for each policy; test_right.py and test_wrong.py judge it."""
+    monkeypatch.setattr("worldkv.testing.checks.purity.same_elsewhere", lambda several: {})
+
+
 def test_what_is_right_is_reported_and_what_is_wrong_is_raised() -> None:
     report = check_policy(SlidingWindow(), examples=1)
     assert report.passed and isinstance(report, Report) and len(report.findings) == len(CHECKS) - 2
