@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldkv.plots.pareto import Point, draw_pareto, front, is_mark, spots_of
+from worldkv.plots.pareto import Point, draw_pareto, front, is_reference, spots_of
 from worldkv.plots.style import save_figure
 
 
@@ -30,7 +30,7 @@ def point(policy: str, budget: str, tokens: int, moved: int, recall: float | Non
     ],
 )
 def test_what_nobody_can_run_at_that_price_is_a_mark(spec: str, marked: bool) -> None:
-    assert is_mark(spec) == marked
+    assert is_reference(spec) == marked
 
 
 @pytest.mark.parametrize("seed", range(5))

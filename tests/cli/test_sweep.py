@@ -47,7 +47,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str | None, list[str
 
     def counted(task: engine.SweepTask) -> Any:
         tasks.append(
-            (task.scenery.seed, None if task.budget is None else task.budget.word, [spec for spec, _ in task.rows])
+            (task.path_at_seed.seed, None if task.budget is None else task.budget.word, [spec for spec, _ in task.rows])
         )
         return run_task(task)
 

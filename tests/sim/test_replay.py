@@ -10,7 +10,7 @@ import pytest
 from worldkv.errors import SignalError
 from worldkv.geometry import PRESETS
 from worldkv.sim import Candidate, load_machine, simulate
-from worldkv.sim.replay import check_can_tell
+from worldkv.sim.replay import check_can_simulate
 from worldkv.specs.parse import parse_policy
 from worldkv.trajectory import RecordedSignals, cut, load_trajectory
 from worldkv.trajectory.chunked import ChunkedTrajectory
@@ -43,7 +43,7 @@ def recorded(policy: str | None, kept: int = 24) -> ChunkedTrajectory:
 )
 def test_another_policys_decisions_are_refused_by_name(spec: str, whose: str) -> None:
     with pytest.raises(SignalError) as refused:
-        check_can_tell(parse_policy(spec), recorded(whose), TINY, has_landmarks=False)
+        check_can_simulate(parse_policy(spec), recorded(whose), TINY, has_landmarks=False)
     said = str(refused.value)
     assert said.startswith(f"what {spec} keeps") and f"this recording is of {whose};" in said
     assert f"worldkv run PATH --policy {spec} --record FILE" in said
@@ -53,19 +53,19 @@ def test_nobodys_decisions_are_refused_too() -> None:
     bare = cut(load_trajectory(f"generate:loop:chunks={CHUNKS}"), TINY)
     for chunked in (recorded(None), bare):
         with pytest.raises(SignalError, match="what novelty-admission keeps .* nothing is recorded on this path"):
-            check_can_tell(parse_policy("novelty-admission"), chunked, TINY, has_landmarks=False)
+            check_can_simulate(parse_policy("novelty-admission"), chunked, TINY, has_landmarks=False)
     with pytest.raises(SignalError, match="H2O needs attention mass"):
-        check_can_tell(parse_policy("h2o"), bare, TINY, has_landmarks=False)
+        check_can_simulate(parse_policy("h2o"), bare, TINY, has_landmarks=False)
 
 
 def test_ones_own_decisions_and_those_of_no_consequence_pass() -> None:
-    check_can_tell(parse_policy("novelty-admission"), recorded("novelty-admission"), TINY, has_landmarks=False)
-    check_can_tell(parse_policy("h2o:recent_frames=9"), recorded("h2o"), TINY, has_landmarks=False)
+    check_can_simulate(parse_policy("novelty-admission"), recorded("novelty-admission"), TINY, has_landmarks=False)
+    check_can_simulate(parse_policy("h2o:recent_frames=9"), recorded("h2o"), TINY, has_landmarks=False)
     for spec in ("full-kv", "worldkv", "snapkv", "attention-oracle", "belady:need=attention-need"):
-        check_can_tell(parse_policy(spec), recorded("h2o"), TINY, has_landmarks=False)
+        check_can_simulate(parse_policy(spec), recorded("h2o"), TINY, has_landmarks=False)
     with pytest.raises(SignalError, match="Oracle needs landmarks"):
-        check_can_tell(parse_policy("oracle"), recorded("h2o"), TINY, has_landmarks=False)
-    check_can_tell(parse_policy("oracle"), recorded("h2o"), TINY, has_landmarks=True)
+        check_can_simulate(parse_policy("oracle"), recorded("h2o"), TINY, has_landmarks=False)
+    check_can_simulate(parse_policy("oracle"), recorded("h2o"), TINY, has_landmarks=True)
 
 
 def test_attention_with_gaps_is_none_of_full_kv() -> None:
@@ -74,7 +74,7 @@ def test_attention_with_gaps_is_none_of_full_kv() -> None:
     chunked.trajectory.signals.attention_mass[8, 3] = 0
     for spec in ("attention-oracle", "belady:need=attention-need"):
         with pytest.raises(SignalError, match="record full KV on this path"):
-            check_can_tell(parse_policy(spec), chunked, TINY, has_landmarks=True)
+            check_can_simulate(parse_policy(spec), chunked, TINY, has_landmarks=True)
 
 
 def test_the_simulator_refuses_before_its_first_step() -> None:
@@ -112,9 +112,9 @@ def test_what_was_recorded_in_another_geometry_is_refused(spec: str) -> None:
         known = dataclasses.replace(signals, geometry=geometry)
         return dataclasses.replace(chunked, trajectory=dataclasses.replace(chunked.trajectory, signals=known))
 
-    check_can_tell(policy, path("tiny"), TINY, has_landmarks=False)
+    check_can_simulate(policy, path("tiny"), TINY, has_landmarks=False)
     with pytest.raises(SignalError, match=r"in geometry tiny, and this run is in lingbot-.*\(--geometry tiny\)"):
-        check_can_tell(policy, path("tiny"), lingbot, has_landmarks=False)
+        check_can_simulate(policy, path("tiny"), lingbot, has_landmarks=False)
     with pytest.raises(SignalError, match=r"the recorded query_summary is \(2, 2, 16\) a chunk"):
-        check_can_tell(policy, path(None), lingbot, has_landmarks=False)
-    check_can_tell(parse_policy("worldkv"), path("tiny"), lingbot, has_landmarks=False)
+        check_can_simulate(policy, path(None), lingbot, has_landmarks=False)
+    check_can_simulate(parse_policy("worldkv"), path("tiny"), lingbot, has_landmarks=False)

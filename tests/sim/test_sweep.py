@@ -17,7 +17,8 @@ from worldkv.policy import CachePolicy, Index
 from worldkv.pose import Array
 from worldkv.sim import Candidate, load_machine, simulate
 from worldkv.sim.budgets import parse_budget
-from worldkv.sim.sweep import COLUMNS, Scenery, SweepTask, reseeded, run_task, run_tasks
+from worldkv.sim.reseed import reseeded
+from worldkv.sim.sweep import COLUMNS, PathAtSeed, SweepTask, run_task, run_tasks
 from worldkv.sim.sweep_key import code_digest, trajectory_digest
 from worldkv.specs.parse import parse_geometry, parse_policy
 from worldkv.trajectory import ChunkedTrajectory, cut, load_trajectory
@@ -31,14 +32,14 @@ MACHINE = load_machine("worldkv-project-page")
 LOOP = "generate:loop:chunks=24"
 
 
-def scenery(source: str = LOOP, seed: int = 0) -> Scenery:
+def path_at_seed(source: str = LOOP, seed: int = 0) -> PathAtSeed:
     digest = trajectory_digest(load_trajectory(source))
-    return Scenery(source, None, None, None, TINY, MACHINE, seed, digest, "oracle")
+    return PathAtSeed(source, None, None, None, TINY, MACHINE, seed, digest, "oracle")
 
 
 def task(*specs: str, budget: str | None = "7chunks", source: str = LOOP, seed: int = 0) -> SweepTask:
     size = None if budget is None else parse_budget(budget)
-    return SweepTask(scenery(source, seed), size, tuple((spec, {"policy": spec, "key": spec}) for spec in specs))
+    return SweepTask(path_at_seed(source, seed), size, tuple((spec, {"policy": spec, "key": spec}) for spec in specs))
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

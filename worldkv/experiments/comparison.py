@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from worldkv.experiments.inputs import TrajectoryLike
     from worldkv.experiments.worlds import Painters
     from worldkv.geometry import CacheGeometry
-    from worldkv.plots.filmstrip import Film
+    from worldkv.plots.filmstrip import PolicyPictures
     from worldkv.report.printer import Printer
     from worldkv.sim.compare import ComparedRows
     from worldkv.sim.rollout import RolloutRecord
@@ -141,13 +141,13 @@ class Comparison(Result):
         painters, films = self._films()
         write_film(os.fspath(file), self.path, painters.world, films)
 
-    def _films(self) -> tuple[Painters, list[Film]]:
-        from worldkv.plots.filmstrip import Film
+    def _films(self) -> tuple[Painters, list[PolicyPictures]]:
+        from worldkv.plots.filmstrip import PolicyPictures
 
         if self.painters is None:
             raise SpecError("there are pictures of a painted world only; compare with world='rooms'")
         rows = [(row.candidate.label, self.painters.of(row.rollout)) for row in self.compared.rows]
-        return self.painters, [Film(label, painted.pictures, painted.fidelity) for label, painted in rows]
+        return self.painters, [PolicyPictures(label, painted.pictures, painted.fidelity) for label, painted in rows]
 
     def __repr__(self) -> str:
         policies = list(dict.fromkeys(row.candidate.label for row in self.compared.rows))
@@ -219,7 +219,7 @@ def compare(
     from worldkv.sim.budgets import parse_budgets
     from worldkv.sim.candidate import parse_candidates
     from worldkv.sim.compare import ComparisonSetup, compare_candidates, simulated
-    from worldkv.sim.replay import check_can_tell
+    from worldkv.sim.replay import check_can_simulate
     from worldkv.specs.parse import parse_policy
     from worldkv.tiers import TierLimits
     from worldkv.trajectory.noise import with_pose_noise
@@ -246,7 +246,7 @@ def compare(
         noisy = with_pose_noise(path.chunked, pose_noise, seed=seed)
         if painters is None:
             for candidate in candidates:
-                check_can_tell(candidate.policy, noisy, shape, has_landmarks=recall)
+                check_can_simulate(candidate.policy, noisy, shape, has_landmarks=recall)
         progress.begin("placing landmarks")
         landmarks = place_landmarks(path.chunked, seed=seed) if recall else None
         oracle = parse_policy("oracle") if recall else None

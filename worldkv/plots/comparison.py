@@ -1,4 +1,4 @@
-"""The picture of a comparison: memory and speed along the path, recall, and the path with what was retrieved."""
+"""The figure of a comparison: recall, memory, speed, the trajectory, and the chunks retrieved at one step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def draw_comparison(path: LoadedPath, compared: ComparedRows) -> Figure:
-    """The figure of a comparison along `path`: recall, memory, speed, the path, one step."""
+    """Draw a comparison along `path`: recall, memory, speed, the trajectory and one step."""
     from matplotlib import rc_context
 
     setup = compared.setup
@@ -44,7 +44,7 @@ def draw_comparison(path: LoadedPath, compared: ComparedRows) -> Figure:
 
 
 def _draw_memory(axes: Axes, compared: ComparedRows, palette: dict[str, str]) -> None:
-    """GiB on the device and in the bank after each chunk; equal lines are nested, not hidden."""
+    """Draw GiB on the device and in the bank after each chunk; equal lines are nested, not hidden."""
     rows = compared.rows
     for place, row in enumerate(rows):
         colour = palette[row.candidate.label]
@@ -66,7 +66,7 @@ def _draw_memory(axes: Axes, compared: ComparedRows, palette: dict[str, str]) ->
 
 
 def _draw_speed(axes: Axes, compared: ComparedRows, palette: dict[str, str]) -> None:
-    """Predicted frames a second at each chunk."""
+    """Draw predicted frames a second at each chunk."""
     import numpy as np
 
     rows = compared.rows
@@ -99,12 +99,12 @@ def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64
 
 
 def _nested(place: int, count: int) -> float:
-    """Line width of the row in `place`: equal lines lie in each other instead of hiding each other."""
+    """Line width of the row in `place`: of equal lines the later one is thinner, so that both show."""
     return 1.4 + 3.6 * (count - 1 - place) / max(1, count - 1)
 
 
 def _draw_recall(axes: Axes, compared: ComparedRows, palette: dict[str, str]) -> None:
-    """One bar a policy; also the key to the colours of all panels."""
+    """Draw one bar a policy; its labels are also the key to the colours of all panels."""
     rows = compared.rows
     names = [row.candidate.label for row in rows]
     shown = [folded(name) for name in names]
@@ -134,9 +134,9 @@ def _draw_recall(axes: Axes, compared: ComparedRows, palette: dict[str, str]) ->
     axes.tick_params(axis="y", length=0)
     landmarks = compared.setup.landmarks
     if landmarks is None:
-        said = "not measured"
+        label = "not measured"
     elif landmarks.never_returns:
-        said = "never comes back: recall has no value"
+        label = "never comes back: recall has no value"
     else:
-        said = "of what is seen again, share held"
-    axes.set(title="Revisit recall, and the colours of all panels", xlabel=said)
+        label = "of what is seen again, share held"
+    axes.set(title="Revisit recall, and the colours of all panels", xlabel=label)

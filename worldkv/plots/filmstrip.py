@@ -1,4 +1,4 @@
-"""Pictures of a painted world: a filmstrip of revisits, and all rollouts in motion with the map."""
+"""Pictures of a painted world: a filmstrip of revisits, and all rollouts as an animated GIF with a map."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _PALETTE_PAGES = 12
 _PANEL_INCHES = (1.9, 1.36)
 
 
-class Film(NamedTuple):
+class PolicyPictures(NamedTuple):
     """The pictures of one policy's rollout.
 
     Attributes:
         label: the policy.
         pictures: `(frames, rows, columns, 3)`, unlit.
-        fidelity: what they are worth, step by step.
+        fidelity: their PSNR and SSIM, step by step.
     """
 
     label: str
@@ -45,10 +45,10 @@ class Film(NamedTuple):
     fidelity: Fidelity
 
 
-def draw_filmstrip(world: PaintedWorld, rows: Sequence[Film]) -> Figure:
-    """A row of pictures for each of a few revisits: the first visit, then the same view as every policy has it now."""
+def draw_filmstrip(world: PaintedWorld, rows: Sequence[PolicyPictures]) -> Figure:
+    """Draw a row of pictures for each of a few revisits: the first visit, then the view as every policy shows it."""
     labels = [row.label for row in rows]
-    frames = _told_revisits(world, rows)
+    frames = _revisits_to_show(world, rows)
     if not frames:
         figure = new_figure((7, 0.8), is_constrained=False)
         figure.text(0.5, 0.5, "no step of this path comes back to what left the window", ha="center", color=INK)
@@ -61,7 +61,7 @@ def draw_filmstrip(world: PaintedWorld, rows: Sequence[Film]) -> Figure:
         visit, step = int(world.seen_before.visit[frame]), frame // per_chunk
         lit = world.light[frame, ..., None]
         first = world.truth[visit] * world.light[visit, ..., None]
-        shown = [first, *(lit * film[frame] for film in [world.truth, *(row.pictures for row in rows)])]
+        shown = [first, *(lit * video[frame] for video in [world.truth, *(row.pictures for row in rows)])]
         below = [f"chunk {visit // per_chunk}", f"chunk {step}", *(_decibels(row, step) for row in rows)]
         for axis, picture, text in zip(line, shown, below, strict=True):
             _show(axis, picture)
@@ -71,12 +71,12 @@ def draw_filmstrip(world: PaintedWorld, rows: Sequence[Film]) -> Figure:
     return figure
 
 
-def write_film(name: str, path: LoadedPath, world: PaintedWorld, rows: Sequence[Film]) -> None:
-    """All rollouts side by side as an animated GIF: the truth, every policy with its dB, and where the camera is.
+def write_film(name: str, path: LoadedPath, world: PaintedWorld, rows: Sequence[PolicyPictures]) -> None:
+    """Write all rollouts side by side as an animated GIF: the truth, every policy with its dB, and the camera on a map.
 
     Args:
         name: a GIF file.
-        path: the camera path through the world.
+        path: the trajectory through the world.
         world: the world.
         rows: one a policy.
 
@@ -87,29 +87,29 @@ def write_film(name: str, path: LoadedPath, world: PaintedWorld, rows: Sequence[
     from PIL import Image
 
     labels = ["first seen", *(row.label for row in rows)]
-    films = [world.truth, *(row.pictures for row in rows)]
-    lines = -(-len(films) // _COLUMNS)
+    videos = [world.truth, *(row.pictures for row in rows)]
+    lines = -(-len(videos) // _COLUMNS)
     wide, tall = _PANEL_INCHES
     figure = new_figure((wide * (_COLUMNS + 1.3), tall * lines + 0.3))
     canvas: Any = FigureCanvasAgg(figure)
     grid = figure.add_gridspec(lines, _COLUMNS + 1, width_ratios=[1.0] * _COLUMNS + [1.3])
     panels: list[tuple[AxesImage, Any]] = []
-    for place, (label, film) in enumerate(zip(labels, films, strict=True)):
+    for place, (label, video) in enumerate(zip(labels, videos, strict=True)):
         axis = figure.add_subplot(grid[place // _COLUMNS, place % _COLUMNS])
         axis.set_title(folded(label, 30), fontsize=8, fontweight="bold", color=INK)
-        panels.append((_show(axis, film[0]), axis.set_xlabel(" ", fontsize=8)))
+        panels.append((_show(axis, video[0]), axis.set_xlabel(" ", fontsize=8)))
     camera = _draw_map(figure.add_subplot(grid[:, -1]), path)
     per_chunk, stride = world.surface.frames_per_chunk, max(1, -(-world.surface.num_frames // _MOST_FRAMES))
     pages = []
     for frame in range(0, world.surface.num_frames, stride):
-        for (image, text), film, row in zip(panels, films, [None, *rows], strict=True):
-            image.set_data(np.clip(film[frame] * world.light[frame, ..., None], 0, 1))
+        for (image, text), video, row in zip(panels, videos, [None, *rows], strict=True):
+            image.set_data(np.clip(video[frame] * world.light[frame, ..., None], 0, 1))
             text.set_text(f"chunk {frame // per_chunk}" if row is None else _decibels(row, frame // per_chunk))
         camera(frame)
         canvas.draw()
         pages.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]))
-    told = np.concatenate([np.asarray(page) for page in pages[:: max(1, len(pages) // _PALETTE_PAGES)]])
-    palette = Image.fromarray(told[::3, ::3]).quantize(128)
+    sampled = np.concatenate([np.asarray(page) for page in pages[:: max(1, len(pages) // _PALETTE_PAGES)]])
+    palette = Image.fromarray(sampled[::3, ::3]).quantize(128)
     buffer = io.BytesIO()
     first, *rest = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     first.save(
@@ -124,8 +124,8 @@ def write_film(name: str, path: LoadedPath, world: PaintedWorld, rows: Sequence[
     write_bytes(name, buffer.getvalue())
 
 
-def _told_revisits(world: PaintedWorld, rows: Sequence[Film]) -> list[int]:
-    """Frames of a few revisits, spread over the rollout, that come back to much and on which policies differ."""
+def _revisits_to_show(world: PaintedWorld, rows: Sequence[PolicyPictures]) -> list[int]:
+    """Frames of a few revisits, spread over the rollout, that see much again and on which policies differ."""
     surface, counted = world.surface, world.seen_before.is_compared.mean(axis=(1, 2))
     steps = np.flatnonzero(np.isfinite(rows[0].fidelity.psnr_visit))
     best = {}
@@ -134,8 +134,8 @@ def _told_revisits(world: PaintedWorld, rows: Sequence[Film]) -> list[int]:
         best[step] = frames.start + int(counted[frames].argmax())
     if not best:
         return []
-    told = np.array([row.fidelity.psnr_visit for row in rows])
-    spread = {step: float(np.ptp(told[:, step])) for step in best}
+    psnr = np.array([row.fidelity.psnr_visit for row in rows])
+    spread = {step: float(np.ptp(psnr[:, step])) for step in best}
     most, widest = max(counted[list(best.values())]), max(spread.values())
     full = [step for step in best if counted[best[step]] >= 0.7 * most and spread[step] >= 0.5 * widest]
     full = full or [max(best, key=lambda step: spread[step])]
@@ -143,7 +143,7 @@ def _told_revisits(world: PaintedWorld, rows: Sequence[Film]) -> list[int]:
     return [best[full[place]] for place in chosen]
 
 
-def _decibels(row: Film, step: int) -> str:
+def _decibels(row: PolicyPictures, step: int) -> str:
     value = row.fidelity.psnr_visit[step]
     return f"{value:.1f} dB" if np.isfinite(value) else " "
 
@@ -157,17 +157,19 @@ def _show(axes: Axes, picture: Array | Any) -> AxesImage:
 
 
 def _draw_map(axes: Axes, path: LoadedPath) -> Any:
-    """Walls and path from above; what it returns moves the camera to a frame."""
+    """Draw walls and trajectory from above; return a function that moves the camera to a frame."""
     views = path.chunked
     projection = MapProjection.of(path)
     draw_walls(axes, path, projection)
-    floor: Array = views.camera.frame_positions.reshape(-1, 3)[:, [projection.across, projection.along]]
-    looks: Array = views.camera.frame_rotations.reshape(-1, 3, 3)[:, [projection.across, projection.along], 2]
-    axes.plot(*floor.T, color=GREY, linewidth=1)
+    positions: Array = views.camera.frame_positions.reshape(-1, 3)[:, [projection.across, projection.along]]
+    headings: Array = views.camera.frame_rotations.reshape(-1, 3, 3)[:, [projection.across, projection.along], 2]
+    axes.plot(*positions.T, color=GREY, linewidth=1)
     (line,) = axes.plot([], [], color=CAMERA, linewidth=2)
     (dot,) = axes.plot([], [], "o", color=CAMERA, markersize=6)
     walls = views.trajectory.walls
-    shown = floor if walls is None else np.concatenate([floor, walls.reshape(-1, 2)[:, _wall_order(projection)]])
+    shown = (
+        positions if walls is None else np.concatenate([positions, walls.reshape(-1, 2)[:, _wall_order(projection)]])
+    )
     low, high = shown.min(axis=0) - 0.5, shown.max(axis=0) + 0.5
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
@@ -179,9 +181,9 @@ def _draw_map(axes: Axes, path: LoadedPath) -> Any:
     length = 0.08 * float((high - low).max())
 
     def move(frame: int) -> None:
-        ahead = floor[frame] + length * looks[frame]
-        dot.set_data(floor[frame, :1], floor[frame, 1:])
-        line.set_data([floor[frame, 0], ahead[0]], [floor[frame, 1], ahead[1]])
+        ahead = positions[frame] + length * headings[frame]
+        dot.set_data(positions[frame, :1], positions[frame, 1:])
+        line.set_data([positions[frame, 0], ahead[0]], [positions[frame, 1], ahead[1]])
 
     return move
 

@@ -1,4 +1,4 @@
-"""The one step of a comparison that is worth drawing."""
+"""Choose the step of a comparison that its figure shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Moment:
 def interesting_moment(compared: ComparedRows) -> Moment | None:
     """The step in the path's later half at which most is seen again, under the first policy that retrieves by itself.
 
-    Oracles, which know the answers, and random draws come last. None where nobody retrieves.
+    Oracles, which know the answers, and random draws come last. None where no policy retrieves.
     """
     import numpy as np
 

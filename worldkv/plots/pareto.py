@@ -1,4 +1,4 @@
-"""The picture of policies at several sizes: recall against window tokens and against bytes moved."""
+"""The figure of policies at several sizes: recall against window tokens and against bytes moved."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
 
 
 class Point(NamedTuple):
-    """One row of a sweep or comparison, as the picture needs it.
+    """One row of a sweep or comparison, as the figure needs it.
 
     Attributes:
-        trajectory, policy, budget: of which path, who, at which size.
-        is_mark: whether nobody can run it at that price, see `is_mark`.
-        budget_tokens: that size; None for one of its own.
-        window_tokens: its peak.
+        trajectory, policy, budget: as tables name them.
+        is_reference: whether it is no part of the front, see `is_reference`.
+        budget_tokens: the budget in tokens; None for a size of its own.
+        window_tokens: window tokens at the peak.
         bytes_moved: moved over the bus in both directions.
         revisit_recall, attention_recall: None where there is none.
     """
@@ -34,7 +34,7 @@ class Point(NamedTuple):
     trajectory: str
     policy: str
     budget: str
-    is_mark: bool
+    is_reference: bool
     budget_tokens: int | None
     window_tokens: int
     bytes_moved: int
@@ -48,7 +48,7 @@ class Point(NamedTuple):
             trajectory,
             row["policy"],
             row["budget"],
-            is_mark(row["spec"]),
+            is_reference(row["spec"]),
             row["budget_tokens"],
             row["window_tokens_peak"],
             row["bytes_device_to_host"] + row["bytes_host_to_device"],
@@ -57,8 +57,8 @@ class Point(NamedTuple):
         )
 
 
-def is_mark(spec: str) -> bool:
-    """Whether a policy is drawn as a mark, no part of the front: an oracle, or one whose window grows without end."""
+def is_reference(spec: str) -> bool:
+    """Whether a policy is drawn beside the front: an oracle, or one whose window grows without end."""
     from worldkv.policy import is_oracle
     from worldkv.specs.parse import parse_policy
 
@@ -75,11 +75,11 @@ class Spot(NamedTuple):
 
 
 def draw_pareto(points: Sequence[Point], title: str) -> Figure:
-    """The figure of recall against cost: a strip for each trajectory and measure, a panel for each cost."""
+    """Draw recall against cost: a strip for each trajectory and measure, a panel for each cost."""
     from matplotlib import rc_context
 
     policies = list(dict.fromkeys(point.policy for point in points))
-    marks = {point.policy for point in points if point.is_mark}
+    references = {point.policy for point in points if point.is_reference}
     palette = colours(policies)
     strips = [
         (trajectory, measure)
@@ -92,16 +92,16 @@ def draw_pareto(points: Sequence[Point], title: str) -> Figure:
         for row, (trajectory, measure) in zip(grid, strips, strict=False):
             for axes, cost in zip(row, _COSTS, strict=True):
                 own = [point for point in points if point.trajectory == trajectory]
-                _draw_panel(axes, own, cost, measure, policies, palette, marks)
+                _draw_panel(axes, own, cost, measure, policies, palette, references)
             row[0].set(title=trajectory, ylabel=f"{_MEASURES[measure]} (higher is better)")
         has_spread = len({point[:3] for point in points}) < len(points)
-        _draw_legend(figure, policies, palette, marks, has_spread)
+        _draw_legend(figure, policies, palette, references, has_spread)
         figure.suptitle(title, fontsize=13, fontweight="bold")
     return figure
 
 
 def front(spots: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The spots that no other beats: ascending in cost, each better than all that cost no more."""
+    """The Pareto front of spots: ascending in cost, each better than all that cost no more."""
     best: list[tuple[float, float]] = []
     for x, y in sorted(spots, key=lambda spot: (spot[0], -spot[1])):
         if not best or y > best[-1][1]:
@@ -123,7 +123,7 @@ def spots_of(points: Sequence[Point], policy: str, cost: str, measure: str) -> l
 
 
 def _measures(points: Iterable[Point]) -> list[str]:
-    """What there is to draw of one path; revisit recall even where it has no value, so that the picture says so."""
+    """The measures to draw for one trajectory; revisit recall even without a value, so that the figure says so."""
     points = list(points)
     found = [measure for measure in _MEASURES if any(getattr(point, measure) is not None for point in points)]
     return found or ["revisit_recall"]
@@ -136,14 +136,14 @@ def _draw_panel(
     measure: str,
     policies: Sequence[str],
     palette: dict[str, str],
-    marks: set[str],
+    references: set[str],
 ) -> None:
-    rivals: list[tuple[float, float]] = []
+    comparable: list[tuple[float, float]] = []
     for place, policy in enumerate(policies):
         spots = spots_of(points, policy, cost, measure)
-        is_reference = policy in marks
+        is_reference = policy in references
         if not is_reference:
-            rivals += [(spot.x, spot.y) for spot in spots]
+            comparable += [(spot.x, spot.y) for spot in spots]
         for spot in spots:
             left, right, low, high = spot.spread
             axes.plot([spot.x, spot.x], [low, high], color=palette[policy], linewidth=1.3, alpha=0.6, zorder=3)
@@ -151,7 +151,7 @@ def _draw_panel(
         axes.plot(
             [spot.x for spot in spots],
             [spot.y for spot in spots],
-            **_look(place, palette[policy], is_reference),
+            **_line_style(place, palette[policy], is_reference),
             zorder=4,
         )
     values: list[float] = [getattr(point, cost) for point in points]
@@ -161,7 +161,7 @@ def _draw_panel(
         _mark_budgets(axes, points)
     else:
         unit = f", {_mark_bytes(axes, values)}"
-    best = front(rivals)
+    best = front(comparable)
     if best:
         edge = (axes.get_xlim()[1], best[-1][1])
         axes.step(*zip(*best, edge, strict=True), where="post", color=FRONT, linewidth=4, zorder=1)
@@ -171,7 +171,7 @@ def _draw_panel(
     axes.set(xlabel=f"{_COSTS[cost]}{unit}", ylim=(-0.03, 1.05))
 
 
-def _look(place: int, colour: str, is_reference: bool) -> dict[str, Any]:
+def _line_style(place: int, colour: str, is_reference: bool) -> dict[str, Any]:
     """Line and marker of the policy in `place`."""
     return {
         "color": colour,
@@ -185,7 +185,7 @@ def _look(place: int, colour: str, is_reference: bool) -> dict[str, Any]:
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis; one that begins at 0 where somebody moves nothing."""
+    """A logarithmic axis; one that begins at 0 where a policy moves nothing."""
     from matplotlib.ticker import NullLocator
 
     positive = [value for value in values if value > 0]
@@ -198,7 +198,7 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _mark_budgets(axes: Axes, points: Sequence[Point]) -> None:
-    """The budgets as ticks, in tokens and as they were asked for, but for those too near their left neighbour."""
+    """Set the budgets as ticks, in tokens and as written, but for those too near their left neighbour."""
     words = {point.budget_tokens or point.window_tokens: point.budget for point in reversed(points)}
     ticks: list[int] = []
     least = max(1.3, (max(words) / min(words)) ** 0.11)  # a label's width, on a logarithmic axis
@@ -209,7 +209,7 @@ def _mark_budgets(axes: Axes, points: Sequence[Point]) -> None:
 
 
 def _mark_bytes(axes: Axes, values: Sequence[float]) -> str:
-    """Ticks at 0 where somebody moves nothing and at round values: 1, 2, 5 a decade, or one where many. The unit."""
+    """Set ticks at 0 where a policy moves nothing and at round values, 1, 2, 5 or one a decade; return the unit."""
     from math import ceil, floor, log10
 
     low, high = min((value for value in values if value > 0), default=1.0), max(values)
@@ -230,18 +230,18 @@ def _short(value: float) -> str:
 
 
 def _draw_legend(
-    figure: Figure, policies: Sequence[str], palette: dict[str, str], marks: set[str], has_spread: bool
+    figure: Figure, policies: Sequence[str], palette: dict[str, str], references: set[str], has_spread: bool
 ) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], **_look(place, palette[policy], policy in marks), label=folded(policy, 26))
+        Line2D([], [], **_line_style(place, palette[policy], policy in references), label=folded(policy, 26))
         for place, policy in enumerate(policies)
     ]
     handles.append(Line2D([], [], color=FRONT, linewidth=4, label="Pareto front"))
-    if marks:
+    if references:
         label = "not in the front: reads what\nno model has, or keeps all"
-        handles.append(Line2D([], [], **_look(0, GREY, True), label=label))
+        handles.append(Line2D([], [], **_line_style(0, GREY, True), label=label))
     if has_spread:
         handles.append(Line2D([], [], color=GREY, linewidth=1, marker="|", label="least to greatest\nover seeds"))
     figure.legend(

@@ -1,4 +1,4 @@
-"""A path from above: where it comes back, and what one step fetched."""
+"""Panels of a trajectory from above: where it comes back, and the chunks that one step fetched."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ CAMERA = "#d55e00"
 
 @dataclass(frozen=True)
 class MapProjection:
-    """The plane that a path is looked at in: the one its cameras stand upright on.
+    """The plane that a trajectory is drawn on: the one its cameras stand upright on.
 
     Attributes:
         across: world axis to the right of the page.
         along: world axis up the page.
-        floor: camera positions at every latent frame `(frames, 2)`.
+        positions: camera positions at every latent frame `(frames, 2)`.
         centres: mean positions of every chunk `(chunks, 2)`.
         headings: where every chunk's camera looks, as unit vectors on the page `(chunks, 2)`.
-        only_turns: the camera stands still; it is drawn where it looks instead, farther out the later.
+        only_turns: the camera stands still; its positions are then where it looks, farther out the later.
     """
 
     across: int
     along: int
-    floor: Array
+    positions: Array
     centres: Array
     headings: Array
     only_turns: bool
@@ -58,20 +58,20 @@ class MapProjection:
         if upright[axis] < 0:
             across, along = along, across
         page = [across, along]
-        floor, centres = camera.frame_positions.reshape(-1, 3)[:, page], camera.positions[:, page]
+        positions, centres = camera.frame_positions.reshape(-1, 3)[:, page], camera.positions[:, page]
         headings = _units(camera.rotations[:, :, 2][:, page])
         only_turns = path.summary.extent <= 1e-6 * path.summary.view_distance
         if only_turns:
-            looks = _units(camera.frame_rotations.reshape(-1, 3, 3)[:, :, 2][:, page])
-            late = path.summary.view_distance * np.linspace(0.35, 1.0, len(looks))[:, None]
-            floor, centres = (
-                looks * late,
+            headings_by_frame = _units(camera.frame_rotations.reshape(-1, 3, 3)[:, :, 2][:, page])
+            late = path.summary.view_distance * np.linspace(0.35, 1.0, len(headings_by_frame))[:, None]
+            positions, centres = (
+                headings_by_frame * late,
                 headings * late[path.chunked.frames_per_chunk // 2 :: path.chunked.frames_per_chunk],
             )
-        return cls(across, along, floor, centres, headings, only_turns)
+        return cls(across, along, positions, centres, headings, only_turns)
 
     def frame(self, axes: Axes, shown: Array, margin: float) -> None:
-        """Equal scales round the points `shown` (points, 2) with a margin, and the axes' names."""
+        """Set equal scales round the points `shown` `(points, 2)` with a margin, and name the axes."""
         low, high = shown.min(axis=0) - margin, shown.max(axis=0) + margin
         wide, tall = high - low
         spare_x, spare_y = max(0.0, _PANEL_RATIO * tall - wide) / 2, max(0.0, wide / _PANEL_RATIO - tall) / 2
@@ -100,7 +100,7 @@ def _units(vectors: Array) -> Array:
 
 
 def draw_walls(axes: Axes, path: LoadedPath, projection: MapProjection) -> None:
-    """The walls of a generated world, which stand on the x-z plane."""
+    """Draw the walls of a generated world, which stand on the x-z plane."""
     from matplotlib.collections import LineCollection
 
     walls = path.chunked.trajectory.walls
@@ -110,15 +110,15 @@ def draw_walls(axes: Axes, path: LoadedPath, projection: MapProjection) -> None:
 
 
 def draw_path(axes: Axes, path: LoadedPath, moment: Moment | None) -> None:
-    """The whole path, the places it comes back to, and where the moment of the other panel is."""
+    """Draw the whole trajectory, the places it comes back to, and the step of the other panel."""
     import numpy as np
 
     projection, returns = MapProjection.of(path), revisiting_chunks(path)
     draw_walls(axes, path, projection)
-    axes.plot(*projection.floor.T, color=GREY, linewidth=1.2, zorder=2)
+    axes.plot(*projection.positions.T, color=GREY, linewidth=1.2, zorder=2)
     if returns.any():
         axes.scatter(*xy(projection.centres[returns]), s=26, color=REVISIT, zorder=3, label="comes back", linewidths=0)
-    axes.scatter(*xy(projection.floor[:1]), s=46, marker="s", color=INK, zorder=4, label="start")
+    axes.scatter(*xy(projection.positions[:1]), s=46, marker="s", color=INK, zorder=4, label="start")
     if moment is not None:
         axes.scatter(
             *xy(projection.centres[moment.step, None]),
@@ -131,12 +131,12 @@ def draw_path(axes: Axes, path: LoadedPath, moment: Moment | None) -> None:
     axes.legend(loc="best", fontsize=9, frameon=True, framealpha=0.85, edgecolor="none")
     axes.set_title(f"The path from above: {path.summary.revisit_share:.0%} of chunks come back")
     walls = path.chunked.trajectory.walls
-    shown = projection.floor if walls is None else np.concatenate([projection.floor, walls.reshape(-1, 2)])
+    shown = projection.positions if walls is None else np.concatenate([projection.positions, walls.reshape(-1, 2)])
     projection.frame(axes, shown, 0.04 * path.summary.extent or 0.1 * path.summary.view_distance)
 
 
 def draw_moment(axes: Axes, path: LoadedPath, moment: Moment | None, palette: dict[str, str]) -> None:
-    """One step close up: the camera, what it sees, and the chunks fetched for it."""
+    """Draw one step close up: the camera, its view, and the chunks fetched for it."""
     if moment is None:
         axes.axis("off")
         axes.text(0.5, 0.5, "no policy here retrieves anything", ha="center", va="center", transform=axes.transAxes)
@@ -147,8 +147,8 @@ def draw_moment(axes: Axes, path: LoadedPath, moment: Moment | None, palette: di
     here, fetched = projection.centres[moment.step], projection.centres[list(moment.retrieved)]
     draw_walls(axes, path, projection)
     per_chunk = path.chunked.frames_per_chunk
-    axes.plot(*projection.floor[: moment.step * per_chunk].T, color=GREY, linewidth=1.2, zorder=2)
-    axes.plot(*projection.floor[moment.step * per_chunk :].T, color=PALE, linewidth=1.2, zorder=2)
+    axes.plot(*projection.positions[: moment.step * per_chunk].T, color=GREY, linewidth=1.2, zorder=2)
+    axes.plot(*projection.positions[moment.step * per_chunk :].T, color=PALE, linewidth=1.2, zorder=2)
     _draw_view(axes, path, 0 * here if projection.only_turns else here, projection.headings[moment.step])
     for chunk, place, heading in zip(
         moment.retrieved, fetched, projection.headings[list(moment.retrieved)], strict=True
@@ -178,7 +178,7 @@ def draw_moment(axes: Axes, path: LoadedPath, moment: Moment | None, palette: di
 
 
 def _beside(heading: NDArray[np.float64]) -> tuple[float, float]:
-    """Points from a camera to its label: square to where it looks, up the page if possible."""
+    """Offset in points of a camera's label: at right angles to its view, up the page if possible."""
     across = (-heading[1], heading[0]) if heading[0] >= 0 else (heading[1], -heading[0])
     return 13 * float(across[0]), 13 * float(across[1])
 
@@ -195,7 +195,7 @@ def _draw_view(axes: Axes, path: LoadedPath, here: NDArray[np.float64], heading:
 def _draw_camera(
     axes: Axes, path: LoadedPath, place: NDArray[np.float64], heading: NDArray[np.float64], colour: str, layer: int
 ) -> None:
-    """A dot with a short line where it looks."""
+    """Draw a dot with a short arrow along its view."""
     axes.scatter(*xy(place[None]), s=48, color=colour, zorder=layer, edgecolors="white", linewidths=0.8)
     axes.annotate(
         "",

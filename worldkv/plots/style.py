@@ -1,8 +1,9 @@
-"""Style of all figures, colours that people with colour-blindness tell apart (Okabe and Ito's), and saving."""
+"""Style of all figures, Okabe and Ito's colours (safe for colour-blind readers), and saving."""
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,7 @@ _OTHERS = ("#cc79a7", "#6a3d9a", "#56b4e9", "#8c6d1f", "#b15928", "#c9b600")
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
-    """A colour for each label; the default policies always have the same."""
+    """A colour for each label; default policies keep theirs in every figure."""
     chosen: dict[str, str] = {}
     free = [*_OTHERS, *(colour for name, colour in _KNOWN.items() if name not in labels)]
     for place, label in enumerate(label for label in labels if label not in _KNOWN):
@@ -71,6 +72,17 @@ def _figure_class() -> type[Figure]:
             return buffer.getvalue()
 
     return NotebookFigure
+
+
+def saved(figure: Figure, file: str | os.PathLike[str] | None) -> Figure:
+    """The figure itself, saved where a file is named.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if file is not None:
+        save_figure(figure, os.fspath(file))
+    return figure
 
 
 def save_figure(figure: Figure, name: str) -> None:

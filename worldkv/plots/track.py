@@ -1,4 +1,4 @@
-"""The picture of a path alone: from above, coloured by time."""
+"""The figure of a trajectory alone: from above, coloured by time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_TICKS = 160
 
 
 def draw_track(path: LoadedPath) -> Figure:
-    """The figure of a trajectory from above: time as colour, where the camera looks, where it comes back."""
+    """Draw a trajectory from above: time as colour, viewing directions, and where it comes back."""
     import numpy as np
     from matplotlib import rc_context
     from matplotlib.collections import LineCollection
@@ -37,12 +37,12 @@ def draw_track(path: LoadedPath) -> Figure:
                 label=f"comes back ({summary.revisit_share:.0%} of chunks)",
             )
         per_chunk = path.chunked.frames_per_chunk
-        segments = np.stack([projection.floor[:-1], projection.floor[1:]], axis=1)
+        segments = np.stack([projection.positions[:-1], projection.positions[1:]], axis=1)
         track = LineCollection(list(segments), cmap="viridis", linewidths=2.6, zorder=2, capstyle="round")
         track.set_array(np.arange(len(segments)) / per_chunk)
         axes.add_collection(track)
         every = max(1, -(-path.chunked.num_chunks // MAX_TICKS))
-        reach = 0.025 * float(np.hypot(*np.ptp(projection.floor, axis=0))) or 0.1 * summary.view_distance
+        reach = 0.025 * float(np.hypot(*np.ptp(projection.positions, axis=0))) or 0.1 * summary.view_distance
         axes.quiver(
             *xy(projection.centres[::every]),
             *xy(projection.headings[::every] * reach),
@@ -56,13 +56,13 @@ def draw_track(path: LoadedPath) -> Figure:
             headaxislength=0,
             zorder=4,
         )
-        axes.scatter(*xy(projection.floor[:1]), s=60, marker="s", color=INK, zorder=5, label="start")
-        axes.scatter(*xy(projection.floor[-1:]), s=70, marker="X", color="#d55e00", zorder=5, label="end")
+        axes.scatter(*xy(projection.positions[:1]), s=60, marker="s", color=INK, zorder=5, label="start")
+        axes.scatter(*xy(projection.positions[-1:]), s=70, marker="X", color="#d55e00", zorder=5, label="end")
         axes.legend(loc="best", fontsize=9, frameon=True, framealpha=0.85, edgecolor="none")
         figure.colorbar(track, ax=axes, label="chunk", shrink=0.8, pad=0.01)
         walls = path.chunked.trajectory.walls
-        shown = projection.floor if walls is None else np.concatenate([projection.floor, walls.reshape(-1, 2)])
+        shown = projection.positions if walls is None else np.concatenate([projection.positions, walls.reshape(-1, 2)])
         projection.frame(axes, shown, 2 * reach)
-        said = "it never comes back" if summary.never_returns else "ticks show where the camera looks"
-        axes.set_title(f"{summary.name}, {summary.chunks:,} chunks\nfrom above; {said}")
+        caption = "it never comes back" if summary.never_returns else "ticks show where the camera looks"
+        axes.set_title(f"{summary.name}, {summary.chunks:,} chunks\nfrom above; {caption}")
     return figure

@@ -1,4 +1,4 @@
-"""Rows at named budgets: what such a table cannot say by itself."""
+"""Notes on a comparison at budgets."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
 
 
 def budget_notes(document: dict[str, Any], setup: ComparisonSetup, unbounded: Iterable[str]) -> list[str]:
-    """What is worth saying about a comparison at budgets; what rows say of one another, budget by budget.
+    """Notes on a comparison at budgets: on sizes, then those of `comparison_notes` for each budget.
 
     Args:
         document: the comparison as JSON.
-        setup: what its rows shared.
+        setup: trajectory, cache shape, machine and room of its rows.
         unbounded: see `comparison_notes`.
     """
     rows, unbounded = document["rows"], frozenset(unbounded)
     words = dict.fromkeys(row["budget"] for row in rows)
     groups = [{**document, "rows": [row for row in rows if row["budget"] == word]} for word in words]
-    told = [note for group in groups for note in comparison_notes(group, setup, unbounded)]
-    return list(dict.fromkeys([*sizing_notes(rows, document["left_out"], unbounded), *told]))
+    repeated = [note for group in groups for note in comparison_notes(group, setup, unbounded)]
+    return list(dict.fromkeys([*sizing_notes(rows, document["left_out"], unbounded), *repeated]))
 
 
 def sizing_notes(
     rows: Sequence[dict[str, Any]], left_out: Sequence[dict[str, Any]], unbounded: frozenset[str]
 ) -> Iterator[str]:
-    """Who could not be sized, who was not, and who did not keep to it.
+    """Sentences on policies that could not be made so small, kept their own size, or exceeded the budget.
 
     Args:
         rows: rows with `policy`, `budget`, `budget_tokens` and `window_tokens_peak`.
-        left_out: rows that there are not, with the first two.
+        left_out: policies without a row at some budget, with `policy` and `budget`.
         unbounded: policies whose window grows without end.
     """
     small: dict[str, list[str]] = {}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def write_calibration(
     out: Printer, machine: Machine, fit_errors: Mapping[str, list[float]], ratio: float, file: str | None
 ) -> None:
-    """The rates of a fitted machine, how well they fit, and what to do with its file."""
+    """Write the rates of a fitted machine, how well they fit, and how to use its file."""
     out.line(f"{machine.name}, {machine.fitted_geometry}\n")
     table = new_table(("", "at nothing", "rate", "fit within"), left=(0,))
     rate = f"{machine.attention_flops_per_second / 1e9:,.1f} GFLOP/s"
@@ -33,6 +33,6 @@ def write_calibration(
 
 
 def _within(errors: list[float]) -> str:
-    """The middle and the worst relative error."""
+    """The median and the worst relative error."""
     sizes = sorted(map(abs, errors))
     return f"{sizes[len(sizes) // 2]:.0%}, worst {sizes[-1]:.0%}" if sizes else "-"

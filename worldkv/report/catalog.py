@@ -1,4 +1,4 @@
-"""What a policy or part says of itself: claim, source, paragraphs and parameters, from its docstring and fields."""
+"""Documentation of a policy or part (claim, source, paragraphs, parameters), read from its docstring and fields."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def spec_with(kind: str, name: str) -> str:
 
 
 def source_of(cls: type) -> str:
-    """What the `Source:` sentence of a docstring says, in one line; empty where there is none."""
+    """The `Source:` sentence of a docstring, in one line; empty where there is none."""
     found = _SOURCE.search(_prose(cls))
     return "" if found is None else " ".join(found["source"].split())
 
@@ -98,7 +98,7 @@ def parameters_of(cls: type[Part]) -> list[Parameter]:
 
 
 def needs_by_default(cls: type[Part]) -> frozenset[Signal]:
-    """The signals that the class needs as it is made without a word, or by its own where it cannot be."""
+    """The signals that the class needs with its defaults; its own `needs` where a field has no default."""
     from worldkv.policy import needs_of
 
     return needs_of(cls()) if _has_defaults(cls) else cls.needs
@@ -109,7 +109,7 @@ def _prose(cls: type) -> str:
 
 
 def _has_defaults(cls: type[Part]) -> bool:
-    """Whether the class can be made without a word; somebody else's may not."""
+    """Whether every field has a default; those of a user's class may not."""
     missing = dataclasses.MISSING
     fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     return all(field.default is not missing or field.default_factory is not missing for field in fields)

@@ -33,7 +33,7 @@ class Listed(NamedTuple):
 
 
 def write_all(out: Printer) -> None:
-    """Every policy, then every part, in short."""
+    """Write every policy, then every part, in short."""
     for listed in _policies():
         _write_short(out, listed)
         out.line()
@@ -51,17 +51,16 @@ def _policies() -> Iterator[Listed]:
 
 
 def _parts() -> Iterator[Listed]:
-
     for kind, parts in parts_by_kind().items():
         for name, cls in parts.items():
             yield Listed(f"{kind}={name}", spec_with(kind, name), cls)
 
 
 def named(name: str) -> Sequence[Listed]:
-    """What a user may mean by a name or a spec: a policy, a part by any of its names, or both.
+    """The policies and parts that a name or spec string stands for; one name may stand for both.
 
     Raises:
-        SpecError: nothing is called so.
+        SpecError: no policy and no part has this name.
     """
     from worldkv.errors import SpecError, did_you_mean
     from worldkv.specs.names import imported
@@ -83,7 +82,6 @@ def named(name: str) -> Sequence[Listed]:
 
 
 def _write_short(out: Printer, listed: Listed) -> None:
-
     out.line(Text.assemble((listed.name, "bold cyan"), "  ", claim_of(listed.cls)))
     takes = ", ".join(f"{taken.name}={taken.default}" for taken in parameters_of(listed.cls))
     for key, value, style in (
@@ -96,7 +94,7 @@ def _write_short(out: Printer, listed: Listed) -> None:
 
 
 def write_one(out: Printer, listed: Listed) -> None:
-    """All that a policy or part says of itself: claim, parameters with their meaning, needs, source, first commands."""
+    """Write one policy or part in full: paragraphs, parameters, needs, source, and commands to try it."""
     out.line(Text.assemble((listed.name, "bold cyan")))
     for paragraph in paragraphs_of(listed.cls):
         out.line(Text.assemble(paragraph))
@@ -126,7 +124,7 @@ def _write_pairs(out: Printer, pairs: Iterable[tuple[str, str]], *, style: str =
 
 
 def _first_commands(listed: Listed) -> tuple[str, ...]:
-    """What shows it at work: the simulator where it knows enough, else a model, or a recorded run of one."""
+    """Commands to try it: in the simulator where that has the signals, else on a model or on a recording."""
     from worldkv.signals import Signal
 
     needs = needs_by_default(listed.cls)

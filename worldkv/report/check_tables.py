@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def write_report(out: Printer, report: Report, *, timing: bool = False) -> None:
-    """A report for people: a line for each check, then what is wrong, each with its cure."""
+    """Write a report: a line for each check, then every failure with its cure."""
     out.line(f"{report.subject}\n", style="bold")
     table = new_table(("check", "result", "seconds"), left=(0, 1))
     styles = {"failed": "bold red", "blocked": "red", "skipped": "dim"}
@@ -27,9 +27,9 @@ def write_report(out: Printer, report: Report, *, timing: bool = False) -> None:
     out.notes(skipped, head="Skipped")
     out.notes(_costs(report, timing), head="What a question costs")
     counts = report.document()["counts"]
-    told = [f"{counts[status]} {status}" for status in ("passed", "failed", "blocked", "skipped") if counts[status]]
+    counted = [f"{counts[status]} {status}" for status in ("passed", "failed", "blocked", "skipped") if counts[status]]
     style = "bold green" if report.passed else "bold red"
-    out.line(f"\n{report.subject}: {len(report.findings)} checks, {', '.join(told)}", style=style, wrap=False)
+    out.line(f"\n{report.subject}: {len(report.findings)} checks, {', '.join(counted)}", style=style, wrap=False)
 
 
 def _write_failure(out: Printer, finding: Finding) -> None:
@@ -48,7 +48,7 @@ def _write_failure(out: Printer, finding: Finding) -> None:
 
 
 def _costs(report: Report, timing: bool) -> list[str]:
-    """What the cost check counted at the largest bank, and whether Python loops over chunks."""
+    """Sentences on the cost check: its counts at the largest bank, and loops over chunks in Python."""
     found = []
     for finding in report.findings:
         figures = finding.figures
@@ -71,7 +71,7 @@ def _costs(report: Report, timing: bool) -> list[str]:
 
 
 def write_checks(out: Printer) -> None:
-    """Every check, what it concerns and what must hold."""
+    """Write every check, what it concerns and what must hold."""
     from worldkv.testing import kit as kit  # registers every check
     from worldkv.testing.check import CHECKS
 

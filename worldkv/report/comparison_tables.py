@@ -1,4 +1,4 @@
-"""The table of a comparison, and the lines and notes round it."""
+"""Table, setting and notes of `worldkv compare`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worldkv.report.printer import Printer, new_table
 
 
 class Column(NamedTuple):
-    """A column of the comparison: its head, its text of a row, and how soon a narrow terminal loses it (0 never)."""
+    """A column: its head, its text for a row, and when a narrow terminal drops it (1 first, 0 never)."""
 
     head: str
     text: Callable[[dict[str, Any]], str]
@@ -46,11 +46,11 @@ BUDGETS = (
     Column("budget", lambda row: row["budget"]),
     Column("budget\ntokens", lambda row: "-" if row["budget_tokens"] is None else f"{row['budget_tokens']:,}", 6),
 )
-"""What stands before the columns of a comparison whose rows are sized to budgets."""
+"""The first columns of a comparison at budgets."""
 
 
 def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[Column] = COMPARISON) -> Table:
-    """The rows under `columns`; the best recall that is not the oracle's or full KV's stands out."""
+    """The rows under `columns`, a section for each budget; rows over the device budget are yellow."""
     words = [place for place, column in enumerate(columns) if column.head in ("policy", "status", "budget")]
     table = new_table([column.head for column in columns], left=words)
     for place, row in enumerate(rows):
@@ -62,7 +62,7 @@ def comparison_table(rows: Sequence[dict[str, Any]], columns: Sequence[Column] =
 
 
 def write_comparison(out: Printer, document: dict[str, Any]) -> None:
-    """The whole answer of `worldkv compare`: what ran, the table, the notes."""
+    """Write the setting, the table and the notes."""
     out.line(path_line(document["trajectory"]))
     geometry, machine = document["geometry"], document["machine"]
     out.line(
@@ -86,7 +86,7 @@ def write_comparison(out: Printer, document: dict[str, Any]) -> None:
 
 
 def _budgets(document: dict[str, Any]) -> str:
-    """The room that was given, for the line above the table."""
+    """The memory budgets, for the line above the table."""
     named = (("device", "device_budget_bytes"), ("host", "host_budget_bytes"), ("disk", "disk_budget_bytes"))
     given = [f"{name} {size(document[key])}" for name, key in named if document.get(key) is not None]
     return f" | room: {', '.join(given)}" if given else ""

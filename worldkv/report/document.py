@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def comparison_document(compared: ComparedRows, summary: PathSummary) -> dict[str, Any]:
-    """Everything a comparison says, JSON-ready.
+    """Make the document of a comparison, JSON-ready.
 
     Args:
         compared: the rows.

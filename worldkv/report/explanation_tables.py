@@ -8,7 +8,7 @@ from worldkv.report.printer import Printer, new_table
 
 
 def write_explanation(out: Printer, spec: str, document: dict[str, Any]) -> None:
-    """The chunks of one step: in the window, fetched, and the best that were not."""
+    """Write the chunks of one step: in the window, fetched, and the best that were not fetched."""
     from worldkv.report.format import number, share
 
     out.line(f"{spec} at step {document['step']} of {document['trajectory']}", style="bold")

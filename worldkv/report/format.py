@@ -1,4 +1,4 @@
-"""Numbers and lists as people read them."""
+"""Format numbers, sizes and lists for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def size(num_bytes: int) -> str:
-    """Bytes in the unit they come out whole in, decimal or binary, or GiB to two digits."""
+    """Bytes in the unit that makes them a whole number, decimal or binary; else GiB to two digits."""
     for unit, scale in (("GiB", GIB), ("GB", 10**9), ("MiB", 1 << 20), ("MB", 10**6)):
         if num_bytes >= scale and num_bytes % scale == 0:
             return f"{num_bytes // scale} {unit}"

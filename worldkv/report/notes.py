@@ -1,4 +1,4 @@
-"""What a table cannot say by itself, in plain sentences."""
+"""Notes on a comparison: what its table does not show, in plain sentences."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from worldkv.sim import ComparisonSetup
 
 SPANS_RECALL = 0.95
-"""From this recall on a sliding window is said to span the revisits by itself."""
+"""Recall from which on a sliding window spans the revisits by itself."""
 
 HOLDS_LITTLE = 0.25
-"""A window that holds less than this spans nothing, whoever does no better."""
-ORACLES_AND_FLOOR = ("random", "oracle", "attention-oracle", "belady")
-"""Policies whose standing says nothing of retrieval."""
+"""Recall below which a window spans nothing, even where retrieval does no better."""
+ORACLES_AND_RANDOM = ("random", "oracle", "attention-oracle", "belady")
+"""Policies whose recall says nothing about retrieval rules."""
 HOLDS_MOST = 0.5
-"""Likewise from this recall on, if what it misses is too little of the view for a path to count as returning."""
+"""Recall from which on a window spans the revisits if what it misses is too little of the view to count."""
 
 
 def comparison_notes(document: dict[str, Any], setup: ComparisonSetup, unbounded: Iterable[str]) -> list[str]:
-    """What is worth saying about a comparison.
+    """Notes on a comparison.
 
     Args:
         document: the comparison as JSON.
-        setup: what its rows shared.
-        unbounded: policies whose window grows without end, by label; nobody expects them to be of equal size.
+        setup: trajectory, cache shape, machine and room of its rows.
+        unbounded: policies whose window grows without end, by label; they need no note on their size.
     """
     return [
         *_matching(document, setup, frozenset(unbounded)),
@@ -92,19 +92,19 @@ def _returning(document: dict[str, Any]) -> Iterator[str]:
             "retrieval can win."
         )
     kinds = {row["policy"]: row["spec"].partition(":")[0] for row in rows}
-    rivals = [
+    retrieving = [
         row
         for row in rows
-        if row["bank_chunks"] and not row["tokens_forgotten"] and kinds[row["policy"]] not in ORACLES_AND_FLOOR
+        if row["bank_chunks"] and not row["tokens_forgotten"] and kinds[row["policy"]] not in ORACLES_AND_RANDOM
     ]
     for row in rows:
         if kinds[row["policy"]] != "sliding-window":
             continue
         recall, tokens = row["revisit_recall"], row["window_tokens_peak"]
         beaten = [
-            rival["policy"]
-            for rival in rivals
-            if rival["window_tokens_peak"] >= tokens and rival["revisit_recall"] <= recall
+            other["policy"]
+            for other in retrieving
+            if other["window_tokens_peak"] >= tokens and other["revisit_recall"] <= recall
         ]
         missed = path["counted_share"] * (1 - recall)
         if beaten or recall >= SPANS_RECALL or (recall >= HOLDS_MOST and missed < NEVER_RETURNS_SHARE):

@@ -8,7 +8,7 @@ from worldkv.report.printer import Printer, new_table
 
 
 def write_parity(out: Printer, document: dict[str, Any]) -> None:
-    """A row a policy: equal, or the step that differs first."""
+    """Write a row a policy: equal, or the first step that differs."""
     from worldkv.report.format import amount
 
     out.line(f"{document['trajectory']}: {document['chunks']} chunks, {document['geometry']} on {document['device']}\n")

@@ -14,14 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
-"""One rule of dashes under the head."""
+"""A table with one rule of dashes under the head."""
 
 PLAIN_WIDTH = 400
 """Columns outside a terminal: tables are never folded there."""
 
 
 class Printer(Protocol):
-    """Where a report goes.
+    """The destination of a report.
 
     Attributes:
         is_terminal: whether lines are folded to a width and coloured.
@@ -32,20 +32,20 @@ class Printer(Protocol):
     width: int
 
     def line(self, text: RenderableType = "", *, style: str = "", wrap: bool = True) -> None:
-        """One line of text, or several; `wrap=False` never folds it, so that it can be copied."""
+        """Write one or several lines of text; `wrap=False` never folds them, so that they can be copied."""
 
     def table(self, table: Table) -> None:
-        """A table."""
+        """Write a table."""
 
     def notes(self, notes: Sequence[str], *, head: str = "Notes") -> None:
-        """Sentences under a table, one a line; nothing where there are none."""
+        """Write sentences under a table, one a line; nothing where there are none."""
 
     def fits(self, table: Table) -> bool:
         """Whether a table needs no folding."""
 
 
 class TextPrinter:
-    """Plain text or a terminal's, by way of rich."""
+    """Write plain text, or coloured text on a terminal, with rich."""
 
     def __init__(self, stream: io.StringIO | None = None) -> None:
         """Write to `stream` as plain text; to standard output where None."""
@@ -89,7 +89,7 @@ class TextPrinter:
 
 
 class HtmlPrinter:
-    """HTML without styles of its own beyond alignment, for `_repr_html_`."""
+    """Write HTML for `_repr_html_`, with no style but alignment."""
 
     def __init__(self) -> None:
         """Nothing written yet."""
@@ -125,19 +125,19 @@ class HtmlPrinter:
         return True
 
     def page(self) -> str:
-        """All that was written."""
+        """The HTML written so far."""
         return f'<div class="worldkv">{"".join(self._pieces)}</div>'
 
 
 def as_text(write: Callable[[Printer], None]) -> str:
-    """What `write` writes, as plain text."""
+    """Call `write` and return its output as plain text."""
     stream = io.StringIO()
     write(TextPrinter(stream))
     return stream.getvalue()
 
 
 def as_html(write: Callable[[Printer], None]) -> str:
-    """What `write` writes, as HTML."""
+    """Call `write` and return its output as HTML."""
     printer = HtmlPrinter()
     write(printer)
     return printer.page()

@@ -1,4 +1,4 @@
-"""What `worldkv promote` prints: a line for each stage, the policies side by side, the verdict."""
+"""Tables of `worldkv promote`: a line for each stage, the policies side by side, the verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worldkv.report.printer import Printer, new_table
 
 
 def outcome(name: str, stage: dict[str, Any]) -> str:
-    """One line when a stage is done."""
+    """The result of a stage in one line."""
     if stage["status"] == "skipped":
         return f"{name:9} skipped: {stage['message']}"
     if name == "check":
@@ -29,7 +29,7 @@ def outcome(name: str, stage: dict[str, Any]) -> str:
 
 
 def write_promotion(out: Printer, document: dict[str, Any]) -> None:
-    """Failures of the kit in full, the numbers, the remarks, the verdict."""
+    """Write the failed checks in full, the numbers, the remarks and the verdict."""
     stages = document["stages"]
     for one in stages["check"].get("checks", ()):
         if one["status"] == "failed":

@@ -1,4 +1,4 @@
-"""What `worldkv run` prints: where a step's time went beside the prediction, and what the cache took."""
+"""Tables of `worldkv run`: the parts of a step's time beside their prediction, and memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worldkv.stopwatch import PARTS
 
 
 def write_run(out: Printer, document: dict[str, Any]) -> None:
-    """The whole answer: what ran, where its time went, what it took, notes."""
+    """Write the setting, the times, the memory and the notes."""
     (row,) = document["rows"]
     geometry = document["geometry"]
     passes = row["denoise_passes"]
@@ -46,7 +46,8 @@ def _times(row: dict[str, Any]) -> Iterator[tuple[str, float, float | None]]:
     upkeep = {part: row[f"measured_{part.replace(' ', '_')}_ms"] for part in PARTS if part != "attention"}
     yield "cache", sum(upkeep.values()), row["predicted_upkeep_ms"]
     for part, measured in upkeep.items():
-        if part != "attention mass" or measured > 0.01 * row["measured_mean_ms"]:  # nobody asked for it otherwise
+        # Attention mass is measured only where a policy or a recording reads it.
+        if part != "attention mass" or measured > 0.01 * row["measured_mean_ms"]:
             yield f"  {part}", measured, None
 
 
@@ -68,8 +69,8 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if row["resident_bytes_peak"] is not None:
         yield "process", f"{amount(row['resident_bytes_peak'])} resident at most, torch included"
     if row.get("psnr_truth") is not None:
-        told = ((name, row[f"psnr_{name}"], row[f"ssim_{name}"]) for name in ("visit", "truth"))
-        against = (f"{number(psnr, 1)} dB, SSIM {number(ssim)} against the {name}" for name, psnr, ssim in told)
+        pairs = ((name, row[f"psnr_{name}"], row[f"ssim_{name}"]) for name in ("visit", "truth"))
+        against = (f"{number(psnr, 1)} dB, SSIM {number(ssim)} against the {name}" for name, psnr, ssim in pairs)
         yield "seen again", f"{', '.join(against)}; memory had {share(row['mass'])} of attention"
     if row["revisit_recall"] is not None:
         best = "" if row["share_of_oracle"] is None else f", {share(row['share_of_oracle'])} of the oracle's"
@@ -87,7 +88,7 @@ def _prediction(document: dict[str, Any], row: dict[str, Any]) -> str:
 
 
 def _notes(document: dict[str, Any]) -> list[str]:
-    """The notes of a comparison, without what the sentence on the prediction has said."""
+    """The notes of the document, without one that repeats the sentence on the prediction."""
     is_other = document["machine"] != document["this_machine"]
     return [note for note in document["notes"] if not (is_other and note.startswith("The times are a guess"))]
 

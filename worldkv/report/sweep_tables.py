@@ -1,4 +1,4 @@
-"""What a sweep prints: mean recall by policy and budget, and what the file does not say by itself."""
+"""Tables and notes of `worldkv sweep`: mean recall by policy and budget."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _MEASURES = {"revisit_recall": "Revisit recall", "attention_recall": "Attention 
 
 
 def write_sweep(out: Printer, plan: SweepPlan, rows: Sequence[SweepRow], notes: Sequence[str]) -> None:
-    """The rows of a sweep, a table for each measure and path, and the notes."""
+    """Write a table for each measure and trajectory, and the notes."""
     seeds = len({row["seed"] for row in rows})
     over = f"mean over {seeds} seeds, and how far the farthest lies from it" if seeds > 1 else "one seed"
-    told = [column for column in _MEASURES if any(row[column] is not None for row in rows)] or ["revisit_recall"]
-    for place, column in enumerate(told):
+    measures = [column for column in _MEASURES if any(row[column] is not None for row in rows)] or ["revisit_recall"]
+    for place, column in enumerate(measures):
         blank = "\n" if place else ""
         out.line(f"{blank}{_MEASURES[column]} by policy and budget ({over})", style="bold")
         for path in plan.paths:
@@ -35,7 +35,7 @@ def write_sweep(out: Printer, plan: SweepPlan, rows: Sequence[SweepRow], notes: 
 
 
 def _table(plan: SweepPlan, rows: Sequence[SweepRow], column: str, *, is_terminal: bool) -> Table:
-    """Policies by budgets on one path."""
+    """Policies by budgets on one trajectory."""
     sign = "\u00b1" if is_terminal else "+-"
     budgets = list(dict.fromkeys(row["budget"] for row in rows))
     table = new_table(["policy", *budgets])
@@ -47,7 +47,7 @@ def _table(plan: SweepPlan, rows: Sequence[SweepRow], column: str, *, is_termina
 
 
 def _cell(rows: Sequence[SweepRow], column: str, sign: str) -> str:
-    """Mean and farthest of some rows; why there is none, or nothing where there is no row."""
+    """Mean of some rows and distance of the farthest; their status without a value, nothing without a row."""
     values = [row[column] for row in rows if row[column] is not None]
     if not values:
         status = {row["status"].partition(":")[0] for row in rows}
@@ -57,7 +57,7 @@ def _cell(rows: Sequence[SweepRow], column: str, sign: str) -> str:
 
 
 def sweep_notes(plan: SweepPlan, rows: Sequence[SweepRow], geometry: CacheGeometry, machine: Machine) -> list[str]:
-    """What is worth saying about a sweep, in sentences."""
+    """Notes on a sweep, in sentences."""
     return [*_sizes(plan, rows), *_failures(rows), *_paths(plan, rows), *_model(geometry, machine)]
 
 
@@ -86,7 +86,7 @@ def _sizes(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
 
 
 def _places(rows: Iterator[SweepRow]) -> list[str]:
-    """Where rows stand: budgets, with the path's tokens, each once."""
+    """The budgets of rows, each once, with their tokens."""
     return list(dict.fromkeys(f"{row['budget']} ({row['budget_tokens']:,} tokens)" for row in rows))
 
 

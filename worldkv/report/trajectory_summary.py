@@ -20,7 +20,7 @@ def path_document(path: LoadedPath) -> dict[str, Any]:
 
 
 def warnings(path: LoadedPath) -> list[str]:
-    """What somebody who compares policies on this path has to know."""
+    """Warnings that policies can hardly be compared on this trajectory."""
     summary = path.summary
     found = []
     if summary.never_returns:
@@ -34,7 +34,7 @@ def warnings(path: LoadedPath) -> list[str]:
 
 
 def write_path(out: Printer, path: LoadedPath) -> None:
-    """Length, view, revisits and oddities of a trajectory."""
+    """Write length, view, revisits and irregularities of a trajectory."""
     summary = path.summary
     table = new_table(("", ""), left=(0, 1))
     table.show_header = False

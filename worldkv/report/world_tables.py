@@ -1,4 +1,4 @@
-"""What `worldkv compare --world` prints."""
+"""Table, setting and notes of `worldkv compare --world`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ COLUMNS = (
     Column("mass", lambda row: number(row["mass"])),
     Column("drift\ndB", lambda row: number(row["drift"], 1), 1),
 )
-"""Expendable columns are left out where the terminal is narrow, the highest number last."""
+"""A narrow terminal drops every expendable column."""
 
 
 def write_painted(out: Printer, document: dict[str, Any]) -> None:
-    """The whole answer: what ran, what came back, notes."""
+    """Write the setting, the table and the notes."""
     geometry, world = document["geometry"], document["world"]
     rows, columns = world["picture"]
     lines = (

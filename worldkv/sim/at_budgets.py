@@ -1,4 +1,4 @@
-"""Several policies over one path, each at several sizes that the user names."""
+"""Run several policies along one trajectory at the window sizes that the user names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worldkv.sim.compare import (
 from worldkv.sim.rollout import OnStep
 
 Watch = Callable[[Candidate, Budget | None], OnStep]
-"""Given who runs and at which budget (None for its own size), what to call after each of its steps."""
+"""Makes the callback of a row's steps from its candidate and budget (None: the candidate's own size)."""
 
 
 def compare_at_budgets(
@@ -34,14 +34,14 @@ def compare_at_budgets(
     """Run every candidate at every budget; those whose size cannot be set run once, first, at their own.
 
     Args:
-        setup: what they share.
+        setup: trajectory, cache shape, machine and room of all rows.
         candidates: the policies, in table order.
         budgets: the sizes, in table order.
-        on_step: see `Watch`.
-        execute: who carries the rows out.
+        on_step: makes each row's callback; see `Watch`.
+        execute: runs one row, by simulation or on tensors.
 
     Returns:
-        The rows budget by budget, and who could not be made how small.
+        The rows budget by budget, and the policies left out of a budget that is too small for them.
 
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`; a budget that holds not even one chunk.

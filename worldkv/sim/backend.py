@@ -1,4 +1,4 @@
-"""The backend without tensors: what a real one would hold and copy, as byte counts."""
+"""The backend without tensors: counts the bytes that a real one would hold and copy."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ class SimState(NamedTuple):
 
 
 class SimBackend(CacheBackend):
-    """Carries out moves on byte counts. A move that makes no sense (fetching what is not there) raises KeyError.
-
-    Source: this project.
-    """
+    """Carry out moves on byte counts; a move that makes no sense (fetching what is not there) raises KeyError."""
 
     def __init__(self, supplies: frozenset[Signal] = frozenset()) -> None:
         """An empty backend; `supplies` are the signals that a recording adds."""

@@ -15,19 +15,19 @@ BASELINES = (WINDOW, "random")
 
 
 def missing_baselines(given: Sequence[PolicyLike], geometry: CacheGeometry) -> tuple[str, ...]:
-    """Those of `BASELINES` that are not among the policies given, however these are written.
+    """The baselines that are not among the given policies, however these are written.
 
     Raises:
         SpecError: a spec string that names no policy.
     """
     from worldkv.specs.given import as_policy
 
-    asked = [as_policy(one, geometry) for one in given]
-    return tuple(spec for spec in BASELINES if as_policy(spec, geometry) not in asked)
+    policies = [as_policy(one, geometry) for one in given]
+    return tuple(spec for spec in BASELINES if as_policy(spec, geometry) not in policies)
 
 
 def sets_a_size(given: Sequence[PolicyLike], geometry: CacheGeometry) -> bool:
-    """Whether one of the policies given is bounded, so that baselines of its size can be shown.
+    """Whether one of the given policies is bounded, so that baselines of its size can be shown.
 
     Raises:
         SpecError: a spec string that names no policy.

@@ -20,7 +20,7 @@ Unit = Literal["%", "chunks", "tokens"]
 
 @dataclass(frozen=True)
 class Budget:
-    """The most tokens a step attends, its own chunk included. Source: this project.
+    """The most tokens a step attends, its own chunk included.
 
     Attributes:
         word: as the user wrote it.
@@ -51,10 +51,10 @@ class Budget:
 
 
 def parse_budget(word: str) -> Budget:
-    """The budget that `word` names.
+    """Parse one budget, such as `10%`.
 
     Raises:
-        SpecError: it is none: no number, a share outside 0 to 100 %, a part of a chunk or token, nothing at all.
+        SpecError: no number, a share outside 0 to 100 %, a part of a chunk or token, or an empty word.
     """
     match = _WORD.fullmatch(word.strip())
     if match is None:
@@ -73,7 +73,7 @@ def parse_budget(word: str) -> Budget:
 
 
 def parse_budgets(text: str) -> tuple[Budget, ...]:
-    """The budgets of `5%,10%,7chunks`, each size once, in the order given.
+    """Parse several budgets, such as `5%,10%,7chunks`: each size once, in the order given.
 
     Raises:
         SpecError: see `parse_budget`.

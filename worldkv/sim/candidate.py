@@ -1,4 +1,4 @@
-"""A policy in a comparison, and what sizes it can be given."""
+"""A policy in a comparison, and the sizes it can be given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worldkv.specs.given import PolicyLike, as_policy, label_of_given, name_of_g
 from worldkv.specs.parse import parse_policy, split_spec
 
 ANY_SIZE_TOKENS = 2**40
-"""A window that is large enough for every policy whose size can be set at all."""
+"""A window large enough for every policy whose size can be set."""
 
 _CHUNK_KEYS = ("sink_chunks", "recent_chunks", "retrieved_chunks")
 """Keys of a spec string that give in chunks what the field of the policy counts in frames."""
@@ -38,14 +38,14 @@ class Candidate:
 
     @classmethod
     def parsed(cls, label: str, given: PolicyLike, geometry: CacheGeometry, *, on_tensors: bool = False) -> Candidate:
-        """The policy that is given, what it sets being fixed.
+        """Make a candidate of a given policy; the parameters that it sets are fixed.
 
         Args:
             label: its name in tables.
             given: a spec string, whose keys are fixed, or a policy, whose values beside the defaults are.
             geometry: the model's cache shape.
-            on_tensors: whether a model runs it. The simulator replays what a policy of one size decided there: nothing
-                of a policy that depends on it can be changed.
+            on_tensors: whether a model runs it. The simulator replays decisions that a policy of one size made on
+                tensors, so there a policy that depends on them cannot be resized.
 
         Raises:
             SpecError: see `parse_policy`.
@@ -62,11 +62,11 @@ class Candidate:
         return cls(label, policy, frozenset(fixed))
 
     def matched(self, window_tokens: int, geometry: CacheGeometry) -> Candidate | None:
-        """The same at the size of another; None where others are matched to it instead."""
+        """This candidate at another's window size; None where the others are matched to it instead."""
         return None if self.policy.has_own_size else self.resized(window_tokens, geometry)
 
     def resized(self, window_tokens: int, geometry: CacheGeometry) -> Candidate | None:
-        """The same at `window_tokens`; None where it cannot be, or its size is the user's."""
+        """This candidate at `window_tokens`; None where that is impossible or the user fixed its size."""
         other = self.policy.resized(window_tokens, geometry)
         if other is None:
             return None
@@ -76,7 +76,7 @@ class Candidate:
         return replace(self, policy=other)
 
     def takes_budgets(self, geometry: CacheGeometry) -> bool:
-        """Whether its size can be set at all: not where it grows without end, is recorded, or is the user's."""
+        """Whether its size can be set: not where it grows without end, is recorded, or is fixed by the user."""
         return self.resized(ANY_SIZE_TOKENS, geometry) is not None
 
 
@@ -88,7 +88,7 @@ def parse_candidates(
     recall: bool,
     on_tensors: bool = False,
 ) -> list[Candidate]:
-    """The policies of a comparison, each with a label of its own, refused before anything runs if they cannot.
+    """Make the candidates of a comparison, each with its own label; one that cannot run is refused here.
 
     Args:
         given: the policies, as spec strings or objects.

@@ -29,7 +29,7 @@ class Clock:
     Without overlap every copy adds its time. With overlap, what this step must wait for (its own fetches) arrives layer
     by layer beside the first pass, so only what exceeds that pass stalls, unless the machine waits for it; stores,
     spills and prefetches have the whole step to hide behind. What storing and landing cost the device itself always
-    adds its time. Source: this project.
+    adds its time.
     """
 
     def __init__(self, machine: Machine, geometry: CacheGeometry) -> None:
@@ -40,12 +40,12 @@ class Clock:
         self._pass_seconds_per_token = flops / machine.attention_flops_per_second
 
     def compute_seconds(self, attended_tokens: int) -> float:
-        """A step that attends `attended_tokens`, its own included, and moves nothing."""
+        """Seconds of a step that attends `attended_tokens`, its own included, and moves nothing."""
         attention = self.machine.passes * self._pass_seconds_per_token * attended_tokens
         return self.machine.fixed_seconds + self.machine.other_seconds + attention
 
     def step(self, attended_tokens: int, fetched_bytes: int, fetched_disk_bytes: int, traffic: Traffic) -> StepTime:
-        """One step.
+        """Predict the time of one step.
 
         Args:
             attended_tokens: tokens attended, the chunk's own included.

@@ -1,4 +1,4 @@
-"""Several policies over one path, at matched size, judged by one metric."""
+"""Run several policies along one trajectory at matched window size, and compare their recall."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from worldkv.trajectory.chunked import ChunkedTrajectory
 
 @dataclass(frozen=True)
 class ComparisonSetup:
-    """What all rows of a comparison share.
+    """Trajectory, cache shape, machine and room that all rows of a comparison share.
 
     Attributes:
-        chunked: the path as the policies see it.
+        chunked: the trajectory as the policies see it.
         geometry: the model's cache shape.
         machine: rates for the time model.
         config: room for every row's cache.
-        landmarks: the metric's landmarks of the true path; None skips recall.
+        landmarks: the metric's landmarks of the true trajectory; None skips recall.
         oracle: the oracle by which shares are measured; None leaves shares out.
-        pose_noise: how far the path that policies see drifts, as a share of every motion.
+        pose_noise: drift of the poses that policies see, as a share of every motion.
         seed: of landmarks and pose noise.
     """
 
@@ -47,11 +47,11 @@ class ComparisonSetup:
 
 
 Execute = Callable[[ComparisonSetup, CachePolicy, OnStep | None], RolloutRecord]
-"""Carries one policy of a setup out, by simulation or on tensors."""
+"""Runs one policy of a setup, by simulation or on tensors."""
 
 
 def simulated(setup: ComparisonSetup, policy: CachePolicy, watch: OnStep | None = None) -> RolloutRecord:
-    """The policy's rollout without tensors.
+    """Roll out the policy without tensors.
 
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`.
@@ -69,15 +69,15 @@ def simulated(setup: ComparisonSetup, policy: CachePolicy, watch: OnStep | None 
 
 @dataclass
 class Row:
-    """One policy's rollout and where it stands.
+    """One policy's rollout, its size, and its share of the oracle's recall.
 
     Attributes:
-        candidate: who ran, at the size it ran.
-        rollout: what came of it.
+        candidate: the policy at the size it ran at.
+        rollout: the record of its rollout.
         share_of_oracle: its recall over that of the oracle at the same window tokens; None without recall.
         is_matched: whether its size was set, to the reference's or to a budget.
-        budget: what it was sized to; None for its own size or the reference's.
-        budget_tokens: that budget on this path.
+        budget: the budget it was sized to; None for its own size or the reference's.
+        budget_tokens: that budget in tokens on this trajectory.
     """
 
     candidate: Candidate
@@ -93,12 +93,12 @@ class Row:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A row that there is not: a policy that cannot be made as small as a budget.
+    """A policy that cannot be made as small as a budget, so that it has no row there.
 
     Attributes:
         label: the policy's name in tables.
         budget: the budget.
-        tokens: that budget on this path.
+        tokens: that budget in tokens on this trajectory.
     """
 
     label: str
@@ -108,15 +108,15 @@ class LeftOut:
 
 @dataclass
 class ComparedRows:
-    """The rows in the order asked for.
+    """The rows of a comparison, in the order of the given policies.
 
     Attributes:
-        setup: what they share.
+        setup: what the rows share.
         rows: one a policy.
         matched_to: label of the policy whose peak window the others were sized to; None where nothing was matched.
         matched_tokens: that peak.
-        budgets: the sizes that were asked for; empty where rows are matched to one another.
-        left_out: rows that there are not.
+        budgets: the given sizes; empty where rows are matched to one another.
+        left_out: policies without a row at some budget.
         retrieved: chunks retrieved at every step of each row, by label; empty where they were not kept.
     """
 
@@ -140,14 +140,14 @@ def compare_candidates(
     on_step: Callable[[str], OnStep] | None = None,
     execute: Execute = simulated,
 ) -> ComparedRows:
-    """Run every candidate; with `match_window_tokens`, size those that can be to the first bounded one that cannot.
+    """Run every candidate; with `match_window_tokens`, at the window size of the first bounded one that keeps its size.
 
     Args:
-        setup: what they share.
+        setup: trajectory, cache shape, machine and room of all rows.
         candidates: the policies, in table order.
         match_window_tokens: whether sizes are matched.
         on_step: given a row's label, what to call after each of its steps.
-        execute: who carries the rows out; the oracle that shares are taken of is always simulated.
+        execute: runs one row; the oracle that shares are taken of is always simulated.
 
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`.
@@ -184,7 +184,7 @@ def _reference(candidates: Sequence[Candidate], geometry: CacheGeometry) -> Cand
 def run_candidate(
     setup: ComparisonSetup, candidate: Candidate, watch: OnStep | None = None, execute: Execute = simulated
 ) -> RolloutRecord:
-    """One row's rollout.
+    """Run one candidate.
 
     Raises:
         SpecError, SignalError, BudgetError: see `CacheEngine`; a budget's names the row.
@@ -196,7 +196,7 @@ def run_candidate(
 
 
 def share_of_oracle(setup: ComparisonSetup, rows: Sequence[Row]) -> None:
-    """Fill in each row's recall over the oracle's at the row's own window tokens; one oracle run a size."""
+    """Set each row's recall over the oracle's at the row's window tokens; the oracle runs once for each size."""
     if setup.oracle is None:
         return
     is_unlimited = setup.config.limits.host_bytes is None

@@ -19,7 +19,7 @@ OWN_SIZE = "own"
 
 
 def budget_word(row: Row) -> str:
-    """A row's budget as it was written; `own` where the policy has a size of its own."""
+    """A row's budget as the user wrote it; `own` where the policy has a size of its own."""
     return OWN_SIZE if row.budget is None else row.budget.word
 
 
@@ -30,7 +30,7 @@ def geometry_document(geometry: CacheGeometry) -> dict[str, Any]:
 
 
 def row_document(setup: ComparisonSetup, row: Row) -> dict[str, Any]:
-    """One policy's row."""
+    """One row of `worldkv compare --json`."""
     rollout = row.rollout
     engine, counts, tiers = rollout.engine, rollout.engine.state.counts, rollout.engine.state.tiers
     traffic = engine.backend.traffic()
@@ -79,7 +79,7 @@ def row_document(setup: ComparisonSetup, row: Row) -> dict[str, Any]:
 
 
 def step_document(label: str, geometry: CacheGeometry, record: StepRecord, seconds: float) -> dict[str, Any]:
-    """One line of `--log`."""
+    """One step as a line of `--log`."""
     plan = record.plan
     return {
         "policy": label,
@@ -103,7 +103,7 @@ def replicated_tokens(rollout: RolloutRecord) -> int:
 
 
 def full_kv_seconds(setup: ComparisonSetup) -> float:
-    """What full KV would take on this path: every step attends all chunks so far, nothing moves."""
+    """Predicted seconds of full KV on this trajectory: every step attends all chunks so far, nothing moves."""
     clock, steps = Clock(setup.machine, setup.geometry), setup.chunked.num_chunks
     mean_tokens = setup.geometry.chunk_tokens * (steps + 1) / 2
     return (

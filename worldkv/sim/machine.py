@@ -1,4 +1,4 @@
-"""A machine as the time model sees it, and the small files that describe one."""
+"""A machine as the time model sees it, and the TOML files that describe one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Machine:
-    """Rates that turn counted work into seconds. Source: this project; each preset says what it was fitted to.
+    """Rates that turn counted work into seconds; each preset says what it was fitted to.
 
     Attributes:
         name: short name for tables.
@@ -49,10 +49,10 @@ class Machine:
         waits_for_fetches: whether a step's own fetches must all be there before its first pass; if not they arrive
             layer by layer beside it.
         fitted_geometry: the geometry the numbers hold for; None for any.
-        device_to_host, host_to_device, host_to_disk, disk_to_host: the buses; infinitely fast where a file is silent.
+        device_to_host, host_to_device, host_to_disk, disk_to_host: the buses; infinitely fast where not given.
         storing: work on the device that banking takes and nothing hides (choosing, compressing, gathering), by the
-            bytes stored; none where a file is silent.
-        landing: likewise that fetches take (asking, finding places, scattering), by the bytes fetched.
+            bytes stored; none where not given.
+        landing: the same for fetches (choosing, finding places, scattering), by the bytes fetched.
     """
 
     name: str
@@ -83,7 +83,7 @@ def machine_names() -> list[str]:
 
 
 def load_machine(name: str) -> Machine:
-    """A machine by preset name or by the path of a `.toml` file.
+    """Load a machine by preset name or by the path of a `.toml` file.
 
     Raises:
         SpecError: no such machine, or a file that does not describe one.
@@ -111,9 +111,9 @@ def machine_text(machine: Machine) -> str:
         value = getattr(machine, field.name)
         if isinstance(value, Edge):
             numbers = {"bytes_per_second": value.bytes_per_second, "latency_seconds": value.latency_seconds}
-            said = ", ".join(f"{key} = {number!r}" for key, number in numbers.items() if math.isfinite(number))
+            text = ", ".join(f"{key} = {number!r}" for key, number in numbers.items() if math.isfinite(number))
             if value != Edge():
-                edges.append(f"{field.name} = {{ {said} }}")
+                edges.append(f"{field.name} = {{ {text} }}")
         elif value is not None:
             lines.append(f"{field.name} = {json.dumps(value, ensure_ascii=False)}")
     return "\n".join([*lines, *(["", "[edges]", *edges] if edges else [])]) + "\n"

@@ -1,4 +1,4 @@
-"""What a model measured along a path, collected step by step and made ready for the simulator to replay."""
+"""Record what a model measures along a trajectory, step by step, for the simulator to replay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OF_A_CHUNK = ("key_mean", "key_min", "key_max", "query_summary")
 
 
 class SignalRecorder:
-    """Collects what every step measured and stored. Source: this project."""
+    """Collect what every step measured and stored."""
 
     def __init__(self, geometry: CacheGeometry, policy: CachePolicy) -> None:
         """Nothing recorded yet of a rollout of `policy` in `geometry`."""
@@ -31,7 +31,7 @@ class SignalRecorder:
         self._mass: list[tuple[Any, Any]] = []
 
     def note(self, record: StepRecord, measured: Measured | None) -> None:
-        """A step is committed."""
+        """Record a committed step."""
         self._kept.append(self._geometry.chunk_tokens)
         geometry = self._geometry
         entry_bytes = 2 * geometry.branches * geometry.head_dim * geometry.itemsize
@@ -61,7 +61,7 @@ class SignalRecorder:
             self._mass.append((record.plan.attended, measured.attention_mass))
 
     def signals(self) -> RecordedSignals:
-        """All of it, as float32; None for what was not measured at every step."""
+        """The recording as float32 arrays; None for a signal that was not measured at every step."""
         from worldkv.specs.parse import spec_of
         from worldkv.trajectory.recorded_signals import RecordedSignals
 

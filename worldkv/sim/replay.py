@@ -1,4 +1,4 @@
-"""What a recording lets the simulator replay, and which policies a path cannot tell it enough about."""
+"""Replay a recording in the simulator; refuse policies whose signals a trajectory does not have."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.recorded_signals import RecordedSignals
 
 _OF_A_SHAPE = frozenset({Signal.QUERY_SUMMARY, Signal.KEY_SUMMARY})
-"""Signals that have the shape of the model that they were measured in."""
+"""Signals whose arrays have the shape of the model that they were measured in."""
 
 
-def check_can_tell(
+def check_can_simulate(
     policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry, *, has_landmarks: bool
 ) -> None:
-    """Refuse a policy that cannot be simulated along a path.
+    """Refuse a policy that cannot be simulated along a trajectory.
 
     Args:
         policy: the policy, at the size it is to run.
-        chunked: the path, with what was recorded on it.
+        chunked: the trajectory, with what was recorded on it.
         geometry: the cache shape of the simulation.
         has_landmarks: whether landmarks will be there, for oracles.
 
     Raises:
-        SignalError: neither path nor recording has a signal it reads; or how much it keeps is decided on tensors, and
-            nothing is recorded, or the decisions of another policy, of one of another size included; or what was
-            recorded is of another geometry.
+        SignalError: neither trajectory nor recording has a signal that the policy reads; or how much it keeps is
+            decided on tensors, and nothing is recorded, or another policy, or the same one at another size; or the
+            recording is of another geometry.
     """
     recorded = chunked.trajectory.signals
     supplied = scene_of(chunked).signals | recorded_supplies(recorded)
@@ -44,11 +44,11 @@ def check_can_tell(
     from worldkv.specs.parse import spec_of
 
     spec = spec_of(policy)
-    whose = None if recorded is None or recorded.kept_tokens is None else recorded.policy
-    if whose != spec:
-        there = "nothing is recorded on this path" if whose is None else f"this recording is of {whose}"
+    recorded_spec = None if recorded is None or recorded.kept_tokens is None else recorded.policy
+    if recorded_spec != spec:
+        found = "nothing is recorded on this path" if recorded_spec is None else f"this recording is of {recorded_spec}"
         raise SignalError(
-            f"what {spec} keeps is decided on tensors, and {there}; record this policy (worldkv run PATH --policy "
+            f"what {spec} keeps is decided on tensors, and {found}; record this policy (worldkv run PATH --policy "
             f"{spec} --record FILE) and take the recording"
         )
 
@@ -70,7 +70,7 @@ def _check_geometry(recorded: RecordedSignals, geometry: CacheGeometry) -> None:
 
 
 def recorded_supplies(recorded: RecordedSignals | None) -> frozenset[Signal]:
-    """The signals that a recording adds to its path's own."""
+    """The signals that a recording adds to those of its trajectory."""
     if recorded is None:
         return frozenset()
     found = {
@@ -83,7 +83,7 @@ def recorded_supplies(recorded: RecordedSignals | None) -> frozenset[Signal]:
 
 
 def measured_at(recorded: RecordedSignals | None, step: int, attended: NDArray[np.int64]) -> Measured | None:
-    """What the recorded run measured at `step`, as if `attended` `(chunks,)` had been; None without a recording."""
+    """The recorded measurements of `step` for the chunks `attended` `(chunks,)`; None without a recording."""
     if recorded is None:
         return None
     mass = _row(recorded.attention_mass, step)

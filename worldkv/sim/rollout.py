@@ -1,4 +1,4 @@
-"""One policy over one path: the simulator's main loop."""
+"""Simulate one policy along one trajectory: the simulator's main loop, and its record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.backend import SimBackend
 from worldkv.sim.clock import Clock, StepTime
 from worldkv.sim.machine import Machine
-from worldkv.sim.replay import check_can_tell, measured_at, query_at, recorded_supplies
+from worldkv.sim.replay import check_can_simulate, measured_at, query_at, recorded_supplies
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
 OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
@@ -29,7 +29,7 @@ OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
 
 @dataclass(frozen=True)
 class RolloutRecord:
-    """What one rollout kept, moved, forgot and would cost.
+    """The record of one rollout: tokens, bytes, recall and predicted seconds, step by step.
 
     Attributes:
         policy: the policy that ran.
@@ -39,7 +39,7 @@ class RolloutRecord:
         attended_tokens: tokens attended at each step, the chunk's own included `(steps,)`.
         window_bytes: bytes on the device at each step `(steps,)`.
         bank_bytes: bytes in host and disk after each step `(steps,)`.
-        recall: revisit recall; None where it was not measured or the path never returns.
+        recall: revisit recall; None where it was not measured or the trajectory never comes back.
         precision: share of retrieved chunks that saw something that counts; None likewise.
         step_credits: recall credit summed at each step `(steps,)`; empty where not measured.
         wall_seconds: how long the simulation took.
@@ -75,22 +75,22 @@ def simulate(
     landmarks: Landmarks | None = None,
     on_step: OnStep | None = None,
 ) -> RolloutRecord:
-    """Run `policy` over a path without tensors.
+    """Run `policy` along a trajectory without tensors.
 
     Args:
-        chunked: the path as the policy sees it.
+        chunked: the trajectory as the policy sees it.
         policy: the policy.
-        geometry: the model's cache shape, the one the path was cut for.
+        geometry: the model's cache shape, the one the trajectory was cut for.
         machine: rates for the time model.
         config: room for the cache; unlimited by default.
-        landmarks: the metric's landmarks of the *true* path; None skips recall, and then oracles are refused.
+        landmarks: the metric's landmarks of the *true* trajectory; None skips recall, and then oracles are refused.
         on_step: called after every step.
 
     Raises:
-        SpecError, SignalError, BudgetError: see `CacheEngine` and `check_can_tell`.
+        SpecError, SignalError, BudgetError: see `CacheEngine` and `check_can_simulate`.
     """
     recorded = chunked.trajectory.signals
-    check_can_tell(policy, chunked, geometry, has_landmarks=landmarks is not None)
+    check_can_simulate(policy, chunked, geometry, has_landmarks=landmarks is not None)
     backend = SimBackend(recorded_supplies(recorded))
     engine = CacheEngine(policy, geometry, backend, config, scene_of(chunked, landmarks))
     recorder = RolloutRecorder(chunked, engine, machine, landmarks)
@@ -115,7 +115,7 @@ class RolloutRecorder:
         """Nothing recorded yet.
 
         Args:
-            chunked: the path.
+            chunked: the trajectory.
             engine: the engine that runs.
             machine: rates for the time model.
             landmarks: the metric's landmarks; None skips recall.
@@ -129,7 +129,7 @@ class RolloutRecorder:
         self._attended, self._window_bytes, self._bank_bytes = (np.zeros(steps, np.int64) for _ in range(3))
 
     def begin(self, plan: StepPlan) -> None:
-        """A step's window is as it will be attended; its last plan, where there are two."""
+        """Record the plan of a step, the last one where the policy is asked twice."""
         if self._meter is None or self._precision is None:
             return
         frame_tokens, whole = self._engine.table.columns["frame_tokens"], self._engine.geometry.tokens_per_frame
@@ -143,7 +143,7 @@ class RolloutRecorder:
         self._precision.score(plan.step, plan.retrieved)
 
     def commit(self, record: StepRecord) -> StepTime:
-        """The step is done; what it would cost on the machine."""
+        """Record the finished step, and predict its time on the machine."""
         plan, tiers = record.plan, self._engine.state.tiers
         spent = self._clock.step(plan.attended_tokens, plan.fetched_bytes, plan.fetched_disk_bytes, record.traffic)
         self._seconds[plan.step], self._stalls[plan.step] = spent.seconds, spent.stall_seconds
@@ -152,7 +152,7 @@ class RolloutRecorder:
         return spent
 
     def close(self) -> RolloutRecord:
-        """The rollout, once it is over."""
+        """The record, once the rollout is over."""
         return RolloutRecord(
             self._engine.policy,
             self._engine,

@@ -1,28 +1,25 @@
-"""Policies by budgets by paths by seeds: one task of a sweep, and many of them over all cores."""
+"""Run a sweep's tasks over all cores: each is some policies on one trajectory at one seed and one budget."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from worldkv.config import CacheConfig
 from worldkv.errors import TrajectoryError, WorldKVError
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.attention_recall import AttentionRecallMeter
 from worldkv.metrics.landmarks import place_landmarks
-from worldkv.policy import Part
 from worldkv.sim.at_budgets import Watch, compare_at_budgets
 from worldkv.sim.budgets import Budget
 from worldkv.sim.candidate import Candidate
 from worldkv.sim.compare import ComparisonSetup, Row, share_of_oracle
 from worldkv.sim.document import row_document
 from worldkv.sim.machine import Machine
+from worldkv.sim.reseed import reseeded
 from worldkv.sim.sweep_key import trajectory_digest
-from worldkv.specs.keys import Key, field_names, names_of
 from worldkv.specs.parse import parse_policy
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.cut import cut
@@ -31,7 +28,7 @@ from worldkv.trajectory.load import load_trajectory
 TOO_SMALL = "too-small"
 """The status of a policy that cannot be made as small as the budget."""
 FAILED = "failed: "
-"""How the status of a row begins whose rollout was refused; why comes behind it."""
+"""Start of the status of a row whose rollout was refused or failed; the reason follows."""
 
 COLUMNS: dict[str, type] = {
     "trajectory": str,
@@ -58,28 +55,26 @@ COLUMNS: dict[str, type] = {
     "version": str,
     "key": str,
 }
-"""A row of a sweep, column by column; every value but the words may be None."""
+"""The columns of a sweep and their types; every value but a string may be None."""
 
 SweepRow = dict[str, Any]
 """One row: a value or None for each of `COLUMNS`."""
 
-P = TypeVar("P", bound=Part)
-
 
 @dataclass(frozen=True)
-class Scenery:
-    """One path at one seed: what a process prepares once and then runs many policies on.
+class PathAtSeed:
+    """One trajectory at one seed: a process prepares it once and runs many policies on it.
 
     Attributes:
-        source: the path, as `load_trajectory` takes it.
+        source: the trajectory, as `load_trajectory` takes it.
         format: its format; None detects it.
         frames_per_second: rate it is resampled to; None leaves it.
         view_distance: how far the camera sees; None for the default.
         geometry: the model's cache shape.
         machine: rates for the time model.
         seed: seed of the landmarks.
-        digest: `trajectory_digest` of the path; another one is refused.
-        oracle: spec of the policy by which shares are measured.
+        digest: `trajectory_digest` of it; a trajectory with another digest is refused.
+        oracle: spec string of the oracle that shares are taken of.
     """
 
     source: Any
@@ -95,15 +90,15 @@ class Scenery:
 
 @dataclass(frozen=True)
 class SweepTask:
-    """Policies that run one after another on one scenery at one budget: what is lost if a run is killed.
+    """Policies that run one after another on one trajectory at one budget; a killed sweep loses unfinished tasks only.
 
     Attributes:
-        scenery: the path and its seed.
+        path_at_seed: the trajectory and its seed.
         budget: the size of all; None leaves each its own.
-        rows: for each policy its spec and the row's columns that are known beforehand, `key` among them.
+        rows: for each policy its spec and the columns of its row that are known beforehand, `key` among them.
     """
 
-    scenery: Scenery
+    path_at_seed: PathAtSeed
     budget: Budget | None
     rows: tuple[tuple[str, SweepRow], ...]
 
@@ -116,7 +111,7 @@ def run_tasks(tasks: Sequence[SweepTask], jobs: int) -> Iterator[list[SweepRow]]
         jobs: processes at once; 1 runs everything in this one.
 
     Raises:
-        WorldKVError: a process was killed, or a path has changed.
+        WorldKVError: a process was killed, or a trajectory has changed.
     """
     if min(jobs, len(tasks)) <= 1:
         yield from map(run_task, tasks)
@@ -143,12 +138,12 @@ def num_cores() -> int:
 
 
 def run_task(task: SweepTask) -> list[SweepRow]:
-    """The rows of one task; a policy that is refused or fails has its row too, and says why in `status`.
+    """Run one task; the row of a policy that is refused or fails says why in `status`.
 
     Raises:
-        TrajectoryError: the path cannot be read, or is not the one that was asked for.
+        TrajectoryError: the trajectory cannot be read, or has changed since the sweep began.
     """
-    setup = prepared(task.scenery)
+    setup = prepared_setup(task.path_at_seed)
     budgets = () if task.budget is None else (task.budget,)
     ran: list[tuple[Row, SweepRow]] = []
     rows: list[SweepRow] = []
@@ -156,10 +151,10 @@ def run_task(task: SweepTask) -> list[SweepRow]:
         empty: SweepRow = dict.fromkeys(COLUMNS) | known
         rows.append(empty)
         try:
-            candidate = reseeded(Candidate.parsed(spec, spec, setup.geometry), task.scenery.seed)
+            candidate = reseeded(Candidate.parsed(spec, spec, setup.geometry), task.path_at_seed.seed)
             meter = attention_meter(setup.chunked)
-            found = compare_at_budgets(replace(setup, oracle=None), [candidate], budgets, on_step=noting(meter))
-        except Exception as error:  # a policy may be anybody's: its row says what happened, the others go on
+            found = compare_at_budgets(replace(setup, oracle=None), [candidate], budgets, on_step=scored_by(meter))
+        except Exception as error:  # a user's policy may raise anything: its row says what, the others go on
             name = "" if isinstance(error, WorldKVError) else f"{type(error).__name__}: "
             empty["status"] = f"{FAILED}{name}{' '.join(str(error).split())}"
             continue
@@ -177,59 +172,30 @@ def run_task(task: SweepTask) -> list[SweepRow]:
 
 
 @lru_cache(maxsize=1)
-def prepared(scenery: Scenery) -> ComparisonSetup:
-    """The path cut and its landmarks placed; the last one of a process is kept.
+def prepared_setup(path: PathAtSeed) -> ComparisonSetup:
+    """Cut the trajectory and place its landmarks; a process keeps the last setup.
 
     Raises:
-        TrajectoryError: the path cannot be read, or has changed since the sweep began.
+        TrajectoryError: the trajectory cannot be read, or has changed since the sweep began.
     """
-    trajectory = load_trajectory(scenery.source, format=scenery.format, frames_per_second=scenery.frames_per_second)
-    if trajectory_digest(trajectory) != scenery.digest:
-        raise TrajectoryError(f"{scenery.source} has changed since the sweep began; start the sweep again")
-    chunked = cut(trajectory, scenery.geometry, view_distance=scenery.view_distance)
-    landmarks = place_landmarks(chunked, seed=scenery.seed)
-    oracle = parse_policy(scenery.oracle)
-    return ComparisonSetup(chunked, scenery.geometry, scenery.machine, CacheConfig(), landmarks, oracle)
-
-
-def reseeded(candidate: Candidate, seed: int) -> Candidate:
-    """The same with `seed` in every field of that name, its parts' included, but for those that the user gave."""
-    given = [key for key in map(Key.of, candidate.fixed) if key.field == "seed"]
-    return replace(candidate, policy=_with_seed(candidate.policy, seed, given, Counter(), None))
-
-
-def _with_seed(part: P, seed: int, given: list[Key], met: Counter[str], root: Part | None) -> P:
-    """`part` and what is in it, in the order in which keys number parts; `met` counts their names."""
-    if not dataclasses.is_dataclass(part):
-        return part
-    names = names_of(type(part))
-    met.update(() if root is None else names)
-    whose = root or part
-    is_plain = whose is part or "seed" not in field_names(type(whose))
-    is_given = any(
-        key.name in names and key.number in ("", str(met[key.name])) if key.name else is_plain for key in given
-    )
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if field.name == "seed" and not is_given:
-            changed["seed"] = seed
-        elif isinstance(value, Part):
-            changed[field.name] = _with_seed(value, seed, given, met, whose)
-        elif isinstance(value, tuple) and any(isinstance(inner, Part) for inner in value):
-            changed[field.name] = tuple(_with_seed(inner, seed, given, met, whose) for inner in value)
-    return cast(P, replace(cast(Any, part), **changed)) if changed else part
+    trajectory = load_trajectory(path.source, format=path.format, frames_per_second=path.frames_per_second)
+    if trajectory_digest(trajectory) != path.digest:
+        raise TrajectoryError(f"{path.source} has changed since the sweep began; start the sweep again")
+    chunked = cut(trajectory, path.geometry, view_distance=path.view_distance)
+    landmarks = place_landmarks(chunked, seed=path.seed)
+    oracle = parse_policy(path.oracle)
+    return ComparisonSetup(chunked, path.geometry, path.machine, CacheConfig(), landmarks, oracle)
 
 
 def attention_meter(chunked: ChunkedTrajectory) -> AttentionRecallMeter | None:
-    """A meter for a path that carries attention recorded under full KV; None for any other."""
+    """A meter for a trajectory with attention recorded under full KV; None for any other."""
     signals = chunked.trajectory.signals
     ahead = None if signals is None else signals.attention_ahead
     return None if ahead is None else AttentionRecallMeter(ahead)
 
 
-def noting(meter: AttentionRecallMeter | None) -> Watch | None:
-    """What scores every step of a rollout with `meter`; None for no meter."""
+def scored_by(meter: AttentionRecallMeter | None) -> Watch | None:
+    """Callbacks that score every step of a row with `meter`; None without a meter."""
     if meter is None:
         return None
     return lambda candidate, budget: lambda engine, record, spent: meter.score(record.plan.step, record.plan.attended)

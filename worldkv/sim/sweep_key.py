@@ -1,4 +1,4 @@
-"""What makes a row of a sweep the same row: the key by which a result is found again."""
+"""Keys of a sweep's rows, by which finished rows are found again."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import numpy as np
 from worldkv.policy import Part
 from worldkv.trajectory.trajectory import Trajectory
 
-NAMES_OF_A_PATH = frozenset({"name", "notes"})
+LABEL_FIELDS = frozenset({"name", "notes"})
 """Fields of a trajectory that say nothing about where the camera was."""
 
 
 def trajectory_digest(trajectory: Trajectory) -> str:
-    """A digest of a path's content, whatever its name and format: poses, field of view, walls, recorded signals."""
+    """A digest of a trajectory's content, not its name and format: poses, field of view, walls, recorded signals."""
     digest = hashlib.sha256()
     for field in dataclasses.fields(trajectory):
-        if field.name not in NAMES_OF_A_PATH:
+        if field.name not in LABEL_FIELDS:
             _feed(digest, field.name, getattr(trajectory, field.name))
     return digest.hexdigest()
 
@@ -31,7 +31,7 @@ def trajectory_digest(trajectory: Trajectory) -> str:
 def code_digest(policy: Part) -> str:
     """A digest of the source of a policy's and its parts' classes, and of what those import from their own folder.
 
-    Who changes a policy, or a helper beside it, sweeps it anew.
+    A change to a policy, or to a helper beside it, gives its rows new keys, so that they run again.
     """
     digest = hashlib.sha256()
     files: set[Path] = set()

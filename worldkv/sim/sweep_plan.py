@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweptPath:
-    """A path of a sweep.
+    """A trajectory of a sweep.
 
     Attributes:
         source: as `load_trajectory` takes it.
-        given_names: what the user called it; several names may have the same content.
-        name: in tables; no other path of the sweep has it.
+        given_names: its names as the user gave them; several may have the same content.
+        name: in tables; unique in the sweep.
         chunked: cut for the sweep's geometry.
         digest: `trajectory_digest` of it.
     """
@@ -40,13 +40,13 @@ class SweptPath:
     digest: str
 
 
-class Competitor(NamedTuple):
+class SweptPolicy(NamedTuple):
     """A policy of a sweep.
 
     Attributes:
         candidate: the policy and its label.
-        typed: its spec as the user wrote it; processes make their own policy of it.
-        spec: the same as worldkv writes it.
+        typed: its spec string as the user wrote it, from which each process makes its own policy.
+        spec: its spec string as worldkv writes it.
         code: `code_digest` of it.
         takes_budgets: whether its size can be set.
     """
@@ -60,14 +60,14 @@ class Competitor(NamedTuple):
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep consists of.
+    """The rows of a sweep, and the tasks for those that are not done.
 
     Attributes:
-        paths: the paths, each once.
+        paths: the trajectories, each once.
         candidates: the policies by label, baselines first.
-        rows: what is known of every row before it runs, by key, in the order in which they are to stand.
-        tasks: what is still to run.
-        num_done: rows that the file has already.
+        rows: by key, the columns of every row that are known before it runs, in the final order.
+        tasks: the rows still to run.
+        num_done: how many rows the file has already.
     """
 
     paths: tuple[SweptPath, ...]
@@ -111,20 +111,20 @@ def plan_sweep(
     """
     from worldkv.sim.document import OWN_SIZE
     from worldkv.sim.machine import machine_text
-    from worldkv.sim.sweep import FAILED, Scenery, SweepTask
+    from worldkv.sim.sweep import FAILED, PathAtSeed, SweepTask
     from worldkv.sim.sweep_key import row_key
 
-    field = _competitors(specs, geometry, baselines)
+    policies = _swept_policies(specs, geometry, baselines)
     paths = _paths(sources, geometry, format, fps, view_distance)
-    for competitor in field:
-        _check_signals(competitor.candidate, paths, geometry)
+    for swept in policies:
+        _check_signals(swept.candidate, paths, geometry)
     model = row_key(dataclasses.asdict(geometry), machine_text(machine))
     rows: dict[str, SweepRow] = {}
     tasks: list[SweepTask] = []
     num_done = 0
     for path in paths:
         for seed in seeds:
-            scenery = Scenery(
+            path_at_seed = PathAtSeed(
                 path.source,
                 format,
                 fps,
@@ -137,27 +137,27 @@ def plan_sweep(
             )
             for budget in (None, *budgets):
                 missing: list[tuple[str, SweepRow]] = []
-                for competitor in field:
-                    if competitor.takes_budgets == (budget is None):
+                for swept in policies:
+                    if swept.takes_budgets == (budget is None):
                         continue
                     tokens = None if budget is None else budget.tokens(geometry, path.chunked.num_chunks)
-                    row = _known(path, competitor, OWN_SIZE if budget is None else budget.word, tokens, seed, model)
+                    row = _known_columns(path, swept, OWN_SIZE if budget is None else budget.word, tokens, seed, model)
                     row |= {"geometry": geometry.name, "machine": machine.name}
                     rows[row["key"]] = row
                     found = done.get(row["key"])
                     if found is None or found["status"].startswith(FAILED):
-                        missing.append((competitor.typed, row))
+                        missing.append((swept.typed, row))
                     else:
                         num_done += 1
                 if missing:
-                    tasks.append(SweepTask(scenery, budget, tuple(missing)))
-    return SweepPlan(paths, tuple(competitor.candidate for competitor in field), rows, tuple(tasks), num_done)
+                    tasks.append(SweepTask(path_at_seed, budget, tuple(missing)))
+    return SweepPlan(paths, tuple(swept.candidate for swept in policies), rows, tuple(tasks), num_done)
 
 
 def _paths(
     sources: Sequence[Any], geometry: CacheGeometry, format: str | None, fps: float | None, view_distance: float | None
 ) -> tuple[SweptPath, ...]:
-    """The paths, each content once; two of one name are named as the user did."""
+    """Load the trajectories, each content once; where two have one name, each takes the name that the user gave."""
     from worldkv.sim.sweep_key import trajectory_digest
     from worldkv.trajectory import cut, load_trajectory
 
@@ -176,31 +176,33 @@ def _paths(
     )
 
 
-def _known(path: SweptPath, competitor: Competitor, budget: str, tokens: int | None, seed: int, model: str) -> SweepRow:
-    """The columns of a row that are known before it runs; its key is made of all that its figures depend on.
+def _known_columns(
+    path: SweptPath, swept: SweptPolicy, budget: str, tokens: int | None, seed: int, model: str
+) -> SweepRow:
+    """The columns of a row that are known before it runs; its key covers everything its figures depend on.
 
     The cache's shape and the machine come as a digest, `model`.
     """
     from worldkv import __version__
     from worldkv.sim.sweep_key import row_key
 
-    view_distance, fixed = path.chunked.view_distance, sorted(competitor.candidate.fixed)
-    who = (competitor.spec, fixed, competitor.code)
+    view_distance, fixed = path.chunked.view_distance, sorted(swept.candidate.fixed)
+    policy_key = (swept.spec, fixed, swept.code)
     return {
         "trajectory": path.name,
-        "policy": competitor.candidate.label,
-        "spec": competitor.spec,
+        "policy": swept.candidate.label,
+        "spec": swept.spec,
         "budget": budget,
         "budget_tokens": tokens,
         "seed": seed,
         "view_distance": view_distance,
         "version": __version__,
-        "key": row_key(__version__, path.digest, view_distance, *who, budget, tokens, seed, model),
+        "key": row_key(__version__, path.digest, view_distance, *policy_key, budget, tokens, seed, model),
     }
 
 
-def _competitors(given: Sequence[str], geometry: CacheGeometry, baselines: bool) -> list[Competitor]:
-    """The policies, baselines first; those that two specs name are there once.
+def _swept_policies(given: Sequence[str], geometry: CacheGeometry, baselines: bool) -> list[SweptPolicy]:
+    """Parse the policies, baselines first; one that two specs name is there once.
 
     Raises:
         SpecError, BudgetError: an unknown or unfit policy.
@@ -209,28 +211,28 @@ def _competitors(given: Sequence[str], geometry: CacheGeometry, baselines: bool)
     from worldkv.sim.sweep_key import code_digest
     from worldkv.specs.parse import spec_of
 
-    asked = tuple(dict.fromkeys(given))
-    specs = (*missing_baselines(asked, geometry), *asked) if baselines else asked
-    found: dict[tuple[str, frozenset[str]], Competitor] = {}
+    distinct = tuple(dict.fromkeys(given))
+    specs = (*missing_baselines(distinct, geometry), *distinct) if baselines else distinct
+    found: dict[tuple[str, frozenset[str]], SweptPolicy] = {}
     for typed, candidate in zip(specs, parse_candidates(specs, geometry, CacheConfig(), recall=True), strict=True):
         spec, code = spec_of(candidate.policy), code_digest(candidate.policy)
-        competitor = Competitor(candidate, typed, spec, code, candidate.takes_budgets(geometry))
-        found.setdefault((spec, candidate.fixed), competitor)
+        swept = SweptPolicy(candidate, typed, spec, code, candidate.takes_budgets(geometry))
+        found.setdefault((spec, candidate.fixed), swept)
     return list(found.values())
 
 
 def _check_signals(candidate: Candidate, paths: Sequence[SweptPath], geometry: CacheGeometry) -> None:
-    """Refuse a policy that none of the paths can tell enough about; where some can, its other rows fail.
+    """Refuse a policy whose signals no trajectory has; where some have them, its other rows fail.
 
     Raises:
-        SignalError: see `check_can_tell`.
+        SignalError: see `check_can_simulate`.
     """
-    from worldkv.sim.replay import check_can_tell
+    from worldkv.sim.replay import check_can_simulate
 
     def refusals() -> Iterator[SignalError | None]:
         for path in paths:
             try:
-                check_can_tell(candidate.policy, path.chunked, geometry, has_landmarks=True)
+                check_can_simulate(candidate.policy, path.chunked, geometry, has_landmarks=True)
                 yield None
             except SignalError as error:
                 yield error
