@@ -1,6 +1,6 @@
 # The public names of the figures; worldkv/plots/__init__.py reads this list and imports each on first use.
 from worldkv.plots.comparison import draw_comparison as draw_comparison
-from worldkv.plots.filmstrip import Film as Film
+from worldkv.plots.filmstrip import PolicyPictures as PolicyPictures
 from worldkv.plots.filmstrip import draw_filmstrip as draw_filmstrip
 from worldkv.plots.filmstrip import write_film as write_film
 from worldkv.plots.moment import Moment as Moment

@@ -134,9 +134,9 @@ def _draw_recall(axes: Axes, compared: ComparedRows, palette: dict[str, str]) ->
     axes.tick_params(axis="y", length=0)
     landmarks = compared.setup.landmarks
     if landmarks is None:
-        label = "not measured"
+        legend = "not measured"
     elif landmarks.never_returns:
-        label = "never comes back: recall has no value"
+        legend = "never comes back: recall has no value"
     else:
-        label = "of what is seen again, share held"
-    axes.set(title="Revisit recall, and the colours of all panels", xlabel=label)
+        legend = "of what is seen again, share held"
+    axes.set(title="Revisit recall, and the colours of all panels", xlabel=legend)
