@@ -10,18 +10,23 @@ from numpy.typing import NDArray
 
 from benchmarks.backend_inputs import read_path
 from benchmarks.backend_verdict import Verdict
-from worldkv.backends.cache import WorldCache
-from worldkv.backends.calibrate import warm_up
-from worldkv.backends.models.dit import CausalVideoDiT
-from worldkv.backends.rollout import generate
-from worldkv.geometry import CacheGeometry
-from worldkv.policies import FullKV, SlidingWindow, WorldKV
-from worldkv.policy import CachePolicy
-from worldkv.scene import scene_of, viewpoints
-from worldkv.sim.machine import load_machine
-from worldkv.sim.rollout import simulate
-from worldkv.specs.parse import parse_geometry
-from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv import (
+    CacheGeometry,
+    CachePolicy,
+    ChunkedTrajectory,
+    FullKV,
+    SlidingWindow,
+    WorldCache,
+    WorldKV,
+    generate,
+    load_machine,
+    parse_geometry,
+    scene_of,
+    viewpoints,
+)
+from worldkv.backends import warm_up
+from worldkv.backends.models import CausalVideoDiT
+from worldkv.sim import simulate
 
 GEOMETRY = "tiny:head_dim=64,frame_rows=10,frame_columns=10"
 PATH = "generate:tour:chunks=90"

@@ -9,11 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from worldkv.engine.state import StepPlan, StepRecord
-from worldkv.geometry import CacheGeometry
-from worldkv.signals import Viewpoint
-from worldkv.trajectory import cut, load_trajectory
-from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv import CacheGeometry, ChunkedTrajectory, StepPlan, StepRecord, Viewpoint, cut, load_trajectory
 
 DTYPES = {2: torch.bfloat16, 4: torch.float32}
 """Of tensors, by the geometry's itemsize."""

@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 
 from benchmarks.backend_inputs import read_path, seconds_of
 from benchmarks.backend_verdict import Verdict
-from worldkv.backends.cache import WorldCache
-from worldkv.backends.calibrate import warm_up
-from worldkv.backends.models.dit import CausalVideoDiT, generate_chunk, noise_for
-from worldkv.backends.rollout import generate
-from worldkv.config import CacheConfig
-from worldkv.geometry import CacheGeometry
-from worldkv.policies import WorldKV
-from worldkv.scene import scene_of, viewpoints
-from worldkv.sim.machine import load_machine
-from worldkv.sim.rollout import simulate
-from worldkv.specs.parse import parse_geometry
-from worldkv.tiers import TierLimits
+from worldkv import (
+    CacheConfig,
+    CacheGeometry,
+    TierLimits,
+    WorldCache,
+    WorldKV,
+    generate,
+    load_machine,
+    parse_geometry,
+    scene_of,
+    viewpoints,
+)
+from worldkv.backends import warm_up
+from worldkv.backends.models import CausalVideoDiT, generate_chunk, noise_for
+from worldkv.sim import simulate
 
 GEOMETRY = "tiny:head_dim=64,frame_rows=12,frame_columns=13"
 PATH = "generate:tour:rooms=12,seed=1,chunks=240"

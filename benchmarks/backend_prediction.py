@@ -5,20 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import numpy as np
-from worldkv.experiments.run_config import NumberType
 
 from benchmarks.backend_inputs import read_path
 from benchmarks.backend_verdict import Verdict
-from worldkv.backends.cache import WorldCache
-from worldkv.backends.calibrate import warm_up
-from worldkv.backends.models.dit import CausalVideoDiT
-from worldkv.backends.rollout import generate
-from worldkv.experiments.calibration import measure
-from worldkv.experiments.progress import Silent
-from worldkv.scene import scene_of, viewpoints
-from worldkv.sim.clock import Clock
-from worldkv.specs.parse import parse_geometry, parse_policy
-from worldkv.stopwatch import Stopwatch
+from worldkv import Stopwatch, WorldCache, calibrate, generate, parse_geometry, parse_policy, scene_of, viewpoints
+from worldkv.backends import warm_up
+from worldkv.backends.models import CausalVideoDiT
+from worldkv.sim import Clock
 
 GEOMETRY = "tiny:head_dim=64,frame_rows=8,frame_columns=8"
 PATH = "script:RRR360_540"
@@ -52,11 +45,11 @@ def run() -> list[Verdict]:
 
 def _round() -> dict[str, list[float]]:
     """One calibration and one rollout of every policy: predicted over measured of every step but the first few."""
-    fit, _ = measure(GEOMETRY, "cpu", NumberType.AUTO, DENOISE_PASSES, CALIBRATION_CHUNKS, None, Silent())
+    calibration = calibrate(GEOMETRY, passes=DENOISE_PASSES, chunks=CALIBRATION_CHUNKS)
     geometry = parse_geometry(GEOMETRY)
     path = read_path(PATH, geometry)
     model = CausalVideoDiT(geometry)
-    clock = Clock(fit.machine, geometry)
+    clock = Clock(calibration.machine, geometry)
     ratios: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     with ExitStack() as stack:
         rollouts = {}

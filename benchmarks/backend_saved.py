@@ -11,13 +11,16 @@ from torch import Tensor
 from benchmarks.backend_inputs import Inputs, SteppedCache, read_path
 from benchmarks.backend_verdict import Verdict
 from benchmarks.naive_cache import NaiveCache
-from worldkv.backends.cache import WorldCache
-from worldkv.geometry import CacheGeometry
-from worldkv.policies import WorldKV
-from worldkv.scene import scene_of, viewpoints
-from worldkv.signals import Viewpoint
-from worldkv.specs.parse import parse_geometry
-from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv import (
+    CacheGeometry,
+    ChunkedTrajectory,
+    Viewpoint,
+    WorldCache,
+    WorldKV,
+    parse_geometry,
+    scene_of,
+    viewpoints,
+)
 
 GEOMETRY = "tiny:head_dim=64,frame_rows=6,frame_columns=10"
 PATHS = {"KITTI 00": "kitti/KITTI_00_gt.txt", "fr2_desk": "tum/fr2_desk_groundtruth.txt"}

@@ -128,15 +128,12 @@ def measured(name: str, data: Path, policies: tuple[str, ...] = POLICIES) -> Mea
 
 def rollouts(world: str, source: str, policies: tuple[str, ...], seed: int = 0, budgets: str | None = None) -> Any:
     """The document of `worldkv compare --world`."""
-    from worldkv.experiments.comparison_config import Request
+    from worldkv import compare
 
-    from worldkv.experiments.comparison import hold
-    from worldkv.experiments.progress import Silent
-
-    return hold(
-        Request(source, policies, "rooms", world=world, seed=seed, budgets=budgets, floor=budgets is not None),
-        Silent(),
-    ).document
+    has_baselines = budgets is not None
+    return compare(
+        source, policies, geometry="rooms", world=world, seed=seed, budgets=budgets, baselines=has_baselines
+    ).to_dict()
 
 
 def all_measured(names: list[str], data: Path, jobs: int, kept: Path) -> dict[str, Measured]:

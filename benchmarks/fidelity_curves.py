@@ -93,8 +93,7 @@ def draw(told: dict[str, dict[str, dict[str, Line]]], name: str) -> None:
     """One row of panels a path."""
     from matplotlib.figure import Figure
 
-    from worldkv.plots.comparison import save
-    from worldkv.plots.style import GREY, INK, colours
+    from worldkv.plots import GREY, INK, colours, save_figure
 
     figure = Figure(figsize=(11, 3.1 * len(told)), layout="constrained")
     grid: Any = figure.subplots(len(told), 3, squeeze=False)
@@ -108,7 +107,7 @@ def draw(told: dict[str, dict[str, dict[str, Line]]], name: str) -> None:
             axis.grid(color=GREY, alpha=0.25)
             axis.legend(fontsize=7, frameon=False)
         axes[0].set_ylabel(f"{path}\nPSNR against the first visit, dB", color=INK)
-    save(figure, name)
+    save_figure(figure, name)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,23 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from benchmarks.pose_query import table_of
-from worldkv.chunks import ChunkTable
-from worldkv.parts import AgePenalty, FovOverlap, FovScore, GreedyCoverage, PlanarCones, TopK
-from worldkv.parts.fetch import fetch
-from worldkv.parts.index.fov_overlap import points_in_view
-from worldkv.policy import CoverageIndex, CoverageSelector, Index, Selector, Wrapper
-from worldkv.pose import Array, ChunkPose, frustum_tangents
-from worldkv.views import BankView, ChunkRows, Query
+from worldkv import (
+    BankView,
+    ChunkPose,
+    ChunkRows,
+    ChunkTable,
+    CoverageIndex,
+    CoverageSelector,
+    Index,
+    Query,
+    Selector,
+    Wrapper,
+)
+from worldkv.parts import AgePenalty, FovOverlap, FovScore, GreedyCoverage, PlanarCones, TopK, fetch, points_in_view
 
 CHUNKS, QUERIES = 10_000, 21
 SPREADS = {"scattered": 1.0, "in one room": 0.3, "on the spot": 0.0}
@@ -39,12 +46,12 @@ def query_of(table: ChunkTable) -> tuple[Query, BankView]:
     return query, BankView(table, slice(0, CHUNKS), table.signals)
 
 
-def brute_force(index: FovOverlap, query: Query, bank: BankView) -> Array:
+def brute_force(index: FovOverlap, query: Query, bank: BankView) -> NDArray[np.bool_]:
     """Flags of every point in view for every chunk, camera by camera, nothing left out."""
     assert query.pose is not None
     angles = index.horizontal_degrees or query.field_of_view[0], index.vertical_degrees or query.field_of_view[1]
     points = points_in_view(index.points, angles, index.seed).places.T * index.radius * query.view_distance
-    tangent_x, tangent_y = frustum_tangents(angles)
+    tangent_x, tangent_y = (np.tan(np.deg2rad(angle) / 2) for angle in angles)
     flags = []
     for place, turn in zip(bank.poses.positions, bank.poses.rotations, strict=True):
         local = (points @ query.pose.rotation.T + query.pose.position - place) @ turn

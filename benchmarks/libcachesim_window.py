@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.machine import machine
-from worldkv.engine.engine import CacheEngine
-from worldkv.geometry import PRESETS
-from worldkv.policies import SlidingWindow
-from worldkv.scene import Scene
-from worldkv.signals import Viewpoint
-from worldkv.sim.backend import SimBackend
+from worldkv import PRESETS, CacheEngine, Scene, SimBackend, SlidingWindow, Viewpoint
 
 if TYPE_CHECKING:
     from libcachesim import CommonCacheParams, PluginCache, Request

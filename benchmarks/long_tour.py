@@ -11,23 +11,26 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.machine import machine
-from worldkv.engine.engine import CacheEngine
-from worldkv.engine.state import StepRecord
-from worldkv.geometry import PRESETS
-from worldkv.metrics.landmarks import place_landmarks
-from worldkv.parts.compression.world_compression import WorldCompression
-from worldkv.parts.index.pose_index import PoseIndex
-from worldkv.policies import Composed, WorldKV
-from worldkv.policy import Index
-from worldkv.pose import Array
-from worldkv.signals import Signal
-from worldkv.sim.clock import StepTime
-from worldkv.sim.machine import load_machine
-from worldkv.sim.rollout import simulate
-from worldkv.trajectory import cut, load_trajectory
-from worldkv.views import BankView, Query
+from worldkv import (
+    PRESETS,
+    BankView,
+    CacheEngine,
+    Composed,
+    Index,
+    Query,
+    Signal,
+    StepRecord,
+    WorldKV,
+    cut,
+    load_machine,
+    load_trajectory,
+    place_landmarks,
+)
+from worldkv.parts import PoseIndex, WorldCompression
+from worldkv.sim import StepTime, simulate
 
 CHUNKS = 10_000
 
@@ -40,14 +43,14 @@ class _Timed(Index):
 
     spent: list[float] = field(default_factory=lambda: [0.0], compare=False)
 
-    def scores(self, query: Query, bank: BankView) -> Array:
+    def scores(self, query: Query, bank: BankView) -> NDArray[np.float64]:
         start = time.perf_counter()
         found = PoseIndex().scores(query, bank)
         self.spent[0] += time.perf_counter() - start
         return found
 
 
-def step_seconds(chunks: int) -> tuple[Array, Array]:
+def step_seconds(chunks: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Seconds of each step without recall, all of it and without the index's scan `(steps,)`."""
     geometry, machine_file = PRESETS["lingbot-world-fast-480p"], load_machine("worldkv-project-page")
     chunked = cut(load_trajectory(f"generate:tour:rooms=12,seed=1,chunks={chunks}"), geometry)
@@ -88,7 +91,7 @@ def main() -> None:
     )
 
 
-def _ratio(seconds: Array, late: slice, early: slice) -> float:
+def _ratio(seconds: NDArray[np.float64], late: slice, early: slice) -> float:
     return float(np.median(seconds[late]) / np.median(seconds[early]))
 
 

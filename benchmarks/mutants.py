@@ -18,7 +18,6 @@ from pathlib import Path
 
 from benchmarks.mutants_page import page, verdict
 from benchmarks.mutants_read import Mutant, read_mutants
-from worldkv.files import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("worldkv", "tests", "pyproject.toml", "README.md")
@@ -59,7 +58,7 @@ def main() -> int:
     text = page(mutants, minutes=(time.monotonic() - started) / 60, processes=options.processes)
     print(text)
     if options.page is not None:
-        write_atomically(options.page, text.encode())
+        options.page.write_text(text, encoding="utf-8")
     faults = verdict(mutants)
     for fault in faults:
         print(fault, file=sys.stderr)

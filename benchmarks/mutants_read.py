@@ -52,7 +52,7 @@ def read_mutants(folder: Path) -> list[Mutant]:
 
 
 def _function(name: str) -> str:
-    """`worldkv.engine.engine.xǁCacheEngineǁbegin__mutmut_3` is `CacheEngine.begin`, `a.b.x_fetch__mutmut_1` is `fetch`."""
+    """`worldkv.engine.engine.xǁCacheEngineǁbegin__mutmut_3` is `CacheEngine.begin`, `a.x_go__mutmut_1` is `go`."""
     mangled = name.rpartition("__mutmut_")[0].rpartition(".")[2]
     return mangled.removeprefix("xǁ").replace("ǁ", ".") if mangled.startswith("xǁ") else mangled.removeprefix("x_")
 

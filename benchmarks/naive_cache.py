@@ -8,17 +8,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldkv.answers import Keep
-from worldkv.backend import ChunkTensors, Drop, Forget, Move, Shrink, Store
-from worldkv.backends.attention import attend
-from worldkv.engine.engine import CacheEngine
-from worldkv.engine.state import StepPlan, StepRecord
-from worldkv.errors import PolicyError
-from worldkv.geometry import CacheGeometry
-from worldkv.policy import CachePolicy
-from worldkv.scene import Scene
-from worldkv.signals import Viewpoint
-from worldkv.sim.backend import SimBackend
+from worldkv import (
+    CacheEngine,
+    CacheGeometry,
+    CachePolicy,
+    ChunkTensors,
+    Drop,
+    Forget,
+    Keep,
+    Move,
+    PolicyError,
+    Scene,
+    Shrink,
+    SimBackend,
+    StepPlan,
+    StepRecord,
+    Store,
+    Viewpoint,
+)
+from worldkv.backends import attend
 
 Layers = list[tuple[Tensor, Tensor]]
 """A chunk's keys and values by layer, each `(branches, kv_heads, tokens, head_dim)`."""

@@ -9,10 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.policies_measured import LINGBOT, PATHS, SINK, bytes_moved, rollout
-from worldkv.policies import RandomRetrieval
-from worldkv.policy import CachePolicy
-from worldkv.specs.parse import parse_policy
-from worldkv.trajectory.loaded import load_path
+from worldkv import CachePolicy, RandomRetrieval, cut, load_trajectory, parse_policy
 
 WINDOWS = (5, 6, 7, 8, 9, 10)
 """Chunks, the one being generated included, at the default view distance."""
@@ -78,10 +75,10 @@ def _fought(
 
 def fight(source: str, factor: float, chunks: int) -> Duel:
     """One path at `factor` default view distances, in windows of `chunks`."""
-    chunked = load_path(source, LINGBOT, format=None, fps=None, view_distance=None).chunked
+    trajectory = load_trajectory(source)
+    chunked = cut(trajectory, LINGBOT)
     if factor != 1:
-        far = factor * chunked.view_distance
-        chunked = load_path(source, LINGBOT, format=None, fps=None, view_distance=far).chunked
+        chunked = cut(trajectory, LINGBOT, view_distance=factor * chunked.view_distance)
     recalls, moved = [], []
     for spec in RIVALS:
         policy = parse_policy(spec).resized(chunks * LINGBOT.chunk_tokens, LINGBOT)

@@ -10,20 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.metrics.landmarks import place_landmarks
-from worldkv.parity.run import attention_of_full_kv
+from worldkv import (
+    PRESETS,
+    CacheGeometry,
+    CachePolicy,
+    ChunkedTrajectory,
+    Part,
+    RolloutRecord,
+    Signal,
+    TokenScorer,
+    cut,
+    load_machine,
+    load_trajectory,
+    needs_of,
+    parse_policy,
+    place_landmarks,
+    scene_of,
+    viewpoints,
+)
+from worldkv.parity import attention_of_full_kv
 from worldkv.parts import WorldCompression
-from worldkv.policy import CachePolicy, Part, TokenScorer, needs_of
-from worldkv.scene import scene_of, viewpoints
-from worldkv.signals import Signal
-from worldkv.sim import load_machine, simulate
-from worldkv.sim.recorder import needs_model
-from worldkv.sim.rollout import RolloutRecord, RolloutRecorder
-from worldkv.specs.names import policy_classes
-from worldkv.specs.parse import parse_policy
-from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.loaded import load_path
+from worldkv.sim import RolloutRecorder, needs_model, simulate
+from worldkv.specs import policy_classes
 
 PATHS = {
     "KITTI 00": "kitti/KITTI_00_gt.txt",
@@ -71,7 +79,7 @@ def of_policy(source: str, name: str) -> Figures:
     """A policy at every budget it can be made; at its own size where it cannot."""
     policy = parse_policy(SINK if name == "sliding-window" else name)
     geometry = TINY if runs_on_tensors(policy) else LINGBOT
-    chunked = load_path(source, geometry, format=None, fps=None, view_distance=None).chunked
+    chunked = cut(load_trajectory(source), geometry)
     figures = Figures()
     for chunks in (*BUDGETS, None):
         sized = policy if chunks is None else policy.resized(chunks * geometry.chunk_tokens, geometry)
@@ -110,7 +118,7 @@ def never_returning(data: Path) -> str:
     """One sentence on the paths that never come back: how little does, and the bytes of a window of seven chunks."""
     told = []
     for name in NEVER_RETURN:
-        chunked = load_path(str(data / name), LINGBOT, format=None, fps=None, view_distance=None).chunked
+        chunked = cut(load_trajectory(str(data / name)), LINGBOT)
         share = place_landmarks(chunked).counted_share
         moved = []
         for spec in MIDDLE:
@@ -141,9 +149,8 @@ def on_tensors(
     """The same with a transformer of random weights."""
     import torch
 
-    from worldkv.backends.cache import WorldCache
+    from worldkv import WorldCache, generate
     from worldkv.backends.models import CausalVideoDiT
-    from worldkv.backends.rollout import generate
 
     torch.set_num_threads(1)
     scene = scene_of(chunked, landmarks)

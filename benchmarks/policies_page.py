@@ -16,11 +16,9 @@ from pathlib import Path
 from benchmarks.marked_page import write_sections
 from benchmarks.policies_duel import at_distances, duel
 from benchmarks.policies_measured import BUDGETS, Figures, measured, never_returning, runs_on_tensors
-from worldkv.geometry import PRESETS
-from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, is_oracle, needs_of
-from worldkv.report.catalog import claim_of, parts_by_kind, source_of
-from worldkv.specs.names import policy_classes
-from worldkv.specs.parse import parameters, parse_policy, spec_of
+from worldkv import PRESETS, CachePolicy, CoverageIndex, Index, Part, is_oracle, needs_of, parse_policy, spec_of
+from worldkv.report import claim_of, parts_by_kind, source_of
+from worldkv.specs import parameters, policy_classes
 
 FLOOR = ("random", "sliding-window")
 

@@ -10,14 +10,8 @@ import time
 import numpy as np
 
 from benchmarks.machine import machine
-from worldkv.chunks import ChunkTable
-from worldkv.geometry import PRESETS
-from worldkv.parts.fetch import fetch
-from worldkv.parts.index.pose_index import PoseIndex, RotationMean
-from worldkv.parts.selector.select import TopK
-from worldkv.pose import ChunkPose
-from worldkv.signals import Signal
-from worldkv.views import BankView, ChunkRows, Query
+from worldkv import PRESETS, BankView, ChunkPose, ChunkRows, ChunkTable, Query, Signal
+from worldkv.parts import PoseIndex, RotationMean, TopK, fetch
 
 CHUNKS = 100_000
 

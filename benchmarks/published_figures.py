@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from worldkv.geometry import PRESETS
-from worldkv.policies import FullKV, WorldKV
-from worldkv.pose import Poses
-from worldkv.sim.machine import load_machine
-from worldkv.sim.rollout import simulate
-from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.trajectory import Trajectory
+from worldkv import PRESETS, ChunkedTrajectory, FullKV, Poses, Trajectory, WorldKV, load_machine
+from worldkv.sim import simulate
 
 # arXiv 2605.22718, project page: FPS at chunk 1, 2, 3, ...
 FULL_KV_FPS = [

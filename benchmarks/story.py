@@ -11,15 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from worldkv.geometry import PRESETS
-from worldkv.metrics.landmarks import Landmarks, place_landmarks
-from worldkv.policies import FrustumCoverage, Oracle, RandomRetrieval, SlidingWindow, WorldKV
-from worldkv.policy import CachePolicy
-from worldkv.sim.machine import load_machine
-from worldkv.sim.rollout import simulate
-from worldkv.trajectory import cut, load_trajectory
-from worldkv.trajectory.chunked import ChunkedTrajectory
-from worldkv.trajectory.noise import with_pose_noise
+from worldkv import (
+    PRESETS,
+    CachePolicy,
+    ChunkedTrajectory,
+    FrustumCoverage,
+    Landmarks,
+    Oracle,
+    RandomRetrieval,
+    SlidingWindow,
+    WorldKV,
+    cut,
+    load_machine,
+    load_trajectory,
+    place_landmarks,
+)
+from worldkv.sim import simulate
+from worldkv.trajectory import with_pose_noise
 
 GEOMETRY = PRESETS["lingbot-world-fast-480p"]
 MACHINE = load_machine("worldkv-project-page")

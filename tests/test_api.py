@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -54,6 +56,15 @@ def test_policies_part_kinds_and_errors_are_public() -> None:
 def test_every_public_name_is_there() -> None:
     for name in worldkv.__all__:
         assert getattr(worldkv, name) is not None
+
+
+@pytest.mark.parametrize("package", ["metrics", "parity", "plots", "report", "sim", "specs"])
+def test_every_name_of_a_package_is_there_and_no_module_takes_its_place(package: str) -> None:
+    module = importlib.import_module(f"worldkv.{package}")
+    modules = {found.name for found in pkgutil.iter_modules(module.__path__)}
+    assert dir(module) == module.__all__ and modules.isdisjoint(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
 
 
 def test_importing_it_loads_next_to_nothing() -> None:

@@ -6,16 +6,8 @@ docs/api.md shows them at work.
 
 from __future__ import annotations
 
-from worldkv._lazy import homes_in_stub, on_first_use
+from worldkv._lazy import attach_stub
 
 __version__ = "0.1.0"
 
-_HOMES = homes_in_stub(__file__)
-
-__all__ = sorted(_HOMES)
-
-__getattr__ = on_first_use(__name__, _HOMES)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

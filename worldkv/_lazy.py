@@ -12,14 +12,20 @@ from typing import Any
 _LINE = re.compile(r"^from (\S+) import (\w+) as \2$", re.MULTILINE)
 
 
-def homes_in_stub(file: str) -> dict[str, str]:
-    """The module of each name that the package's stub `__init__.pyi` hands on: one list for programs and type checkers.
+def attach_stub(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Hand on the names in a package's stub `__init__.pyi`: one list for programs and type checkers.
 
     Args:
-        file: the package's `__file__`.
+        package: the package's `__name__`.
+        file: its `__file__`.
+
+    Returns:
+        The package's `__getattr__`, `__dir__` and `__all__`.
     """
     stub = Path(file).with_suffix(".pyi").read_text(encoding="utf-8")
-    return {name: module for module, name in _LINE.findall(stub)}
+    homes = {name: module for module, name in _LINE.findall(stub)}
+    names = sorted(homes)
+    return on_first_use(package, homes), lambda: names, names
 
 
 def on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.api_names import name_table
+from tests.test_laws import PUBLIC
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 
@@ -26,3 +27,9 @@ def test_its_code_prints_what_it_says(tmp_path: Path) -> None:
 def test_it_lists_every_public_name() -> None:
     listed = PAGE.partition("<!-- names -->\n")[2].partition("<!-- end of names -->")[0]
     assert listed.splitlines() == name_table().splitlines(), "write it anew: python -m benchmarks.api_names docs/api.md"
+
+
+def test_it_names_every_public_package() -> None:
+    told = PAGE.partition("Public beside it are")[2].partition("conformance kit")[0]
+    packages = set(re.findall(r"`(worldkv(?:\.[a-z]+)+)`", told))
+    assert packages == PUBLIC - {"worldkv"}

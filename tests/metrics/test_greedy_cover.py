@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 
 from tests.metrics.paths import bits
-from worldkv.metrics.greedy_cover import greedy_cover
+from worldkv.metrics.set_cover import greedy_cover
 
 POINTS = 150
 rows = st.lists(st.sets(st.sampled_from([*range(6), 63, 64, 127, 128, POINTS - 1])), max_size=9)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from worldkv.geometry import PRESETS
-from worldkv.metrics.greedy_cover import greedy_cover
 from worldkv.metrics.landmarks import Landmarks, place_landmarks
 from worldkv.metrics.recall import RecallMeter
+from worldkv.metrics.set_cover import greedy_cover
 from worldkv.pose import trace_angles
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.cut import cut

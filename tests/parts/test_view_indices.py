@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from tests.parts.bank import Array, bank_of, looking_about, mean_cameras
 from worldkv.errors import SpecError
-from worldkv.metrics.greedy_cover import greedy_cover
+from worldkv.metrics.set_cover import greedy_cover
 from worldkv.parts import AgePenalty, FovOverlap, FovScore, GreedyCoverage, PlanarCones
 from worldkv.parts.index.fov_overlap import points_in_view
 from worldkv.parts.selector.select import packed

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import worldkv
 from tests.testing.wrong_parts import NotFinite
+from tests.testing.wrong_state import Dice
 from worldkv.answers import Eviction
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
@@ -53,6 +54,12 @@ class NoDataclass(Compression):
         return worldkv.Keep(chunk.tokens, chunk.frame_tokens)
 
     keep = kept_tokens
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip `same_in_another_process`, which starts two for each policy; test_right.py and test_wrong.py judge it."""
+    monkeypatch.setattr("worldkv.testing.checks.purity.same_elsewhere", lambda several: {})
 
 
 def test_what_is_right_is_reported_and_what_is_wrong_is_raised() -> None:
@@ -104,6 +111,15 @@ def test_the_same_seed_finds_the_same_and_json_can_hold_it() -> None:
     assert document["passed"] is False
     assert document["counts"]["failed"] + document["counts"]["blocked"] == len(first.wrong) > 0
     assert sum(document["counts"].values()) == len(document["checks"])
+
+
+def test_a_policy_that_draws_without_a_seed_fails_the_same_again() -> None:
+    first, *others = (examine(Dice(), only=["same_views_same_answer"]).findings[0] for _ in range(4))
+    assert first.status == "failed" and first.replay is not None
+    assert {(one.message, one.example) for one in others} == {(first.message, first.example)}
+    with pytest.raises(CheckFailed) as caught:
+        exec(first.replay, {})
+    assert str(caught.value) == first.message
 
 
 @settings(max_examples=50)

@@ -14,8 +14,10 @@ from worldkv.parts.eviction.admission import Admission as Admission
 from worldkv.parts.eviction.never_evict import NeverEvict as NeverEvict
 from worldkv.parts.eviction.sink_recent import SinkRecent as SinkRecent
 from worldkv.parts.eviction.token_pool import TokenPool as TokenPool
+from worldkv.parts.fetch import fetch as fetch
 from worldkv.parts.index.fov_overlap import FovOverlap as FovOverlap
 from worldkv.parts.index.fov_overlap import FovScore as FovScore
+from worldkv.parts.index.fov_overlap import points_in_view as points_in_view
 from worldkv.parts.index.frustum_index import FrustumIndex as FrustumIndex
 from worldkv.parts.index.key_bounds import KeyBounds as KeyBounds
 from worldkv.parts.index.lookahead import Lookahead as Lookahead
@@ -23,6 +25,7 @@ from worldkv.parts.index.mean_key import MeanKey as MeanKey
 from worldkv.parts.index.planar_cones import PlanarCones as PlanarCones
 from worldkv.parts.index.pose_index import ActionIndex as ActionIndex
 from worldkv.parts.index.pose_index import PoseIndex as PoseIndex
+from worldkv.parts.index.pose_index import RotationMean as RotationMean
 from worldkv.parts.need import AttentionNeed as AttentionNeed
 from worldkv.parts.need import LandmarkNeed as LandmarkNeed
 from worldkv.parts.scorer.anchor_penalty import AnchorPenalty as AnchorPenalty

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from worldkv.answers import NOTHING_RETRIEVED, Retrieval
-from worldkv.metrics.greedy_cover import greedy_cover
+from worldkv.metrics.set_cover import greedy_cover
 from worldkv.parts.retrieval_only import RetrievalOnly
 from worldkv.signals import Signal
 from worldkv.views import BankView, Query

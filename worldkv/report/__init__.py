@@ -1,1 +1,7 @@
-"""Tables, notes and JSON documents of results."""
+"""Tables, notes and JSON documents of results. The public names stand in `__init__.pyi`."""
+
+from __future__ import annotations
+
+from worldkv._lazy import attach_stub
+
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

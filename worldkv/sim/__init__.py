@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from worldkv._lazy import homes_in_stub, on_first_use
+from worldkv._lazy import attach_stub
 
-_HOMES = homes_in_stub(__file__)
-
-__all__ = sorted(_HOMES)
-
-__getattr__ = on_first_use(__name__, _HOMES)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from worldkv.errors import WorldKVError
 from worldkv.testing.motion_script import MotionScript
@@ -91,7 +94,7 @@ def judge(one: Check, *about: Any) -> Mapping[str, float] | None:
         CheckFailed: the check is not met.
     """
     try:
-        with time_limit():
+        with time_limit(), _same_chance():
             return one.judge(*about)
     except (CheckFailed, NotApplicable):
         raise
@@ -99,6 +102,19 @@ def judge(one: Check, *about: Any) -> Mapping[str, float] | None:
         if not one.owns_errors:
             raise
         raise CheckFailed(_sentence(error)) from error
+
+
+@contextlib.contextmanager
+def _same_chance() -> Iterator[None]:
+    """Start the global generators from the same seed, so that a policy that draws from them fails the same again."""
+    states = random.getstate(), np.random.get_state()
+    random.seed(0)
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def run_check(one: Check, under_test: PolicyUnderTest, examples: int, seed: int) -> Finding:

@@ -81,7 +81,7 @@ class CacheMachine(RuleBasedStateMachine):
         recording = recording_policy(self.policy, self.answers.append)
         self.engine = CacheEngine(recording, self.geometry, backend, config, scenario.scene(self.policy))
         self.fresh = DictionaryCache(self.geometry, host, disk, staging_chunks * chunk_bytes)
-        self.model = self.fresh.copy()
+        self.dictionary = self.fresh.copy()
         self.history: list[DictionaryCache] = []
         for _ in range(self.warm_chunks):
             self.begin(Move(1.0, 15.0))
@@ -93,7 +93,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(move=moves())
     def begin(self, move: Move | Back) -> None:
         """A step opens; the attended set is the dictionary's."""
-        self.history.append(self.model.copy())
+        self.history.append(self.dictionary.copy())
         del self.history[: -REWIND_CHUNKS - 1]
         self.script = MotionScript((*self.script.moves, move))
         self.answers.clear()
@@ -120,7 +120,7 @@ class CacheMachine(RuleBasedStateMachine):
                 eviction = question.answer
             elif question.kind == "compress":
                 keeps[question.shown[0].id] = question.answer
-        self.model.commit(eviction, keeps)
+        self.dictionary.commit(eviction, keeps)
         self.is_open = False
 
     # ------------------------------------------------------------------ going back
@@ -129,14 +129,14 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(target=snapshots)
     def take_snapshot(self) -> tuple[Snapshot, DictionaryCache, MotionScript]:
         """Take a snapshot of the rollout."""
-        return self.engine.snapshot(), self.model.copy(), self.script
+        return self.engine.snapshot(), self.dictionary.copy(), self.script
 
     @rule(taken=snapshots)
     def restore(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
         """Back to a snapshot, which may be restored again."""
-        snapshot, model, self.script = taken
+        snapshot, dictionary, self.script = taken
         self.engine.restore(snapshot)
-        self.model, self.history, self.is_open = model.copy(), [], False
+        self.dictionary, self.history, self.is_open = dictionary.copy(), [], False
 
     @rule(taken=consumes(snapshots))
     def restore_for_the_last_time(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
@@ -167,7 +167,7 @@ class CacheMachine(RuleBasedStateMachine):
             return
         self.engine.rewind(chunks)
         if steps:
-            self.model = self.history[-steps]
+            self.dictionary = self.history[-steps]
             del self.history[-steps:]
             self.script = MotionScript(self.script.moves[: len(self.script) - steps])
         self.is_open = False
@@ -177,13 +177,13 @@ class CacheMachine(RuleBasedStateMachine):
     def reset(self) -> None:
         """As new."""
         self.engine.reset()
-        self.model, self.history, self.is_open = self.fresh.copy(), [], False
+        self.dictionary, self.history, self.is_open = self.fresh.copy(), [], False
         self.script = MotionScript(())
 
     # ------------------------------------------------------------------ what must hold
 
     @invariant()
-    def the_books_are_right(self) -> None:
+    def the_ledgers_add_up(self) -> None:
         """Every chunk has one home, every token and byte is found."""
         if not hasattr(self, "engine"):
             return
@@ -196,53 +196,58 @@ class CacheMachine(RuleBasedStateMachine):
         """Homes, tokens and bytes over every edge are those of the plain dictionary."""
         if not hasattr(self, "engine"):
             return
-        engine, model = self.engine, self.model
+        engine, dictionary = self.engine, self.dictionary
         backend = engine.backend
         assert isinstance(backend, KeyedBackend)
         for what, told, expected in (
-            ("at home in the window", engine.state.window_ids.tolist(), model.held("window")),
-            ("on the host", sorted(backend.host), model.held("host")),
-            ("on disk", sorted(backend.disk), model.held("disk")),
-            ("in staging", sorted(backend.staging), sorted(model.staged)),
+            ("at home in the window", engine.state.window_ids.tolist(), dictionary.held("window")),
+            ("on the host", sorted(backend.host), dictionary.held("host")),
+            ("on disk", sorted(backend.disk), dictionary.held("disk")),
+            ("in staging", sorted(backend.staging), sorted(dictionary.staged)),
         ):
             if told != expected:
                 raise CheckFailed(f"{what} are chunks {told}; by the policy's answers they should be {expected}")
         counts = engine.state.counts
         tokens = (counts.window, counts.banked, counts.pruned, counts.discarded)
-        expected_tokens = (model.total("window"), model.total("host", "disk"), model.pruned, model.discarded)
+        expected_tokens = (
+            dictionary.total("window"),
+            dictionary.total("host", "disk"),
+            dictionary.pruned,
+            dictionary.discarded,
+        )
         if tokens != expected_tokens:
             raise CheckFailed(f"tokens in window, bank, pruned, discarded are {tokens}, not {expected_tokens}")
         moved = tuple(engine.backend.traffic())
-        if moved != tuple(model.moved.values()):
-            raise CheckFailed(f"bytes out, in, to disk, from disk are {moved}, not {tuple(model.moved.values())}")
+        if moved != tuple(dictionary.moved.values()):
+            raise CheckFailed(f"bytes out, in, to disk, from disk are {moved}, not {tuple(dictionary.moved.values())}")
 
     def _follow_retrieval(self) -> None:
         answer: Retrieval | None = None
         for question in self.answers:
             if question.kind == "retrieve":
                 answer = question.answer
-        attended = self.model.begin(answer)
+        attended = self.dictionary.begin(answer)
         plan: StepPlan = self.plan
         if set(plan.attended.tolist()) != attended:
             raise CheckFailed(f"step {plan.step} attends {plan.attended.tolist()}, not {sorted(attended)}")
 
 
 def cache_machine(
-    policy: CachePolicy, geometry: CacheGeometry | None = None, *, warm_chunks: int | None = None
+    policy: CachePolicy | PolicyUnderTest, geometry: CacheGeometry | None = None, *, warm_chunks: int | None = None
 ) -> type[CacheMachine]:
     """The state machine for one policy; its `TestCase` is what pytest collects.
 
     Args:
-        policy: the policy that decides.
+        policy: a policy, or the policy under test made of it.
         geometry: the cache's shape; the first of the kit's that the policy accepts by default.
         warm_chunks: chunks generated before hypothesis takes over; as many as fill the window by default.
     """
-    under_test = PolicyUnderTest(policy)
+    under_test = policy if isinstance(policy, PolicyUnderTest) else PolicyUnderTest(policy)
     own: dict[str, Any] = {
-        "policy": policy,
+        "policy": under_test.policy,
         "geometry": geometry or under_test.geometries[0],
         "warm_chunks": min(LONGEST - 20, under_test.fill_chunks) if warm_chunks is None else warm_chunks,
         "needs_keys": under_test.is_data_dependent,
         "__module__": __name__,
     }
-    return type(f"{type(policy).__name__}Machine", (CacheMachine,), own)
+    return type(f"{type(under_test.policy).__name__}Machine", (CacheMachine,), own)

@@ -11,6 +11,7 @@ from worldkv.trajectory.formats.registry import FORMATS as FORMATS
 from worldkv.trajectory.generate import generate as generate
 from worldkv.trajectory.generators import GENERATORS as GENERATORS
 from worldkv.trajectory.load import load_trajectory as load_trajectory
+from worldkv.trajectory.noise import with_pose_noise as with_pose_noise
 from worldkv.trajectory.resample import resample as resample
 from worldkv.trajectory.script import script as script
 from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW as DEFAULT_FIELD_OF_VIEW

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from worldkv.answers import Ids
 from worldkv.errors import SpecError
-from worldkv.metrics.greedy_cover import greedy_cover
+from worldkv.metrics.set_cover import greedy_cover
 from worldkv.policy import NO_IDS, CoverageSelector, Selector
 from worldkv.pose import Array
 from worldkv.views import BankView, Query

@@ -64,7 +64,7 @@ def agrees_with_a_dictionary(under_test: PolicyUnderTest) -> None:
 
     from worldkv.testing.state_machine import cache_machine
 
-    machine = cache_machine(under_test.policy)
+    machine = cache_machine(under_test)
     settings = hypothesis.settings(
         max_examples=15,
         stateful_step_count=25,
