@@ -90,6 +90,17 @@ def test_a_notebook_makes_the_readme_s_table_and_picture_in_four_lines(tmp_path:
     assert all(note in page for note in result.notes) and result.notes
 
 
+@pytest.mark.shared_data
+def test_the_readme_s_first_table_and_picture_are_what_a_notebook_shows(shared_data_dir: Path, tmp_path: Path) -> None:
+    result = compare(shared_data_dir / "kitti" / "KITTI_00_gt.txt")
+    result.plot(tmp_path / "kitti.png")
+    assert (tmp_path / "kitti.png").stat().st_size > 50_000
+    readme = (Path(worldkv.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    printed = result.table().splitlines()
+    rows = [line for line in printed if len(line.split()) == 15]
+    assert len(rows) == 6 and all(line in readme for line in rows)
+
+
 @pytest.mark.parametrize(
     ("words", "call"),
     [
