@@ -99,6 +99,13 @@ def generate(cache: WorldCache, path: Path, step: int) -> tuple[Tensor, StepReco
     return torch.stack(outs), cache.commit()
 
 
+def retake(cache: WorldCache, path: Path, step: int, steps: int = 2) -> None:
+    """Take the last `steps` steps before `step` back, and generate them again."""
+    cache.rewind(steps)
+    for again in range(step - steps, step):
+        generate(cache, path, again)
+
+
 def compressions(part: Part) -> list[WorldCompression]:
     """The World Compressions a policy is made of, as published: by likeness to the anchor alone."""
     own = [part] if isinstance(part, WorldCompression) and part.scorer == UnlikeAnchor() else []

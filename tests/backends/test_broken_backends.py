@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from tests.backends.broken import GALLERY
+from tests.backends.broken_backends import GALLERY
 from worldkv.backends.torch_backend import TorchBackend
 from worldkv.config import CacheConfig
 from worldkv.parity.run import Parity, run_both

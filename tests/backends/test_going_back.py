@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.backends.asking import AskedAhead, AskedLate
 from tests.backends.late_ops import LateOps
+from tests.backends.retrieval_policies import AfterFirstPass, Prefetching
 from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
 from tests.policies.all_policies import EVERY
 from worldkv.backend import Traffic
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
+from worldkv.engine.engine import Snapshot
 from worldkv.geometry import CacheGeometry
 from worldkv.policies import DropOldest, WorldKV
 from worldkv.signals import Signal
@@ -32,13 +33,15 @@ CONFIGS = {
     ),
 }
 STEPS = 22
-POLICIES = EVERY | {"prefetching": AskedAhead(), "asked late": AskedLate()}
+POLICIES = EVERY | {"prefetching": Prefetching(), "asked late": AfterFirstPass()}
 RUNS = [
     (name, config)
     for number, name in enumerate(POLICIES)
     for config in (("disk", "forgets")[number % 2], *(("host",) if number % 3 == 0 else ()))
 ]
 """Every policy where the bank spills, a third of them where it does not, which is the simplest."""
+ACTIONS = {"generate": 13, "snapshot": 2, "restore": 2, "rewind": 2, "fork": 1}
+"""What is done to a rollout, and how often it is drawn among twenty."""
 
 
 @functools.cache
@@ -64,34 +67,41 @@ def window_of(cache: WorldCache) -> dict[int, list[Tensor]]:
 def test_whatever_is_taken_back_the_steps_are_the_same(name: str, config: str) -> None:
     """Late copies, so that something taken back while it is on its way shows as NaN."""
     draw = random.Random(f"{name} {config}")
-    kept, step, twins = [], 0, 0
+    actions = draw.choices(list(ACTIONS), list(ACTIONS.values()), k=70)
+    actions[5], actions[9] = "snapshot", "fork"
+    kept: list[tuple[int, Snapshot]] = []
+    step, twins = 0, 0
     with open_cache(POLICIES[name], SMALL, path(), LateOps(), config=CONFIGS[config]) as cache:
-        for turn in range(70):
-            what = draw.random()
-            if turn == 9 or (0.1 < what < 0.15 and step < STEPS):
-                twin = cache.fork()
-                out, record = generate(twin, path(), step)
-                assert torch.equal(out, undisturbed(name, config)[step][0])
-                twins += 1
-            elif turn == 5 or what < 0.1:
-                kept.append((step, cache.snapshot()))
-            elif kept and (step == STEPS or what < 0.25):
-                step, snapshot = draw.choice(kept)  # any of them, in any order, as often as it comes
-                cache.restore(snapshot)
-            elif what < 0.35:
-                is_open = draw.random() < 0.5
-                if is_open:  # a step that is abandoned after its first layer
-                    cache.begin(path().views[step])
-                    cache.attend(0, *inputs(SMALL, cache.dtype, 999, 0, 0))
-                back = draw.randint(0, min(3, max(0, len(cache.engine._history) - is_open)))
-                cache.rewind(back)
-                step -= back
-            else:
-                out, record = generate(cache, path(), step)
-                expected, traffic = undisturbed(name, config)[step]
-                assert torch.equal(out, expected)
-                assert record.traffic == traffic
-                step += 1
+        for action in actions:
+            if step == STEPS and action != "snapshot":  # the path is over
+                action = "restore"
+            if action == "restore" and not kept:
+                action = "rewind"
+            match action:
+                case "generate":
+                    out, record = generate(cache, path(), step)
+                    expected, traffic = undisturbed(name, config)[step]
+                    assert torch.equal(out, expected)
+                    assert record.traffic == traffic
+                    step += 1
+                case "snapshot":
+                    kept.append((step, cache.snapshot()))
+                case "restore":
+                    step, snapshot = draw.choice(kept)  # any of them, in any order, as often as it comes
+                    cache.restore(snapshot)
+                case "rewind":
+                    is_open = draw.random() < 0.5
+                    if is_open:  # a step that is abandoned after its first layer
+                        cache.begin(path().views[step])
+                        cache.attend(0, *inputs(SMALL, cache.dtype, 999, 0, 0))
+                    back = draw.randint(0, min(3, max(0, len(cache.engine._history) - is_open)))
+                    cache.rewind(back)
+                    step -= back
+                case "fork":
+                    twin = cache.fork()
+                    out, record = generate(twin, path(), step)
+                    assert torch.equal(out, undisturbed(name, config)[step][0])
+                    twins += 1
     assert kept and twins
 
 

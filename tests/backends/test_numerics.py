@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.backends.asking import AskedAhead, AskedLate, Stays
 from tests.backends.late_ops import LateOps
 from tests.backends.naive_cache import NaiveCache, shifted
+from tests.backends.retrieval_policies import AfterFirstPass, Prefetching, SameRebased
 from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, loop, open_cache
 from tests.policies.all_policies import EVERY
 from worldkv.answers import Eviction, Keep
@@ -127,7 +127,7 @@ def test_full_kv_sliding_window_and_everything_retrieved() -> None:
 def test_rebased_keys_after_fifty_steps_in_bf16_are_those_rotated_from_scratch() -> None:
     geometry = CacheGeometry(2, 1, 1, 16, 2, 2, itemsize=2, rope_frames=1 << 16)
     path = loop(geometry, chunks=66)
-    stays = Stays()
+    stays = SameRebased()
     with open_cache(stays, geometry, path) as cache:
         for step in range(60):
             generate(cache, path, step)
@@ -157,7 +157,7 @@ def test_a_chunk_past_the_rotary_table_is_refused_before_anything_moves() -> Non
 
 
 @dataclass(frozen=True)
-class _RebasedAndShrunk(Stays):
+class _RebasedAndShrunk(SameRebased):
     """Halves the newest chunk in place, and rebases what it fetches."""
 
     def evict(self, window: WindowView) -> Eviction:
@@ -183,7 +183,7 @@ def test_a_chunk_shrunk_in_place_attends_its_own_keys_where_others_are_rebased()
 # ---------------------------------------------------------------------- asked late, asked ahead
 
 
-@pytest.mark.parametrize("policy", [AskedLate(), AskedAhead()], ids=["after the first pass", "prefetching"])
+@pytest.mark.parametrize("policy", [AfterFirstPass(), Prefetching()], ids=["after the first pass", "prefetching"])
 @pytest.mark.parametrize("spills", [False, True], ids=["host", "disk"])
 def test_asked_late_and_asked_ahead(policy: CachePolicy, spills: bool) -> None:
     check(policy, SMALL, torch.float32, late=True, spills=spills)
@@ -191,7 +191,7 @@ def test_asked_late_and_asked_ahead(policy: CachePolicy, spills: bool) -> None:
 
 def test_what_was_prefetched_lands_without_another_copy() -> None:
     path, landed = loop(SMALL), 0
-    with open_cache(AskedAhead(), SMALL, path) as cache:
+    with open_cache(Prefetching(), SMALL, path) as cache:
         for step in range(len(path.views)):
             staged = set(cache.engine.state.staged)
             cache.begin(path.views[step])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.backends.late_ops import LateOps
-from tests.backends.rollouts import generate, loop, open_cache
+from tests.backends.rollouts import generate, loop, open_cache, retake
 from tests.backends.test_parity import run
 from worldkv.answers import Retrieval, StoredAs, stored_bytes
 from worldkv.backends.cache import WorldCache
@@ -71,9 +71,7 @@ def test_what_comes_back_is_what_eight_bits_leave(stored_as: StoredAs, spills: b
     with open_cache(policy, GEOMETRY, path, ops, config=config) as cache:
         for step in range(len(path.views)):
             if step % 6 == 5:
-                cache.rewind(2)
-                for again in (step - 2, step - 1):
-                    generate(cache, path, again)
+                retake(cache, path, step)
             _, record = generate(cache, path, step)
             whole[step] = in_window(cache, step)
             for chunk in record.plan.retrieved:

@@ -12,7 +12,7 @@ import torch
 
 from tests.backends.late_ops import LateOps
 from tests.backends.naive_cache import NaiveCache
-from tests.backends.rollouts import assert_close, generate, inputs, loop, open_cache
+from tests.backends.rollouts import assert_close, generate, inputs, loop, open_cache, retake
 from worldkv.answers import Eviction, RaggedKeep, Retrieval
 from worldkv.config import CacheConfig
 from worldkv.geometry import CacheGeometry
@@ -99,9 +99,7 @@ def test_every_head_attends_its_own_tokens(late: bool, spills: bool) -> None:
     with open_cache(Ragged(), GEOMETRY, path, LateOps() if late else None, config=config) as cache:
         for step in range(len(path.views)):
             if step % 5 == 4:
-                cache.rewind(2)
-                for again in (step - 2, step - 1):
-                    generate(cache, path, again)
+                retake(cache, path, step)
             out, record = generate(cache, path, step)
             attended, row = record.plan.attended.tolist(), 0
             for number in range(2):

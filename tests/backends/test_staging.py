@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.backends.asking import OddSizes
+from tests.backends.retrieval_policies import UnequalSizes
 from worldkv.backends.transfer.cpu_ops import CpuOps
 from worldkv.backends.transfer.staging import Staging
 from worldkv.config import CacheConfig
@@ -64,5 +64,5 @@ def test_what_waits_lands_as_itself_though_it_was_moved_together(
     monkeypatch.setattr(Staging, "_compact", lambda staging: packed.append(1) or compact(staging))  # type: ignore[func-returns-value]
     path = cut(load_trajectory("generate:loop:chunks=24,laps=3"), PRESETS["tiny"])
     config = CacheConfig(limits=TierLimits(host_chunks))
-    assert run_both(path, OddSizes(), PRESETS["tiny"], config=config).difference is None
+    assert run_both(path, UnequalSizes(), PRESETS["tiny"], config=config).difference is None
     assert packed, "nothing was moved together"

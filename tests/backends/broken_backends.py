@@ -18,7 +18,7 @@ from worldkv.chunks import Tier
 
 
 class _OtherArena(TorchBackend):
-    """A backend whose window is a broken one."""
+    """A backend whose window is a broken one: as it was made, but with the methods of another class."""
 
     arena_class: type[Arena]
 

@@ -1,7 +1,8 @@
-"""Policies that ask in every way there is: late, ahead, for ever the same, with rebased keys."""
+"""Policies that retrieve in each way there is: always the same, after the first pass, a step ahead, unequal sizes."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,17 +16,25 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 
 
 @dataclass(frozen=True)
-class Stays(CachePolicy):
-    """Chunks 2 and 5 are resident for ever, everything else but the newest goes."""
+class _NewestAtHome(CachePolicy):
+    """The newest chunk stays at home in the window, all others are banked whole."""
 
     def evict(self, window: WindowView) -> Eviction:
         return SinkRecent(0, 3).evict(window)
 
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        return Retrieval(tuple(chunk for chunk in (2, 5) if chunk in bank.ids.tolist()))
+    @abstractmethod
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval: ...
 
     def compress(self, chunk: ChunkView) -> Keep:
         return WholeChunk().keep(chunk)
+
+
+@dataclass(frozen=True)
+class SameRebased(_NewestAtHome):
+    """Chunks 2 and 5 at every step, rebased."""
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        return Retrieval(tuple(chunk for chunk in (2, 5) if chunk in bank.ids.tolist()))
 
     @property
     def positions(self) -> Literal["absolute", "rebased"]:
@@ -33,7 +42,7 @@ class Stays(CachePolicy):
 
 
 @dataclass(frozen=True)
-class AskedLate(Stays):
+class AfterFirstPass(_NewestAtHome):
     """Changes its mind between the passes, by the queries of the first."""
 
     needs: ClassVar[frozenset[Signal]] = frozenset({Signal.QUERY_SUMMARY})
@@ -43,17 +52,10 @@ class AskedLate(Stays):
         first = int(abs(float(query.summary.sum())) * 1000) % len(bank.ids)
         return Retrieval(tuple(dict.fromkeys([int(bank.ids[first]), int(bank.ids[0])])))
 
-    @property
-    def positions(self) -> Literal["absolute", "rebased"]:
-        return "absolute"
-
 
 @dataclass(frozen=True)
-class AskedAhead(AskedLate):
+class Prefetching(_NewestAtHome):
     """Says at every step what the next one will want."""
-
-    needs: ClassVar[frozenset[Signal]] = frozenset()
-    asked_at: ClassVar[Literal["begin", "first_pass"]] = "begin"
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         ids = set(bank.ids.tolist())
@@ -65,11 +67,8 @@ class AskedAhead(AskedLate):
 
 
 @dataclass(frozen=True)
-class OddSizes(CachePolicy):
+class UnequalSizes(_NewestAtHome):
     """Prefetches chunks of unequal sizes, gives the middle one up and asks for a larger one in its place."""
-
-    def evict(self, window: WindowView) -> Eviction:
-        return SinkRecent(0, 3).evict(window)
 
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         soon = {6: (0, 1, 2), 7: (1, 3)}.get(query.step % 9, ())
