@@ -9,6 +9,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.cli.conftest import worldkv as command  # noqa: F401  (a fixture)
 from worldkv import (
     CacheGeometry,
     Comparison,
+    OutputError,
     SlidingWindow,
     SpecError,
     TrajectoryError,
@@ -219,3 +221,86 @@ def test_a_trajectory_cut_for_another_geometry_is_refused() -> None:
     with pytest.raises(SpecError, match="chunks of 3 latent frames"):
         compare(cut, ["full-kv"], geometry=other, baselines=False)
     assert isinstance(compare(cut, ["worldkv"], **TINY), Comparison)
+
+
+def test_an_output_never_replaces_the_trajectory_and_is_checked_before_work(tmp_path: Path) -> None:
+    poses = tmp_path / "in.txt"
+    np.savetxt(poses, np.tile(np.eye(4)[:3].reshape(-1), (40, 1)))
+    before = poses.read_bytes()
+    with pytest.raises(OutputError, match="same file as TRAJECTORY"):
+        compare(poses, ["worldkv"], log=poses, **TINY)
+    with pytest.raises(OutputError, match="no folder"):
+        compare(LOOP, ["worldkv"], log=tmp_path / "nowhere" / "log.jsonl", **TINY)
+    with pytest.raises(OutputError, match="must end in"):
+        simulate(LOOP, "worldkv", "tiny").plot(tmp_path / "picture.foo")
+    assert poses.read_bytes() == before and [entry.name for entry in tmp_path.iterdir()] == ["in.txt"]
+
+
+def test_a_sweep_takes_matrices_and_loaded_trajectories() -> None:
+    loop = load_trajectory(LOOP)
+    matrices = np.tile(np.eye(4), (loop.num_frames, 1, 1))
+    matrices[:, :3, :3], matrices[:, :3, 3] = loop.rotations, loop.positions
+    shorter = matrices[: loop.num_frames // 2]
+    options: dict[str, Any] = {"budgets": "50%", "seeds": 0, "jobs": 1, "baselines": False, **TINY}
+    (one,) = sweep(loop, ["worldkv"], **options).rows
+    (same,) = sweep(matrices, ["worldkv"], **options).rows
+    assert len(sweep([matrices, shorter], ["worldkv"], **options).rows) == 2
+    assert one["window_tokens_peak"] == same["window_tokens_peak"]
+    assert one["revisit_recall"] == pytest.approx(same["revisit_recall"])
+    by_tokens = sweep(loop, ["worldkv"], **{**options, "budgets": 400}).rows
+    assert by_tokens[0]["budget_tokens"] == 400
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"match": "window_tokens"}, "match must be one of window-tokens, none"),
+        ({"when_full": "drop-oldest"}, "when_full must be one of error, forget-oldest"),
+        ({"policies": []}, "at least one policy"),
+        ({"device": "cuda"}, "--world rooms"),
+    ],
+)
+def test_a_word_that_is_no_choice_is_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(says)):
+        compare(LOOP, **TINY, **options)
+
+
+def test_a_number_type_that_is_none_is_refused() -> None:
+    with pytest.raises(SpecError, match="dtype must be one of auto, float32"):
+        worldkv.run(LOOP, "worldkv", dtype="float64", chunks=4)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Listed(worldkv.Index):
+    """An index whose setting no spec string can hold."""
+
+    places: tuple[int, ...] = ()
+
+    def scores(self, query: worldkv.Query, bank: worldkv.BankView) -> Any:
+        return -np.asarray(bank.ids, dtype=float)
+
+
+def test_an_object_that_no_spec_string_can_hold_is_compared_all_the_same() -> None:
+    rows = compare(LOOP, [_Listed((1, 2)), _Listed((3,))], baselines=False, **TINY).rows
+    assert [row["policy"] for row in rows] == ["_Listed(places=(1, 2))", "_Listed(places=(3,))"]
+    assert "_Listed" in repr(explain(LOOP, _Listed((1,)), 20, **TINY))
+    assert simulate(LOOP, _Listed((1,)), "tiny").rows[0]["policy"] == "_Listed"
+
+
+def test_a_class_is_checked_and_hypothesis_keeps_its_home() -> None:
+    from hypothesis import configuration
+
+    home = configuration.storage_directory().path
+    assert check(WorldKV, examples=1).passed
+    assert configuration.storage_directory().path == home
+
+
+def test_results_are_compared_by_identity_and_hand_out_copies() -> None:
+    result = compare(LOOP, ["worldkv"], **TINY)
+    assert len({result, result}) == 1 and result != compare(LOOP, ["worldkv"], **TINY)
+    result.to_dict()["rows"].clear()
+    result.notes.clear()
+    assert result.rows and result.notes
+    parity = check_parity(LOOP, ["worldkv"], chunks=6)
+    parity.to_dict()["rows"][0]["equal"] = False
+    assert parity.is_equal

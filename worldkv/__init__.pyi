@@ -49,8 +49,12 @@ from worldkv.experiments.description import Description as Description
 from worldkv.experiments.description import describe as describe
 from worldkv.experiments.explanation import Explanation as Explanation
 from worldkv.experiments.explanation import explain as explain
+from worldkv.experiments.inputs import GeometryLike as GeometryLike
+from worldkv.experiments.inputs import MachineLike as MachineLike
+from worldkv.experiments.inputs import TrajectoryLike as TrajectoryLike
 from worldkv.experiments.parity import ParityResult as ParityResult
 from worldkv.experiments.parity import check_parity as check_parity
+from worldkv.experiments.progress import Progress as Progress
 from worldkv.experiments.promotion import Promotion as Promotion
 from worldkv.experiments.promotion import promote as promote
 from worldkv.experiments.real_run import RealRun as RealRun
@@ -117,6 +121,7 @@ from worldkv.sim.backend import SimBackend as SimBackend
 from worldkv.sim.machine import Machine as Machine
 from worldkv.sim.machine import load_machine as load_machine
 from worldkv.sim.rollout import RolloutRecord as RolloutRecord
+from worldkv.specs.given import PolicyLike as PolicyLike
 from worldkv.specs.parse import parse_geometry as parse_geometry
 from worldkv.specs.parse import parse_policy as parse_policy
 from worldkv.specs.parse import spec_of as spec_of

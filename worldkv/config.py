@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from worldkv.errors import check_choice
 from worldkv.tiers import TierLimits
 
 WhenLost = Literal["error", "go-on"]
@@ -31,3 +32,7 @@ class CacheConfig:
     staging_chunks: int = 2
     rewind_chunks: int = 0
     when_lost: WhenLost = "error"
+
+    def __post_init__(self) -> None:
+        check_choice("when_lost", self.when_lost, get_args(WhenLost))
+        check_choice("over_budget", self.over_budget, ("error", "flag"))

@@ -66,3 +66,14 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
         return "there are none"
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+
+
+def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
+    """Refuse a value that is none of `choices`.
+
+    Raises:
+        SpecError: it is not.
+    """
+    known = list(choices)
+    if value not in known:
+        raise SpecError(f"{name} must be one of {', '.join(known)}, got {value!r}")

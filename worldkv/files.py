@@ -52,7 +52,10 @@ def text_file(name: str) -> Iterator[TextIO]:
         OutputError: the disk is full or the folder has gone.
     """
     path = Path(name).resolve()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OutputError(f"{name} cannot be written ({error.strerror}); check its folder") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             yield stream

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.chunks import ChunkTable, Tier
-from worldkv.errors import BudgetError, SpecError
+from worldkv.errors import BudgetError, SpecError, check_choice
 
 WhenFull = Literal["error", "forget-oldest"]
 """What happens when neither host nor disk has room: refuse, or discard the oldest banked chunks (counted)."""
@@ -32,6 +32,7 @@ class TierLimits:
     when_full: WhenFull = "error"
 
     def __post_init__(self) -> None:
+        check_choice("when_full", self.when_full, get_args(WhenFull))
         for name in ("host_bytes", "disk_bytes"):
             value = getattr(self, name)
             if value is not None and value < 0:

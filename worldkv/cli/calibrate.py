@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from worldkv.cli.options import DeviceOption, NumberTypeOption, PassesOption, RunGeometryOption, SpillFolderOption
-from worldkv.cli.output import check_outputs, print_result
+from worldkv.cli.output import print_result
 from worldkv.cli.progress import SlowProgress
 from worldkv.experiments.defaults import CALIBRATED_CHUNKS
+from worldkv.experiments.outputs import check_outputs
 from worldkv.experiments.require_torch import require_torch
 
 EXAMPLES = (

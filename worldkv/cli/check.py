@@ -8,11 +8,12 @@ import typer
 
 from worldkv.cli.exit_codes import NOT_MET
 from worldkv.cli.options import ExamplesOption, JsonOption
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, print_result
+from worldkv.cli.output import print_result
 from worldkv.cli.progress import Progress
 from worldkv.errors import SpecError
 from worldkv.experiments.check import require_hypothesis
 from worldkv.experiments.defaults import CHECK_EXAMPLES
+from worldkv.experiments.outputs import STANDARD_OUTPUT, check_outputs
 from worldkv.experiments.seeds import MOST_SEED
 
 EXAMPLES = (

@@ -25,10 +25,11 @@ from worldkv.cli.options import (
     WorldOption,
     policies_option,
 )
-from worldkv.cli.output import check_outputs, print_result
+from worldkv.cli.output import print_result
 from worldkv.cli.progress import Progress, SlowProgress
 from worldkv.errors import SpecError
 from worldkv.experiments.defaults import COMPARED_POLICIES, Match
+from worldkv.experiments.outputs import check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.machine import DEFAULT_MACHINE
 
@@ -129,7 +130,7 @@ def compare(
         result = comparison.compare(
             trajectory,
             policy or None,
-            geometry=geometry,
+            geometry=None if geometry == DEFAULT_GEOMETRY else geometry,
             machine=machine,
             budgets=budgets,
             match=match,

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from worldkv.cli.compare import finish
-from worldkv.cli.output import check_outputs
 from worldkv.cli.progress import Progress, SlowProgress
 from worldkv.experiments.defaults import WORLD_GEOMETRY
+from worldkv.experiments.outputs import check_outputs
 from worldkv.experiments.require_torch import has_torch
 
 TOUR = "generate:tour:rooms=12,seed=1,chunks=240"

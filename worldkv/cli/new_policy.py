@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from worldkv.cli.output import check_outputs
 from worldkv.errors import OutputError, SpecError
+from worldkv.experiments.outputs import check_outputs
 from worldkv.files import write_bytes
 
 EXAMPLES = (

@@ -24,8 +24,9 @@ from worldkv.cli.options import (
     WhenFullOption,
     policies_option,
 )
-from worldkv.cli.output import check_outputs, print_result
+from worldkv.cli.output import print_result
 from worldkv.cli.progress import Progress
+from worldkv.experiments.outputs import check_outputs
 from worldkv.experiments.require_torch import require_torch
 
 EXAMPLES = (

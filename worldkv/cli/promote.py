@@ -20,10 +20,11 @@ from worldkv.cli.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.output import STANDARD_OUTPUT, check_outputs, print_result
+from worldkv.cli.output import print_result
 from worldkv.cli.progress import SlowProgress
 from worldkv.experiments.check import require_hypothesis
 from worldkv.experiments.defaults import CHECK_EXAMPLES, PROMOTED_CHUNKS
+from worldkv.experiments.outputs import STANDARD_OUTPUT, check_outputs
 from worldkv.experiments.require_torch import require_torch
 
 EXAMPLES = (

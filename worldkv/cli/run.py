@@ -24,9 +24,10 @@ from worldkv.cli.options import (
     WhenFullOption,
     WorldOption,
 )
-from worldkv.cli.output import check_outputs, print_result
+from worldkv.cli.output import print_result
 from worldkv.cli.progress import SlowProgress
 from worldkv.config import WhenLost
+from worldkv.experiments.outputs import check_outputs
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.seeds import MOST_SEED
 from worldkv.sim.machine import DEFAULT_MACHINE
@@ -117,7 +118,7 @@ def run(
         result = real_run.run(
             trajectory,
             policy,
-            geometry=geometry,
+            geometry=None if geometry == "tiny" else geometry,
             world=world,
             device=device,
             dtype=dtype,

@@ -17,9 +17,9 @@ from worldkv.cli.options import (
     ViewDistanceOption,
     policies_option,
 )
-from worldkv.cli.output import check_outputs
 from worldkv.cli.progress import SlowProgress
 from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
+from worldkv.experiments.outputs import check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.machine import DEFAULT_MACHINE
 

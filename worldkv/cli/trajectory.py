@@ -15,8 +15,9 @@ from worldkv.cli.options import (
     TrajectoryArgument,
     ViewDistanceOption,
 )
-from worldkv.cli.output import check_folder, check_outputs, print_result
+from worldkv.cli.output import print_result
 from worldkv.cli.progress import Progress
+from worldkv.experiments.outputs import check_folder, check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY
 
 EXAMPLES = (

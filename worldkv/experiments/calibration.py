@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldkv.experiments.defaults import CALIBRATED_CHUNKS
+from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import Result
@@ -45,7 +46,7 @@ _PATIENCE_SECONDS = 120.0
 _COPY_REPEATS = 15
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Calibration(Result):
     """A machine fitted to what was measured here.
 
@@ -109,6 +110,7 @@ def calibrate(
         WorldKVError: anything a caller can mend, in one sentence.
     """
     require_torch("calibrate")
+    check_written("", output=output)
     from worldkv.sim.machine import machine_text
 
     fit, ratio = measure(geometry, device, dtype, passes, chunks, spill_folder, progress)

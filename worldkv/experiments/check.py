@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from worldkv.testing import Report
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class CheckResult(Result):
     """Findings of the conformance kit on policies and parts.
 
@@ -73,7 +73,7 @@ class CheckResult(Result):
 
 
 def check(
-    policies: Sequence[str | Part] | str | Part,
+    policies: Sequence[str | Part | type[Part]] | str | Part | type[Part],
     *,
     examples: int = CHECK_EXAMPLES,
     seed: int = 0,
@@ -102,7 +102,7 @@ def check(
     reports = []
     with hypothesis_folder():
         for one in several:
-            subject = put_under_test(one)
+            subject = put_under_test(one() if isinstance(one, type) else one)
             total = len(only or checks_for(subject))
             done = 0
 
@@ -128,11 +128,15 @@ def require_hypothesis() -> None:
 @contextmanager
 def hypothesis_folder() -> Iterator[None]:
     """Let hypothesis write its files into a temporary folder, not into the working directory."""
-    from hypothesis.configuration import set_hypothesis_home_dir
+    from hypothesis import configuration
 
+    before = getattr(configuration, "__hypothesis_home_directory", None)
     with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
-        set_hypothesis_home_dir(folder)
-        yield
+        configuration.set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            configuration.set_hypothesis_home_dir(before)
 
 
 def reproducible(report: Report, *, timing: bool) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from worldkv.errors import SpecError
+from worldkv.errors import SpecError, check_choice
 from worldkv.experiments.compared_policies import default_policies, with_baselines
 from worldkv.experiments.defaults import WORLD_GEOMETRY, Match
-from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_limits, as_machine, as_path
+from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_limits, as_machine, as_path, joined
+from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.experiments.setup import make_setup
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from worldkv.trajectory.loaded import LoadedPath
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Comparison(Result):
     """Policies side by side along one trajectory.
 
@@ -65,8 +66,7 @@ class Comparison(Result):
     @property
     def notes(self) -> list[str]:
         """Notes on the table, one sentence each."""
-        notes: list[str] = self._document["notes"]
-        return notes
+        return list(self._document["notes"])
 
     @property
     def rollouts(self) -> dict[str, RolloutRecord]:
@@ -158,9 +158,9 @@ def compare(
     trajectory: TrajectoryLike,
     policies: Sequence[PolicyLike] | PolicyLike | None = None,
     *,
-    geometry: GeometryLike = DEFAULT_GEOMETRY,
+    geometry: GeometryLike | None = None,
     machine: MachineLike = DEFAULT_MACHINE,
-    budgets: str | Sequence[str] | None = None,
+    budgets: str | int | Sequence[str | int] | None = None,
     match: Match = "window-tokens",
     baselines: bool = True,
     recall: bool = True,
@@ -185,7 +185,7 @@ def compare(
         trajectory: a file or folder of poses, `script:...`, `generate:...`, camera-to-world matrices
             `(frames, 4, 4)`, or a trajectory made before.
         policies: spec strings, policies or classes; by default full KV, a window, WorldKV, random and the oracle.
-        geometry: the model's cache shape, a preset's name or an object.
+        geometry: the model's cache shape, a preset's name or an object; by default LingBot-World's, or the world's.
         machine: the machine whose time is predicted: a name, a file or an object.
         budgets: window sizes that every policy runs at, such as `"5%,10%,7chunks"`; None matches sizes to one another.
         match: `"window-tokens"` resizes policies to the first of fixed size; `"none"` leaves sizes alone.
@@ -217,11 +217,13 @@ def compare(
     from worldkv.sim.replay import check_can_simulate
     from worldkv.trajectory.noise import with_pose_noise
 
-    typed = budgets if budgets is None or isinstance(budgets, str) else ",".join(budgets)
+    typed = None if budgets is None else joined(budgets)
     _check_options(match, typed, world, device)
+    check_written(trajectory, log=log)
     limits = as_limits(host_budget, disk_budget, when_full)
     config = CacheConfig(parse_size(device_budget, "--device-budget"), "flag", limits)
-    shape = as_geometry(WORLD_GEOMETRY if world is not None and geometry == DEFAULT_GEOMETRY else geometry)
+    by_default = DEFAULT_GEOMETRY if world is None else WORLD_GEOMETRY
+    shape = as_geometry(by_default if geometry is None else geometry)
     rates = as_machine(machine)
     sizes = () if typed is None else parse_budgets(typed)
     given = default_policies(world, recall, baselines) if policies is None else as_several(policies)
@@ -269,6 +271,7 @@ def _check_options(match: str, budgets: str | None, world: str | None, device: s
         SpecError: they do.
         DeviceError: torch is missing.
     """
+    check_choice("match", match, get_args(Match))
     if budgets is not None and match == "none":
         raise SpecError("--budgets sizes every policy and --match none leaves sizes alone; leave one of them out")
     if world is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worldkv.trajectory.loaded import LoadedPath
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Description(Result):
     """A trajectory in numbers.
 

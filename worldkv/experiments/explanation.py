@@ -33,7 +33,7 @@ _FOREVER = 1_000_000
 """A step so late that, of the chunks pinned there, only the sink lies in the first half."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Explanation(Result):
     """One step of a rollout: its chunks with scores, ranks and roles, and sentences on it.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from numpy.typing import ArrayLike
 
 from worldkv.errors import SpecError
 from worldkv.experiments.progress import SILENT, Progress
@@ -11,16 +14,11 @@ from worldkv.geometry import CacheGeometry
 from worldkv.sim.machine import Machine
 from worldkv.specs.sizes import parse_size
 from worldkv.tiers import TierLimits, WhenFull
+from worldkv.trajectory import ChunkedTrajectory, Trajectory, cut, describe, load_trajectory
+from worldkv.trajectory.loaded import LoadedPath, recut_to
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from worldkv.trajectory import ChunkedTrajectory, Trajectory
-    from worldkv.trajectory.loaded import LoadedPath
-
-    TrajectoryLike: TypeAlias = str | os.PathLike[str] | ArrayLike | Trajectory | ChunkedTrajectory
-    """A file, a `script:` or `generate:` name, camera-to-world matrices `(frames, 4, 4)`, or a loaded trajectory."""
-
+TrajectoryLike: TypeAlias = str | os.PathLike[str] | ArrayLike | Trajectory | ChunkedTrajectory
+"""A file, a `script:` or `generate:` name, camera-to-world matrices `(frames, 4, 4)`, or a loaded trajectory."""
 GeometryLike: TypeAlias = str | CacheGeometry
 MachineLike: TypeAlias = str | os.PathLike[str] | Machine
 
@@ -49,9 +47,6 @@ def as_path(
     Raises:
         TrajectoryError, SpecError: see `load_trajectory` and `cut`.
     """
-    from worldkv.trajectory import ChunkedTrajectory, cut, describe, load_trajectory
-    from worldkv.trajectory.loaded import LoadedPath, recut_to
-
     progress.begin(f"reading {_name_of(source)}")
     if isinstance(source, ChunkedTrajectory):
         if source.frames_per_chunk != geometry.frames_per_chunk:
@@ -59,12 +54,19 @@ def as_path(
                 f"{source.trajectory.name} is cut into chunks of {source.frames_per_chunk} latent frames, "
                 f"{geometry.name} has {geometry.frames_per_chunk}; cut it for that geometry"
             )
+        if format is not None or fps is not None:
+            raise SpecError(f"{source.trajectory.name} is cut already; resample it with load_trajectory, then cut it")
         path = LoadedPath(geometry, source, describe(source))
     else:
         trajectory = load_trajectory(source, format=format, frames_per_second=fps)
         chunked = cut(trajectory, geometry, view_distance=view_distance)
         path = LoadedPath(geometry, chunked, describe(chunked))
     return recut_to(path, chunks, view_distance)
+
+
+def joined(given: str | int | Iterable[str | int]) -> str:
+    """Budgets or seeds as they are typed: `5%,7chunks` or `0,1,2`."""
+    return str(given) if isinstance(given, str | int) else ",".join(map(str, given))
 
 
 def as_geometry(geometry: GeometryLike) -> CacheGeometry:

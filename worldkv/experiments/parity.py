@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_limits, as_path
+from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import Result
+from worldkv.files import finite
 from worldkv.specs.given import PolicyLike, as_policy, as_several, label_of_given
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from worldkv.trajectory.loaded import LoadedPath
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class ParityResult(Result):
     """Simulator against tensors for several policies.
 
@@ -42,7 +44,8 @@ class ParityResult(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """The document of `worldkv parity --json`."""
-        return dict(self.document)
+        document: dict[str, Any] = finite(self.document)
+        return document
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""
@@ -102,6 +105,7 @@ def check_parity(
         WorldKVError: anything a caller can mend, in one sentence.
     """
     require_torch("parity")
+    check_written(trajectory, record=record)
     from worldkv.config import CacheConfig
 
     shape = as_geometry(geometry)

@@ -30,7 +30,7 @@ OnStage = Callable[[str, dict[str, Any]], None]
 """Called with a stage's name and document when it is done."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Promotion(Result):
     """The verdict on a policy, and the findings of every stage.
 

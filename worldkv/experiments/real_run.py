@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldkv.experiments.defaults import WORLD_GEOMETRY
+from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import Result
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 TINY = "tiny"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class RealRun(Result):
     """One policy on tensors: the parts of a step's time beside their prediction, and memory.
 
@@ -61,7 +62,7 @@ def run(
     trajectory: TrajectoryLike,
     policy: PolicyLike = "worldkv",
     *,
-    geometry: GeometryLike = TINY,
+    geometry: GeometryLike | None = None,
     world: str | None = None,
     device: str = "cpu",
     dtype: NumberType = "auto",
@@ -88,7 +89,7 @@ def run(
     Args:
         trajectory: see `compare`.
         policy: a spec string, a policy, an index or a class of these.
-        geometry: the model's cache shape, a preset's name or an object.
+        geometry: the model's cache shape, a preset's name or an object; by default `tiny`, or the world's.
         world: run in a painted world, `"rooms"` or `"doom"`, instead of a transformer of random weights.
         device: `"cpu"`, `"cuda"` or `"cuda:N"`.
         dtype: type of weights and cached numbers; `"auto"` takes it from the geometry.
@@ -116,12 +117,13 @@ def run(
     require_torch("run")
     if world is not None:
         check_world(world, "run")
+    check_written(trajectory, log=log, record=record)
     from worldkv.experiments.prepared_run import prepare
 
     request = RunRequest(
         trajectory=trajectory,
         policy=policy,
-        geometry=WORLD_GEOMETRY if world is not None and geometry == TINY else geometry,
+        geometry=(TINY if world is None else WORLD_GEOMETRY) if geometry is None else geometry,
         device=device,
         dtype=dtype,
         passes=passes,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from worldkv.sim.rollout import OnStep, RolloutRecord
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Rollout(Result):
     """One policy along one trajectory, step by step.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from worldkv.errors import check_choice
 from worldkv.experiments.inputs import as_path
 from worldkv.sim.machine import DEFAULT_MACHINE
 
@@ -23,6 +24,7 @@ NumberType = Literal["auto", "float32", "bfloat16", "float16"]
 
 def itemsize_of(dtype: NumberType) -> int | None:
     """Bytes of one number; None for `auto`."""
+    check_choice("dtype", dtype, get_args(NumberType))
     return {"auto": None, "float32": 4}.get(dtype, 2)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
 from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
-from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_machine
+from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_machine, joined
+from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.experiments.seeds import parse_seeds
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from worldkv.sim.sweep_plan import SweepPlan
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class SweepResult(Result):
     """Policies at every budget on every trajectory with every seed.
 
@@ -96,8 +97,8 @@ def sweep(
     trajectories: Sequence[TrajectoryLike] | TrajectoryLike,
     policies: Sequence[PolicyLike] | PolicyLike = SWEPT_POLICIES,
     *,
-    budgets: str | Sequence[str] = SWEPT_BUDGETS,
-    seeds: str | Sequence[int] = SWEPT_SEEDS,
+    budgets: str | int | Sequence[str | int] = SWEPT_BUDGETS,
+    seeds: str | int | Sequence[int] = SWEPT_SEEDS,
     baselines: bool = True,
     out: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
@@ -134,15 +135,18 @@ def sweep(
     from worldkv.sim.sweep import num_cores, run_tasks
     from worldkv.sim.sweep_plan import plan_sweep
 
+    sources = _several(trajectories)
+    for source in sources:
+        check_written(source, out=out)
     shape, rates = as_geometry(geometry), as_machine(machine)
     file = None if out is None else SweepFile(os.fspath(out))
     rows: dict[str, SweepRow] = {} if file is None else file.rows
     progress.begin("reading the paths")
     plan = plan_sweep(
-        _several(trajectories),
+        sources,
         [_spec(one) for one in as_several(policies)],
-        parse_budgets(budgets if isinstance(budgets, str) else ",".join(budgets)),
-        parse_seeds(seeds if isinstance(seeds, str) else ",".join(map(str, seeds))),
+        parse_budgets(joined(budgets)),
+        parse_seeds(joined(seeds)),
         rows,
         geometry=shape,
         machine=rates,
@@ -179,10 +183,12 @@ def sweep(
 
 
 def _several(trajectories: Any) -> list[Any]:
-    """The trajectories; matrices `(frames, 4, 4)` are one, and so is a name."""
-    if isinstance(trajectories, str | os.PathLike) or not isinstance(trajectories, Sequence):
-        return [trajectories]
-    return list(trajectories)
+    """The trajectories; matrices `(frames, 4, 4)` are one, and so is a name. One that is cut already is cut anew."""
+    from worldkv.trajectory import ChunkedTrajectory
+
+    is_one = isinstance(trajectories, str | os.PathLike) or not isinstance(trajectories, Sequence)
+    several = [trajectories] if is_one else list(trajectories)
+    return [one.trajectory if isinstance(one, ChunkedTrajectory) else one for one in several]
 
 
 def _spec(given: PolicyLike) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from worldkv.errors import OutputError
 from worldkv.files import write_bytes
 from worldkv.plots.path import CAMERA, MapProjection, draw_walls
 from worldkv.plots.style import GREY, INK, new_figure
@@ -83,6 +84,8 @@ def write_film(name: str, path: LoadedPath, world: PaintedWorld, rows: Sequence[
     Raises:
         OutputError: it cannot be written.
     """
+    if not name.lower().endswith(".gif"):
+        raise OutputError(f"{name} must end in .gif; take a name such as film.gif")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 

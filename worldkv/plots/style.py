@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from worldkv.errors import OutputError
 from worldkv.files import write_bytes
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def save_figure(figure: Figure, name: str) -> None:
         OutputError: it cannot be written.
     """
     suffix = Path(name).suffix.lower().removeprefix(".")
+    if suffix not in ("png", "svg", "pdf"):
+        raise OutputError(f"{name} must end in .png, .svg or .pdf; take a name such as plot.png")
     buffer = io.BytesIO()
     _save(figure, buffer, suffix)
     write_bytes(name, buffer.getvalue())

@@ -18,7 +18,7 @@ from worldkv.sim.rollout import OnStep, RolloutRecord, simulate
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparisonSetup:
     """Trajectory, cache shape, machine and room that all rows of a comparison share.
 
@@ -67,7 +67,7 @@ def simulated(setup: ComparisonSetup, policy: CachePolicy, watch: OnStep | None 
     )
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     """One policy's rollout, its size, and its share of the oracle's recall.
 
@@ -106,7 +106,7 @@ class LeftOut:
     tokens: int
 
 
-@dataclass
+@dataclass(eq=False)
 class ComparedRows:
     """The rows of a comparison, in the order of the given policies.
 

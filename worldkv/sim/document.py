@@ -12,7 +12,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.sim.clock import Clock
 from worldkv.sim.compare import ComparisonSetup, Row
 from worldkv.sim.rollout import RolloutRecord
-from worldkv.specs.parse import spec_of
+from worldkv.specs.parse import spec_or_repr
 
 OWN_SIZE = "own"
 """The budget of a policy that has a size of its own."""
@@ -40,7 +40,7 @@ def row_document(setup: ComparisonSetup, row: Row) -> dict[str, Any]:
     milliseconds = seconds * 1e3
     return {
         "policy": row.candidate.label,
-        "spec": spec_of(row.candidate.policy),
+        "spec": spec_or_repr(row.candidate.policy),
         "is_matched": row.is_matched,
         "status": "ok" if over is None else "over-budget",
         "over_budget_at_chunk": over,

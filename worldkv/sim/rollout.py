@@ -27,7 +27,7 @@ OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
 """Called after every step, before the next begins."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RolloutRecord:
     """The record of one rollout: tokens, bytes, recall and predicted seconds, step by step.
 

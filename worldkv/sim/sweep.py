@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -77,7 +77,7 @@ class PathAtSeed:
         oracle: spec string of the oracle that shares are taken of.
     """
 
-    source: Any
+    source: Any = field(compare=False)
     format: str | None
     frames_per_second: float | None
     view_distance: float | None

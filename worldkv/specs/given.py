@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, CoverageIndex, Index
 from worldkv.specs.names import find_class
-from worldkv.specs.parse import parse_policy, spec_of, split_spec
+from worldkv.specs.parse import parse_policy, spec_name, spec_of, split_spec
 
 PolicyLike: TypeAlias = (
     str | CachePolicy | Index | CoverageIndex | type[CachePolicy] | type[Index] | type[CoverageIndex]
@@ -34,9 +34,17 @@ def as_policy(given: PolicyLike, geometry: CacheGeometry | None = None) -> Cache
     return made
 
 
-def as_several(given: Sequence[PolicyLike] | PolicyLike) -> list[PolicyLike]:
-    """One or several policies as a list."""
-    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+def as_several(given: Iterable[PolicyLike] | PolicyLike) -> list[PolicyLike]:
+    """One or several policies as a list.
+
+    Raises:
+        SpecError: none at all.
+    """
+    is_several = isinstance(given, Iterable) and not isinstance(given, str | type)
+    several: list[PolicyLike] = list(given) if is_several else [given]  # type: ignore[arg-type, list-item]
+    if not several:
+        raise SpecError("name at least one policy, or leave them out for the default ones")
+    return several
 
 
 def spec_of_given(given: PolicyLike) -> str:
@@ -45,20 +53,20 @@ def spec_of_given(given: PolicyLike) -> str:
 
 
 def name_of_given(given: PolicyLike) -> str:
-    """What tables call it: the spec's name, or the class of an index."""
-    return split_spec(_own_spec(given))[0].rpartition(":")[2]
+    """What tables call it: the spec's name, or the class by its spec name where it is installed."""
+    if isinstance(given, str):
+        return split_spec(given)[0].rpartition(":")[2]
+    return split_spec(spec_name(given if isinstance(given, type) else type(given)))[0].rpartition(":")[2]
 
 
 def label_of_given(given: PolicyLike) -> str:
     """What tables call it where several have its name: the spec as written, or the object's without its module."""
     if isinstance(given, str):
         return given
-    pairs = split_spec(_own_spec(given))[1]
+    made = given() if isinstance(given, type) else given
+    try:
+        pairs = split_spec(spec_of(made))[1]
+    except SpecError:  # a value that has no place in a spec string
+        return repr(made)
     settings = ",".join(f"{key}={value}" for key, value in pairs.items())
     return ":".join(filter(None, (name_of_given(given), settings)))
-
-
-def _own_spec(given: PolicyLike) -> str:
-    """Its spec string; an index's own, not that of the policy it is put into."""
-    made = given() if isinstance(given, type) else given
-    return spec_of(made) if isinstance(made, Index | CoverageIndex) else spec_of_given(made)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from worldkv.errors import SpecError, did_you_mean
 from worldkv.geometry import PRESETS, CacheGeometry
@@ -17,8 +16,6 @@ from worldkv.policy import CachePolicy, CoverageIndex, Index, Part
 from worldkv.specs.keys import Key, built, field_names, pairs_of
 from worldkv.specs.names import find_class, imported, policy_homes
 from worldkv.specs.values import coerced, whole_number
-
-T = TypeVar("T")
 
 
 def split_spec(spec: str) -> tuple[str, dict[str, str]]:
@@ -115,15 +112,6 @@ def parse_geometry(spec: str) -> CacheGeometry:
     return dataclasses.replace(PRESETS[name], **{"name": spec, **values})
 
 
-def parse_fields(cls: type[T], pairs: Mapping[str, str], spec: str) -> T:
-    """An instance of the dataclass `cls` from `key=value` pairs, coerced by its annotations.
-
-    Raises:
-        SpecError: unknown key (with the nearest known one) or a value of the wrong kind.
-    """
-    return cls(**coerced(cls, pairs, spec))
-
-
 def spec_of(part: Part) -> str:
     """The spec string of a policy or part: its name and every parameter that is not at its default.
 
@@ -132,10 +120,7 @@ def spec_of(part: Part) -> str:
     Raises:
         SpecError: a value would be read back as something else.
     """
-    from worldkv.parts import PARTS
-
-    names = {home: name for name, home in policy_homes().items()}
-    names |= {f"{known.__module__}:{known.__qualname__}": known.spec_names[0] for known in PARTS.values()}
+    names = _names()
 
     def name_of(one: Part) -> str:
         home = f"{type(one).__module__}:{type(one).__qualname__}"
@@ -143,6 +128,28 @@ def spec_of(part: Part) -> str:
 
     pairs = pairs_of(part, name_of)
     return f"{name_of(part)}:{','.join(pairs)}" if pairs else name_of(part)
+
+
+def spec_or_repr(part: Part) -> str:
+    """The spec string, or the repr where a value cannot stand in one."""
+    try:
+        return spec_of(part)
+    except SpecError:
+        return repr(part)
+
+
+def spec_name(cls: type[Part]) -> str:
+    """The name of a class in a spec string: its own where it is installed, `pkg.mod:Class` elsewhere."""
+    home = f"{cls.__module__}:{cls.__qualname__}"
+    return _names().get(home, home)
+
+
+def _names() -> dict[str, str]:
+    """The spec names of installed policies and parts by `module:Class`."""
+    from worldkv.parts import PARTS
+
+    names = {home: name for name, home in policy_homes().items()}
+    return names | {f"{known.__module__}:{known.__qualname__}": known.spec_names[0] for known in PARTS.values()}
 
 
 def parameters(cls: type[Part]) -> dict[str, str]:

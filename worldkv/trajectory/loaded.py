@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _PER_FRAME = ("positions", "rotations", "action_positions", "action_rotations", "timestamps")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedPath:
     """A trajectory as every command needs it.
 
