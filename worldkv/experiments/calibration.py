@@ -48,7 +48,7 @@ _COPY_REPEATS = 15
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Calibration(Result):
-    """A machine fitted to what was measured here.
+    """A machine fitted to measurements of this one.
 
     Attributes:
         fit: the machine, and the errors of the fit.

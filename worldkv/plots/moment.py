@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Moment:
-    """A step and what a policy retrieved for it.
+    """A step and the chunks that a policy retrieved for it.
 
     Attributes:
         label: the policy.

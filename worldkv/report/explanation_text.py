@@ -26,7 +26,7 @@ class StepTrace:
         retrieval: the policy's answer; None where the bank was empty.
         tokens: tokens of every chunk when the step began `(chunks,)`.
         home: ids at home in the window when the step began.
-        record: what the step did.
+        record: the record of the step.
     """
 
     bank: tuple[int, ...] = ()

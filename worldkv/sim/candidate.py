@@ -19,7 +19,7 @@ ANY_SIZE_TOKENS = 2**40
 """A window large enough for every policy whose size can be set."""
 
 _CHUNK_KEYS = ("sink_chunks", "recent_chunks", "retrieved_chunks")
-"""Keys of a spec string that give in chunks what the field of the policy counts in frames."""
+"""Keys of a spec string that count chunks, for fields of the policy that count frames."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The time model: from what a step attends and moves to seconds."""
+"""The time model: seconds of a step, from the tokens it attends and the bytes it moves."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ def compare_candidates(
         setup: trajectory, cache shape, machine and room of all rows.
         candidates: the policies, in table order.
         match_window_tokens: whether sizes are matched.
-        on_step: given a row's label, what to call after each of its steps.
+        on_step: makes the callback of a row's steps from its label.
         execute: runs one row; the oracle that shares are taken of is always simulated.
 
     Raises:
