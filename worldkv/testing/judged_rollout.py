@@ -17,7 +17,8 @@ from worldkv.testing.trial import Trial
 def judged_rollout(
     under_test: PolicyUnderTest,
     scenario: Scenario,
-    judge: Callable[[Question], None],
+    judge: Callable[[Question], None] | None = None,
+    *,
     config: CacheConfig | None = None,
     instrument: Instrument | None = None,
     judge_views: Callable[..., None] | None = None,
@@ -27,7 +28,7 @@ def judged_rollout(
     Args:
         under_test: the policy to run.
         scenario: the rollout.
-        judge: sees every answer; raises `CheckFailed` for a wrong one.
+        judge: sees every answer; raises `CheckFailed` for a wrong one. None judges the views alone.
         config: another room than the scenario's.
         instrument: changes what the policy is shown.
         judge_views: sees the views before the policy does; raises `CheckFailed` as `judge` does.
@@ -40,7 +41,8 @@ def judged_rollout(
 
     def on_question(question: Question) -> None:
         try:
-            judge(question)
+            if judge is not None:
+                judge(question)
         except CheckFailed as failure:  # raised here it would reach the engine as the policy's own failure
             complaints.append(failure)
 

@@ -27,7 +27,7 @@ def scores_can_be_ranked(under_test: PolicyUnderTest, scenario: Scenario) -> Non
         if len(shown) == 2:
             _judge_scores(under_test.name, _asked(f"{under_test.name}.scores", index.scores, shown), *shown)
 
-    judged_rollout(under_test, scenario, lambda question: None, judge_views=judge_views)
+    judged_rollout(under_test, scenario, judge_views=judge_views)
 
 
 @check("coverage is booleans, a row for each banked chunk.", kind=CoverageIndex, scenarios=scenarios, is_hard=True)
@@ -48,7 +48,7 @@ def coverage_is_boolean(under_test: PolicyUnderTest, scenario: Scenario) -> None
                 f"{_shape(covered)}"
             )
 
-    judged_rollout(under_test, scenario, lambda question: None, judge_views=judge_views)
+    judged_rollout(under_test, scenario, judge_views=judge_views)
 
 
 def _asked(what: str, ask: Callable[..., Any], shown: tuple[Any, ...]) -> Any:

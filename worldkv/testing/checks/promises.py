@@ -134,7 +134,7 @@ def window_fits_its_budget(under_test: PolicyUnderTest, scenario: Scenario) -> N
     roomy = Trial(under_test.policy, scenario).run()
     half = max(1, max(record.plan.attended_tokens for record in roomy.records) // geometry.chunk_tokens // 2)
     config = dataclasses.replace(scenario.config(), window_budget_bytes=half * geometry.chunk_bytes, over_budget="flag")
-    trial = judged_rollout(under_test, scenario, lambda question: None, config, views.instrument)
+    trial = judged_rollout(under_test, scenario, config=config, instrument=views.instrument)
     if "room_tokens" in views.read:
         judged = True
         over = [record.plan for record in trial.records if record.plan.over_budget and record.plan.retrieved]

@@ -49,7 +49,7 @@ def same_views_same_answer(under_test: PolicyUnderTest, scenario: Scenario) -> N
         asked.append((question, before[-1]))
         given.append(frozen_answer(question.answer))
 
-    judged_rollout(under_test, scenario, judge, None, instrument)
+    judged_rollout(under_test, scenario, judge, instrument=instrument)
     for (question, _), answer in zip(asked, given, strict=True):
         if not is_same(question.answer, answer):
             raise CheckFailed(
@@ -99,7 +99,7 @@ def views_are_left_alone(under_test: PolicyUnderTest, scenario: Scenario) -> Non
                 )
 
     try:
-        judged_rollout(under_test, scenario, judge, None, instrument)
+        judged_rollout(under_test, scenario, judge, instrument=instrument)
     except PolicyError as error:
         if "read-only" not in str(error):
             raise

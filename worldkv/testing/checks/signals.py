@@ -48,7 +48,7 @@ def _read_on(under_test: PolicyUnderTest, scenario: Scenario, asked: set[str] | 
     """What is read in a rollout; the kinds of question put are added to `asked`."""
     views, kinds = InstrumentedViews(), set() if asked is None else asked
     try:
-        judged_rollout(under_test, scenario, lambda question: kinds.add(question.kind), None, views.instrument)
+        judged_rollout(under_test, scenario, lambda question: kinds.add(question.kind), instrument=views.instrument)
     except WorldKVError:
         if not views.signals - under_test.needs:
             raise
