@@ -125,7 +125,7 @@ PRESETS: dict[str, CacheGeometry] = {
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a part is bound to of a model's shape; None where any number will do.
+    """The part of a model's shape that a file of weights fits; None where any number will do.
 
     Attributes:
         layers: transformer layers.
@@ -140,7 +140,7 @@ class ModelShape:
     hidden_channels: int | None = None
 
     def joined(self, other: ModelShape) -> ModelShape:
-        """What is bound to both.
+        """The shape that fits both.
 
         Raises:
             SpecError: they are of different models.

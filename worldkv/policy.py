@@ -226,7 +226,7 @@ class RetrievalWrapper(Part):
 
 
 Wrapper = ScoreWrapper | RetrievalWrapper
-"""What may stand round an index and its selector."""
+"""Wrappers around an index and its selector."""
 
 
 class TokenScorer(Part):

@@ -119,13 +119,14 @@ def compare(
     one size: random retrieval, and a sliding window with a sink (first chunks that never leave). With --world the
     rows run real attention in a painted world, and their pictures are compared with the truth.
     """
-    files = {"json": json, "log": log, "plot": plot, "filmstrip": filmstrip, "film": film}
-    check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
+    from worldkv.experiments import comparison
+
+    comparison.check_options(match, budgets, world, device)
     for option, file in (("--filmstrip", filmstrip), ("--film", film)):
         if world is None and file is not None:
             raise SpecError(f"{option} belongs to a painted world; add --world rooms")
-    from worldkv.experiments import comparison
-
+    files = {"json": json, "log": log, "plot": plot, "filmstrip": filmstrip, "film": film}
+    check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     with (Progress if world is None else SlowProgress)() as progress:
         result = comparison.compare(
             trajectory,

@@ -111,6 +111,10 @@ def run(
     A recording (--record) holds the trajectory and what the model measured, and is itself a TRAJECTORY.
     """
     require_torch("run")
+    if world is not None:
+        from worldkv.experiments.worlds import check_world
+
+        check_world(world, "run")
     check_outputs(trajectory, [("--json", json), ("--log", log), ("--record", record)])
     from worldkv.experiments import real_run
 

@@ -218,10 +218,10 @@ def compare(
     from worldkv.trajectory.noise import with_pose_noise
 
     typed = None if budgets is None else joined(budgets)
-    _check_options(match, typed, world, device)
+    check_options(match, typed, world, device)
     check_written(trajectory, log=log)
-    limits = as_limits(host_budget, disk_budget, when_full)
-    config = CacheConfig(parse_size(device_budget, "--device-budget"), "flag", limits)
+    window_budget = parse_size(device_budget, "--device-budget")
+    config = CacheConfig(window_budget, "flag", as_limits(host_budget, disk_budget, when_full))
     by_default = DEFAULT_GEOMETRY if world is None else WORLD_GEOMETRY
     shape = as_geometry(by_default if geometry is None else geometry)
     rates = as_machine(machine)
@@ -264,7 +264,7 @@ def compare(
     return Comparison(path, compared, painters)
 
 
-def _check_options(match: str, budgets: str | None, world: str | None, device: str) -> None:
+def check_options(match: str, budgets: str | None, world: str | None, device: str) -> None:
     """Refuse options that contradict one another, before anything is read.
 
     Raises:

@@ -137,12 +137,12 @@ def simulate(
     from worldkv.sim.candidate import parse_candidates
     from worldkv.sim.compare import ComparedRows, ComparisonSetup, Row, simulated
 
-    shape, room = as_geometry(geometry), config or CacheConfig()
+    shape, rates, room = as_geometry(geometry), as_machine(machine), config or CacheConfig()
     (candidate,) = parse_candidates([policy], shape, room, recall=recall or landmarks is not None)
     path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, chunks=chunks)
     if landmarks is None and recall:
         landmarks = place_landmarks(path.chunked, seed=seed)
-    setup = ComparisonSetup(path.chunked, shape, as_machine(machine), room, landmarks, seed=seed)
+    setup = ComparisonSetup(path.chunked, shape, rates, room, landmarks, seed=seed)
     retrieved: list[tuple[int, ...]] = []
 
     def note(engine: Any, record: Any, spent: Any) -> None:

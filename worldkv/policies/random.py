@@ -1,4 +1,4 @@
-"""Random: chunks drawn afresh each step; the floor."""
+"""Random: chunks drawn afresh each step; a baseline."""
 
 from __future__ import annotations
 
