@@ -389,3 +389,13 @@ def test_an_exception_of_the_policys_own_names_the_question_the_step_and_the_lin
 class _Broken(_Quiet):
     def evict(self, window: WindowView) -> Eviction:
         return Eviction(bank=(1 // (3 - window.step),)) if window.step > 2 else Eviction()
+
+
+def test_an_engine_says_what_it_holds() -> None:
+    engine = blind_engine(RandomAnswers(1), CacheConfig())
+    for _ in range(6):
+        engine.begin(HERE)
+        engine.commit(None)
+    counted = engine.state.tiers
+    told = f"6 chunks, {len(engine.state.window_ids)} at home in the window, {engine.state.bank_count} banked "
+    assert told + f"({counted.host.held:,} bytes on host, {counted.disk.held:,} on disk)" in repr(engine)

@@ -10,7 +10,7 @@ from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.chunks import Tier
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
-from worldkv.errors import BudgetError, PolicyError
+from worldkv.errors import BudgetError, PolicyError, SpecError
 from worldkv.policies import RandomRetrieval
 from worldkv.policy import CachePolicy
 from worldkv.sim.backend import SimBackend
@@ -112,3 +112,8 @@ def test_a_commit_that_failed_must_be_rewound() -> None:
     engine.rewind(0)
     assert len(engine.table) == 1 and engine.state.counts.produced == TINY.chunk_tokens
     engine.begin(HERE)
+
+
+def test_what_a_full_bank_does_is_one_of_two_words() -> None:
+    with pytest.raises(SpecError, match=r"^when_full must be one of error, forget-oldest, got 'drop'$"):
+        TierLimits(when_full="drop")  # type: ignore[arg-type]

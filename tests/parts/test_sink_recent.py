@@ -12,6 +12,7 @@ from worldkv.chunks import ChunkTable
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
 from worldkv.parts import NeverEvict, SinkRecent, WholeChunk, WorldCompression
+from worldkv.parts.eviction.sink_recent import recent_chunks
 from worldkv.signals import Viewpoint
 from worldkv.views import ChunkView, WindowView
 
@@ -79,3 +80,9 @@ def test_the_defaults_are_the_papers_and_the_promises_are_what_the_rules_do() ->
     assert WorldCompression() == WorldCompression(keep_ratio=0.25, pooled=False)
     assert (SinkRecent().is_bounded, NeverEvict().is_bounded) == (True, False)
     assert WholeChunk().keeps_anchor and WorldCompression().keeps_anchor
+
+
+def test_recent_frames_that_are_no_whole_chunks_are_refused_by_name() -> None:
+    with pytest.raises(SpecError, match="recent_frames"):
+        recent_chunks(4, 10, PRESETS["tiny"])
+    assert recent_chunks(6, 10, PRESETS["tiny"]).tolist() == [8, 9]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from worldkv.engine.state import StepRecord
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
-from worldkv.policies import MemFlowPrototypes, ReferenceWindow, RelicSubsample, StreamingLLM
+from worldkv.parts import SinkRecent
+from worldkv.policies import MemFlowPrototypes, ReferenceWindow, RelicSubsample, SlidingWindow, StreamingLLM
 from worldkv.policies.relic_subsample import FACTORS, thinned
 from worldkv.policy import CachePolicy
 from worldkv.pose import Array
@@ -106,3 +107,7 @@ class _NoPlan:
 
     def __init__(self, step: int) -> None:
         self.step, self.attended = step, np.empty(0, np.int64)
+
+
+def test_a_sliding_window_is_a_sink_and_recent_frames_that_discards() -> None:
+    assert SlidingWindow(recent_frames=6, sink_frames=3).make_rule() == SinkRecent(3, 6, to_bank=False)
