@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test parity check format bench mutants policies-page fidelity architecture-picture clean
+.PHONY: help install demo test kit parity check format bench mutants policies-page fidelity architecture-picture clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,9 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+kit: install ## hold every policy at every setting to every check of the conformance kit, 100 rollouts each (half an hour)
+	@WORLDKV_KIT_EXAMPLES=100 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/testing/test_every_policy.py
 
 parity: install ## compare simulator and tensors: every policy and wrapper on every recorded path, in memory and spilling to disk
 	@set -e; folder=$$(mktemp -d); trap 'rm -r "$$folder"' EXIT; direction=$$folder/direction.safetensors; \
