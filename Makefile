@@ -51,7 +51,7 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-kit: install ## hold every policy at every setting to every check of the conformance kit, 100 rollouts each (half an hour)
+kit: install ## hold every policy at every setting to every check of the conformance kit, 100 rollouts each (long)
 	@WORLDKV_KIT_EXAMPLES=100 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/testing/test_every_policy.py
 
 parity: install ## compare simulator and tensors: every policy and wrapper on every recorded path, in memory and spilling to disk
