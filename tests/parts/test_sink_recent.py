@@ -83,6 +83,6 @@ def test_the_defaults_are_the_papers_and_the_promises_are_what_the_rules_do() ->
 
 
 def test_recent_frames_that_are_no_whole_chunks_are_refused_by_name() -> None:
-    with pytest.raises(SpecError, match="recent_frames"):
+    with pytest.raises(SpecError, match=r"^recent_frames "):
         recent_chunks(4, 10, PRESETS["tiny"])
     assert recent_chunks(6, 10, PRESETS["tiny"]).tolist() == [8, 9]
