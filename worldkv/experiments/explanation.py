@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from worldkv.errors import SpecError
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path
 from worldkv.experiments.progress import SILENT, Progress
-from worldkv.experiments.result import Result
-from worldkv.files import finite
+from worldkv.experiments.result import DocumentResult
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.report.explanation_text import StepTrace, sentences
 from worldkv.sim.machine import DEFAULT_MACHINE
@@ -34,26 +33,19 @@ _FOREVER = 1_000_000
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Explanation(Result):
+class Explanation(DocumentResult):
     """One step of a rollout: its chunks with scores, ranks and roles, and sentences on it.
 
     Attributes:
         spec: the policy.
-        document: all of it, JSON-ready.
     """
 
     spec: str
-    document: dict[str, Any]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The chunks in the window, those fetched, and the best that were not."""
         return [*self.document["window"], *self.document["retrieved"], *self.document["runners_up"]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The document of `worldkv explain --json`."""
-        document: dict[str, Any] = finite(self.document)
-        return document
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""
@@ -99,7 +91,7 @@ def explain(
     chosen = as_policy(policy, shape)
     path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, progress=progress)
     progress.begin("running to the step")
-    return Explanation(label_of_given(policy), _explained(path, chosen, step, seed))
+    return Explanation(_explained(path, chosen, step, seed), label_of_given(policy))
 
 
 def _explained(path: LoadedPath, policy: CachePolicy, step: int, seed: int) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from worldkv.experiments.inputs import GeometryLike, as_geometry, as_limits, as_
 from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
-from worldkv.experiments.result import Result
-from worldkv.files import finite
+from worldkv.experiments.result import DocumentResult
 from worldkv.specs.given import PolicyLike, as_policy, as_several, label_of_given
 
 if TYPE_CHECKING:
@@ -28,24 +27,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class ParityResult(Result):
-    """Simulator against tensors for several policies.
-
-    Attributes:
-        document: all of it, JSON-ready.
-    """
-
-    document: dict[str, Any]
+class ParityResult(DocumentResult):
+    """Simulator against tensors for several policies."""
 
     @property
     def is_equal(self) -> bool:
         """Whether no record of any policy differs."""
         return all(row["equal"] for row in self.document["rows"])
-
-    def to_dict(self) -> dict[str, Any]:
-        """The document of `worldkv parity --json`."""
-        document: dict[str, Any] = finite(self.document)
-        return document
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""

@@ -15,9 +15,8 @@ from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.promotion_commands import commands
 from worldkv.experiments.promotion_verdict import reasons, remarks
 from worldkv.experiments.require_torch import require_torch
-from worldkv.experiments.result import Result
+from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType
-from worldkv.files import finite
 from worldkv.specs.given import PolicyLike, spec_of_given
 
 if TYPE_CHECKING:
@@ -31,14 +30,8 @@ OnStage = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Promotion(Result):
-    """The verdict on a policy, and the findings of every stage.
-
-    Attributes:
-        document: all of it, JSON-ready.
-    """
-
-    document: dict[str, Any]
+class Promotion(DocumentResult):
+    """The verdict on a policy, and the findings of every stage."""
 
     @property
     def is_promoted(self) -> bool:
@@ -52,11 +45,6 @@ class Promotion(Result):
         stages = self.document["stages"]
         simulated, measured = stages["simulate"].get("rows", []), stages["run"].get("rows", [])
         return [{**row, **(measured[place] if place < len(measured) else {})} for place, row in enumerate(simulated)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The document of `worldkv promote --json`."""
-        document: dict[str, Any] = finite(self.document)
-        return document
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worldkv.experiments.defaults import WORLD_GEOMETRY
 from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
-from worldkv.experiments.result import Result
+from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType, RunRequest
 from worldkv.experiments.worlds import check_world
-from worldkv.files import finite
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.sizes import parse_size
 
@@ -29,19 +28,8 @@ TINY = "tiny"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class RealRun(Result):
-    """One policy on tensors: the parts of a step's time beside their prediction, and memory.
-
-    Attributes:
-        document: all of it, JSON-ready.
-    """
-
-    document: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The document of `worldkv run --json`."""
-        document: dict[str, Any] = finite(self.document)
-        return document
+class RealRun(DocumentResult):
+    """One policy on tensors: the parts of a step's time beside their prediction, and memory."""
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from worldkv.files import finite
 
 if TYPE_CHECKING:
     from worldkv.report.printer import Printer
@@ -36,3 +39,19 @@ class Result(ABC):
         from worldkv.report.printer import as_html
 
         return as_html(self.write)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class DocumentResult(Result):
+    """An outcome that is nothing but its document.
+
+    Attributes:
+        document: all of it, JSON-ready but for numbers that are not finite.
+    """
+
+    document: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Result.to_dict`; a copy, with null for numbers that are not finite."""
+        document: dict[str, Any] = finite(self.document)
+        return document
