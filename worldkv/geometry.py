@@ -106,6 +106,10 @@ class CacheGeometry:
             )
         return chunks
 
+    def whole_frames(self, frames: int) -> int:
+        """Latent frames, rounded up to whole chunks."""
+        return -(-frames // self.frames_per_chunk) * self.frames_per_chunk
+
 
 PRESETS: dict[str, CacheGeometry] = {
     # LingBot-World-Fast, 14B class: 40 layers, dim 5120; 480x832 is 30 x 52 patches, 720x1280 is 45 x 80.

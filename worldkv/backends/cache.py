@@ -21,6 +21,7 @@ from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
 from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import DeviceError, PolicyError, SpecError
+from worldkv.fit import fitted
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
@@ -95,6 +96,7 @@ class WorldCache:
                 f"a tagged cache tells {MOST_TAGGED} layers and kv_heads apart, got {geometry.layers} and "
                 f"{geometry.kv_heads}; take a smaller geometry, the decisions are the same"
             )
+        policy = fitted(policy, geometry)
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.on_attend: OnAttend | None = None

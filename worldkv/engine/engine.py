@@ -17,6 +17,7 @@ from worldkv.engine.preflight import check_fits, check_policy_frames, check_sign
 from worldkv.engine.state import EngineState, StepPlan, StepRecord
 from worldkv.engine.window import reconcile_staging, reconcile_window
 from worldkv.errors import BudgetError, LostChunkError, PolicyError, SignalError, SpecError
+from worldkv.fit import fitted
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
@@ -64,7 +65,7 @@ class CacheEngine:
         """An empty cache under `policy`.
 
         Args:
-            policy: decides.
+            policy: decides; its defaults are rounded up to whole chunks of `geometry`, see `worldkv.fit.fitted`.
             geometry: the model's cache shape.
             backend: carries out.
             config: room for the cache; unlimited by default.
@@ -76,6 +77,7 @@ class CacheEngine:
             SignalError: the policy needs a signal that neither the trajectory nor the backend supplies.
             BudgetError: the window budget does not hold even what the policy pins and the current chunk.
         """
+        policy = fitted(policy, geometry)
         self.policy, self.geometry, self.backend = policy, geometry, backend
         self.config, self.scene = config or CacheConfig(), scene or Scene()
         self.needs = needs_of(policy)

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from worldkv.report.format import listed, size
 
 if TYPE_CHECKING:
+    from worldkv.fit import TakenDefault
+    from worldkv.geometry import CacheGeometry
     from worldkv.sim import ComparisonSetup
+    from worldkv.sim.candidate import Candidate
 
 SPANS_RECALL = 0.95
 """Recall from which on a sliding window spans the revisits by itself."""
@@ -36,6 +39,28 @@ def comparison_notes(document: dict[str, Any], setup: ComparisonSetup, unbounded
         *_model(document, setup),
         *setup.chunked.trajectory.notes,
     ]
+
+
+def taken_default_notes(candidates: Iterable[Candidate], geometry: CacheGeometry) -> list[str]:
+    """Notes on defaults that are not whole chunks of `geometry`, one for all policies that share them.
+
+    Args:
+        candidates: the policies at the sizes they run at.
+        geometry: the model's cache shape.
+    """
+    found: dict[tuple[TakenDefault, ...], dict[str, None]] = {}
+    for candidate in candidates:
+        if candidate.taken:
+            found.setdefault(candidate.taken, {})[candidate.label] = None
+    notes = []
+    for taken, labels in found.items():
+        are = "s {} are" if len(taken) > 1 else " {} is"
+        defaults = are.format(listed([f"{one.key}={one.default}" for one in taken]))
+        notes.append(
+            f"{listed([*labels])}'s default{defaults} not whole chunks of {geometry.frames_per_chunk} latent frames; "
+            f"taken as {listed([str(one.taken) for one in taken])}."
+        )
+    return notes
 
 
 def _matching(document: dict[str, Any], setup: ComparisonSetup, unbounded: frozenset[str]) -> Iterator[str]:

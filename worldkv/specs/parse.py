@@ -11,6 +11,7 @@ import typing
 from typing import Any
 
 from worldkv.errors import SpecError, did_you_mean
+from worldkv.fit import fitted
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part
 from worldkv.specs.keys import Key, built, field_names, pairs_of
@@ -45,11 +46,18 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
 
     Args:
         spec: `name`, `name:key=value,...`, `pkg.mod:Class` or `file.py:Class`, each with or without `:key=value,...`.
-        geometry: lets every `x_frames` be given as `x_chunks` too.
+        geometry: lets every `x_frames` be given as `x_chunks` too, and rounds those that are left out up to whole
+            chunks.
 
     Raises:
         SpecError: unknown name or parameter (with the nearest known one), or a value out of its range.
     """
+    policy = parse_as_written(spec, geometry)
+    return policy if geometry is None else fitted(policy, geometry)
+
+
+def parse_as_written(spec: str, geometry: CacheGeometry | None = None) -> CachePolicy:
+    """As `parse_policy`, with every default as the class has it."""
     name, pairs = split_spec(spec)
     cls = named = find_class(name)
     if issubclass(named, Index | CoverageIndex):
@@ -63,7 +71,7 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
         raise SpecError(f"{cls.__name__} must be a dataclass of its parameters; put @dataclass(frozen=True) above it")
     if geometry is not None:
         pairs = _chunks_as_frames(spec, named, pairs, geometry)
-    return built(cls, pairs, spec)
+    return built(cls, pairs, spec, geometry)
 
 
 def in_frames(spec: str, geometry: CacheGeometry) -> str:
