@@ -19,9 +19,9 @@ from worldkv.backends.transfer.open_device import device_ops
 from worldkv.backends.window.arena import ArenaForm
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
+from worldkv.engine.fit import fitted
 from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import DeviceError, PolicyError, SpecError
-from worldkv.fit import fitted
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene

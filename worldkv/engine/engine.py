@@ -12,12 +12,12 @@ from worldkv.backend import CacheBackend, Move, Traffic
 from worldkv.chunks import ChunkTable
 from worldkv.config import CacheConfig
 from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
+from worldkv.engine.fit import fitted
 from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.preflight import check_fits, check_policy_frames, check_signals
 from worldkv.engine.state import EngineState, StepPlan, StepRecord
 from worldkv.engine.window import reconcile_staging, reconcile_window
 from worldkv.errors import BudgetError, LostChunkError, PolicyError, SignalError, SpecError
-from worldkv.fit import fitted
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
@@ -65,7 +65,7 @@ class CacheEngine:
         """An empty cache under `policy`.
 
         Args:
-            policy: decides; its defaults are rounded up to whole chunks of `geometry`, see `worldkv.fit.fitted`.
+            policy: decides; its defaults are rounded up to whole chunks of `geometry`, see `worldkv.engine.fit.fitted`.
             geometry: the model's cache shape.
             backend: carries out.
             config: room for the cache; unlimited by default.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from worldkv.report.format import listed, size
 
 if TYPE_CHECKING:
-    from worldkv.fit import TakenDefault
+    from worldkv.engine.fit import TakenDefault
     from worldkv.geometry import CacheGeometry
     from worldkv.sim import ComparisonSetup
     from worldkv.sim.candidate import Candidate

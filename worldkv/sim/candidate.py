@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from worldkv.config import CacheConfig
+from worldkv.engine.fit import TakenDefault, fitted, taken_defaults
 from worldkv.engine.preflight import check_fits, check_policy_frames
 from worldkv.errors import SpecError
-from worldkv.fit import TakenDefault, fitted, taken_defaults
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, is_data_dependent, needs_of
 from worldkv.signals import Signal
-from worldkv.specs.given import PolicyLike, as_written, label_of_given, name_of_given
+from worldkv.specs.given import PolicyLike, as_policy, label_of_given, name_of_given
 from worldkv.specs.parse import split_spec
 
 ANY_SIZE_TOKENS = 2**40
@@ -53,7 +53,7 @@ class Candidate:
         Raises:
             SpecError: see `parse_policy`.
         """
-        written = as_written(given, geometry)
+        written = as_policy(given, geometry)
         if isinstance(given, str):
             keys = split_spec(given)[1]
             fixed = {f"{key.removesuffix('_chunks')}_frames" if key in _CHUNK_KEYS else key for key in keys}

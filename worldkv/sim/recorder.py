@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worldkv.fit import fitted
+from worldkv.engine.fit import fitted
 
 if TYPE_CHECKING:
     from worldkv.engine.state import StepRecord

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from worldkv.engine.fit import fitted
 from worldkv.engine.preflight import check_signals
 from worldkv.errors import SignalError
-from worldkv.fit import fitted
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, is_data_dependent, needs_of
 from worldkv.scene import scene_of

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from worldkv.errors import SpecError
-from worldkv.fit import fitted
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, CoverageIndex, Index
 from worldkv.specs.names import find_class
-from worldkv.specs.parse import parse_as_written, spec_name, spec_of, split_spec
+from worldkv.specs.parse import parse_policy, spec_name, spec_of, split_spec
 
 PolicyLike: TypeAlias = (
     str | CachePolicy | Index | CoverageIndex | type[CachePolicy] | type[Index] | type[CoverageIndex]
@@ -21,21 +20,11 @@ PolicyLike: TypeAlias = (
 def as_policy(given: PolicyLike, geometry: CacheGeometry | None = None) -> CachePolicy:
     """The policy that is named, or the object itself; an index is put into `composed`.
 
-    Args:
-        given: a spec string, an object or a class.
-        geometry: where it is known, defaults are rounded up to its whole chunks, see `worldkv.fit.fitted`.
-
     Raises:
         SpecError: an unknown or unfit policy, or something that is none.
     """
-    policy = as_written(given, geometry)
-    return policy if geometry is None else fitted(policy, geometry)
-
-
-def as_written(given: PolicyLike, geometry: CacheGeometry | None = None) -> CachePolicy:
-    """As `as_policy`, with every default as the class has it."""
     if isinstance(given, str):
-        return parse_as_written(given, geometry)
+        return parse_policy(given, geometry)
     made: Any = given() if isinstance(given, type) else given
     if isinstance(made, Index | CoverageIndex):
         composed: Any = find_class("composed")

@@ -199,7 +199,7 @@ class _Keys:
 def _refuse_unfit_defaults(
     cls: type[Part], part: Part | None, typed: Mapping[str, Any], geometry: CacheGeometry
 ) -> None:
-    """Refuse typed values that `worldkv.fit.fitted` would take for defaults and change.
+    """Refuse typed values that `worldkv.engine.fit.fitted` would take for defaults and change.
 
     Args:
         cls: the class they are parameters of.

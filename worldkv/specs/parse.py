@@ -11,7 +11,6 @@ import typing
 from typing import Any
 
 from worldkv.errors import SpecError, did_you_mean
-from worldkv.fit import fitted
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part
 from worldkv.specs.keys import Key, built, field_names, pairs_of
@@ -46,18 +45,12 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
 
     Args:
         spec: `name`, `name:key=value,...`, `pkg.mod:Class` or `file.py:Class`, each with or without `:key=value,...`.
-        geometry: lets every `x_frames` be given as `x_chunks` too, and rounds those that are left out up to whole
-            chunks.
+        geometry: lets every `x_frames` be given as `x_chunks` too. A default that is not whole chunks is refused where
+            it was typed; left out it stays as it is here, and the engine rounds it up.
 
     Raises:
         SpecError: unknown name or parameter (with the nearest known one), or a value out of its range.
     """
-    policy = parse_as_written(spec, geometry)
-    return policy if geometry is None else fitted(policy, geometry)
-
-
-def parse_as_written(spec: str, geometry: CacheGeometry | None = None) -> CachePolicy:
-    """As `parse_policy`, with every default as the class has it."""
     name, pairs = split_spec(spec)
     cls = named = find_class(name)
     if issubclass(named, Index | CoverageIndex):

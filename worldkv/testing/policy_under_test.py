@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from functools import cached_property
 
+from worldkv.engine.fit import fitted
 from worldkv.errors import SpecError, WorldKVError
-from worldkv.fit import fitted
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.policy import (
     CachePolicy,
@@ -78,7 +78,7 @@ class PolicyUnderTest:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The policy and everything in it."""
-        return tuple(_all_parts(self.policy))
+        return tuple(all_parts(self.policy))
 
     @cached_property
     def geometries(self) -> tuple[CacheGeometry, ...]:
@@ -90,7 +90,7 @@ class PolicyUnderTest:
         return tuple(shape for shape in map(bound.of, GEOMETRIES) if self._starts(shape) is None)
 
     def fitted(self, geometry: CacheGeometry) -> CachePolicy:
-        """The policy as it runs in `geometry`, the same object each time; see `worldkv.fit.fitted`."""
+        """The policy as it runs in `geometry`, the same object each time; see `worldkv.engine.fit.fitted`."""
         if geometry not in self._fitted:
             self._fitted[geometry] = fitted(self.policy, geometry)
         return self._fitted[geometry]
@@ -163,10 +163,11 @@ def _composed(part: Part) -> CachePolicy:
     )
 
 
-def _all_parts(part: Part) -> Iterator[Part]:
+def all_parts(part: Part) -> Iterator[Part]:
+    """A policy or part and everything in it."""
     yield part
     for inner in part.parts():
-        yield from _all_parts(inner)
+        yield from all_parts(inner)
 
 
 def with_fields(policy: CachePolicy, **values: object) -> CachePolicy | None:

@@ -14,7 +14,7 @@ from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.judged_rollout import judged_rollout
 from worldkv.testing.large_bank import large_bank
-from worldkv.testing.policy_under_test import LONGEST_FILL, PolicyUnderTest
+from worldkv.testing.policy_under_test import LONGEST_FILL, PolicyUnderTest, all_parts
 from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -106,7 +106,8 @@ def discarded_stays_away(under_test: PolicyUnderTest, scenario: Scenario) -> Non
 def retrieve_fits(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """At most its `retrieved_frames`, where it has such a field; at most `query.room_tokens`, where it reads that."""
     per_chunk = scenario.geometry.frames_per_chunk
-    declared = [getattr(part, "retrieved_frames", None) for part in under_test.parts]
+    policy = under_test.fitted(scenario.geometry)
+    declared = [getattr(part, "retrieved_frames", None) for part in all_parts(policy)]
     most = next((frames // per_chunk for frames in declared if isinstance(frames, int)), None)
     if most is None:
         raise NotApplicable("it has no field retrieved_frames, and its window is judged by window_fits_its_budget")
