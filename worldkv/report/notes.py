@@ -45,20 +45,23 @@ def taken_default_notes(candidates: Iterable[Candidate], geometry: CacheGeometry
     """Notes on defaults that are not whole chunks of `geometry`, one for all policies that share them.
 
     Args:
-        candidates: the policies at the sizes they run at.
+        candidates: the policies at the sizes they run at; of several sizes what all of them keep is told.
         geometry: the model's cache shape.
     """
-    found: dict[tuple[TakenDefault, ...], dict[str, None]] = {}
-    for candidate in candidates:
-        if candidate.taken:
-            found.setdefault(candidate.taken, {})[candidate.label] = None
+    kept: dict[str, tuple[TakenDefault, ...]] = {}
+    for one in candidates:
+        kept[one.label] = tuple(taken for taken in kept.get(one.label, one.taken) if taken in one.taken)
+    alike: dict[tuple[TakenDefault, ...], list[str]] = {}
+    for label, all_taken in kept.items():
+        alike.setdefault(all_taken, []).append(label)
+    alike.pop((), None)
     notes = []
-    for taken, labels in found.items():
+    for taken, labels in alike.items():
         are = "s {} are" if len(taken) > 1 else " {} is"
-        defaults = are.format(listed([f"{one.key}={one.default}" for one in taken]))
+        defaults = are.format(listed([f"{key}={default}" for key, default, _ in taken]))
         notes.append(
-            f"{listed([*labels])}'s default{defaults} not whole chunks of {geometry.frames_per_chunk} latent frames; "
-            f"taken as {listed([str(one.taken) for one in taken])}."
+            f"{listed(labels)}'s default{defaults} not whole chunks of {geometry.frames_per_chunk} latent frames; "
+            f"taken as {listed([str(value) for _, _, value in taken])}."
         )
     return notes
 
