@@ -22,7 +22,7 @@ from worldkv.specs.names import policy_classes
 LENGTHS = (1, 2, 3, 4, 5, 7, 8)
 
 
-def chunks_of(frames: int, **fields: int) -> CacheGeometry:
+def chunks_of(frames: int, **fields: Any) -> CacheGeometry:
     return dataclasses.replace(PRESETS["tiny"], frames_per_chunk=frames, **fields)
 
 

@@ -8,6 +8,8 @@ import pytest
 
 import worldkv
 from worldkv.experiments.compared_policies import default_policies
+from worldkv.experiments.progress import SILENT
+from worldkv.experiments.promotion_stages import PromoteRequest, read
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.parity.run import run_both
 from worldkv.sim.baselines import BASELINES, missing_baselines
@@ -99,3 +101,24 @@ def test_the_kit_draws_these_lengths() -> None:
     typed = PolicyUnderTest(worldkv.SlidingWindow(recent_frames=8))
     assert {shape.frames_per_chunk for shape in typed.geometries} == {1, 2, 4, 8}
     assert typed.fitted(GEOMETRIES[0]) is typed.fitted(GEOMETRIES[0])
+
+
+def test_every_door_takes_the_rounded_defaults() -> None:
+    geometry = chunks_of(4, PRESETS["tiny"])
+    loop, whole = "generate:loop:chunks=30", "worldkv:sink_frames=4,retrieved_frames=20,recent_frames=8"
+    with worldkv.WorldCache(worldkv.WorldKV(), geometry) as cache:
+        assert spec_of(cache.policy) == whole
+        assert cache.policy is cache.engine.policy
+    assert worldkv.simulate(loop, worldkv.WorldKV, geometry, chunks=3, recall=False).rows[0]["spec"] == whole
+    window = worldkv.explain(loop, "worldkv", 9, geometry=geometry).to_dict()["window"]
+    assert [(row["chunk"], row["role"]) for row in window] == [(0, "sink"), (7, "recent"), (8, "recent")]
+    assert worldkv.check_parity(loop, "worldkv", geometry=geometry, chunks=3).to_dict()["rows"][0]["equal"]
+    request = PromoteRequest(trajectory=loop, spec="worldkv", geometry=geometry, chunks=3)
+    assert spec_of(read(request, SILENT)[1]) == whole
+    swept = worldkv.sweep(
+        loop, ["pose-nms", "worldmem"], budgets="60%", seeds="0", geometry="tiny:frames_per_chunk=4", baselines=False
+    )
+    assert swept.to_dict()["notes"][0] == (
+        "pose-nms and worldmem's defaults sink_frames=3 and recent_frames=6 are not whole chunks of 4 latent frames; "
+        "taken as 4 and 8."
+    )
