@@ -350,7 +350,7 @@ def test_policies_that_share_their_defaults_share_a_note(worldkv: Worldkv) -> No
         "--chunks",
         20,
         "--budgets",
-        "20%,40%",
+        "20%,30%",
         "--geometry",
         "tiny:frames_per_chunk=8",
         "--json",

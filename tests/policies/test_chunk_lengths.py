@@ -81,6 +81,14 @@ def test_the_default_comparison_has_all_its_rows(frames: int) -> None:
         row = rows[spec.partition(":")[0]]
         assert row["is_matched"]
         assert 0 <= compared.to_dict()["matched_tokens"] - row["window_tokens_peak"] < geometry.chunk_tokens
+    given = worldkv.compare(
+        "generate:loop:chunks=60",
+        [worldkv.WorldKV(), worldkv.RandomRetrieval()],
+        geometry=geometry,
+        chunks=12,
+        recall=False,
+    )
+    assert [row["is_matched"] for row in given.rows] == [False, True, True], "rounded is not set by hand"
     for row in compared.rows:
         again = parse_policy(row["spec"], geometry)
         assert spec_of(again) == row["spec"], "a row's spec is one that runs"
