@@ -96,6 +96,7 @@ from worldkv.policies.streaming_llm import StreamingLLM as StreamingLLM
 from worldkv.policies.worldkv import WorldKV as WorldKV
 from worldkv.policies.worldmem import WorldMem as WorldMem
 from worldkv.policies.worldplay import WorldPlay as WorldPlay
+from worldkv.policy import Absolute as Absolute
 from worldkv.policy import CachePolicy as CachePolicy
 from worldkv.policy import Compression as Compression
 from worldkv.policy import CoverageIndex as CoverageIndex
