@@ -59,6 +59,7 @@ from worldkv.experiments.promotion import Promotion as Promotion
 from worldkv.experiments.promotion import promote as promote
 from worldkv.experiments.real_run import RealRun as RealRun
 from worldkv.experiments.real_run import run as run
+from worldkv.experiments.recording import record as record
 from worldkv.experiments.rollout import Rollout as Rollout
 from worldkv.experiments.rollout import simulate as simulate
 from worldkv.experiments.sweep import SweepResult as SweepResult
