@@ -15,6 +15,7 @@ from worldkv.parts import (
     Hysteresis,
     KeyDiff,
     LearnedUtility,
+    LeastAge,
     Lookahead,
     NeverEvict,
     PoseIndex,
@@ -56,6 +57,7 @@ from worldkv.policies import (
     SnapKV,
     StreamingLLM,
     WorldKV,
+    WorldKVPublished,
     WorldMem,
     WorldPlay,
 )
@@ -78,6 +80,10 @@ EVERY: dict[str, CachePolicy] = {
         rebase=True,
     ),
     "worldkv, by actions": WorldKV(index="action"),
+    "worldkv-published": WorldKVPublished(),
+    "worldkv-published, hard": WorldKVPublished(
+        sink_frames=0, retrieved_frames=9, recent_frames=0, least_age_frames=12, keep_ratio=0.25, pooled=False
+    ),
     "random": RandomRetrieval(),
     "random, alone": RandomRetrieval(sink_frames=0, retrieved_frames=9, recent_frames=0, seed=3),
     "frustum-coverage": FrustumCoverage(points=100),
@@ -159,6 +165,7 @@ EVERY: dict[str, CachePolicy] = {
     ),
     "composed, refreshed": Composed(wrappers=(RefreshInterval(refresh_steps=3),)),
     "composed, stale by one": Composed(wrappers=(RefreshInterval(refresh_steps=2, is_stale=True), Hysteresis())),
+    "composed, old enough": Composed(wrappers=(LeastAge(least_age_frames=9), Hysteresis())),
     "composed, forecast": Composed(wrappers=(PredictedPose(),)),
     "composed, admission": Composed(eviction=Admission(recent_frames=3, least_utility=0.5)),
     "composed, penalised": Composed(
