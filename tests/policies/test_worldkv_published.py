@@ -20,7 +20,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.parts import LeastAge, PoseIndex, SinkRecent, TopK, WorldCompression
 from worldkv.policies import WorldKV, WorldKVPublished
-from worldkv.policy import LATE_STEP
+from worldkv.policy import LATE_STEP, CachePolicy
 from worldkv.pose import Poses
 from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.backend import SimBackend
@@ -82,7 +82,7 @@ def mean(rows: np.ndarray) -> list[float]:
     return [sum(column) / len(rows) for column in rows.T.tolist()]
 
 
-def walked(policy: WorldKVPublished, chunked: ChunkedTrajectory, geometry: CacheGeometry) -> Iterator[StepRecord]:
+def walked(policy: CachePolicy, chunked: ChunkedTrajectory, geometry: CacheGeometry) -> Iterator[StepRecord]:
     engine = CacheEngine(policy, geometry, SimBackend(), scene=scene_of(chunked))
     for view in viewpoints(chunked):
         engine.begin(view)
@@ -159,12 +159,24 @@ def test_chunk_20_by_hand() -> None:
     assert [record.evicted for record in records[:6]] == [(), (), (), (1, 2), (3,), (4,)]
 
 
+@pytest.mark.parametrize("keep_ratio", [0.25, 0.5])
+def test_from_chunk_4_on_it_is_worldkv_without_the_chunk_before_the_last(keep_ratio: float) -> None:
+    chunked = cut(load_trajectory("generate:tour:rooms=6,seed=4,chunks=60"), TINY)
+    ours = walked(WorldKV(keep_ratio=keep_ratio, pooled=True), chunked, TINY)
+    for step, (one, other) in enumerate(
+        zip(walked(WorldKVPublished(keep_ratio=keep_ratio), chunked, TINY), ours, strict=True)
+    ):
+        assert one.plan.retrieved == other.plan.retrieved
+        skipped = {step - 2} if step > 3 else set()
+        assert set(one.plan.attended.tolist()) == set(other.plan.attended.tolist()) - skipped
+
+
 @pytest.mark.parametrize(("keep_ratio", "frames"), [(0.25, 18), (0.5, 21), (1.0, 27)])
 def test_tokens_of_a_full_window_in_latent_frames(keep_ratio: float, frames: int) -> None:
     chunked, geometry = cut(load_trajectory("generate:tour:chunks=40"), TINY), PRESETS["lingbot-world-fast-480p"]
     *_, last = walked(WorldKVPublished(keep_ratio=keep_ratio), chunked, geometry)
     assert last.plan.attended_tokens == frames * geometry.tokens_per_frame
-    *_, default = walked(WorldKV(keep_ratio=0.25), chunked, geometry)  # type: ignore[arg-type]
+    *_, default = walked(WorldKV(keep_ratio=0.25), chunked, geometry)
     assert default.plan.attended_tokens == 21 * geometry.tokens_per_frame
 
 
