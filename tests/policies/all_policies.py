@@ -83,7 +83,13 @@ EVERY: dict[str, CachePolicy] = {
     "worldkv, by actions": WorldKV(index="action"),
     "worldkv-published": WorldKVPublished(),
     "worldkv-published, hard": WorldKVPublished(
-        sink_frames=0, retrieved_frames=9, recent_frames=0, least_age_frames=12, keep_ratio=0.25, pooled=False
+        sink_frames=0,
+        retrieved_frames=9,
+        recent_frames=0,
+        least_age_frames=12,
+        keep_ratio=0.25,
+        pooled=False,
+        rebase=True,
     ),
     "random": RandomRetrieval(),
     "random, alone": RandomRetrieval(sink_frames=0, retrieved_frames=9, recent_frames=0, seed=3),

@@ -18,9 +18,9 @@ from worldkv.engine.engine import CacheEngine
 from worldkv.engine.state import StepRecord
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.parts import LeastAge, PoseIndex, SinkRecent, TopK, WorldCompression
+from worldkv.parts import LeastAge, PoseIndex, Rebased, SinkRecent, TopK, WorldCompression
 from worldkv.policies import WorldKV, WorldKVPublished
-from worldkv.policy import LATE_STEP, CachePolicy
+from worldkv.policy import LATE_STEP, Absolute, CachePolicy
 from worldkv.pose import Poses
 from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.backend import SimBackend
@@ -180,6 +180,28 @@ def test_tokens_of_a_full_window_in_latent_frames(keep_ratio: float, frames: int
     assert default.plan.attended_tokens == 21 * geometry.tokens_per_frame
 
 
+# ---------------------------------------------------------------------- where they stand
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_rebased_chunks_stand_before_the_six_recent_frames_the_nearest_farthest_from_them(length: int) -> None:
+    geometry = CacheGeometry(1, 1, 1, 8, 2, 3, frames_per_chunk=length, rope_frames=1 << 16)
+    chunked = cut(load_trajectory("generate:tour:rooms=5,seed=2,chunks=40"), geometry)
+    policy = WorldKVPublished(sink_frames=6, recent_frames=6 - length, rebase=True)
+    orders = set[bool]()
+    for step, record in enumerate(walked(policy, chunked, geometry)):
+        back, recent_start = record.plan.retrieved, (step + 1) * length - 6
+        stands = {chunk: length * chunk for chunk in (*record.plan.attended.tolist(), step)}
+        for rank, chunk in enumerate(back):
+            stands[chunk] = recent_start - (len(back) - rank) * length
+        assert record.plan.positions.tolist() == list(stands.values()), f"chunk {step}"
+        orders.add(list(back) == sorted(back))
+    assert orders == {True, False}, "rank order is not the order in time"
+    plain = walked(WorldKVPublished(sink_frames=6, recent_frames=6 - length), chunked, geometry)
+    for step, record in enumerate(plain):
+        assert record.plan.positions.tolist() == [length * c for c in (*record.plan.attended.tolist(), step)]
+
+
 # ---------------------------------------------------------------------- which tokens are stored
 
 
@@ -223,10 +245,12 @@ def test_every_chunk_is_stored_once_by_these_tokens(keep_ratio: float, pooled: b
 
 def test_the_defaults_are_the_quick_start() -> None:
     policy = WorldKVPublished()
-    assert policy == WorldKVPublished(3, 18, 3, 6, 0.5, True) == parse_policy("worldkv-published")
+    assert policy == WorldKVPublished(3, 18, 3, 6, 0.5, True, False) == parse_policy("worldkv-published")
     compression = WorldCompression(0.5, True)
     assert policy.parts() == (SinkRecent(3, 3), PoseIndex("elementwise"), TopK(), compression, LeastAge(6))
-    assert policy.positions == "absolute"
+    assert policy.positions == Absolute()
+    rebased = parse_policy("worldkv-published:rebase=true")
+    assert rebased.positions == Rebased(order="rank") and rebased.positions in rebased.parts()
     assert policy.has_own_size
     assert policy.pinned(20, TINY).tolist() == [0, 19]
     assert len(policy.pinned(LATE_STEP, TINY)) == 2

@@ -21,7 +21,8 @@ BY_NAME = {reading.name: reading for reading in READINGS}
 
 def off(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Model over published series of a reading, less one."""
-    return fps(BY_NAME[name]) / np.array(WORLDKV_FPS) - 1
+    share: np.ndarray[tuple[int], np.dtype[np.float64]] = fps(BY_NAME[name]) / np.array(WORLDKV_FPS) - 1
+    return share
 
 
 def test_full_kv_is_within_two_percent_of_the_fitted_series_everywhere() -> None:

@@ -11,9 +11,10 @@ from worldkv.parts.compression.world_compression import WorldCompression
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.pose_index import PoseIndex
+from worldkv.parts.positions.rebased import Rebased
 from worldkv.parts.selector.select import TopK
 from worldkv.parts.wrapper.least_age import LeastAge
-from worldkv.policy import LATE_STEP
+from worldkv.policy import ABSOLUTE, LATE_STEP, Positions
 from worldkv.views import WindowView
 
 
@@ -33,6 +34,8 @@ class WorldKVPublished(FromParts):
         least_age_frames: latent frames between a candidate's end and the chunk being generated, at least.
         keep_ratio: kept share of each banked frame but its chunk's anchor, in (0, 1].
         pooled: rank the tokens of a chunk's later frames together instead of frame by frame.
+        rebase: stand retrieved chunks right before the recent window, the nearest pose farthest from it (the code's
+            RoPE correction, off in its quick start).
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("worldkv-published",)
@@ -44,6 +47,7 @@ class WorldKVPublished(FromParts):
     least_age_frames: int = 6
     keep_ratio: float = 0.5
     pooled: bool = True
+    rebase: bool = False
 
     def make_parts(self) -> PolicyParts:
         """See `FromParts.make_parts`."""
@@ -54,6 +58,11 @@ class WorldKVPublished(FromParts):
             WorldCompression(self.keep_ratio, self.pooled),
             (LeastAge(self.least_age_frames),),
         )
+
+    @property
+    def positions(self) -> Positions:
+        """See `CachePolicy.positions`."""
+        return Rebased(order="rank") if self.rebase else ABSOLUTE
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`: recent frames have the retrieved ones' room while there is no candidate."""
