@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,8 +177,9 @@ class CacheEngine:
         left: tuple[int, ...] = ()
         left_bytes: tuple[int, ...] = ()
         forgotten: list[int] = []
+        moves: Sequence[Move] = ()
         if eviction is not NOTHING_LEAVES:
-            kept, sizes, forgotten = self._evict(eviction)
+            kept, sizes, forgotten, moves = self._evict(eviction)
             left = tuple(keep.count for keep in eviction.shrink.values())
             left_bytes = tuple(keep.window_bytes(geometry) for keep in eviction.shrink.values())
         traffic = self.backend.traffic()
@@ -186,7 +188,19 @@ class CacheEngine:
         self._open, self._is_inconsistent = None, False
         discarded = (*eviction.discard, *forgotten, *state.lost)
         state.lost = ()
-        return StepRecord(plan, eviction.bank, kept, discarded, tuple(eviction.shrink), moved, sizes, left, left_bytes)
+        return StepRecord(
+            plan,
+            eviction.bank,
+            kept,
+            discarded,
+            tuple(eviction.shrink),
+            moved,
+            sizes,
+            left,
+            left_bytes,
+            geometry.chunk_bytes,
+            moves,
+        )
 
     # ------------------------------------------------------------------ going back
 
@@ -258,6 +272,7 @@ class CacheEngine:
             is_asked: whether the policy is; if not, what is resident stays.
         """
         is_open = False
+        forgets: tuple[Move, ...] = ()
         while True:
             retrieval = None
             if is_asked and self.state.bank_count:
@@ -268,14 +283,16 @@ class CacheEngine:
                 is_open = True
             spare = self.state.copy() if self.config.when_lost == "go-on" else None
             try:
-                return self._apply(retrieval, first, is_over)
+                return self._apply(retrieval, first, is_over, forgets)
             except Exception as error:
                 if spare is None or not isinstance(error, LostChunkError):
                     if is_open:
                         self._take_back(1)
                     raise
                 self.state, self._is_inconsistent = spare, False
-                self.backend.apply(forget_chunk(self.state, self.table, error.chunk))
+                moves = forget_chunk(self.state, self.table, error.chunk)
+                self.backend.apply(moves)
+                forgets += tuple(moves)
                 self.state.lost = (*self.state.lost, error.chunk)
 
     def _is_over_budget(self, retrieval: Retrieval | None) -> bool:
@@ -297,8 +314,17 @@ class CacheEngine:
             )
         return bool(window_bytes > budget)
 
-    def _apply(self, retrieval: Retrieval | None, first: StepPlan | None, over: bool) -> StepPlan:
-        """Bring window and staging to what `retrieval` asks for; what is resident where it is None."""
+    def _apply(
+        self, retrieval: Retrieval | None, first: StepPlan | None, over: bool, forgets: tuple[Move, ...]
+    ) -> StepPlan:
+        """Bring window and staging to what `retrieval` asks for; what is resident where it is None.
+
+        Args:
+            retrieval: the policy's answer.
+            first: the plan of the same step's begin, None at begin.
+            over: whether the step goes over the window budget.
+            forgets: what was carried out before, of chunks that turned out lost.
+        """
         table, geometry, state = self.table, self.geometry, self.state
         wanted = state.resident if retrieval is None else retrieval.ids
         window_bytes = state.home_bytes + geometry.chunk_bytes
@@ -311,10 +337,10 @@ class CacheEngine:
         newest = len(table) - 1
         arrives = first is None and newest >= 0 and newest not in state.leaving
         change = reconcile_window(state, table, wanted)
-        moves = list(change.moves)
+        moves = change.moves
         if retrieval is not None and (state.staged or retrieval.next_ids):
             staging = self.config.staging_chunks * geometry.chunk_bytes
-            moves += reconcile_staging(state, table, retrieval.next_ids or (), staging)
+            moves = (*moves, *reconcile_staging(state, table, retrieval.next_ids or (), staging))
         if moves:
             self._is_inconsistent = True
             self.backend.apply(moves)
@@ -334,7 +360,19 @@ class CacheEngine:
             fetched, fetched_disk = first.fetched_bytes + fetched, first.fetched_disk_bytes + fetched_disk
             over = over or first.over_budget
         return StepPlan(
-            len(table), ids, tokens, window_bytes, wanted, entered, changed, left, fetched, fetched_disk, over
+            len(table),
+            ids,
+            tokens,
+            window_bytes,
+            wanted,
+            entered,
+            changed,
+            left,
+            fetched,
+            fetched_disk,
+            over,
+            (*forgets, *moves) if forgets else moves,
+            first,
         )
 
     def _note_use(self, retrieval: Retrieval) -> None:
@@ -364,8 +402,12 @@ class CacheEngine:
             for row, chunk in enumerate(plan.attended):
                 self.table.write("attention_mass", chunk, mass[chunk] + received[row])
 
-    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
-        """Carry out an eviction; the tokens and bytes kept of each banked chunk, and the ids forgotten for them."""
+    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], tuple[int, ...], list[int], list[Move]]:
+        """Carry out an eviction.
+
+        Returns:
+            The tokens and bytes kept of each banked chunk, the ids forgotten for them, and the moves.
+        """
         state, table = self.state, self.table
         gone = (*eviction.bank, *eviction.discard)
         moves: list[Move] = []
@@ -388,7 +430,7 @@ class CacheEngine:
             state.release(gone)
         if moves:
             self.backend.apply(moves)
-        return tuple(kept), tuple(sizes), forgotten
+        return tuple(kept), tuple(sizes), forgotten, moves
 
 
 _NO_TRAFFIC = Traffic()
