@@ -24,7 +24,6 @@ class PlanReplay:
 
     def __init__(self, geometry: dict[str, Any]) -> None:
         self._heads = [(layer, head) for layer in range(geometry["layers"]) for head in range(geometry["kv_heads"])]
-        self._whole = geometry["chunk_tokens"]
         self.places: dict[str, dict[int, int]] = {"window": {}, "staging": {}, "host": {}, "disk": {}}
         self.counts: dict[int, int] = {}
         self.in_window: dict[int, Tokens] = {}
@@ -47,8 +46,8 @@ class PlanReplay:
         window = self.places["window"]
         if op == "commit":
             assert (source, target) == (None, "window") and chunk not in window
-            window[chunk], self.counts[chunk] = size, self._whole
-            self.in_window[chunk] = {place: np.arange(self._whole) for place in self._heads}
+            window[chunk], self.counts[chunk] = size, move["tokens"]
+            self.in_window[chunk] = {place: np.arange(move["tokens"]) for place in self._heads}
         elif op == "shrink":
             assert source == target == "window"
             window[chunk] -= size

@@ -49,9 +49,9 @@ def move_document(move: Move, at: When) -> dict[str, Any]:
             return _told("forget", at, chunk, _BANK[tier], None, num_bytes)
 
 
-def commit_document(chunk: int, num_bytes: int) -> dict[str, Any]:
+def commit_document(chunk: int, tokens: int, num_bytes: int) -> dict[str, Any]:
     """The chunk just generated enters the window."""
-    return _told("commit", "commit", chunk, None, WINDOW, num_bytes)
+    return _told("commit", "commit", chunk, None, WINDOW, num_bytes) | {"tokens": tokens}
 
 
 def _told(op: str, at: When, chunk: int, source: str | None, target: str | None, num_bytes: int) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class EngineState:
             self.window_ids = table.columns["ids"][rows.start if rows.stop else chunk : chunk + 1]
         else:
             self.window_ids = np.append(self.window_ids, chunk)
-        self.home_bytes += table.geometry.chunk_bytes
+        self.home_bytes += table.columns["window_bytes"].item(chunk)
 
     def release(self, gone: tuple[int, ...]) -> None:
         """Chunks are no longer at home in the window."""
@@ -154,6 +154,9 @@ class StepPlan(NamedTuple):
         fetched_bytes: host-to-device bytes that this step has to wait for.
         fetched_disk_bytes: of these, bytes that come from disk first.
         over_budget: whether the step goes over the window budget.
+        frames: latent frames of the chunk being generated.
+        positions: latent frame at which every attended chunk, and last the chunk being generated, starts
+            `(chunks + 1,)`, as the policy's positions say.
         moves: what was moved for it, in order; where the policy is asked after the first pass, from there on.
         first: what the first pass attends, where the policy is asked after it; None where it is asked at begin.
     """
@@ -169,6 +172,8 @@ class StepPlan(NamedTuple):
     fetched_bytes: int
     fetched_disk_bytes: int
     over_budget: bool
+    frames: int
+    positions: Ids
     moves: Sequence[Move] = ()
     first: StepPlan | None = None
 
@@ -177,7 +182,7 @@ class StepPlan(NamedTuple):
 
         docs/step-plans.md says what every key means.
         """
-        document: dict[str, Any] = {"step": self.step, **self._attended()}
+        document: dict[str, Any] = {"step": self.step, "frames": self.frames, **self._attended()}
         if self.first is not None:
             document["first_pass"] = self.first._attended()
         document["moves"] = self._told_moves()
@@ -188,6 +193,7 @@ class StepPlan(NamedTuple):
             "attended": self.attended.tolist(),
             "attended_tokens": self.attended_tokens,
             "retrieved": [int(chunk) for chunk in self.retrieved],
+            "positions": self.positions.tolist(),
         }
 
     def _told_moves(self) -> list[dict[str, Any]]:
@@ -216,7 +222,8 @@ class StepRecord(NamedTuple):
         kept_bytes: bytes in the bank of each evicted chunk.
         shrunk_tokens: tokens left of each chunk shrunk in place.
         shrunk_bytes: bytes in the window of each of them.
-        own_bytes: bytes at which the step's own chunk entered the window.
+        own_tokens: tokens with which the step's own chunk entered the window.
+        own_bytes: their bytes.
         moves: what was moved behind that, in order.
     """
 
@@ -229,6 +236,7 @@ class StepRecord(NamedTuple):
     kept_bytes: tuple[int, ...] = ()
     shrunk_tokens: tuple[int, ...] = ()
     shrunk_bytes: tuple[int, ...] = ()
+    own_tokens: int = 0
     own_bytes: int = 0
     moves: Sequence[Move] = ()
 
@@ -236,7 +244,7 @@ class StepRecord(NamedTuple):
         """The step in plain JSON types: a line of `--plan` without the policy's name; see docs/step-plans.md."""
         document = self.plan.to_dict()
         document["moves"] += [
-            commit_document(self.plan.step, self.own_bytes),
+            commit_document(self.plan.step, self.own_tokens, self.own_bytes),
             *(move_document(move, "commit") for move in self.moves),
         ]
         document["discarded"] = [int(chunk) for chunk in self.discarded]
