@@ -202,7 +202,8 @@ def test_a_short_chunk_that_is_taken_back_is_whole_again() -> None:
         for step, frames in enumerate((3, 1, 2)):
             cache.begin(shortened(path().views[step], frames))
             for layer in range(2):
-                cache.attend(layer, *(x[:, : 4 * frames] for x in inputs(GEOMETRY, cache.dtype, step, 0, layer)))
+                q, k, v = (x[:, : 4 * frames] for x in inputs(GEOMETRY, cache.dtype, step, 0, layer))
+                cache.attend(layer, q, k, v)
             cache.commit()
         assert cache.start_frame == 6
         cache.rewind(2)

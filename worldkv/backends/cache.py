@@ -335,7 +335,8 @@ class WorldCache:
         try:
             with self.stopwatch.span("policy"):
                 if len(self._views) > 1:
-                    return commit_prefill(self)
+                    record, self.measured = commit_prefill(self.engine, self.backend, self._meter, self._views)
+                    return record
                 self.measured = self._meter.result(self.backend.arena, self._own_tokens)
                 return self.engine.commit(self.measured)
         finally:
@@ -480,7 +481,7 @@ class WorldCache:
         """Unrotated queries or keys with each chunk of the step turned as if it started at frame 0."""
         per_frame = self.geometry.tokens_per_frame
         counts = [view.frames_of(self.geometry) * per_frame for view in self._views]
-        return torch.cat([self._turned(part, 0, branch) for part in tensor.split(counts, dim=1)], dim=1)
+        return torch.cat([self._turned(part, 0, branch) for part in torch.split(tensor, counts, dim=1)], dim=1)
 
     def _measure(self, layer: int, queries: Tensor, branch: int | None, clean: bool) -> None:
         """Measure what the clean pass's attention says, and count the layer as done."""
