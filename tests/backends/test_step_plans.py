@@ -109,7 +109,7 @@ def test_the_kept_tokens_it_names_are_those_held(
 def test_the_simulator_writes_the_same_plan_but_for_the_kept_tokens(tmp_path: Path) -> None:
     files = tmp_path / "real.jsonl", tmp_path / "simulated.jsonl"
     budgets = {"host_budget": "60kB", "disk_budget": "100kB", "when_full": "forget-oldest"}
-    for policy in ("worldkv", "sliding-window", "streaming-llm"):
+    for policy in ("worldkv:rebase=true", "sliding-window", "streaming-llm"):
         run(LOOP, policy, passes=1, recall=False, plan=files[0], **budgets)  # type: ignore[arg-type]
         compare(
             LOOP,
@@ -124,6 +124,17 @@ def test_the_simulator_writes_the_same_plan_but_for_the_kept_tokens(tmp_path: Pa
         real, simulated = ([json.loads(line) for line in file.read_text().splitlines()] for file in files)
         assert [real[0].pop("executor"), simulated[0].pop("executor")] == ["torch", "simulator"]
         named = [move.pop("kept", None) for line in real[1:] for move in line["moves"]]
-        assert any(kept is not None for kept in named) == (policy == "worldkv")
+        assert any(kept is not None for kept in named) == (policy == "worldkv:rebase=true")
         assert not any("kept" in move for line in simulated[1:] for move in line["moves"])
         assert real == simulated and len(real) == 17
+        if policy != "worldkv:rebase=true":
+            continue
+        # Sink and the two recent chunks stand where they were generated, the retrieved ones before the recent, by id.
+        for line in real[5:]:
+            step, places = line["step"], dict(zip(line["attended"], line["positions"], strict=False))
+            back = sorted(line["retrieved"])
+            assert {chunk: places.pop(chunk) for chunk in back} == {
+                chunk: 3 * (step - 2 - len(back) + rank) for rank, chunk in enumerate(back)
+            }
+            assert places == {0: 0, step - 2: 3 * (step - 2), step - 1: 3 * (step - 1)}
+            assert line["positions"][-1] == 3 * step

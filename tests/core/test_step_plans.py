@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
 from worldkv.engine.move_document import move_document
 from worldkv.errors import LostChunkError
+from worldkv.signals import Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.sim.document import geometry_document
 from worldkv.tiers import TierLimits
@@ -33,13 +36,19 @@ class Late(RandomAnswers):
     asked_at: ClassVar[Literal["begin", "first_pass"]] = "first_pass"
 
 
-def walk(engine: CacheEngine, count: int) -> list[dict[str, Any]]:
-    """The lines of `count` steps, each replayed and compared with the engine's table and the backend's dictionaries."""
+def walk(engine: CacheEngine, frames: Sequence[int]) -> list[dict[str, Any]]:
+    """The lines of steps, each replayed and compared with the engine's table and the backend's dictionaries.
+
+    Args:
+        engine: a new engine on a simulator's backend.
+        frames: latent frames of each chunk.
+    """
     replay, lines = PlanReplay(geometry_document(TINY)), []
+    starts = list(accumulate(frames, initial=0))
     backend = engine.backend
     assert isinstance(backend, SimBackend)
-    for _ in range(count):
-        begun = engine.begin(HERE)
+    for step, own in enumerate(frames):
+        begun = engine.begin(Viewpoint(frames=own))
         window = {"begin": sorted(backend.window)}
         plan = engine.refine(None)
         if plan is not begun:
@@ -57,6 +66,9 @@ def walk(engine: CacheEngine, count: int) -> list[dict[str, Any]]:
         assert line["attended"] == attended[last] == window[list(window)[-1]]
         assert line.get("first_pass", line)["attended"] == attended["begin"]
         assert line["retrieved"] == list(plan.retrieved)
+        assert (line["step"], line["frames"]) == (step, own)
+        for told in (line, line.get("first_pass", line)):
+            assert told["positions"] == [starts[chunk] for chunk in (*told["attended"], step)]
         assert replay.places == {
             "window": backend.window,
             "staging": backend.staging,
@@ -80,20 +92,25 @@ def walk(engine: CacheEngine, count: int) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=40)
-@given(seed=st.integers(0, 10_000), count=st.integers(1, 30), where=limits, staging=st.integers(0, 3))
+@given(
+    seed=st.integers(0, 10_000),
+    frames=st.lists(st.integers(1, 3), min_size=1, max_size=30),
+    where=limits,
+    staging=st.integers(0, 3),
+)
 def test_a_dictionary_of_places_follows_from_the_moves_alone(
-    seed: int, count: int, where: TierLimits, staging: int
+    seed: int, frames: list[int], where: TierLimits, staging: int
 ) -> None:
     config = CacheConfig(limits=where, staging_chunks=staging)
     for policy in (RandomAnswers(seed), Late(seed)):
-        walk(blind_engine(policy, config), count)
+        walk(blind_engine(policy, config), frames)
 
 
 def test_every_kind_of_move_is_told() -> None:
     where = TierLimits(2 * CHUNK, 3 * CHUNK, "forget-oldest")
     seen: set[tuple[str, str]] = set()
     for policy in (RandomAnswers(7), Late(7)):
-        lines = walk(blind_engine(policy, CacheConfig(limits=where, staging_chunks=3)), 60)
+        lines = walk(blind_engine(policy, CacheConfig(limits=where, staging_chunks=3)), [3] * 60)
         seen |= {(move["op"], move["at"]) for line in lines for move in line["moves"]}
     assert {op for op, _ in seen} == set("commit drop shrink fetch prefetch land unstage store spill forget".split())
     assert {at for op, at in seen if op == "fetch"} == {"begin", "first_pass"}
@@ -104,7 +121,7 @@ def test_a_lost_chunk_is_forgotten_before_the_rest_of_the_plan() -> None:
     policy = Scripted({4: Eviction(bank=(0, 1, 2))}, {5: Retrieval((2, 0, 1))})
     backend = Failing()
     engine = CacheEngine(policy, TINY, backend, CacheConfig(when_lost="go-on"), BLIND)
-    walk(engine, 5)
+    walk(engine, [3] * 5)
     backend.failures = {chunk: LostChunkError(chunk, "its file is gone") for chunk in (2, 0)}
     line = engine.begin(HERE).to_dict()
     told = [(move["op"], move["chunk"]) for move in line["moves"]]
@@ -115,7 +132,7 @@ def test_a_lost_chunk_is_forgotten_before_the_rest_of_the_plan() -> None:
 def test_a_step_taken_back_is_in_no_later_plan() -> None:
     config = CacheConfig(rewind_chunks=4)
     engine, other = blind_engine(RandomAnswers(5), config), blind_engine(RandomAnswers(5), config)
-    lines = walk(engine, 12)
+    lines = walk(engine, [3] * 12)
     engine.rewind(3)
     engine.begin(HERE)
     engine.rewind(0)
@@ -123,7 +140,7 @@ def test_a_step_taken_back_is_in_no_later_plan() -> None:
     for _ in range(3):
         engine.begin(HERE)
         again.append(json.loads(json.dumps(engine.commit().to_dict())))
-    assert again == lines[9:] == walk(other, 12)[9:]
+    assert again == lines[9:] == walk(other, [3] * 12)[9:]
 
 
 def test_kept_tokens_are_told_where_the_chunk_is_cut_and_only_there() -> None:
