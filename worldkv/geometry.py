@@ -132,8 +132,8 @@ PRESETS: dict[str, CacheGeometry] = {
     "longlive-2": CacheGeometry(30, 24, 24, 128, 22, 40, frames_per_chunk=8, name="longlive-2"),
     # Matrix-Game-2: its pipeline and distilled_model/universal/config.json; 352x640, 880 tokens a latent frame.
     "matrix-game-2": CacheGeometry(30, 12, 12, 128, 22, 40, name="matrix-game-2"),
-    # HY-WorldPlay, autoregressive 480p (da2d0c2); blocks and heads as its ports in FastVideo and LightX2V have them. The
-    # second plane is PRoPE's. Rotary positions are computed for what is attended, there is no table.
+    # HY-WorldPlay, autoregressive 480p (da2d0c2); blocks and heads as its ports in FastVideo and LightX2V have them.
+    # The second plane is PRoPE's. Rotary positions are computed for what is attended, there is no table.
     "hy-worldplay": CacheGeometry(
         54, 16, 16, 128, 30, 52, frames_per_chunk=4, rope_frames=1 << 16, branches=2, name="hy-worldplay"
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import typing
 from pathlib import Path
 
 import pytest
@@ -63,11 +62,3 @@ def test_every_preset_s_source_is_named() -> None:
     named = {name for cells in rows("## Where the numbers are from") for name in re.findall(r"`([\w.-]+)`", cells[0])}
     ours = {"rooms", "tiny"}
     assert named - {"-720p"} == PRESETS.keys() - ours - {"lingbot-world-fast-720p"}
-
-
-def test_the_help_names_every_preset() -> None:
-    from worldkv.cli import options
-
-    for option in (options.GeometryOption, options.RunGeometryOption):
-        told = typing.get_args(option)[1].help
-        assert re.findall(r"[\w.-]+", told.partition(": ")[2].partition(";")[0].replace(" or ", ", ")) == [*PRESETS]
