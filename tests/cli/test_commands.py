@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Worldkv
-from worldkv.geometry import PRESETS
 from worldkv.cli import main
 from worldkv.experiments.defaults import WORLD_POLICIES
+from worldkv.geometry import PRESETS
 from worldkv.sim.baselines import WINDOW
 
 PROGRAM = (sys.executable, "-m", "worldkv")
@@ -40,7 +40,9 @@ def test_version(worldkv: Worldkv) -> None:
 
 @pytest.mark.parametrize("command", ["compare", "run"])
 def test_the_help_names_every_preset(worldkv: Worldkv, command: str) -> None:
-    told = "".join(character for character in worldkv(command, "--help").out if character.isalnum() or character in "-.,")
+    told = "".join(
+        character for character in worldkv(command, "--help").out if character.isalnum() or character in "-.,"
+    )
     for preset in PRESETS:
         assert preset in told
 
