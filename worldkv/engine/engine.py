@@ -107,7 +107,7 @@ class CacheEngine:
         self.backend.reset()
         self._traffic = self.backend.traffic()
         self._open: tuple[Viewpoint, StepPlan] | None = None
-        self._frames = self.geometry.frames_per_chunk  # of the chunk being generated
+        self._generate(self.geometry.frames_per_chunk)
         self._is_inconsistent = False  # a commit failed half way
         self._history: collections.deque[_Checkpoint] = collections.deque(maxlen=self.config.rewind_chunks + 1)
 
@@ -136,7 +136,7 @@ class CacheEngine:
             raise PolicyError(f"step {self._open[1].step} is still open; commit it before the next begin")
         if self._is_inconsistent:
             raise PolicyError("the last step failed half way; rewind, restore or reset before the next begin")
-        self._frames = viewpoint.frames_of(self.geometry)
+        self._generate(viewpoint.frames_of(self.geometry))
         plan = self._reconcile(viewpoint, None, is_asked=self.policy.asked_at == "begin")
         self.state.tiers.device.take(self._own_bytes)
         self._open = viewpoint, plan
@@ -275,15 +275,11 @@ class CacheEngine:
         self.state = state.copy()
         self._history.append(_Checkpoint(state, length, self.table.start_journal(), self.backend.snapshot()))
 
-    @property
-    def _own_tokens(self) -> int:
-        """Tokens of the chunk being generated."""
-        return self._frames * self.geometry.tokens_per_frame
-
-    @property
-    def _own_bytes(self) -> int:
-        """Bytes of its keys and values."""
-        return self._own_tokens * self.geometry.token_bytes
+    def _generate(self, frames: int) -> None:
+        """The chunk being generated has so many latent frames: its tokens, and the bytes of its keys and values."""
+        self._frames = frames
+        self._own_tokens = frames * self.geometry.tokens_per_frame
+        self._own_bytes = self._own_tokens * self.geometry.token_bytes
 
     # ------------------------------------------------------------------ moving
 
@@ -347,7 +343,7 @@ class CacheEngine:
             places = self._caller.positions(rule, attended)
         else:
             places = np.empty(len(ids) + 1, np.int64)
-            columns["start_frame"].take(ids, out=places[:-1])
+            places[:-1] = columns["start_frame"][ids]
             places[-1] = own_start
         if self._position_limit is not None:
             check_distance(self.policy, len(self.table), places, self._frames, self._position_limit)
