@@ -119,6 +119,7 @@ class ChunkTensors(NamedTuple):
     attention_mass: Any = None
     hidden: Any = None
     reduce: Any = None
+    heads: slice | None = None
 
 
 class CacheBackend(ABC):

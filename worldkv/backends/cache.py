@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
 from worldkv.backends.attention import attend
+from worldkv.backends.group.open_group import open_group
+from worldkv.backends.group.rank_group import Split
 from worldkv.backends.measuring import SignalMeter
 from worldkv.backends.rotary import Rotary, rebase
 from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
@@ -19,6 +22,7 @@ from worldkv.backends.transfer.open_device import device_ops
 from worldkv.backends.window.arena import ArenaForm
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
+from worldkv.engine.ranks import state_facts
 from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import DeviceError, PolicyError, SpecError
 from worldkv.geometry import CacheGeometry
@@ -26,6 +30,9 @@ from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 OnAttend = Callable[[int, Tensor, Tensor], None]
 """Called with the layer and the very keys and values that are attended, `(branches, kv_heads, tokens, channels)`;
@@ -62,6 +69,8 @@ class WorldCache:
         rotary: Rotary | None = None,
         folder: Path | None = None,
         reduce: Callable[[Any], Any] | None = None,
+        group: ProcessGroup | None = None,
+        split: Split = "heads",
         stopwatch: Stopwatch = NO_STOPWATCH,
         extra_signals: frozenset[Signal] = frozenset(),
         is_tagged: bool = False,
@@ -80,7 +89,9 @@ class WorldCache:
                 the config's window budget, and without one the window grows as needed.
             rotary: the model's rotary positions, for policies that rebase; the Wan family's by default.
             folder: where spilled chunks go; a temporary folder by default.
-            reduce: sums an array over ranks that hold different heads, for compressions.
+            reduce: sums an array over ranks that hold different heads, for compressions; `group` does it by itself.
+            group: the torch.distributed ranks that share this rollout, `geometry` being this rank's part of it.
+            split: what they share: "heads", in the order of ranks, or guidance "branches", rank 0 the first.
             stopwatch: told how long everything takes.
             extra_signals: measured beside those the policy needs (to record them).
             is_tagged: whether every cached token carries its identity in debug channels.
@@ -89,7 +100,14 @@ class WorldCache:
         Raises:
             DeviceError: the device is not there.
             SpecError: dtype and geometry disagree, and as for `CacheEngine`.
+            GroupError: ranks were given different policies, geometries or configurations.
         """
+        self._ranks = open_group(
+            group, split, device, policy, geometry, config, reduce, dtype=dtype, extra_signals=extra_signals
+        )
+        heads = None
+        if self._ranks is not None:
+            reduce, heads = self._ranks.reduce, self._ranks.heads
         if is_tagged and max(geometry.layers, geometry.kv_heads) > MOST_TAGGED:
             raise SpecError(
                 f"a tagged cache tells {MOST_TAGGED} layers and kv_heads apart, got {geometry.layers} and "
@@ -125,9 +143,10 @@ class WorldCache:
             staging_chunks=config.staging_chunks,
             folder=folder,
             reduce=reduce,
+            heads=heads,
             stopwatch=stopwatch,
         )
-        self.engine = CacheEngine(policy, geometry, self.backend, config, scene, stopwatch)
+        self.engine = CacheEngine(policy, geometry, self.backend, config, scene, stopwatch, self._ranks)
         self._rotary = rotary or Rotary(geometry, device)
         self._plan: StepPlan | None = None
         self.measured: Measured | None = None
@@ -152,12 +171,14 @@ class WorldCache:
         Raises:
             PositionError: the chunk would stand past the model's rotary table.
             PolicyError, BudgetError, LostChunkError: see `CacheEngine.begin`.
+            GroupError: another rank of the group failed or decides otherwise.
         """
-        if self._is_closed:
-            raise PolicyError("the cache is closed; make a new one")
-        self._rotary.check(self.start_frame, self.geometry.frames_per_chunk)
-        with self.stopwatch.span("policy"):
-            plan = self.engine.begin(viewpoint)
+        with self._together("begin"):
+            if self._is_closed:
+                raise PolicyError("the cache is closed; make a new one")
+            self._rotary.check(self.start_frame, self.geometry.frames_per_chunk)
+            with self.stopwatch.span("policy"):
+                plan = self.engine.begin(viewpoint)
         self._abandon_step()
         self._plan = plan
         return plan
@@ -216,7 +237,12 @@ class WorldCache:
         Raises:
             PolicyError: no step is open, or the last pass did not go through every layer.
             OutputError, TransferError: a chunk could not be stored.
+            GroupError: another rank of the group failed or decides otherwise.
         """
+        with self._together("commit"):
+            return self._commit()
+
+    def _commit(self) -> StepRecord:
         plan = self._plan
         if plan is None or self._layers_done != self.geometry.layers:
             raise PolicyError(
@@ -227,7 +253,8 @@ class WorldCache:
             raise PolicyError(
                 "attention mass is measured in the clean pass; call attend(..., clean=True) in the last pass"
             )
-        self.measured = self._meter.result(self.backend.arena)
+        measured = self._meter.result(self.backend.arena)
+        self.measured = self._ranks.measured(measured) if self._ranks else measured
         try:
             with self.stopwatch.span("policy"):
                 return self.engine.commit(self.measured)
@@ -292,6 +319,13 @@ class WorldCache:
 
     # ------------------------------------------------------------------ inside
 
+    def _together(self, call: str) -> AbstractContextManager[None]:
+        """Around a call in which ranks meet: an error of one is an error of all."""
+        if self._ranks is None:
+            return nullcontext()
+        where = f"{call} of step {len(self.engine.table)}"
+        return self._ranks.together(where, lambda: state_facts(self.engine.table, self.engine.state))
+
     def _abandon_step(self) -> None:
         self._plan = None
         self._passes, self._layers_done, self._is_clean, self._is_settled = 0, 0, False, False
@@ -304,8 +338,9 @@ class WorldCache:
             raise PolicyError("attend comes between begin and commit; no step is open")
         if layer == 0 and self._layers_done in (0, self.geometry.layers):
             if self._passes == 1 and self.policy.asked_at == "first_pass":
-                with self.stopwatch.span("policy"):
-                    self._plan = self.engine.refine(self._meter.summary())
+                with self._together("refine"), self.stopwatch.span("policy"):
+                    summary = self._meter.summary()
+                    self._plan = self.engine.refine(self._ranks.summary(summary) if self._ranks else summary)
                 self._is_settled = False
             self._passes += 1
             self._layers_done, self._is_clean = 0, clean
