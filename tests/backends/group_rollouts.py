@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -15,35 +15,50 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from tests.backends.rollouts import PASSES, inputs, loop, open_cache
-from tests.policies.all_policies import EVERY
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.backend import Move, Shrink, Store
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.group.rank_group import Split
 from worldkv.config import CacheConfig
 from worldkv.engine.state import StepRecord
-from worldkv.geometry import CacheGeometry, ModelShape
+from worldkv.geometry import CacheGeometry
 from worldkv.parts import (
     AnchorPenalty,
-    AttentionReceived,
     KeyDiff,
     LearnedUtility,
+    Lookahead,
     Participation,
+    QuantisedBank,
+    Rebased,
     ScoredTokens,
     SinkRecent,
-    TokenPool,
     WholeChunk,
     WorldCompression,
 )
 from worldkv.parts.scorer.anchor_penalty import mean_difference, save_direction
-from worldkv.policies import Composed, SelfPrunedKV
-from worldkv.policy import CachePolicy, shape_of
+from worldkv.policies import (
+    H2O,
+    ArkVale,
+    AttentionOracle,
+    Composed,
+    DeepForcing,
+    FlashMemory,
+    KeyDiffKV,
+    MeanKeyRetrieval,
+    NoveltyAdmission,
+    QuestBounds,
+    SelfPrunedKV,
+    SnapKV,
+    WorldKV,
+)
+from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
 WHOLE = CacheGeometry(2, 8, 4, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
 TWO_BRANCHES = dataclasses.replace(WHOLE, branches=2)
-CHUNKS = 12
+CHUNKS = 9
+DIRECTION, UTILITY = "direction.safetensors", "utility.safetensors"
 
 
 @dataclass(frozen=True)
@@ -62,34 +77,58 @@ class Neglected(CachePolicy):
         return WholeChunk().keep(chunk)
 
 
-def policies(folder: Path) -> dict[str, CachePolicy]:
-    """Every policy of the list but those bound to another model's files, and what there is of scores over heads."""
-    direction, weights = str(folder / "direction.safetensors"), str(folder / "utility.safetensors")
-    scorers = {
-        "key-diff": KeyDiff(),
-        "attention-received": AttentionReceived(3),
-        "participation": Participation(),
-        "anchor-penalty": AnchorPenalty(KeyDiff(), 0.7, direction),
-    }
+def policies(folder: Path | None = None) -> dict[str, CachePolicy]:
+    """Policies by what they read of keys, queries, attention and hidden states; with their files in `folder`."""
+    files = [str(folder / name) if folder else "" for name in (DIRECTION, UTILITY)]
+    direction, utility = AnchorPenalty(KeyDiff(), 0.7, files[0]), LearnedUtility(files[1])
+    small: dict[str, Any] = {"sink_frames": 0, "retrieved_frames": 6, "recent_frames": 3}
     return {
-        **{name: policy for name, policy in EVERY.items() if shape_of(policy) == ModelShape()},
+        "worldkv": WorldKV(**small),
+        "worldkv, pooled and rebased": WorldKV(**small, keep_ratio=0.3, pooled=True, positions=Rebased()),
+        "mean-key": MeanKeyRetrieval(**small),
+        "quest-bounds": QuestBounds(**small),
+        "arkvale": ArkVale(**small),
+        "flash-memory, lookahead": FlashMemory(
+            sink_frames=0, retrieved_frames=6, recent_frames=3, least_score=0.5, index=Lookahead(layers=1, weight=2.0)
+        ),
         "neglected": Neglected(),
-        "sp-kv, trained": SelfPrunedKV(recent_frames=3, least_utility=0.5, utility=LearnedUtility(weights)),
-        **{f"scored-tokens, {name}": Composed(compression=ScoredTokens(one, 0.4)) for name, one in scorers.items()},
-        **{f"world-compression, {name}": Composed(compression=WorldCompression(0.4, True, one))
-           for name, one in scorers.items()},
-        **{f"token-pool, {name}": Composed(eviction=TokenPool(3, 6, one)) for name, one in scorers.items()},
-    }  # fmt: skip
+        "h2o": H2O(recent_frames=6, heavy_frames=3),
+        "h2o, by keys": H2O(recent_frames=3, heavy_frames=6, scorer=KeyDiff()),
+        "deep-forcing": DeepForcing(sink_frames=3, middle_frames=3, recent_frames=3),
+        "keydiff": KeyDiffKV(**small, keep_ratio=0.3),
+        "snapkv": SnapKV(**small, keep_ratio=0.3),
+        "scored-tokens, participation": Composed(compression=ScoredTokens(Participation(), 0.4)),
+        "world-compression, anchor-penalty": Composed(compression=WorldCompression(0.4, True, direction)),
+        "quantised": Composed(compression=QuantisedBank(WorldCompression(0.5), "int8"), retrieved_frames=6),
+        "sp-kv": SelfPrunedKV(recent_frames=3, least_utility=0.5, utility=utility),
+        "novelty-admission": NoveltyAdmission(recent_frames=3),
+        "attention-oracle": AttentionOracle(retrieved_frames=6),
+    }
+
+
+ON_TWO = (
+    "mean-key",
+    "quest-bounds",
+    "neglected",
+    "h2o",
+    "snapkv",
+    "world-compression, anchor-penalty",
+    "sp-kv",
+    "novelty-admission",
+)
+"""Those of which two heads a rank say more than one: scores and counts that are means over heads."""
+BY_BRANCH = ("worldkv", "quest-bounds", "h2o", "snapkv", "sp-kv")
+"""One of every kind of answer: chunks, tokens of all heads, of layers and heads, and ragged ones."""
 
 
 def write_weights(folder: Path) -> None:
     """The files that `policies` reads, of the whole model."""
     draw = np.random.default_rng(2)
     one, other = draw.standard_normal((2, WHOLE.layers, WHOLE.kv_heads, 9, WHOLE.head_dim))
-    save_direction(mean_difference(one, other), folder / "direction.safetensors")
+    save_direction(mean_difference(one, other), folder / DIRECTION)
     shapes = {"w1": (2, 6, WHOLE.heads * WHOLE.head_dim), "b1": (2, 6), "w2": (2, 4, 6), "b2": (2, 4)}
     net = {name: 0.3 * draw.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
-    save_file({**net, "b2": net["b2"] + np.array([[0, -9, 9, 0]], np.float32)}, folder / "utility.safetensors")
+    save_file({**net, "b2": net["b2"] + np.array([[0, -9, 9, 0]], np.float32)}, folder / UTILITY)
 
 
 class Share(NamedTuple):
@@ -137,8 +176,8 @@ def generate(cache: WorldCache, share: Share, step: int) -> tuple[Tensor, StepRe
         for layer in range(whole.layers):
             q, k, v = inputs(whole, cache.dtype, step, number, layer)
             hidden = q.flatten(2) if share.split == "heads" else share.of(q).flatten(2)
-            parts = [share.of(part) for part in (q, k, v)]
-            outs.append(cache.attend(layer, *parts, clean=number == PASSES - 1, hidden=hidden))  # type: ignore[misc]
+            q, k, v = share.of(q * 3), share.of(k), share.of(v)  # attention with favourites
+            outs.append(cache.attend(layer, q, k, v, number == PASSES - 1, hidden))
     return torch.stack(outs), cache.commit()
 
 
@@ -195,6 +234,3 @@ def of_heads(kept: Any, share: Share) -> Any:
         return kept
     heads = WHOLE.kv_heads // share.size
     return [layer[share.rank * heads : (share.rank + 1) * heads] for layer in kept]
-
-
-Kind = Literal["heads on 2", "heads on 4", "branches on 2"]

@@ -1,12 +1,16 @@
-"""One of four processes that hold the parts of a rollout: `python -m tests.backends.group_worker FOLDER RANK`."""
+"""Four processes that hold the parts of rollouts: `python -m tests.backends.group_worker FOLDER`.
+
+They are forked from one that has imported everything, which is most of what starting them costs.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import multiprocessing
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed
 
-from tests.backends.group_rollouts import WHOLE, Share, generate, opened, path, policies, steps_of
+from tests.backends.group_rollouts import BY_BRANCH, ON_TWO, WHOLE, Share, generate, opened, path, policies, steps_of
 from worldkv.answers import Keep
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
@@ -49,7 +53,9 @@ class FailsOnOne(WorldKV):
     def compress(self, chunk: ChunkView) -> Keep:
         if chunk.id == 2 and torch.distributed.get_rank() == 1:
             raise ZeroDivisionError("by nothing")
-        return WorldKV.compress(self, chunk)
+        keep = WorldKV.compress(self, chunk)
+        assert isinstance(keep, Keep)
+        return keep
 
 
 def told(act: Callable[[], object]) -> Told:
@@ -102,16 +108,15 @@ def table_differs(share: Share) -> Told:
 
 
 def calls_differ(share: Share) -> Told:
-    """The second rank takes a step back and begins it again while the others commit."""
+    """The second rank begins its step again while the others go through theirs and commit it."""
 
     def run() -> None:
         with opened(WorldKV(), share, CacheConfig(rewind_chunks=1)) as cache:
             generate(cache, share, 0)
-            cache.begin(path().views[1])
             if share.rank == 1:
-                cache.rewind(0)
                 cache.begin(path().views[1])
-            cache.commit()
+                cache.rewind(0)
+            generate(cache, share, 1)
 
     return told(run)
 
@@ -212,9 +217,10 @@ def leaves(share: Share) -> Told:
 # ------------------------------------------------------------------ all of it
 
 
-def save_rollouts(folder: Path, kind: str, share: Share) -> None:
-    """Every policy's rollout, in one file a rank."""
-    found = {name: [step._asdict() for step in steps_of(one, share)] for name, one in policies(folder).items()}
+def save_rollouts(folder: Path, kind: str, share: Share, names: Collection[str]) -> None:
+    """The rollouts of the policies of these names, in one file a rank."""
+    every = policies(folder)
+    found = {name: [step._asdict() for step in steps_of(every[name], share)] for name in names}
     torch.save(found, folder / f"{kind}-{share.rank}.pt")
 
 
@@ -230,11 +236,11 @@ def main(folder: Path, rank: int) -> None:
     pairs = [torch.distributed.new_group([0, 1]), torch.distributed.new_group([2, 3])]
     pair = pairs[rank // 2]
     if rank < 2:
-        save_rollouts(folder, "branches on 2", Share(rank, 2, "branches", pair))
+        save_rollouts(folder, "branches on 2", Share(rank, 2, "branches", pair), BY_BRANCH)
     else:  # whose ranks in the group are not those in the world
-        save_rollouts(folder, "heads on 2", Share(rank - 2, 2, "heads", pair))
+        save_rollouts(folder, "heads on 2", Share(rank - 2, 2, "heads", pair), ON_TWO)
     share = Share(rank, RANKS, "heads", torch.distributed.group.WORLD)
-    save_rollouts(folder, "heads on 4", share)
+    save_rollouts(folder, "heads on 4", share, policies(folder))
     wrong = {
         "forgets to reduce": rolled(ForgetsToReduce(sink_frames=0, recent_frames=3), share),
         "fails on one": rolled(FailsOnOne(sink_frames=0, recent_frames=3), share),
@@ -254,4 +260,10 @@ def main(folder: Path, rank: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    context = multiprocessing.get_context("fork")
+    ranks = [context.Process(target=main, args=(Path(sys.argv[1]), rank), daemon=True) for rank in range(RANKS)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    sys.exit(any(process.exitcode for process in ranks))

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
+from worldkv.answers import Eviction, Ids, Keep, RaggedKeep, Retrieval
 from worldkv.chunks import ChunkTable
 from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.state import EngineState
+from worldkv.policy import Positions
 from worldkv.signals import Viewpoint
+from worldkv.views import AttendedChunks
 
 Answer = TypeVar("Answer", Retrieval, Eviction, Keep | RaggedKeep)
 _COLUMNS = (
@@ -61,6 +63,10 @@ class AgreedCaller:
     def retrieval(self, table: ChunkTable, state: EngineState, viewpoint: Viewpoint) -> Retrieval:
         """See `PolicyCaller.retrieval`."""
         return self._ranks.agree("retrieve", len(table), self._caller.retrieval(table, state, viewpoint))
+
+    def positions(self, rule: Positions, attended: AttendedChunks) -> Ids:
+        """See `PolicyCaller.positions`; it reads only what all ranks have in common."""
+        return self._caller.positions(rule, attended)
 
     def eviction(self, table: ChunkTable, state: EngineState) -> Eviction:
         """See `PolicyCaller.eviction`."""

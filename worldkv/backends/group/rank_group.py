@@ -108,10 +108,8 @@ class RankGroup(Ranks):
         """A mean query `(layers, kv_heads, head_dim)` of all heads, or of the first branch; None for None."""
         return None if summary is None else self._of_all("query summary", {"query_summary": summary})["query_summary"]
 
-    def measured(self, measured: Measured | None) -> Measured | None:
+    def measured(self, measured: Measured) -> Measured:
         """What was measured of all heads, or of the first branch."""
-        if measured is None:
-            return None
         fields = {name: getattr(measured, name) for name in Measured.__dataclass_fields__}
         return Measured(**self._of_all("measured signals", {k: v for k, v in fields.items() if v is not None}))
 
