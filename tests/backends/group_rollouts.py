@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 WHOLE = CacheGeometry(2, 8, 4, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
 TWO_BRANCHES = dataclasses.replace(WHOLE, branches=2)
 CHUNKS = 9
+MEASURED = ("attention_mass", "key_mean", "key_min", "key_max")
 DIRECTION, UTILITY = "direction.safetensors", "utility.safetensors"
 
 
@@ -151,11 +153,12 @@ class Share(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What attention gave in all layers of all passes, and what was decided."""
+    """What attention gave in all layers of all passes, what was decided, and what the chunk table says of keys."""
 
     out: Tensor
     decided: dict[str, Any]
     keeps: list[tuple[int, Any]]
+    seen: list[Tensor]
 
 
 @functools.cache
@@ -179,6 +182,23 @@ def generate(cache: WorldCache, share: Share, step: int) -> tuple[Tensor, StepRe
             q, k, v = share.of(q * 3), share.of(k), share.of(v)  # attention with favourites
             outs.append(cache.attend(layer, q, k, v, number == PASSES - 1, hidden))
     return torch.stack(outs), cache.commit()
+
+
+def prefilled(share: Share) -> Tensor:
+    """What windows hold after a prefill of three chunks in one pass, by a kernel of one's own: sums of their tokens."""
+    sums = []
+    with opened(QuestBounds(sink_frames=0, retrieved_frames=3, recent_frames=3), share) as cache:
+        for step, views in enumerate([path().views[:3], *path().views[3:6]]):
+            cache.begin(views)
+            for number, layer in itertools.product(range(2), range(WHOLE.layers)):
+                drawn = [
+                    inputs(WHOLE, cache.dtype, 100 + step, number, layer, part) for part in range(1 if step else 3)
+                ]
+                q, k, v = (share.of(torch.cat(parts, dim=1)) for parts in zip(*drawn, strict=True))
+                keys, values = cache.window(layer, k, v, queries=q)
+                sums.append(torch.stack([keys.sum(1), values.sum(1)]))
+            cache.commit()
+    return torch.stack(sums)
 
 
 def noting_keeps(cache: WorldCache) -> list[tuple[int, Any]]:
@@ -205,7 +225,9 @@ def steps_of(policy: CachePolicy, share: Share, steps: int = CHUNKS) -> Iterator
         for step in range(steps):
             kept.clear()
             out, record = generate(cache, share, step)
-            yield Step(out, decisions(record, cache), [(chunk, _plain(tokens)) for chunk, tokens in kept])
+            columns, rows = cache.engine.table.columns, len(cache.engine.table)
+            seen = [torch.tensor(columns[name][:rows]) for name in MEASURED if name in columns]
+            yield Step(out, decisions(record, cache), [(chunk, _plain(tokens)) for chunk, tokens in kept], seen)
 
 
 def decisions(record: StepRecord, cache: WorldCache) -> dict[str, Any]:

@@ -18,7 +18,18 @@ import numpy as np
 import torch
 import torch.distributed
 
-from tests.backends.group_rollouts import BY_BRANCH, ON_TWO, WHOLE, Share, generate, opened, path, policies, steps_of
+from tests.backends.group_rollouts import (
+    BY_BRANCH,
+    ON_TWO,
+    WHOLE,
+    Share,
+    generate,
+    opened,
+    path,
+    policies,
+    prefilled,
+    steps_of,
+)
 from worldkv.answers import Keep
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
@@ -26,6 +37,7 @@ from worldkv.errors import WorldKVError
 from worldkv.parts import ScoredTokens
 from worldkv.policies import H2O, MeanKeyRetrieval, SlidingWindow, SnapKV, WorldKV
 from worldkv.policy import CachePolicy
+from worldkv.signals import Signal
 from worldkv.tiers import TierLimits
 from worldkv.views import ChunkView
 
@@ -191,14 +203,22 @@ def refused(share: Share) -> dict[str, Told]:
 
 
 def reduces_arrays(share: Share) -> list[float]:
-    """Sums of torch and of numpy, and the arguments are left as they were."""
+    """Sums of torch and of numpy, and the arguments are left as they were; and heads of what is measured beside."""
     with opened(WorldKV(), share) as cache:
+        cache.measure(frozenset({Signal.KEY_SUMMARY}))
+        generate(cache, share, 0)
+        assert cache.measured is not None
         reduce = cache.backend.reduce
         assert reduce is not None
         own = torch.full((2,), float(share.rank + 1))
-        sums = [*reduce(own).tolist(), *reduce(np.array([1.0])).tolist(), *own.tolist()]
+        sums = [
+            *reduce(own).tolist(),
+            *reduce(np.array([1.0])).tolist(),
+            *own.tolist(),
+            cache.measured.key_mean.shape[1],
+        ]
         assert isinstance(reduce(np.ones(1)), np.ndarray)
-        return sums
+        return [*sums, cache.measured.key_mean.shape[1]]
 
 
 def leaves(share: Share) -> Told:
@@ -236,9 +256,9 @@ def main(folder: Path, rank: int) -> None:
     pairs = [torch.distributed.new_group([0, 1]), torch.distributed.new_group([2, 3])]
     pair = pairs[rank // 2]
     if rank < 2:
-        save_rollouts(folder, "branches on 2", Share(rank, 2, "branches", pair), BY_BRANCH)
-    else:  # whose ranks in the group are not those in the world
-        save_rollouts(folder, "heads on 2", Share(rank - 2, 2, "heads", pair), ON_TWO)
+        save_rollouts(folder, "heads on 2", Share(rank, 2, "heads", pair), ON_TWO)
+    else:  # whose ranks in the group are not those in the world, which a broadcast must know
+        save_rollouts(folder, "branches on 2", Share(rank - 2, 2, "branches", pair), BY_BRANCH)
     share = Share(rank, RANKS, "heads", torch.distributed.group.WORLD)
     save_rollouts(folder, "heads on 4", share, policies(folder))
     wrong = {
@@ -252,6 +272,7 @@ def main(folder: Path, rank: int) -> None:
         "refused": refused(share),
         "sums": reduces_arrays(share),
         "goes on": goes_on_after(share),
+        "prefill": prefilled(share),
     }
     torch.save(wrong, folder / f"wrong-{rank}.pt")
     torch.distributed.barrier()

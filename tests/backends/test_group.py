@@ -22,6 +22,7 @@ from tests.backends.group_rollouts import (
     of_heads,
     opened,
     policies,
+    prefilled,
     steps_of,
     write_weights,
 )
@@ -81,6 +82,8 @@ def test_ranks_together_are_one_process(folder: Path, kind: str, name: str) -> N
             assert part.decided == step.decided
             kept = [(chunk, of_heads(tokens, Share(rank, size, split))) for chunk, tokens in step.keeps]  # type: ignore[arg-type]
             assert part.keeps == kept
+            for found, expected in zip(part.seen, step.seen, strict=True):
+                assert torch.allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def test_what_the_ranks_did_was_worth_deciding(folder: Path) -> None:
@@ -142,6 +145,11 @@ def test_after_an_error_all_go_back_and_on(wrong: list[Mapping[str, Any]]) -> No
     assert [said["goes on"]["error"][0] for said in wrong] == ["GroupError", "PolicyError", "GroupError", "GroupError"]
 
 
+def test_a_prefill_in_windows_is_that_of_one_process(wrong: list[Mapping[str, Any]]) -> None:
+    found = torch.cat([said["prefill"] for said in wrong], dim=3)
+    assert torch.allclose(found, prefilled(Share()), rtol=0, atol=1e-4)  # sums of up to 90 numbers
+
+
 @pytest.mark.parametrize(
     ("what", "kind", "words"),
     [
@@ -166,7 +174,7 @@ def test_caches_that_do_not_go_together_are_refused(
 
 def test_sums_are_over_all_ranks_and_leave_the_parts_alone(wrong: list[Mapping[str, Any]]) -> None:
     for rank, said in enumerate(wrong):
-        assert said["sums"] == [10.0, 10.0, 4.0, rank + 1.0, rank + 1.0]
+        assert said["sums"] == [10.0, 10.0, 4.0, rank + 1.0, rank + 1.0, WHOLE.kv_heads]
 
 
 def test_a_rank_that_ends_is_not_waited_for(folder: Path) -> None:
@@ -222,4 +230,3 @@ def test_a_rank_s_part_of_a_ragged_keep_may_be_empty() -> None:
     shape = CacheGeometry(2, 4, 4, 8, 2, 3, frames_per_chunk=2)
     keep.check(12, shape)
     assert keep.count == 1 and keep.bytes(shape) == 6 * 2 * 8 * 2
-    assert WHOLE.kv_heads == 4
