@@ -211,12 +211,7 @@ def reduces_arrays(share: Share) -> list[float]:
         reduce = cache.backend.reduce
         assert reduce is not None
         own = torch.full((2,), float(share.rank + 1))
-        sums = [
-            *reduce(own).tolist(),
-            *reduce(np.array([1.0])).tolist(),
-            *own.tolist(),
-            cache.measured.key_mean.shape[1],
-        ]
+        sums = [*reduce(own).tolist(), *reduce(np.array([1.0])).tolist(), *own.tolist()]
         assert isinstance(reduce(np.ones(1)), np.ndarray)
         return [*sums, cache.measured.key_mean.shape[1]]
 
