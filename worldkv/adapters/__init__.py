@@ -1,0 +1,1 @@
+"""A WorldCache under other libraries' models: one adapter a module, each imported by its own name."""
