@@ -1,13 +1,14 @@
 """Causal attention of the Self-Forcing family, written from its description: its cache is a list of dicts it writes.
 
-One dict a layer, `{k, v, global_end_index, local_end_index}`: keys rotated before they are cached, a window that rolls by
-whole tokens behind a sink once the cache is full, every pass writing over the chunk's own place. The variants do what
-other members of the family do with their cache: cut it again, copy it and write it later, roll over several chunks.
+One dict a layer, `{k, v, global_end_index, local_end_index}`: keys rotated before they are cached, a window that rolls
+by whole tokens behind a sink once the cache is full, every pass writing over the chunk's own place. The variants do
+what other members of the family do with their cache: cut it again, copy it and write it later, roll over several
+chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ ROWS, COLUMNS = 4, 4
 FRAME = ROWS * COLUMNS
 HEADS, CHANNELS = 2, 16
 DIM = HEADS * CHANNELS
-Caches = list[dict[str, Any]]
+Cache = MutableMapping[str, Any]
+Caches = Sequence[Cache]
 
 
 def angles(frames: int = 1024) -> Tensor:
@@ -34,7 +36,7 @@ def causal_rope_apply(x: Tensor, grid_sizes: Tensor, freqs: Tensor, start_frame:
     """Whole frames turned to their positions, the first one at `start_frame`."""
     frames = x.shape[1] // FRAME
     pairs = freqs.shape[1]
-    time, rows, columns = freqs.split([pairs - 2 * (pairs // 3), pairs // 3, pairs // 3], 1)
+    time, rows, columns = torch.split(freqs, [pairs - 2 * (pairs // 3), pairs // 3, pairs // 3], 1)
     grid = (frames, ROWS, COLUMNS, -1)
     turns = torch.cat(
         [
@@ -44,12 +46,12 @@ def causal_rope_apply(x: Tensor, grid_sizes: Tensor, freqs: Tensor, start_frame:
         ],
         -1,
     ).reshape(1, frames * FRAME, 1, pairs)
-    numbers = torch.view_as_complex(x.double().unflatten(-1, (-1, 2)))
+    numbers = torch.view_as_complex(x.double().reshape(*x.shape[:-1], -1, 2))
     return torch.view_as_real(numbers * turns).flatten(-2).type_as(x)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(*(part.transpose(1, 2) for part in (q, k, v))).transpose(1, 2)
+    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
 
 
 class SelfAttention(nn.Module):
@@ -68,7 +70,7 @@ class SelfAttention(nn.Module):
         x: Tensor,
         grid_sizes: Tensor,
         freqs: Tensor,
-        kv_cache: dict[str, Any] | None = None,
+        kv_cache: Cache | None = None,
         current_start: int = 0,
     ) -> Any:
         q, k, v = self.projected(x)
@@ -82,16 +84,17 @@ class SelfAttention(nn.Module):
         shape = (*x.shape[:2], HEADS, CHANNELS)
         return self.norm_q(self.q(x)).view(shape), self.norm_k(self.k(x)).view(shape), self.v(x).view(shape)
 
-    def cached(self, q: Tensor, k: Tensor, v: Tensor, cache: dict[str, Any], current_start: int) -> Tensor:
+    def cached(self, q: Tensor, k: Tensor, v: Tensor, cache: Cache, current_start: int) -> Tensor:
         end = self.written(k, v, cache, current_start)
         first = max(0, end - self.max_attention_size)
         return attention(q, cache["k"][:, first:end], cache["v"][:, first:end])
 
-    def written(self, k: Tensor, v: Tensor, cache: dict[str, Any], current_start: int) -> int:
+    def written(self, k: Tensor, v: Tensor, cache: Cache, current_start: int) -> int:
         """Keys and values in their place of the dict; where they end there."""
         new, current_end = k.shape[1], current_start + k.shape[1]
         room, sink = cache["k"].shape[1], self.sink_size * FRAME
-        seen, held = cache["global_end_index"].item(), cache["local_end_index"].item()
+        seen: int = cache["global_end_index"].item()
+        held: int = cache["local_end_index"].item()
         end = held + current_end - seen
         if self.local_attn_size != -1 and current_end > seen and new + held > room:
             gone = new + held - room
@@ -110,7 +113,7 @@ class SelfAttention(nn.Module):
 class Recutting(SelfAttention):
     """Cuts what it reads back to its own size, sink first (as FastVideo's Matrix-Game-2)."""
 
-    def cached(self, q: Tensor, k: Tensor, v: Tensor, cache: dict[str, Any], current_start: int) -> Tensor:
+    def cached(self, q: Tensor, k: Tensor, v: Tensor, cache: Cache, current_start: int) -> Tensor:
         cache["k"], cache["v"] = cache["k"].detach(), cache["v"].detach()
         end = self.written(k, v, cache, current_start)
         size, sink = min(end, self.local_attn_size * FRAME), self.sink_size * FRAME
@@ -132,7 +135,7 @@ class Copying(SelfAttention):
         x: Tensor,
         grid_sizes: Tensor,
         freqs: Tensor,
-        kv_cache: dict[str, Any] | None = None,
+        kv_cache: Cache | None = None,
         current_start: int = 0,
     ) -> Any:
         assert kv_cache is not None
@@ -156,7 +159,7 @@ class Rolling(SelfAttention):
 
     chunk = 3 * FRAME
 
-    def cached(self, q: Tensor, k: Tensor, v: Tensor, cache: dict[str, Any], current_start: int) -> Tensor:
+    def cached(self, q: Tensor, k: Tensor, v: Tensor, cache: Cache, current_start: int) -> Tensor:
         end = self.written(k[:, : self.chunk], v[:, : self.chunk], cache, current_start)
         own = end - self.chunk
         return attention(q, torch.cat([cache["k"][:, :own], k], 1), torch.cat([cache["v"][:, :own], v], 1))
@@ -174,14 +177,15 @@ class TwoPlanes(SelfAttention):
         x: Tensor,
         grid_sizes: Tensor,
         freqs: Tensor,
-        kv_cache: dict[str, Any],
+        kv_cache: Cache,
         current_start: int,
-        prope_kv_cache: dict[str, Any],
+        prope_kv_cache: Cache,
     ) -> Tensor:
         q, k, v = self.projected(x)
-        first = super().forward(x, grid_sizes, freqs, kv_cache, current_start)
-        second = self.cached(q.flip(-1), k.flip(-1), v.flip(-1), prope_kv_cache, current_start)
-        return first + self.second(second.flatten(2))
+        first: Tensor = super().forward(x, grid_sizes, freqs, kv_cache, current_start)
+        turned = self.cached(q.flip(-1), k.flip(-1), v.flip(-1), prope_kv_cache, current_start)
+        second: Tensor = self.second(turned.flatten(2))
+        return first + second
 
 
 class Block(nn.Module):
@@ -189,9 +193,19 @@ class Block(nn.Module):
         super().__init__()
         self.self_attn, self.ffn = kind(**sizes), nn.Linear(DIM, DIM)
 
+    def forward(self, h: Tensor, **arguments: Any) -> tuple[Tensor, Any]:
+        out, write = self.self_attn(h, **arguments), None
+        if isinstance(out, tuple):
+            out, write = out
+        h = h + out
+        return h + torch.tanh(self.ffn(h)), write
+
 
 class Model(nn.Module):
     """A few blocks; the noise level is added to every token."""
+
+    blocks: Any
+    freqs: Tensor
 
     def __init__(self, kind: type[SelfAttention] = SelfAttention, layers: int = 2, **sizes: int) -> None:
         super().__init__()
@@ -202,18 +216,16 @@ class Model(nn.Module):
         self.num_frame_per_block = 3
 
     def forward(self, x: Tensor, t: float, *, kv_cache: Caches, current_start: int, **more: Caches) -> Tensor:
-        h, writes = x + self.time(torch.tensor([t])), []
+        h: Tensor = x + self.time(torch.tensor([t]))
+        writes = []
         grid = torch.tensor([[x.shape[1] // FRAME, ROWS, COLUMNS]])
         for layer, block in enumerate(self.blocks):
             extra = {name: caches[layer] for name, caches in more.items()}
-            out = block.self_attn(
+            h, write = block(
                 h, grid_sizes=grid, freqs=self.freqs, kv_cache=kv_cache[layer], current_start=current_start, **extra
             )
-            if isinstance(out, tuple):
-                out, write = out
+            if write is not None:
                 writes.append((layer, write))
-            h = h + out
-            h = h + torch.tanh(block.ffn(h))
         for layer, (current_end, local_end, written) in writes:
             if written is not None:
                 cache = kv_cache[layer]
@@ -265,7 +277,7 @@ class Pipeline:
     """A pipeline that keeps one list of caches on itself, and resets it by its indices."""
 
     def __init__(self, model: Model, frame_seq_length: int = FRAME) -> None:
-        self.generator = nn.Module()
+        self.generator: Any = nn.Module()
         self.generator.model = model
         self.frame_seq_length, self.num_frame_per_block = frame_seq_length, 3
         self.kv_cache1: Caches | None = None

@@ -34,7 +34,8 @@ def open_cache(spec: str, branches: int = 1, **options: Any) -> WorldCache:
 
 
 def is_clean(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return args[1] == LEVELS[-1]
+    level: float = args[1]
+    return level == LEVELS[-1]
 
 
 def test_full_kv_is_the_own_cache_of_a_model_that_copies_and_writes_later() -> None:

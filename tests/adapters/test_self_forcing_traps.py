@@ -13,6 +13,7 @@ from torch import Tensor
 from tests.adapters.family import (
     DIM,
     FRAME,
+    Cache,
     Copying,
     GuidedPipeline,
     Model,
@@ -62,7 +63,7 @@ def test_a_model_that_puts_its_window_together_itself() -> None:
 class ReadsFirst(SelfAttention):
     """Joins what is cached with its chunk, which it writes afterwards."""
 
-    def cached(self, q: Tensor, k: Tensor, v: Tensor, cache: dict[str, Any], current_start: int) -> Tensor:
+    def cached(self, q: Tensor, k: Tensor, v: Tensor, cache: Cache, current_start: int) -> Tensor:
         end = current_start + k.shape[1]
         if current_start:
             k, v = (torch.cat([cache[name][:, :end], part], 1) for name, part in (("k", k), ("v", v)))

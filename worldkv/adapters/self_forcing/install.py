@@ -40,10 +40,10 @@ def install(
 
     The pipeline's `_initialize_kv_cache` (LingBot: `_initialize_self_kv_cache`) is replaced. When the pipeline calls
     it, the original runs on the meta device, which allocates nothing, and says how many lists there are, their shapes
-    and where they are kept. Lists beyond the first (`kv_cache_pos` and `kv_cache_neg`, or one for each of two experts) are
-    branches of one cache; those of `_initialize_prope_kv_cache` (minWM) are its riders. Cross-attention caches, and the
-    keyboard and mouse caches of Matrix-Game-2, stay the model's: the latter hold one token a latent frame, of the local
-    window only, so that there is nothing to keep, move or choose.
+    and where they are kept. Lists beyond the first (`kv_cache_pos` and `kv_cache_neg`, or one for each of two experts)
+    are branches of one cache; those of `_initialize_prope_kv_cache` (minWM) are its riders. Cross-attention caches, and
+    the keyboard and mouse caches of Matrix-Game-2, stay the model's: the latter hold one token a latent frame, of the
+    local window only, so that there is nothing to keep, move or choose.
 
     Args:
         pipeline: the object whose method makes the caches.
@@ -262,7 +262,7 @@ def _is_list_of_caches(value: Any) -> bool:
 def _form_of(caches: list[dict[str, Any]], device: torch.device) -> _Form:
     """The shape of a list of dicts on the meta device; refused where it has more to it than slots stand for."""
     more = set(caches[0]) - _KEYS
-    shape = getattr(caches[0]["k"], "shape", ())
+    shape = tuple(getattr(caches[0]["k"], "shape", ()))
     if more or len(shape) != 4:
         raise SpecError(
             f"the pipeline's caches have {', '.join(sorted(more)) or 'keys of another form'}, which slots do not stand "

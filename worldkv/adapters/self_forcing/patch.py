@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from worldkv.adapters.self_forcing.steps import Steps, Viewpoints
 from worldkv.backends import WorldCache, attend
+from worldkv.backends.uncompiled import uncompiled
 from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import PolicyError, SpecError
 from worldkv.policy import needs_of
@@ -23,6 +24,8 @@ Rope = Callable[..., Tensor]
 """`rope(x, grid_sizes, freqs, start_frame=...)`: queries or keys `[B, S, H, D]` turned to their positions."""
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
 """`kernel(queries, keys, values)`: attention over everything, all of them `[B, S, H, D]`."""
+IsClean = Callable[[tuple[Any, ...], dict[str, Any]], bool]
+"""Whether a call of the model with these arguments is the clean pass."""
 _PARTS = ("q", "k", "v", "o", "norm_q", "norm_k")
 _NEEDS_CLEAN = {Signal.ATTENTION_MASS, Signal.HIDDEN_STATE}
 
@@ -34,7 +37,7 @@ def patch(
     *,
     rope: Rope | None = None,
     kernel: Kernel | None = None,
-    is_clean: Callable[[tuple[Any, ...], dict[str, Any]], bool] | None = None,
+    is_clean: IsClean | None = None,
     is_rolling: bool = False,
     is_unrotated: bool = False,
     returns: Callable[[Tensor, int], Any] | None = None,
@@ -90,7 +93,7 @@ class Patched:
         steps: Steps,
         rope: Rope | None,
         kernel: Kernel | None,
-        is_clean: Callable[[tuple[Any, ...], dict[str, Any]], bool] | None,
+        is_clean: IsClean | None,
         is_rolling: bool,
         returns: Callable[[Tensor, int], Any],
     ) -> None:
@@ -130,7 +133,9 @@ class Patched:
             call = inspect.signature(original)
             self._originals.append((module, vars(module).get("forward")))
             module.forward = partial(self._forward, _Layer(layer, module, original, call, turn))
-        self._hook = model.register_forward_pre_hook(partial(self._note_pass, is_clean), with_kwargs=True)
+        self._hook = None
+        if is_clean is not None:
+            self._hook = model.register_forward_pre_hook(partial(self._note_pass, is_clean), with_kwargs=True)
 
     @property
     def cache(self) -> WorldCache:
@@ -163,7 +168,8 @@ class Patched:
             if own is not None:
                 module.forward = own
         self._originals.clear()
-        self._hook.remove()
+        if self._hook is not None:
+            self._hook.remove()
 
     def close(self) -> None:
         """Unpatch, and close the cache; a chunk that is not committed yet is given up."""
@@ -180,13 +186,14 @@ class Patched:
 
     def _note_pass(
         self,
-        is_clean: Callable[[tuple[Any, ...], dict[str, Any]], bool] | None,
+        is_clean: IsClean,
         model: nn.Module,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:
-        self._clean = is_clean is not None and bool(is_clean(args, kwargs))
+        self._clean = bool(is_clean(args, kwargs))
 
+    @uncompiled
     def _forward(self, layer: _Layer, *args: Any, **kwargs: Any) -> Any:
         """What the module's forward does, with the cache in the place of its own."""
         call = layer.call.bind(*args, **kwargs).arguments

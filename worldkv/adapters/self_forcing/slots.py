@@ -10,6 +10,7 @@ from torch import Tensor
 from worldkv.adapters.self_forcing.steps import Steps, Viewpoints
 from worldkv.adapters.self_forcing.watched import PATCH, Watched
 from worldkv.backends import WorldCache
+from worldkv.backends.uncompiled import uncompiled
 from worldkv.errors import PolicyError
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
@@ -92,7 +93,7 @@ class _Line:
         self._layer: int | None = None
         self._window: dict[str, Tensor] = {}
 
-    @torch.compiler.disable
+    @uncompiled
     def write(self, layer: int, name: str, at: Any, value: Any) -> None:
         """The module writes its keys or values at a slice of tokens; once both are there they go to the cache."""
         tokens = _tokens(at)
@@ -125,7 +126,7 @@ class _Line:
             keys, values = cache.window(layer, keys, values, branch=self.branch)
             self._layer, self._window = layer, {"k": keys.as_subclass(Watched), "v": values.as_subclass(Watched)}
 
-    @torch.compiler.disable
+    @uncompiled
     def read(self, layer: int, name: str, at: Any) -> Tensor:
         """Everything to attend, whatever slice up to its chunk's end the module asks for."""
         tokens = _tokens(at)
