@@ -156,3 +156,25 @@ def test_a_kernel_of_the_user_s_sees_the_policy_s_window(spec: str) -> None:
     with patch(model, open_cache(spec), VIEWS, kernel=kernel) as patched:
         roll_out(model, chunks, own_caches())
         assert seen[:: 2 * len(LEVELS)] == [plan.attended_tokens for plan in patched.plans]
+
+
+@pytest.mark.parametrize("spec", ["full-kv", "sliding-window:recent_frames=6"])
+def test_a_compiled_model_is_compiled_once(spec: str) -> None:
+    """The window grows, or stands still; the graph breaks at the attention only."""
+    model, chunks, graphs = Model(), noise([3] * 5), []
+
+    def count(graph: torch.fx.GraphModule, examples: list[Tensor]) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    with patch(model, open_cache(spec)):
+        own = roll_out(model, chunks, own_caches())
+    torch.compiler.reset()
+    compiled: Any = torch.compile(model, backend=count, dynamic=True)
+    with patch(model, open_cache(spec)):
+        assert difference(roll_out(compiled, chunks[:2], own_caches()), own[:, : 2 * 48]) == 0.0
+        first = len(graphs)
+        assert first >= 1
+    with patch(model, open_cache(spec)):
+        assert difference(roll_out(compiled, chunks, own_caches()), own) == 0.0
+    assert len(graphs) == first

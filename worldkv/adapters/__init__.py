@@ -1,1 +1,4 @@
-"""A WorldCache under other libraries' models: one adapter a module, each imported by its own name."""
+"""Models of other libraries under worldkv's policies: one module a library, imported by its name.
+
+Each imports its library when it is called; `worldkv.adapters` by itself imports none.
+"""

@@ -9,6 +9,7 @@ replaces the forward of each attention module instead.
 from worldkv.adapters.self_forcing.install import Installed as Installed
 from worldkv.adapters.self_forcing.install import install as install
 from worldkv.adapters.self_forcing.patch import Patched as Patched
+from worldkv.adapters.self_forcing.patch import deferred as deferred
 from worldkv.adapters.self_forcing.patch import patch as patch
 from worldkv.adapters.self_forcing.slots import Slot as Slot
 from worldkv.adapters.self_forcing.slots import slots as slots
