@@ -29,6 +29,7 @@ from worldkv.adapters.self_forcing import Slot, install, slots
 from worldkv.adapters.self_forcing.watched import Watched
 from worldkv.backends import WorldCache
 from worldkv.errors import PolicyError, SpecError, WorldKVError
+from worldkv.geometry import CacheGeometry
 from worldkv.signals import Viewpoint
 from worldkv.specs import parse_policy
 
@@ -107,6 +108,18 @@ def test_uses_of_a_window_that_leave_it_whole() -> None:
     assert (watched.shape, watched.dtype) == (window.shape, window.dtype)
 
 
+def test_what_the_last_pass_returned_is_not_read_again() -> None:
+    one = CacheGeometry(1, 2, 2, 16, 4, 4, itemsize=4)
+    with WorldCache(parse_policy("full-kv"), one) as cache:
+        (slot,), whole = slots(cache), slice(0, 3 * FRAME)
+        for name in ("k", "v"):
+            slot[name][:, whole] = torch.zeros(1, 3 * FRAME, 2, 16)
+        assert not slot["k"][:, whole].any()
+        slot["k"][:, whole] = torch.ones(1, 3 * FRAME, 2, 16)
+        with refused(PolicyError, "before it has written", PATCH):
+            _ = slot["k"][:, whole]
+
+
 # ---------------------------------------------------------------------- starts
 
 
@@ -176,6 +189,21 @@ def test_lists_of_their_own_steps_share_one_cache() -> None:
     with WorldCache(parse_policy("full-kv"), geometry(branches=2)) as cache:
         pipeline.kv_cache_pos, pipeline.kv_cache_neg = slots(cache, VIEWS, 0), slots(cache, VIEWS, 1)
         assert torch.equal(pipeline.inference(chunks), own)
+
+
+def test_several_samples_with_several_lists() -> None:
+    class Samples(GuidedPipeline):
+        def _initialize_kv_cache(self, batch_size: int, dtype: torch.dtype, device: torch.device) -> None:
+            super()._initialize_kv_cache(batch_size, dtype, device)
+            for cache in (*self.kv_cache_pos, *self.kv_cache_neg):
+                cache["k"] = cache["v"] = cache["k"].expand(2, -1, -1, -1)
+
+    pipeline = Samples(Model())
+    with (
+        install(pipeline, parse_policy("full-kv")),
+        refused(SpecError, "2 lists of caches for 2 samples", "one sample"),
+    ):
+        pipeline.inference(noise([3]))
 
 
 def test_a_branch_that_is_not_run() -> None:
@@ -257,10 +285,10 @@ def test_pipelines_that_slots_do_not_fit() -> None:
             _ = installed.cache
         with refused(SpecError, "frame_seq_length=17", "geometry="):
             pipeline.inference(noise([3]))
-    wrong = geometry().__class__(3, 2, 2, 16, 4, 4, itemsize=4)
-    with install(Pipeline(Model()), policy, geometry=wrong) as installed:
+    pipeline = Pipeline(Model())
+    with install(pipeline, policy, geometry=CacheGeometry(3, 2, 2, 16, 4, 4, itemsize=4)):
         with refused(SpecError, "(3, 2, 16)", "(2, 2, 16)"):
-            installed._pipeline.inference(noise([3]))
+            pipeline.inference(noise([3]))
 
 
 class Relativistic(SelfAttention):
