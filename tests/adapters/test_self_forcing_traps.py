@@ -108,6 +108,22 @@ def test_uses_of_a_window_that_leave_it_whole() -> None:
     assert (watched.shape, watched.dtype) == (window.shape, window.dtype)
 
 
+def test_a_kernel_gets_a_plain_tensor() -> None:
+    """What a custom operator is written in may copy or cut as it likes."""
+    seen: list[type] = []
+
+    @torch.library.custom_op("worldkv_tests::kernel", mutates_args=())
+    def kernel(queries: Tensor, keys: Tensor) -> Tensor:
+        seen.append(type(keys))
+        return queries + keys[:, :1].clone()
+
+    window = torch.randn(1, 6, 2, 4)
+    queries = torch.randn(1, 1, 2, 4)
+    assert torch.equal(kernel(queries, keys=window.as_subclass(Watched)), queries + window[:, :1])
+    assert torch.equal(kernel(queries, window.as_subclass(Watched)), queries + window[:, :1])
+    assert seen == [Tensor, Tensor]
+
+
 def test_what_the_last_pass_returned_is_not_read_again() -> None:
     one = CacheGeometry(1, 2, 2, 16, 4, 4, itemsize=4)
     with WorldCache(parse_policy("full-kv"), one) as cache:

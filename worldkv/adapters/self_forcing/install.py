@@ -7,25 +7,22 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
-from torch import nn
 
+from worldkv.adapters.self_forcing.forms import KEYS, Form, check_modules, form_of, grid_of, is_list_of_caches, model_of
 from worldkv.adapters.self_forcing.slots import Slot, slots
 from worldkv.adapters.self_forcing.steps import Steps, Viewpoints
 from worldkv.adapters.self_forcing.watched import PATCH
 from worldkv.backends import WorldCache
 from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import SpecError
-from worldkv.geometry import PRESETS, CacheGeometry
+from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
 
 _INITIALIZERS = ("_initialize_kv_cache", "_initialize_self_kv_cache")
 _RIDERS = "_initialize_prope_kv_cache"
-_MODELS = ("generator.model", "generator", "model", "transformer")
-_KEYS = {"k", "v", "global_end_index", "local_end_index"}
-_FOREIGN = {"updating_cache": "generates several chunks at a time", "use_relative_rope": "writes its cache later"}
 
 
 def install(
@@ -63,7 +60,7 @@ def install(
             f"{type(pipeline).__name__} has no method {' or '.join(_INITIALIZERS)}; hand the object that makes the "
             "model's caches, or pass worldkv.adapters.self_forcing.slots to the model yourself"
         )
-    model = _model_of(pipeline)
+    model = model_of(pipeline)
     if model is not None:
         check_modules(model)
     return Installed(pipeline, names[0], policy, viewpoints, geometry, make_cache)
@@ -88,7 +85,7 @@ class Installed:
         self._pipeline, self._policy, self._viewpoints = pipeline, policy, viewpoints
         self._geometry, self._make_cache = geometry, make_cache
         self._steps: Steps | None = None
-        self._form: _Form | None = None
+        self._form: Form | None = None
         self._has_riders = callable(getattr(pipeline, _RIDERS, None))
         self._calls = 2 if getattr(pipeline, "transformer_2", None) is not None else 1
         self._lists = self._rider_lists = 0
@@ -99,7 +96,7 @@ class Installed:
             self._keep(name, own)
             setattr(pipeline, name, partial(self._initialize, original, is_rider=name == _RIDERS))
         for name, value in own.items():
-            if _is_list_of_caches(value):  # of an earlier rollout: the pipeline has to ask for caches again
+            if is_list_of_caches(value):  # of an earlier rollout: the pipeline has to ask for caches again
                 self._keep(name, own)
                 setattr(pipeline, name, None)
 
@@ -174,19 +171,19 @@ class Installed:
         made = {
             name: value
             for name, value in vars(self._pipeline).items()
-            if value is not before.get(name) and _is_list_of_caches(value)
+            if value is not before.get(name) and is_list_of_caches(value)
         }
-        lists = {id(one): one for one in (*made.values(), returned) if _is_list_of_caches(one)}
+        lists = {id(one): one for one in (*made.values(), returned) if is_list_of_caches(one)}
         if not lists:
-            raise SpecError(f"{original.__name__} makes no list of dicts {sorted(_KEYS)}; {PATCH}")
-        forms = {number: _form_of(one, device) for number, one in lists.items()}
+            raise SpecError(f"{original.__name__} makes no list of dicts {sorted(KEYS)}; {PATCH}")
+        forms = {number: form_of(one, device) for number, one in lists.items()}
         stand_ins = {number: self._stand_in(form, is_rider, len(lists)) for number, form in forms.items()}
         for name, one in made.items():
             self._keep(name, before)
             setattr(self._pipeline, name, stand_ins[id(one)])
         return stand_ins.get(id(returned), returned)
 
-    def _stand_in(self, form: _Form, is_rider: bool, lists: int) -> list[Slot]:
+    def _stand_in(self, form: Form, is_rider: bool, lists: int) -> list[Slot]:
         """Slots for one list of the pipeline; the cache is opened, or reset, for the first list of a rollout."""
         main = lists * self._calls
         riders = main if self._has_riders else 0
@@ -205,7 +202,7 @@ class Installed:
             self._lists += 1
         return slots(steps.cache, steps, branch)
 
-    def _open(self, form: _Form, main: int, riders: int) -> None:
+    def _open(self, form: Form, main: int, riders: int) -> None:
         if main + riders > 1 and form.batch > 1:
             raise SpecError(
                 f"the pipeline keeps {main + riders} lists of caches for {form.batch} samples; generate one sample at "
@@ -222,8 +219,8 @@ class Installed:
         cache = self._make_cache(self._policy, geometry, device=str(form.device), dtype=form.dtype, **options)
         self._steps, self._form = Steps(cache, self._viewpoints), form
 
-    def _geometry_for(self, form: _Form, branches: int) -> CacheGeometry:
-        given = self._geometry or _grid_of(self._pipeline, _model_of(self._pipeline), form)
+    def _geometry_for(self, form: Form, branches: int) -> CacheGeometry:
+        given = self._geometry or grid_of(self._pipeline, model_of(self._pipeline), form)
         told = (given.layers, given.kv_heads, given.head_dim)
         if told != (form.layers, form.kv_heads, form.head_dim):
             raise SpecError(
@@ -238,85 +235,3 @@ class Installed:
 
 
 _ABSENT = object()
-
-
-class _Form(NamedTuple):
-    """What the pipeline's lists of caches are like."""
-
-    batch: int
-    layers: int
-    kv_heads: int
-    head_dim: int
-    dtype: torch.dtype
-    device: torch.device
-
-
-def _is_list_of_caches(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(one, dict) and "global_end_index" in one for one in value)
-    )
-
-
-def _form_of(caches: list[dict[str, Any]], device: torch.device) -> _Form:
-    """The shape of a list of dicts on the meta device; refused where it has more to it than slots stand for."""
-    more = set(caches[0]) - _KEYS
-    shape = tuple(getattr(caches[0]["k"], "shape", ()))
-    if more or len(shape) != 4:
-        raise SpecError(
-            f"the pipeline's caches have {', '.join(sorted(more)) or 'keys of another form'}, which slots do not stand "
-            f"for; {PATCH}"
-        )
-    return _Form(shape[0], len(caches), shape[2], shape[3], caches[0]["k"].dtype, device)
-
-
-def _model_of(pipeline: Any) -> nn.Module | None:
-    """The transformer of a pipeline, where it has one under a known name."""
-    for path in _MODELS:
-        found = pipeline
-        for name in path.split("."):
-            found = getattr(found, name, None)
-        if isinstance(found, nn.Module):
-            return found
-    return None
-
-
-def check_modules(model: nn.Module) -> None:
-    """Refuse attention modules that do not use their cache as slots expect.
-
-    Raises:
-        SpecError: naming the module's class.
-    """
-    for module in model.modules():
-        if getattr(module, "rope_cache_policy", "absolute") != "absolute":
-            raise SpecError(
-                f"{type(module).__name__} caches keys before their rotary positions "
-                f"(rope_cache_policy={module.rope_cache_policy!r}); set it to 'absolute', or {PATCH}"
-            )
-        known = inspect.signature(module.forward).parameters
-        for parameter, does in _FOREIGN.items():
-            if "kv_cache" in known and parameter in known and hasattr(module, "num_heads"):
-                raise SpecError(f"{type(module).__name__} {does} ({parameter}); {PATCH}")
-
-
-def _grid_of(pipeline: Any, model: nn.Module | None, form: _Form) -> CacheGeometry:
-    """The geometry as far as a pipeline tells it: tokens a frame, frames a chunk, length of the rotary table."""
-    tokens = getattr(pipeline, "frame_seq_length", None)
-    owners = (pipeline, model)
-    names = ("num_frame_per_block", "num_frames_per_block")
-    frames = next((getattr(owner, name) for owner in owners for name in names if hasattr(owner, name)), None)
-    grids = {
-        (preset.frame_rows, preset.frame_columns) for preset in PRESETS.values() if preset.tokens_per_frame == tokens
-    }
-    if not isinstance(frames, int) or len(grids) != 1:
-        raise SpecError(
-            f"{type(pipeline).__name__} does not say its token grid and frames a chunk (frame_seq_length={tokens}, "
-            f"num_frame_per_block={frames}); hand install(..., geometry=...)"
-        )
-    ((rows, columns),) = grids
-    table = getattr(model, "freqs", None)
-    length = len(table) if isinstance(table, torch.Tensor) else 1024
-    return CacheGeometry(
-        form.layers, form.kv_heads, form.kv_heads, form.head_dim, rows, columns, frames, rope_frames=length
-    )

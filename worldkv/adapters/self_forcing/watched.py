@@ -48,7 +48,12 @@ class Watched(Tensor):
                 raise PolicyError(f"the model {does} the window that the policy chose (by {name}); {PATCH}")
             elif name == "__setitem__" or (name.endswith("_") and not name.startswith("_")):
                 raise PolicyError(f"the model overwrites the window that the policy chose (by {name}); {PATCH}")
-            return func(*args, **(kwargs or {}))
+            return func(*map(_plain, args), **{key: _plain(value) for key, value in (kwargs or {}).items()})
+
+
+def _plain(value: Any) -> Any:
+    """What a kernel gets in the place of a watched window: the same memory as a plain tensor."""
+    return value.as_subclass(Tensor) if isinstance(value, Watched) else value
 
 
 def _check_cut(window: Tensor, at: Any) -> None:
