@@ -6,13 +6,28 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from tests.adapters import family
 
 PAGE = (Path(__file__).parents[2] / "docs" / "use-in-your-model.md").read_text()
+OWN_MODEL, *OTHERS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+MOST_LINES = 20
+"""Of an adapter's example."""
+
+
+def example(word: str) -> str:
+    """The one example, after the first, that has a word."""
+    found: list[str] = [source for source in OTHERS if word in source]
+    assert len(found) == 1
+    return found[0]
 
 
 def test_the_page_s_model_walks_its_path(tmp_path: Path) -> None:
-    (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "model.py").write_text(source)
+    (tmp_path / "model.py").write_text(OWN_MODEL)
     done = subprocess.run(
         [sys.executable, "-W", "error", "model.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -23,3 +38,33 @@ def test_the_page_s_model_walks_its_path(tmp_path: Path) -> None:
     assert found, last
     assert len(found[1].split(", ")) == 6
     assert re.match(r"fetched [1-9][\d,]* bytes in all; \{'window': [1-9]", fetched), fetched
+
+
+@pytest.mark.parametrize("source", OTHERS)
+def test_an_adapter_s_example_runs(source: str) -> None:
+    assert len(source.splitlines()) <= MOST_LINES
+    exec(compile(source, "use-in-your-model.md", "exec"), {})  # noqa: S102 - the page's own code
+
+
+class Prompted(family.Pipeline):
+    """A pipeline of the family that takes what theirs take."""
+
+    def inference(self, noise: list[Tensor], text_prompts: list[str]) -> Tensor:  # type: ignore[override]
+        return super().inference(noise)
+
+
+def test_the_self_forcing_example_attends_what_its_policy_says(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from worldkv import CacheGeometry, WorldCache, parse_policy
+
+    names: dict[str, Any] = {}
+    exec(example("self_forcing"), names)  # noqa: S102 - the page's own code
+    noise, cameras = family.noise([3] * 4), torch.eye(4).repeat(4, 3, 1, 1)
+    out = names["under_worldkv"](Prompted(family.Model()), noise, ["a street"], cameras)
+    assert torch.equal(out, family.roll_out(family.Model(), noise, family.own_caches()))
+    assert capsys.readouterr().out.splitlines()[-1] == "block 3 attended 192 tokens, chunks [0, 1, 2]"
+    model = family.Model(family.Copying)
+    geometry = CacheGeometry(2, family.HEADS, family.HEADS, family.CHANNELS, family.ROWS, family.COLUMNS, 3, itemsize=4)
+    with names["in_longlive"](model, WorldCache(parse_policy("full-kv"), geometry), None):
+        assert torch.equal(family.roll_out(model, noise, family.own_caches()), out)
