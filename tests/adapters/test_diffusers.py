@@ -28,7 +28,7 @@ from tests.adapters.tiny_wan import (
 )
 from worldkv import Viewpoint, WorldCache
 from worldkv.adapters.diffusers import BRANCHES, Attachment, apply_worldkv, geometry_of
-from worldkv.errors import PolicyError, SpecError, WorldKVError
+from worldkv.errors import PolicyError, PositionError, SpecError, WorldKVError
 
 LENGTHS = (3,) * 6
 EVERYTHING = "worldkv:sink_frames=3,retrieved_frames=99,recent_frames=3,keep_ratio=1"
@@ -62,6 +62,17 @@ def test_a_sliding_window_is_masked_attention() -> None:
 
 def test_worldkv_that_retrieves_everything_whole_is_full_kv() -> None:
     torch.testing.assert_close(cached(EVERYTHING), cached(), rtol=1e-5, atol=1e-5)
+
+
+def test_unrotated_keys_are_turned_by_the_cache() -> None:
+    torch.testing.assert_close(cached(keys="unrotated"), cached(), rtol=1e-5, atol=1e-5)
+
+
+def test_unrotated_keys_may_stand_elsewhere() -> None:
+    """Positions that start at the sink move every chunk, and only differences of positions count in attention."""
+    policy = "sliding-window:sink_frames=0,recent_frames=6"
+    moved = cached(f"{policy},positions=relative", keys="unrotated")
+    torch.testing.assert_close(moved, cached(policy), rtol=1e-5, atol=1e-5)
 
 
 def test_the_reference_notices_positions_that_start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,8 +163,7 @@ def test_a_policy_that_reads_attention_mass_is_told_of_the_clean_pass() -> None:
     model, policy = tiny_wan(), "h2o:recent_frames=3,heavy_frames=3"
     with cache_for(model, policy) as cache:
         attached = apply_worldkv(model, cache)
-        roll_out_cached(attached, LENGTHS, prompts())
-        assert cache.attended_tokens < 5 * 3 * ROWS * COLUMNS
+        assert (roll_out_cached(attached, LENGTHS, prompts()) - cached()).abs().max() > 1e-4
     with cache_for(model, policy) as attached.cache:
         attached.cache.begin(Viewpoint.of(cameras(1)[0]))
         model(torch.randn(1, 4, 3, 2 * ROWS, 2 * COLUMNS), torch.zeros(1), prompts())
@@ -356,6 +366,13 @@ def test_an_attention_mask_is_refused() -> None:
     model = tiny_wan()
     with cache_for(model) as cache, apply_worldkv(model, cache), pytest.raises(PolicyError, match="attention mask"):
         model.blocks[0].attn1(torch.randn(1, 18, HEADS * CHANNELS), None, torch.ones(1))
+
+
+def test_frames_past_the_model_s_table_are_refused() -> None:
+    """The cache judges attended distances; the model's own table has an end."""
+    model, policy = tiny_wan(rope_max_seq_len=9), "sliding-window:sink_frames=0,recent_frames=3"
+    with cache_for(model, policy) as cache, pytest.raises(PositionError, match="9 to 11.*0 to 8"):
+        roll_out_cached(apply_worldkv(model, cache), LENGTHS, prompts())
 
 
 def test_a_call_outside_of_a_step_is_refused() -> None:

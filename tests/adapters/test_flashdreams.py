@@ -153,9 +153,10 @@ def test_a_captured_graph_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     own = torch.zeros(1, TOKENS, HEADS, CHANNELS)
     with cache_for() as cache:
-        layer_of(cache).update(own, own)
+        layer = layer_of(cache)
+        layer.update(own, own)
         with pytest.raises(PolicyError, match="use_cuda_graph=False"):
-            layer_of(cache).update(own.as_subclass(OnDevice), own)
+            layer.update(own.as_subclass(OnDevice), own)
 
 
 @pytest.mark.parametrize("chunk", [2, -1])

@@ -49,13 +49,13 @@ class ChunkStarts:
         """
         cache, frame = self.cache, self.cache.geometry.tokens_per_frame
         own = cache.start_frame * frame
-        if self.chunk >= 0 and start == own:
+        if self._is_open and start == own:
             return
-        expected = own if self.chunk < 0 else own + cache.chunk_frames * frame
-        if start != expected:
+        following = own + cache.chunk_frames * frame if self._is_open else own
+        if start != following:
             raise PolicyError(
-                f"the engine writes at token {start}; the cache expects its open chunk's {own} or the next one's "
-                f"{expected}, for what is committed does not change. Reset the cache to start over"
+                f"the engine writes at token {start}, the open chunk starts at {own} and the next one at {following}; "
+                "what is committed does not change, reset the cache to start over"
             )
         self.begin(self.chunk + 1)
 
@@ -65,12 +65,16 @@ class ChunkStarts:
         Raises:
             PolicyError: it is neither.
         """
-        if chunk == self.chunk:
+        if chunk == self.chunk and self._is_open:
             return
         if chunk != self.chunk + 1:
             raise PolicyError(f"the engine begins chunk {chunk} after chunk {self.chunk}; chunks come one by one")
         self.cache.begin(self.viewpoint_of(chunk))
         self.chunk = chunk
+
+    @property
+    def _is_open(self) -> bool:
+        return self.cache.plan is not None
 
     def reset(self) -> None:
         """A new rollout in the same cache."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from worldkv.errors import PolicyError, SpecError, WorldKVError
+from worldkv.errors import PolicyError, PositionError, SpecError, WorldKVError
 from worldkv.geometry import CacheGeometry
 
 if TYPE_CHECKING:
@@ -228,7 +228,14 @@ class Attachment:
 
     def _to_absolute_frames(self, rope: Any, args: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> Any:
         """The rotary table that `rope` returned for frames 0, 1, ..., with the chunk's own frames in its time part."""
+        if self.cache.keys == "unrotated":
+            return output  # nobody turns anything by it
         frames, start = args[0].shape[2] // rope.patch_size[0], self.cache.start_frame
+        if start + frames > len(rope.freqs_cos):
+            raise PositionError(
+                f"latent frames {start} to {start + frames - 1} are past the model's rotary table, which has 0 to "
+                f'{len(rope.freqs_cos) - 1}; end the rollout earlier, or make the cache with keys="unrotated"'
+            )
         moved = []
         for whole, table in zip(output, (rope.freqs_cos, rope.freqs_sin), strict=True):
             time = table[start : start + frames, : rope.t_dim].repeat_interleave(whole.shape[1] // frames, 0)
@@ -277,17 +284,20 @@ class WanSelfAttention:
         heads = (attn.heads, -1)
         queries, keys = attn.norm_q(queries).unflatten(2, heads), attn.norm_k(keys).unflatten(2, heads)
         values = values.unflatten(2, heads)
-        if rotary_emb is not None:
+        if rotary_emb is not None and cache.keys == "rotated":
             queries, keys = rotate(queries, *rotary_emb), rotate(keys, *rotary_emb)
-        hidden = hidden_states if attachment.is_clean else None
         clean, branch = attachment.is_clean, attachment.branch
+        hidden = hidden_states if clean else None
         if cache.policy.ragged:
             attended = cache.attend(self.layer, queries, keys, values, clean, hidden, branch=branch)
         else:
             keys, values = cache.window(
                 self.layer, keys, values, branch=branch, queries=queries, clean=clean, hidden=hidden
             )
-            attended = self._dispatch(queries, keys, values, attn_mask=None, backend=self._attention_backend)
+            if cache.keys == "unrotated":
+                queries = cache.rotate(queries)
+            mask = None if cache.valid_tokens is None else cache.valid_tokens[None, None, None]
+            attended = self._dispatch(queries, keys, values, attn_mask=mask, backend=self._attention_backend)
         attended = attended.flatten(2, 3).type_as(queries)
         return attn.to_out[1](attn.to_out[0](attended))
 

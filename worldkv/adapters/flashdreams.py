@@ -6,8 +6,8 @@ FlashDreams is not imported. `install(network.blocks, cache, viewpoint_of)` make
 
 Refused, because it would be wrong without a word: keys that are rotated by their place in the cache
 (`apply_rope_before_kvcache=False`; the order inside a window is the cache's own), sequences split over ranks (ring and
-Ulysses both; a rank's part is not whole frames, and kept tokens would have to be as many on all ranks), and captured CUDA
-graphs (`use_cuda_graph=True`; lengths and addresses change as the policy decides).
+Ulysses both; a rank's part is not whole frames, and kept tokens would have to be as many on all ranks), and captured
+CUDA graphs (`use_cuda_graph=True`; lengths and addresses change as the policy decides).
 """
 
 from __future__ import annotations

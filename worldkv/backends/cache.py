@@ -50,6 +50,7 @@ class WorldCache:
         engine: the engine that asks the policy and keeps the counts.
         backend: where the tensors are.
         geometry: the cache's shape.
+        keys: how the model hands over keys.
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
         on_attend: called with everything that is attended; None by default.
         measured: what the model measured of the last committed chunk; None where nothing was asked for.
@@ -122,6 +123,7 @@ class WorldCache:
         check_choice("keys", keys, get_args(KeysAs))
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
+        self.keys: KeysAs = keys
         self.on_attend: OnAttend | None = None
         self.dtype = dtype or default_dtype(geometry)
         if self.dtype.itemsize != geometry.itemsize:
