@@ -186,7 +186,8 @@ def two_calls(
 
         def call(latents: Tensor, now: float) -> Tensor:
             outs = []
-            for name, own, prompt in zip(names, latents.split(1), text.split(1), strict=True):
+            for branch, name in enumerate(names):
+                own, prompt = latents[branch : branch + 1], text[branch : branch + 1]
                 with model.cache_context(name) if name else nullcontext():
                     outs.append(model(own, torch.full((1,), now), prompt, return_dict=False)[0])
             return torch.cat(outs)

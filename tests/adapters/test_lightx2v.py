@@ -148,8 +148,6 @@ def test_the_engine_s_head_shard_comes_from_its_own_base() -> None:
         def sp_kvcache_attn_head_shard(self) -> str:
             return "theirs"
 
-        def store_kv(self) -> None: ...
-
     class Both(Pool, Base): ...
 
     with cache_for() as cache:

@@ -91,7 +91,7 @@ def test_a_sliding_window() -> None:
 @pytest.mark.parametrize("name", ["recent_window_tokens", "position_ids"])
 def test_what_the_policy_would_not_honour_is_refused(name: str) -> None:
     with cache_for() as cache, pytest.raises(PolicyError, match=f"LingBot KV cache: {name}"):
-        rolled(cache, **{name: torch.zeros(3)})
+        rolled(cache, 1, **{name: torch.zeros(3)})
 
 
 def call(cache: WorldCache, layer: Layer, start: int) -> None:

@@ -59,7 +59,8 @@ def roll_out(
 
 def kernel(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """The engine's attention; `[B, S, H, D]`."""
-    return scaled_dot_product_attention(*(part.transpose(1, 2) for part in (queries, keys, values))).transpose(1, 2)
+    queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))
+    return scaled_dot_product_attention(queries, keys, values).transpose(1, 2)
 
 
 def naive(seen: Callable[[int], set[int]], branches: int = 1) -> Tensor:

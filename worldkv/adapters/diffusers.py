@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,8 +158,8 @@ class Attachment:
             self._undo.append(handle.remove)
         for layer, block in enumerate(self.transformer.blocks):
             own = block.attn1.processor
+            self._undo.append(partial(block.attn1.set_processor, own))
             block.attn1.set_processor(WanSelfAttention(self, layer, own._attention_backend))
-            self._undo.append(lambda attention=block.attn1, own=own: attention.set_processor(own))
 
     def remove(self) -> None:
         """Give the model its own processors and positions back; the second time nothing happens."""
