@@ -1,1 +1,4 @@
-"""Adapters: a WorldCache under the models of other libraries, each file named after its library."""
+"""Models of other libraries under worldkv's policies: one module a library, imported by its name.
+
+Each imports its library when it is called; `worldkv.adapters` by itself imports none.
+"""
