@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -149,3 +152,50 @@ def test_one_rank_s_heads() -> None:
         assert of_branch[0].num_cache_heads == 1 and len(of_branch) == LAYERS
         with pytest.raises(PolicyError):
             call(cache, of_branch[0], 0)  # all heads, where the cache holds one
+
+
+class Sum:
+    """The sum over two ranks, each of them a thread."""
+
+    def __init__(self) -> None:
+        self.parts: dict[int, Any] = {}
+        self.barrier = threading.Barrier(2, timeout=60)
+
+    def of(self, rank: int) -> Callable[[Any], Any]:
+        def reduce(part: Any) -> Any:
+            self.parts[rank] = part
+            self.barrier.wait()
+            total = self.parts[0] + self.parts[1]
+            self.barrier.wait()  # before anybody's next part
+            return total
+
+        return reduce
+
+
+def test_heads_split_over_ranks_keep_the_same_tokens() -> None:
+    """Every rank has all tokens of its heads; as many are kept on each, and the same ones where they sum."""
+    policy = "worldkv:sink_frames=3,retrieved_frames=6,recent_frames=3,keep_ratio=0.5"
+    with cache_for(policy) as cache:
+        want = rolled(cache)
+    for is_summed in (True, False):
+        total, counts = Sum(), [list[int](), list[int]()]
+
+        def on_rank(rank: int, reduce: Callable[[Any], Any] | None, counts: list[list[int]] = counts) -> Tensor:
+            with cache_for(policy, reduce=reduce, heads=1, kv_heads=1) as cache:
+                (of_branch,) = layers(cache, viewpoint_of)
+
+                def attend(chunk: int, layer: int, branch: int, own: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+                    queries, key, value = (part[:, :, rank : rank + 1] for part in own)
+                    view = of_branch[layer].update_and_get_attention_kv(
+                        key=key, value=value, current_chunk_start=chunk * TOKENS, cache_head_start=rank
+                    )
+                    counts[rank].append(view.k.shape[1])
+                    return kernel(queries, view.k, view.v)
+
+                return roll_out(attend)
+
+        with ThreadPoolExecutor(2) as ranks:
+            heads = list(ranks.map(on_rank, (0, 1), [total.of(rank) if is_summed else None for rank in (0, 1)]))
+        assert counts[0] == counts[1]
+        difference = (torch.cat(heads, dim=3) - want).abs().max()
+        assert difference < 1e-5 if is_summed else difference > 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -22,14 +23,9 @@ Attend = Callable[[int, int, int, tuple[Tensor, Tensor, Tensor]], Tensor]
 """Attention of a chunk in a layer and branch: `(chunk, layer, branch, (queries, keys, values)) -> attended`."""
 
 
-def cache_for(policy: str = "full-kv", branches: int = 1, **changes: Any) -> WorldCache:
-    geometry = CacheGeometry(**{**vars_of(GEOMETRY), "branches": branches, **changes})
-    return WorldCache(parse_policy(policy), geometry, scene=Scene(view_distance=5.0))
-
-
-def vars_of(geometry: CacheGeometry) -> dict[str, Any]:
-    names = inspect.signature(CacheGeometry).parameters
-    return {name: getattr(geometry, name) for name in names}
+def cache_for(policy: str = "full-kv", branches: int = 1, reduce: Any = None, **changes: Any) -> WorldCache:
+    geometry = dataclasses.replace(GEOMETRY, branches=branches, **changes)
+    return WorldCache(parse_policy(policy), geometry, scene=Scene(view_distance=5.0), reduce=reduce)
 
 
 def viewpoint_of(chunk: int) -> Viewpoint:
