@@ -171,6 +171,28 @@ def test_a_policy_that_reads_attention_mass_is_told_of_the_clean_pass() -> None:
             attached.cache.commit()
 
 
+def test_a_policy_that_keeps_other_tokens_in_every_head() -> None:
+    """`window` cannot hold those, `attend` can; where every token is admitted, it is full KV."""
+    torch.testing.assert_close(cached("novelty-admission:least_utility=0"), cached(), rtol=1e-5, atol=1e-5)
+    assert (cached("novelty-admission:recent_frames=3,least_utility=0.9") - cached()).abs().max() > 1e-4
+
+
+def test_hidden_states_come_with_the_clean_pass_alone() -> None:
+    model, seen = tiny_wan(), []
+    with cache_for(model) as cache, apply_worldkv(model, cache) as attached:
+        window = cache.window
+
+        def noted(layer: int, keys: Tensor, *args: Any, **kwargs: Any) -> Any:
+            seen.append((kwargs["clean"], kwargs["hidden"]))
+            return window(layer, keys, *args, **kwargs)
+
+        cache.window = noted  # type: ignore[method-assign]
+        roll_out_cached(attached, LENGTHS[:1], prompts())
+    noisy, clean = seen[:-LAYERS], seen[-LAYERS:]
+    assert set(noisy) == {(False, None)}
+    assert all(is_clean and hidden.shape == (1, 3 * ROWS * COLUMNS, HEADS * CHANNELS) for is_clean, hidden in clean)
+
+
 # ---------------------------------------------------------------------- guidance
 
 
@@ -279,6 +301,8 @@ def test_a_removed_cache_leaves_the_model_as_it_was() -> None:
         attached.remove()
         attached.remove()
     assert model.attn_processors == processors
+    with cache_for(model) as cache:
+        apply_worldkv(model, cache).remove()
     assert torch.equal(model(latents, torch.zeros(1), prompts(), return_dict=False)[0], want)
 
 
