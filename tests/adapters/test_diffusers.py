@@ -154,6 +154,8 @@ def test_a_model_in_bfloat16(kept: tuple[str, ...]) -> None:
 def test_fused_projections() -> None:
     model = tiny_wan()
     model.fuse_qkv_projections()
+    for block in model.blocks:
+        block.attn1.to_q.weight.zero_()  # no longer in use
     with cache_for(model) as cache:
         got = roll_out_cached(apply_worldkv(model, cache), LENGTHS[:3], prompts())
     torch.testing.assert_close(got, cached(lengths=LENGTHS[:3]), rtol=1e-5, atol=1e-5)
@@ -191,6 +193,26 @@ def test_hidden_states_come_with_the_clean_pass_alone() -> None:
     noisy, clean = seen[:-LAYERS], seen[-LAYERS:]
     assert set(noisy) == {(False, None)}
     assert all(is_clean and hidden.shape == (1, 3 * ROWS * COLUMNS, HEADS * CHANNELS) for is_clean, hidden in clean)
+
+
+def test_a_compiled_model_is_not_compiled_anew_from_step_to_step() -> None:
+    import torch._dynamo
+    from torch._dynamo.utils import counters
+
+    model, graphs = tiny_wan(), []
+    with cache_for(model) as cache, apply_worldkv(model, cache) as attached:
+        attached.transformer = torch.compile(model, backend="eager")
+        commit = cache.commit
+
+        def noted() -> Any:
+            graphs.append(counters["stats"]["unique_graphs"])
+            return commit()
+
+        cache.commit = noted  # type: ignore[method-assign]
+        got = roll_out_cached(attached, LENGTHS, prompts())
+    torch._dynamo.reset()
+    torch.testing.assert_close(got, cached(), rtol=1e-5, atol=1e-5)
+    assert 0 < graphs[0] and graphs[2] == graphs[-1]
 
 
 # ---------------------------------------------------------------------- guidance
@@ -298,6 +320,7 @@ def test_a_removed_cache_leaves_the_model_as_it_was() -> None:
         with pytest.raises(SpecError, match="under a cache already"):
             apply_worldkv(model, cache)
         assert not any(model.attn_processors[name] is own for name, own in processors.items() if "attn1" in name)
+        roll_out_cached(attached, LENGTHS[:2], prompts())
         attached.remove()
         attached.remove()
     assert model.attn_processors == processors
@@ -396,7 +419,10 @@ def test_an_attention_mask_is_refused() -> None:
 def test_frames_past_the_model_s_table_are_refused() -> None:
     """The cache judges attended distances; the model's own table has an end."""
     model, policy = tiny_wan(rope_max_seq_len=9), "sliding-window:sink_frames=0,recent_frames=3"
-    with cache_for(model, policy) as cache, pytest.raises(PositionError, match="9 to 11.*0 to 8"):
+    with cache_for(model, policy) as cache, apply_worldkv(model, cache) as attached:
+        with pytest.raises(PositionError, match="9 to 11.*0 to 8"):
+            roll_out_cached(attached, LENGTHS, prompts())
+    with cache_for(model, f"{policy},positions=relative", keys="unrotated") as cache:
         roll_out_cached(apply_worldkv(model, cache), LENGTHS, prompts())
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from worldkv.backends.uncompiled import uncompiled
 from worldkv.errors import PolicyError, PositionError, SpecError, WorldKVError
 from worldkv.geometry import CacheGeometry
 
@@ -174,6 +175,7 @@ class Attachment:
 
     # ------------------------------------------------------------------ inside
 
+    @uncompiled
     def _open_call(self, transformer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before each call of the transformer: whose branch it is, and what would be silently wrong."""
         _check_alone(transformer)
@@ -219,7 +221,7 @@ class Attachment:
     def _refuse_second_prompt(self, timestep: Any, text: Any) -> None:
         """Two unnamed calls with two prompts at one noise level are guidance, and would overwrite each other."""
         last, self._last = self._last, (self.cache.start_frame, timestep, text)
-        if last is None or last[0] != self.cache.start_frame or last[2] is text:
+        if last is None or last[0] != self.cache.start_frame:
             return
         if not _equal(last[2], text) and _equal(last[1], timestep):
             raise PolicyError(
@@ -227,6 +229,7 @@ class Attachment:
                 'the geometry with branches=2 and the calls within transformer.cache_context("cond") and ("uncond")'
             )
 
+    @uncompiled
     def _to_absolute_frames(self, rope: Any, args: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> Any:
         """The rotary table that `rope` returned for frames 0, 1, ..., with the chunk's own frames in its time part."""
         if self.cache.keys == "unrotated":
@@ -235,7 +238,8 @@ class Attachment:
         if start + frames > len(rope.freqs_cos):
             raise PositionError(
                 f"latent frames {start} to {start + frames - 1} are past the model's rotary table, which has 0 to "
-                f'{len(rope.freqs_cos) - 1}; end the rollout earlier, or make the cache with keys="unrotated"'
+                f'{len(rope.freqs_cos) - 1}; end the rollout earlier, or take keys="unrotated" under a policy with '
+                "positions=relative"
             )
         moved = []
         for whole, table in zip(output, (rope.freqs_cos, rope.freqs_sin), strict=True):
