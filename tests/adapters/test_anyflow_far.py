@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.adapters.tiny_wan import cameras, tiny_wan
 from worldkv import Scene, Viewpoint, WorldCache, parse_policy
-from worldkv.adapters.anyflow_far import FarAttachment, apply_worldkv
 from worldkv.adapters.diffusers import geometry_of
+from worldkv.adapters.diffusers.anyflow_far import FarAttachment, apply_worldkv_far
 from worldkv.errors import PolicyError, SpecError, WorldKVError
 
 pytestmark = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")  # by the library
@@ -82,7 +82,7 @@ def test_full_kv_is_its_own_cache(options: dict[str, Any]) -> None:
     model = tiny_far()
     want = by_its_own_cache(model)
     processors = [block.attn1.processor for block in model.blocks]
-    with cache_for(model, **options) as cache, apply_worldkv(model, cache) as attached:
+    with cache_for(model, **options) as cache, apply_worldkv_far(model, cache) as attached:
         torch.testing.assert_close(by_worldkv(attached, model), want, rtol=1e-4, atol=1e-5)
     assert [block.attn1.processor for block in model.blocks] == processors
 
@@ -90,7 +90,7 @@ def test_full_kv_is_its_own_cache(options: dict[str, Any]) -> None:
 def test_a_window_is_not_full_kv() -> None:
     model = tiny_far()
     with cache_for(model, "sliding-window:sink_frames=0,recent_frames=2") as cache:
-        got = by_worldkv(apply_worldkv(model, cache), model)
+        got = by_worldkv(apply_worldkv_far(model, cache), model)
     assert (got - by_its_own_cache(tiny_far())).abs().max() > 1e-3
 
 
@@ -98,21 +98,25 @@ def test_chunks_encoded_again_with_coarser_patches_are_refused() -> None:
     """What the released weights do past three chunks."""
     model = tiny_far(limit=3)
     with cache_for(model) as cache, pytest.raises(PolicyError, match="full_chunk_limit"):
-        by_worldkv(apply_worldkv(model, cache), model)
+        by_worldkv(apply_worldkv_far(model, cache), model)
     model.register_to_config(full_chunk_limit=100)
     with cache_for(model) as cache:
-        by_worldkv(apply_worldkv(model, cache), model)
+        by_worldkv(apply_worldkv_far(model, cache), model)
 
 
 def test_a_pass_that_fills_the_model_s_own_cache_is_refused() -> None:
     model = tiny_far()
-    with cache_for(model) as cache, apply_worldkv(model, cache) as attached, pytest.raises(PolicyError, match="flag"):
+    with (
+        cache_for(model) as cache,
+        apply_worldkv_far(model, cache) as attached,
+        pytest.raises(PolicyError, match="flag"),
+    ):
         call(model, latents_of(0), 0.0, 0, attached.kv_cache, {**attached.flag(0), "is_cache_step": True})
 
 
 def test_a_partition_that_leaves_chunks_out_is_refused() -> None:
     model = tiny_far()
-    with cache_for(model) as cache, apply_worldkv(model, cache) as attached:
+    with cache_for(model) as cache, apply_worldkv_far(model, cache) as attached:
         cache.begin(Viewpoint.of(cameras(1)[0][:1]))
         with pytest.raises(PolicyError, match="puts 128 tokens before this chunk, the cache 0"):
             call(model, latents_of(1), 800.0, 1, attached.kv_cache, attached.flag(1))
@@ -121,11 +125,11 @@ def test_a_partition_that_leaves_chunks_out_is_refused() -> None:
 def test_another_model_class_is_refused() -> None:
     model = tiny_wan()
     with WorldCache(parse_policy("full-kv"), geometry_of(model, 4, 6)) as cache, pytest.raises(SpecError, match="Wan"):
-        apply_worldkv(model, cache)
+        apply_worldkv_far(model, cache)
 
 
 def test_a_missing_library_is_named_with_its_install_line(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_far()
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with cache_for(model) as cache, pytest.raises(WorldKVError, match=r"worldkv\[diffusers\]"):
-        apply_worldkv(model, cache)
+        apply_worldkv_far(model, cache)

@@ -284,10 +284,12 @@ def test_guidance_that_would_overwrite_its_own_keys_is_refused(
 def test_one_prompt_in_new_memory_is_one_prompt() -> None:
     model, latents = tiny_wan(), torch.randn(1, 4, 3, 2 * ROWS, 2 * COLUMNS)
     with cache_for(model) as cache, apply_worldkv(model, cache):
-        cache.begin(Viewpoint.of(cameras(1)[0]))
-        for _ in range(3):
-            model(latents, torch.zeros(1), prompts())
-        cache.commit()
+        for rollout in range(2):
+            cache.begin(Viewpoint.of(cameras(1)[0]))
+            for _ in range(3):
+                model(latents, torch.zeros(1), prompts() + rollout)  # the next rollout's may be another
+            cache.commit()
+            cache.reset()
 
 
 def test_a_second_expert_has_branches_of_its_own() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.adapters.tiny_wan import cameras
 from tests.adapters.toy_engine import assert_takes_the_calls_of
 from worldkv import CacheGeometry, Scene, Viewpoint, WorldCache, parse_policy
-from worldkv.adapters.sana_wm import LayerCache, RefinerCache
+from worldkv.adapters.diffusers.sana_wm import LayerCache, RefinerCache
 from worldkv.errors import PolicyError, SpecError
 
 LAYERS, HEADS, CHANNELS, HEIGHT, WIDTH, FRAMES, SINK = 2, 2, 12, 2, 3, 3, 1

@@ -18,7 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from worldkv.adapters.diffusers import check_geometry
+from worldkv.adapters.diffusers.geometry import check_geometry
 from worldkv.errors import PolicyError, SpecError, WorldKVError
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
 
 
-def apply_worldkv(transformer: Any, cache: WorldCache) -> FarAttachment:
+def apply_worldkv_far(transformer: Any, cache: WorldCache) -> FarAttachment:
     """Put the transformer's self attention under `cache`, until `remove` of what is returned.
 
     Args:
         transformer: an `AnyFlowFARTransformer3DModel`; guidance runs on the batch axis.
-        cache: of the model's geometry (`worldkv.adapters.diffusers.geometry_of`).
+        cache: of the model's geometry (`geometry_of`).
 
     Raises:
         WorldKVError: diffusers is not installed.
