@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -125,6 +126,13 @@ def test_a_partition_that_leaves_chunks_out_is_refused() -> None:
 def test_another_model_class_is_refused() -> None:
     model = tiny_wan()
     with WorldCache(parse_policy("full-kv"), geometry_of(model, 4, 6)) as cache, pytest.raises(SpecError, match="Wan"):
+        apply_worldkv_far(model, cache)
+
+
+def test_another_model_s_geometry_is_refused() -> None:
+    model = tiny_far()
+    shape = dataclasses.replace(geometry_of(model, 2 * ROWS, 2 * COLUMNS), layers=3)
+    with WorldCache(parse_policy("full-kv"), shape) as cache, pytest.raises(SpecError, match="2 layers"):
         apply_worldkv_far(model, cache)
 
 
