@@ -9,7 +9,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3.11 python3
-EXTRAS ?= torch,testing,dev
+EXTRAS ?= torch,testing,diffusers,dev
 PYTEST_ARGS ?= -n auto
 WORLDKV_SHARED_DATA ?= ../shared/data
 SOURCES := $(wildcard worldkv tests benchmarks examples)

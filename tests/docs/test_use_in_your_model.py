@@ -6,12 +6,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+<<<<<<< HEAD
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from worldkv import CacheGeometry, Viewpoint, WorldCache, parse_policy
+=======
 from typing import Any
 
 import pytest
 from torch import Tensor
 
 from tests.adapters import family
+>>>>>>> main
 
 PAGE = (Path(__file__).parents[2] / "docs" / "use-in-your-model.md").read_text()
 OWN_MODEL, *OTHERS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -46,6 +55,41 @@ def test_an_adapter_s_example_runs(source: str) -> None:
     exec(compile(source, "use-in-your-model.md", "exec"), {})  # noqa: S102 - the page's own code
 
 
+<<<<<<< HEAD
+def test_diffusers_example_attends_what_its_policy_says() -> None:
+    names: dict[str, Any] = {}
+    exec(example("WanTransformer3DModel"), names)  # noqa: S102 - the page's own code
+    assert len(names["cache"].engine.table) == 6
+
+
+def test_engines_get_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for the engines take what the example hands them."""
+    names: dict[str, Any] = {}
+    exec(example("in_sglang"), names)  # noqa: S102 - the page's own code
+    geometry = CacheGeometry(2, 1, 1, 4, 2, 2, branches=2)
+    registry, name = dict[str, Any](), "lightx2v.common.kvcache.manager"
+    manager = ModuleType(name)
+    vars(manager)["register_self_attn_kv_cache"] = lambda scheme, pool, *, kwargs_builder: registry.update(
+        {scheme: (pool, kwargs_builder)}
+    )
+    for depth in range(1, 4):
+        package = name.rsplit(".", depth)[0]
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
+    monkeypatch.setitem(sys.modules, name, manager)
+    stage, block = SimpleNamespace(), SimpleNamespace(self_attn=SimpleNamespace())
+
+    def viewpoint_of(chunk: int) -> Viewpoint:
+        return Viewpoint()
+
+    with WorldCache(parse_policy("full-kv"), geometry) as cache:
+        names["in_sglang"](stage, cache, viewpoint_of)
+        assert [len(stage.causal_kv_cache), len(stage.causal_kv_cache_neg)] == [2, 2]
+        names["in_lightx2v"](cache, viewpoint_of)
+        pool, kwargs_builder = registry["worldkv"]
+        assert kwargs_builder({}, {}, {}) == {"cache": cache, "viewpoint_of": viewpoint_of} and pool.__name__ == "Pool"
+        names["in_flashdreams"](SimpleNamespace(blocks=[block, block]), cache, viewpoint_of)
+        assert callable(block.self_attn.initialize_cache)
+=======
 class Prompted(family.Pipeline):
     """A pipeline of the family that takes what theirs take."""
 
@@ -68,3 +112,4 @@ def test_the_self_forcing_example_attends_what_its_policy_says(capsys: pytest.Ca
     geometry = CacheGeometry(2, family.HEADS, family.HEADS, family.CHANNELS, family.ROWS, family.COLUMNS, 3, itemsize=4)
     with names["in_longlive"](model, WorldCache(parse_policy("full-kv"), geometry), None):
         assert torch.equal(family.roll_out(model, noise, family.own_caches()), out)
+>>>>>>> main

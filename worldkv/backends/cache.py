@@ -62,6 +62,7 @@ class WorldCache:
         engine: the engine that asks the policy and keeps the counts.
         backend: where the tensors are.
         geometry: the cache's shape.
+        keys: how the model hands over keys.
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
         on_attend: called with everything that is attended; None by default.
         on_commit: called after every committed chunk, those of a prefill one by one; None by default.
@@ -158,6 +159,7 @@ class WorldCache:
         policy = fitted(policy, geometry)
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
+        self.keys: KeysAs = keys
         self.on_attend: OnAttend | None = None
         self.on_commit: OnCommit | None = None
         self.dtype = dtype or default_dtype(geometry)
