@@ -129,6 +129,7 @@ class WorldCache:
             SpecError: dtype and geometry disagree, and as for `CacheEngine`.
             GroupError: ranks were given different policies, geometries or configurations.
         """
+        policy = fitted(policy, geometry)
         self._ranks = open_group(
             group,
             split,
@@ -156,7 +157,6 @@ class WorldCache:
                 f"riders must be 0 to {geometry.branches - 1}, got {riders}; count them among the geometry's branches"
             )
         check_choice("keys", keys, get_args(KeysAs))
-        policy = fitted(policy, geometry)
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.keys: KeysAs = keys
