@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
-from worldkv.pose import POSE_COLUMNS, ChunkPose, pose_shapes
+from worldkv.pose import POSE_COLUMNS, ChunkPose, padded, pose_shapes
 from worldkv.signals import Measured, Signal, Viewpoint
 
 
@@ -43,6 +43,8 @@ class ChunkTable:
         frames = geometry.frames_per_chunk
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
             "ids": ((), np.int64),
+            "frames": ((), np.int64),
+            "start_frame": ((), np.int64),
             "tier": ((), np.int8),
             "tokens": ((), np.int64),
             "frame_tokens": ((frames,), np.float64),
@@ -74,8 +76,19 @@ class ChunkTable:
         """Chunks produced so far."""
         return self._length
 
-    def append(self, viewpoint: Viewpoint, measured: Measured | None) -> int:
+    @property
+    def next_frame(self) -> int:
+        """Latent frame at which the next chunk starts: the sum of all chunks' frames."""
+        last = self._length - 1
+        return 0 if last < 0 else self.columns["start_frame"].item(last) + self.columns["frames"].item(last)
+
+    def append(self, viewpoint: Viewpoint, measured: Measured | None, frames: int | None = None) -> int:
         """Add the row of a chunk that has just been committed to the window.
+
+        Args:
+            viewpoint: where its camera stood.
+            measured: what the model measured of it.
+            frames: its latent frames; None for a whole chunk.
 
         Returns:
             The new chunk's id.
@@ -83,6 +96,9 @@ class ChunkTable:
         row = self._length
         if row == self._capacity:
             self._grow()
+        self.columns["start_frame"][row] = self.next_frame
+        if frames is not None and frames < self.geometry.frames_per_chunk:
+            self._shorten(row, frames)
         for kind in self._pose_kinds:
             self._write_pose(kind, row, viewpoint.camera if kind == "pose" else viewpoint.action)
         if self._has_keys:
@@ -129,8 +145,21 @@ class ChunkTable:
     def _write_pose(self, kind: str, row: int, pose: ChunkPose | None) -> None:
         if pose is None:
             raise PolicyError(f"chunk {row} was begun without its {kind} pose, which the policy needs")
+        pose = padded(pose, self.geometry.frames_per_chunk)
         for name, field in POSE_COLUMNS.items():
             self.columns[f"{kind}.{name}"][row] = getattr(pose, field)
+
+    def _shorten(self, row: int, frames: int) -> None:
+        """A new row says that its chunk has only `frames` latent frames; journalled, so that `undo` makes it whole."""
+        geometry = self.geometry
+        tokens = frames * geometry.tokens_per_frame
+        of_frames = np.zeros(geometry.frames_per_chunk)
+        of_frames[:frames] = geometry.tokens_per_frame
+        self.write("frames", row, frames)
+        self.write("tokens", row, tokens)
+        self.write("frame_tokens", row, of_frames)
+        self.write("stored_bytes", row, tokens * geometry.token_bytes)
+        self.write("window_bytes", row, tokens * geometry.token_bytes)
 
     def _grow(self) -> None:
         # Old arrays are left as they are: slices of them that were handed out stay valid.
@@ -147,6 +176,7 @@ class ChunkTable:
         rows = slice(start, self._capacity)
         columns["ids"][rows] = np.arange(start, self._capacity)
         columns["last_used"][rows] = columns["ids"][rows]
+        columns["frames"][rows] = geometry.frames_per_chunk
         columns["tier"][rows] = Tier.DEVICE
         columns["tokens"][rows] = geometry.chunk_tokens
         columns["frame_tokens"][rows] = geometry.tokens_per_frame

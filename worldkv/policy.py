@@ -19,7 +19,7 @@ from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry, ModelShape
 from worldkv.pose import Array
 from worldkv.signals import Signal
-from worldkv.views import BankView, ChunkView, Query, WindowView
+from worldkv.views import AttendedChunks, BankView, ChunkView, Query, WindowView
 
 NO_IDS: Ids = np.empty(0, np.int64)
 """No chunks."""
@@ -124,9 +124,42 @@ class CachePolicy(Part):
         return is_ragged(self)
 
     @property
-    def positions(self) -> Literal["absolute", "rebased"]:
-        """Rotary positions of retrieved keys: as generated, or moved to just before the recent window."""
-        return "absolute"
+    def positions(self) -> Positions:
+        """Where in time each attended chunk stands: by default where it was generated."""
+        return ABSOLUTE
+
+
+class Positions(Part):
+    """Says where in time each attended chunk stands, as a part.
+
+    Keys carry a rotary position in time. A rule may stand a chunk elsewhere than where it was generated; attention
+    sees only differences of positions, so where the chunk being generated stands is part of the answer.
+
+    Attributes:
+        moves: whether any chunk ever stands elsewhere than where it was generated.
+    """
+
+    moves: ClassVar[bool] = True
+
+    @abstractmethod
+    def places(self, attended: AttendedChunks) -> Ids:
+        """The latent frame at which each attended chunk, and last the chunk being generated, starts `(chunks + 1,)`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Absolute(Positions):
+    """Every chunk stands where it was generated. Source: the models' own default."""
+
+    spec_names: ClassVar[tuple[str, ...]] = ("absolute",)
+    moves: ClassVar[bool] = False
+
+    def places(self, attended: AttendedChunks) -> Ids:
+        """See `Positions.places`."""
+        return np.append(attended.starts, attended.own_start)
+
+
+ABSOLUTE = Absolute()
+"""The positions of a policy that says nothing of them."""
 
 
 class EvictionRule(Part):

@@ -6,6 +6,7 @@ trajectory's own unit and a rotation matrix `(..., 3, 3)` whose columns are the 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import overload
@@ -134,6 +135,18 @@ class Poses:
     def mean_matrices(self) -> Array:
         """Element-wise means of the rotation matrices `(chunks, 3, 3)`, not rotations."""
         return self._column("mean_matrices")
+
+
+def padded(pose: ChunkPose, frames: int) -> ChunkPose:
+    """The same pose with its last latent frame repeated up to `frames`; its means stay those of the real frames."""
+    missing = frames - len(pose.frame_positions)
+    if missing <= 0:
+        return pose
+    return dataclasses.replace(
+        pose,
+        frame_positions=np.concatenate([pose.frame_positions, pose.frame_positions[-1:].repeat(missing, axis=0)]),
+        frame_rotations=np.concatenate([pose.frame_rotations, pose.frame_rotations[-1:].repeat(missing, axis=0)]),
+    )
 
 
 def orthonormalise(matrices: Array) -> Array:

@@ -6,7 +6,12 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-from worldkv.pose import Array, ChunkPose
+from worldkv.errors import PolicyError
+from worldkv.geometry import CacheGeometry
+from worldkv.pose import ChunkPose, Poses
+
+Matrices = Any
+"""Camera-to-world matrices: a numpy array, a torch tensor or nested lists."""
 
 
 class Signal(enum.Enum):
@@ -37,20 +42,58 @@ class Viewpoint:
     Attributes:
         camera: its camera pose; None where the model has none.
         action: its pose integrated from actions; None without actions.
+        frames: its latent frames; None for as many as the camera or the action has, and without both for a whole chunk
+            of the geometry. A first chunk of one latent (an image), or a last one cut short, has fewer than others.
     """
 
     camera: ChunkPose | None = None
     action: ChunkPose | None = None
+    frames: int | None = None
 
     @classmethod
-    def of(cls, camera_to_world: Array, actions_to_world: Array | None = None) -> Viewpoint:
+    def of(cls, camera_to_world: Matrices, actions_to_world: Matrices | None = None) -> Viewpoint:
         """A viewpoint from the poses of its latent frames.
 
         Args:
-            camera_to_world: `(frames, 4, 4)`, in the convention of `worldkv.pose`.
+            camera_to_world: `(frames, 4, 4)` or `(frames, 3, 4)`, in the convention of `worldkv.pose`: a numpy array,
+                a torch tensor on any device, or nested lists.
             actions_to_world: the same poses integrated from actions; None without actions.
+
+        Raises:
+            TrajectoryError: another shape, NaN, or a rotation that is mirrored, scaled, sheared or transposed.
         """
-        return cls(ChunkPose.of(camera_to_world), None if actions_to_world is None else ChunkPose.of(actions_to_world))
+        return cls(_chunk_pose(camera_to_world), None if actions_to_world is None else _chunk_pose(actions_to_world))
+
+    def frames_of(self, geometry: CacheGeometry) -> int:
+        """Latent frames of the chunk under `geometry`.
+
+        Raises:
+            PolicyError: more than a chunk of the geometry, fewer than one, or other counts in its poses.
+        """
+        most, counts = geometry.frames_per_chunk, [] if self.frames is None else [self.frames]
+        counts += [len(pose.frame_positions) for pose in (self.camera, self.action) if pose is not None]
+        if not counts:
+            return most
+        frames = counts[0]
+        # Poses may be padded to a whole chunk where `frames` says how many are real.
+        if any(count not in (frames, most) for count in counts) or (self.frames is None and len(set(counts)) > 1):
+            raise PolicyError(f"a viewpoint's camera, action and frames must agree, got {counts} latent frames")
+        if isinstance(frames, bool) or not 1 <= frames <= most:
+            raise PolicyError(
+                f"a chunk of {geometry.name} has 1 to {most} latent frames, got {frames}; several chunks that one pass "
+                "generates are a list of viewpoints"
+            )
+        return frames
+
+
+def _chunk_pose(matrices: Matrices) -> ChunkPose:
+    """The pose of a chunk from matrices that a model hands over."""
+    from worldkv.trajectory.matrices import from_matrices
+
+    if hasattr(matrices, "detach"):  # a torch tensor, perhaps on a device, in half precision or with a gradient
+        matrices = matrices.detach().double().cpu().numpy()
+    path = from_matrices(matrices)
+    return Poses.of(path.positions[None], path.rotations[None])[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,28 @@ class ChunkRows:
         seen = self._landmarks.seen[self._rows]
         seen.flags.writeable = False
         return seen
+
+
+class AttendedChunks(NamedTuple):
+    """What a step attends beside the chunk being generated: what a rule of positions is shown.
+
+    Attributes:
+        step: the chunk being generated.
+        ids: ids attended, ascending `(chunks,)`.
+        starts: latent frame at which each was generated `(chunks,)`.
+        frames: latent frames of each `(chunks,)`.
+        retrieved: banked ids among them, best first.
+        own_start: latent frame at which the chunk being generated starts.
+        own_frames: its latent frames.
+    """
+
+    step: int
+    ids: Ids
+    starts: Ids
+    frames: Ids
+    retrieved: tuple[int, ...]
+    own_start: int
+    own_frames: int
 
 
 class BankView(ChunkRows):

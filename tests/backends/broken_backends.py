@@ -97,8 +97,8 @@ class StaleKeys(_OtherArena):
 
 
 class _ShortArena(Arena):
-    def attended(self, layer: int, extra: int = 0) -> tuple[Tensor, Tensor]:
-        keys, values = super().attended(layer, extra)
+    def attended(self, layer: int, extra: int = 0, branch: int | None = None) -> tuple[Tensor, Tensor]:
+        keys, values = super().attended(layer, extra, branch)
         return keys[:, :, :-1], values[:, :, :-1]
 
 

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from worldkv.answers import Eviction, Keep, Retrieval
-from worldkv.parts import SinkRecent, WholeChunk
-from worldkv.policy import CachePolicy
+from worldkv.parts import Rebased, SinkRecent, WholeChunk
+from worldkv.policy import CachePolicy, Positions
 from worldkv.signals import Signal
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
@@ -37,8 +37,8 @@ class SameRebased(_NewestAtHome):
         return Retrieval(tuple(chunk for chunk in (2, 5) if chunk in bank.ids.tolist()))
 
     @property
-    def positions(self) -> Literal["absolute", "rebased"]:
-        return "rebased"
+    def positions(self) -> Positions:
+        return Rebased()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from torch import Tensor
 from tests.backends.naive_cache import NaiveCache, Rows
 from worldkv.backends import cache as cache_module
 from worldkv.backends.cache import WorldCache
-from worldkv.backends.rotary import rebased_places
 from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.config import CacheConfig
 from worldkv.engine.state import StepRecord
@@ -125,10 +124,12 @@ def follow(
     World Compression is done again by its text; of any other rule `named` holds the tokens it kept of each chunk.
     """
     geometry, step, plan = naive.geometry, record.plan.step, record.plan
-    shifts = {}
-    if policy.positions == "rebased":
-        frames = geometry.frames_per_chunk
-        shifts = {chunk: (place - chunk) * frames for chunk, place in rebased_places(plan).items()}
+    # Queries and keys come at the frames where they were generated; only differences to the own place count.
+    own_start = step * geometry.frames_per_chunk
+    shifts = {
+        chunk: int(place) - chunk * geometry.frames_per_chunk + own_start - int(plan.positions[-1])
+        for chunk, place in zip(plan.attended.tolist(), plan.positions, strict=False)
+    }
     attended, row = plan.attended.tolist(), 0
     for number in range(PASSES):
         for layer in range(geometry.layers):

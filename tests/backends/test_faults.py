@@ -18,6 +18,7 @@ from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
 from worldkv.errors import LostChunkError, OutputError, PolicyError, TransferError
 from worldkv.geometry import CacheGeometry
+from worldkv.parts import Absolute, Rebased
 from worldkv.policies import RandomRetrieval, WorldKV
 from worldkv.tiers import TierLimits
 
@@ -286,7 +287,7 @@ def test_what_fails_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("rebase", [False, True])
 def test_nothing_is_allocated_after_the_first_step(rebase: bool) -> None:
-    policy, path = WorldKV(3, 12, 6, 0.5, rebase=rebase), loop(SMALL, chunks=30)
+    policy, path = WorldKV(3, 12, 6, 0.5, positions=Rebased() if rebase else Absolute()), loop(SMALL, chunks=30)
     config = spilling(host_chunks=2)
     with open_cache(policy, SMALL, path, config=config, capacity_tokens=7 * SMALL.chunk_tokens) as cache:
         backend = cache.backend

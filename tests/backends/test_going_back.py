@@ -20,6 +20,7 @@ from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import Snapshot
 from worldkv.geometry import CacheGeometry
+from worldkv.parts import Rebased
 from worldkv.policies import DropOldest, WorldKV
 from worldkv.signals import Signal
 from worldkv.tiers import TierLimits
@@ -108,7 +109,7 @@ def test_whatever_is_taken_back_the_steps_are_the_same(name: str, config: str) -
 @settings(max_examples=15)
 @given(before=st.integers(1, 12), between=st.integers(1, 8), data=st.data())
 def test_a_snapshot_holds_the_window_bit_for_bit(before: int, between: int, data: st.DataObject) -> None:
-    policy = data.draw(st.sampled_from([WorldKV(rebase=True), WorldKV(3, 6, 3, 0.5), DropOldest(18 * 4 + 5)]))
+    policy = data.draw(st.sampled_from([WorldKV(positions=Rebased()), WorldKV(3, 6, 3, 0.5), DropOldest(18 * 4 + 5)]))
     with open_cache(policy, SMALL, path(), config=CacheConfig()) as cache:
         for step in range(before):
             generate(cache, path(), step)

@@ -21,7 +21,7 @@ from worldkv.backends.window.arena import KEYS, ROTATED
 from worldkv.config import CacheConfig
 from worldkv.errors import PositionError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts import QuantisedBank
+from worldkv.parts import QuantisedBank, Rebased
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
@@ -100,7 +100,7 @@ def test_any_shape_and_dtype(geometry: CacheGeometry, dtype: torch.dtype, late: 
                 SlidingWindow(2 * frames, frames),
                 WorldKV(frames, 3 * frames, 2 * frames, 1.0),
                 WorldKV(frames, 3 * frames, frames, 0.5, pooled=True),
-                WorldKV(0, 2 * frames, frames, 0.25, rebase=True),
+                WorldKV(0, 2 * frames, frames, 0.25, positions=Rebased()),
             ]
         )
     )
@@ -151,7 +151,7 @@ def test_a_chunk_past_the_rotary_table_is_refused_before_anything_moves() -> Non
     with open_cache(FullKV(), geometry, path) as cache:
         for step in range(5):
             generate(cache, path, step)
-        with pytest.raises(PositionError, match="latent frames 15 to 17"):
+        with pytest.raises(PositionError, match="attends keys 17 latent frames away at step 5.* span 16 "):
             cache.begin(path.views[5])
         assert cache.plan is None and len(cache.engine.table) == 5
 

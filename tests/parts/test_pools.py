@@ -15,7 +15,7 @@ from worldkv.engine.engine import CacheEngine
 from worldkv.engine.state import StepRecord
 from worldkv.errors import SignalError, SpecError
 from worldkv.geometry import CacheGeometry
-from worldkv.parts import Admission, AnchorPenalty, AttentionReceived, Novelty, TokenPool
+from worldkv.parts import Admission, AnchorPenalty, AttentionReceived, Novelty, Rebased, TokenPool
 from worldkv.parts.scorer.anchor_penalty import save_direction
 from worldkv.parts.scorer.key_diff import KeyDiff
 from worldkv.policies import H2O, DeepForcing, NoveltyAdmission
@@ -83,7 +83,7 @@ def test_deep_forcing_moves_its_sink_to_the_bank_and_attends_it_for_ever() -> No
         assert {0, 1, step - 1} <= set(record.plan.attended.tolist()), "sink and recent"
         assert record.plan.attended_tokens <= (6 + 3 + 3 + 3) * FRAME
         assert record.traffic.host_to_device == 0
-    assert engine.policy.positions == "rebased"
+    assert engine.policy.positions == Rebased()
     middle = {chunk: tokens for chunk, tokens in held(engine).items() if chunk < 11}
     assert sum(middle.values()) == 3 * FRAME
 

@@ -10,6 +10,7 @@ import pytest
 
 from worldkv.errors import SpecError
 from worldkv.parts import (
+    Absolute,
     AgePenalty,
     AnchorPenalty,
     AttentionReceived,
@@ -26,6 +27,7 @@ from worldkv.parts import (
     OnePerRun,
     PlanarCones,
     PoseIndex,
+    Rebased,
     RefreshInterval,
     ScoredTokens,
     SinkRecent,
@@ -126,8 +128,8 @@ def test_every_parameter_reaches_its_part(policy: FromParts, parts: PolicyParts)
 def test_who_is_asked_late_and_who_is_rebased() -> None:
     late = {type(policy) for policy, _ in MADE if policy.asked_at == "first_pass"}
     assert late == {MeanKeyRetrieval, QuestBounds, ArkVale}
-    assert WorldPlay().positions == MeanKeyRetrieval(rebase=True).positions == "rebased"
-    assert MeanKeyRetrieval().positions == WorldMem().positions == "absolute"
+    assert WorldPlay().positions == MeanKeyRetrieval(positions=Rebased()).positions == Rebased()
+    assert MeanKeyRetrieval().positions == WorldMem().positions == Absolute()
 
 
 def test_what_does_not_go_together_is_refused() -> None:

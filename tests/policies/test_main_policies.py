@@ -12,7 +12,7 @@ from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
-from worldkv.parts import ActionIndex, PoseIndex, SinkRecent, TopK, WorldCompression
+from worldkv.parts import Absolute, ActionIndex, PoseIndex, Rebased, SinkRecent, TopK, WorldCompression
 from worldkv.policies import FullKV, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.pose import ChunkPose
@@ -28,7 +28,8 @@ EYE = np.eye(3)
 def along(step: int, track: str = "camera") -> Viewpoint:
     """A camera that walks one unit a chunk along x."""
     at = np.array([float(step), 0.0, 0.0])
-    return Viewpoint(**{track: ChunkPose(np.tile(at, (3, 1)), np.tile(EYE, (3, 1, 1)), at, EYE, EYE)})
+    pose = ChunkPose(np.tile(at, (3, 1)), np.tile(EYE, (3, 1, 1)), at, EYE, EYE)
+    return Viewpoint(pose) if track == "camera" else Viewpoint(action=pose)
 
 
 def walked(policy: CachePolicy, count: int, track: str = "camera") -> CacheEngine:
@@ -46,15 +47,15 @@ def chunk_view() -> ChunkView:
 
 def test_the_defaults_are_the_papers() -> None:
     policy = WorldKV()
-    assert policy == WorldKV(3, 18, 6, 0.25, False, "pose", "elementwise", False)
+    assert policy == WorldKV(3, 18, 6, 0.25, False, "pose", "elementwise", Absolute())
     assert policy.parts() == (SinkRecent(3, 6), PoseIndex("elementwise"), TopK(), WorldCompression(0.25, False))
     assert SlidingWindow() == SlidingWindow(18, 0)
 
 
 def test_settings_reach_the_parts() -> None:
-    policy = WorldKV(6, 12, 9, 0.5, True, "action", "chordal", True)
-    assert policy.parts() == (SinkRecent(6, 9), ActionIndex("chordal"), TopK(), WorldCompression(0.5, True))
-    assert (policy.positions, WorldKV().positions) == ("rebased", "absolute")
+    policy = WorldKV(6, 12, 9, 0.5, True, "action", "chordal", Rebased())
+    assert policy.parts() == (SinkRecent(6, 9), ActionIndex("chordal"), TopK(), WorldCompression(0.5, True), Rebased())
+    assert (policy.positions, WorldKV().positions) == (Rebased(), Absolute())
     assert (policy.is_bounded, SlidingWindow().is_bounded, FullKV().is_bounded) == (True, True, False)
 
 

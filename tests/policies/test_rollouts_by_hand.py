@@ -17,6 +17,7 @@ from worldkv.answers import Keep
 from worldkv.engine.engine import CacheEngine
 from worldkv.engine.state import StepRecord
 from worldkv.geometry import CacheGeometry
+from worldkv.parts import Absolute, Rebased
 from worldkv.parts.index.fov_overlap import points_in_view
 from worldkv.policies import (
     ArkVale,
@@ -30,7 +31,7 @@ from worldkv.policies import (
     WorldMem,
     WorldPlay,
 )
-from worldkv.policy import CachePolicy
+from worldkv.policy import CachePolicy, Positions
 from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.testing.keyed_backend import KeyedBackend, chunk_tensors
@@ -288,20 +289,20 @@ def unlike_the_rest(chunk: int, layer: int, head: int) -> list[int]:
 @pytest.mark.parametrize(
     ("policy", "frames", "positions", "fetch", "store"),
     [
-        pytest.param(WorldKV(), (3, 18, 6), "absolute", nearest, unlike_the_anchor, id="worldkv"),
-        pytest.param(WorldMem(), (3, 18, 6), "absolute", covering, everything, id="worldmem"),
-        pytest.param(WorldPlay(), (3, 12, 12), "rebased", overlapping, everything, id="worldplay"),
-        pytest.param(ContextAsMemory(), (3, 18, 6), "absolute", one_a_run, everything, id="context-as-memory"),
-        pytest.param(PoseNms(), (3, 18, 6), "absolute", nearest_but_distinct, everything, id="pose-nms"),
-        pytest.param(MeanKeyRetrieval(), (3, 18, 6), "absolute", asked(product), everything, id="mean-key"),
-        pytest.param(QuestBounds(), (3, 18, 6), "absolute", asked(greatest_in_box), everything, id="quest-bounds"),
-        pytest.param(ArkVale(), (3, 18, 6), "absolute", asked(greatest_in_ball), everything, id="arkvale"),
-        pytest.param(SnapKV(), (3, 18, 6), "absolute", nearest, most_attended, id="snapkv"),
-        pytest.param(KeyDiffKV(), (3, 18, 6), "absolute", nearest, unlike_the_rest, id="keydiff"),
+        pytest.param(WorldKV(), (3, 18, 6), Absolute(), nearest, unlike_the_anchor, id="worldkv"),
+        pytest.param(WorldMem(), (3, 18, 6), Absolute(), covering, everything, id="worldmem"),
+        pytest.param(WorldPlay(), (3, 12, 12), Rebased(), overlapping, everything, id="worldplay"),
+        pytest.param(ContextAsMemory(), (3, 18, 6), Absolute(), one_a_run, everything, id="context-as-memory"),
+        pytest.param(PoseNms(), (3, 18, 6), Absolute(), nearest_but_distinct, everything, id="pose-nms"),
+        pytest.param(MeanKeyRetrieval(), (3, 18, 6), Absolute(), asked(product), everything, id="mean-key"),
+        pytest.param(QuestBounds(), (3, 18, 6), Absolute(), asked(greatest_in_box), everything, id="quest-bounds"),
+        pytest.param(ArkVale(), (3, 18, 6), Absolute(), asked(greatest_in_ball), everything, id="arkvale"),
+        pytest.param(SnapKV(), (3, 18, 6), Absolute(), nearest, most_attended, id="snapkv"),
+        pytest.param(KeyDiffKV(), (3, 18, 6), Absolute(), nearest, unlike_the_rest, id="keydiff"),
     ],
 )
 def test_a_policy_as_it_comes_does_what_its_rule_says(
-    policy: CachePolicy, frames: tuple[int, int, int], positions: str, fetch: Fetch, store: Store
+    policy: CachePolicy, frames: tuple[int, int, int], positions: Positions, fetch: Fetch, store: Store
 ) -> None:
     """Frames are those of the sink, of what is fetched at most, and of the recent window."""
     sink, most, recent = (count // 3 for count in frames)

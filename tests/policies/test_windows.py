@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from worldkv.engine.state import StepRecord
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
-from worldkv.parts import SinkRecent
+from worldkv.parts import Rebased, SinkRecent
 from worldkv.policies import MemFlowPrototypes, ReferenceWindow, RelicSubsample, SlidingWindow, StreamingLLM
 from worldkv.policies.relic_subsample import FACTORS, thinned
 from worldkv.policy import CachePolicy
@@ -69,7 +69,7 @@ def test_streaming_llm_is_a_sink_and_the_newest_and_nothing_comes_back(sink: int
     assert sum(record.traffic.host_to_device for record in records) == 0
     stored = sum(record.traffic.device_to_host for record in records)
     assert stored == sink // 3 * TINY.chunk_bytes, "the sink, once"
-    assert StreamingLLM().positions == "rebased"
+    assert StreamingLLM().positions == Rebased()
 
 
 def test_relic_thins_every_frame_by_the_schedule() -> None:

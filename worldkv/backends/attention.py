@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,8 +13,8 @@ _SCORES = 1 << 24
 """Most scores that are in memory at a time while attention is measured."""
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Plain attention, without mask.
+def attend(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool = False) -> Tensor:
+    """Plain attention, without mask but the causal one of a language model.
 
     Query heads that share a key head are laid side by side as more queries, which is the same and copies no key.
 
@@ -21,6 +22,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         queries: `(branches, heads, tokens, head_dim)`.
         keys: `(branches, kv_heads, cached, head_dim)`, strided as they lie.
         values: likewise.
+        is_causal: whether a query sees the last `tokens` cached ones, which are its own chunk, only up to itself.
 
     Returns:
         `(branches, heads, tokens, head_dim)`.
@@ -29,11 +31,22 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     kv_heads = keys.shape[1]
     if heads != kv_heads:
         queries = queries.reshape(branches, kv_heads, heads // kv_heads * tokens, channels)
-    attended: Tensor = scaled_dot_product_attention(queries, keys, values)
+    mask = _up_to_itself(tokens, keys.shape[2], heads // kv_heads, keys.device) if is_causal else None
+    attended: Tensor = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     return attended.reshape(branches, heads, tokens, channels) if heads != kv_heads else attended
 
 
-def attention_received(queries: Tensor, keys: Tensor) -> Tensor:
+def attend_by_head(queries: Tensor, windows: Sequence[tuple[Tensor, Tensor]], *, is_causal: bool = False) -> Tensor:
+    """`attend` where every key head has keys of its own number; `windows` holds each one's keys and values."""
+    group = queries.shape[1] // len(windows)
+    parts = [
+        attend(queries[:, head * group : (head + 1) * group], keys, values, is_causal=is_causal)
+        for head, (keys, values) in enumerate(windows)
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def attention_received(queries: Tensor, keys: Tensor, *, is_causal: bool = False) -> Tensor:
     """Share of the queries' attention that each cached token received, mean over queries: `(kv_heads, cached)`.
 
     A second product of queries and keys, in float32 and in slices; shapes as in `attend`, of one branch.
@@ -44,7 +57,17 @@ def attention_received(queries: Tensor, keys: Tensor) -> Tensor:
     received = torch.zeros((kv_heads, cached), dtype=torch.float32, device=keys.device)
     rows = max(1, _SCORES // max(1, kv_heads * cached))
     floats = keys.float().transpose(1, 2)
+    mask = _up_to_itself(tokens, cached, heads // kv_heads, keys.device) if is_causal else None
     for start in range(0, grouped.shape[1], rows):
         scores = torch.matmul(grouped[:, start : start + rows].float(), floats) / math.sqrt(channels)
+        if mask is not None:
+            scores.masked_fill_(~mask[start : start + rows], -torch.inf)
         received += scores.softmax(dim=-1).sum(dim=1)
     return received / grouped.shape[1]
+
+
+def _up_to_itself(tokens: int, cached: int, group: int, device: torch.device) -> Tensor:
+    """Which cached tokens each query sees `(group * tokens, cached)`: all earlier chunks, its own up to itself."""
+    mask = torch.ones((tokens, cached), dtype=torch.bool, device=device)
+    mask[:, cached - tokens :].tril_()
+    return mask.repeat(group, 1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
-from worldkv.backends.attention import attend
+from worldkv.backends.attention import attend, attend_by_head
 from worldkv.backends.measuring import SignalMeter
-from worldkv.backends.rotary import Rotary, rebase
+from worldkv.backends.passes import Passes
+from worldkv.backends.prefill import commit_prefill
+from worldkv.backends.rotary import Rotary, turn_keys
 from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
 from worldkv.backends.torch_backend import TorchBackend
 from worldkv.backends.transfer.open_device import device_ops
@@ -20,7 +22,7 @@ from worldkv.backends.window.arena import ArenaForm
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
 from worldkv.engine.state import StepPlan, StepRecord
-from worldkv.errors import DeviceError, PolicyError, SpecError
+from worldkv.errors import DeviceError, PolicyError, SpecError, check_choice
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
@@ -29,7 +31,10 @@ from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 
 OnAttend = Callable[[int, Tensor, Tensor], None]
 """Called with the layer and the very keys and values that are attended, `(branches, kv_heads, tokens, channels)`;
-of a ragged cache head by head."""
+of a ragged cache head by head, of branches that come one by one each on its own."""
+
+KeysAs = Literal["rotated", "unrotated"]
+"""How a model hands over keys: turned to their positions in time and space, or as they are before that."""
 
 _DTYPES = {2: torch.bfloat16, 4: torch.float32}
 
@@ -37,8 +42,9 @@ _DTYPES = {2: torch.bfloat16, 4: torch.float32}
 class WorldCache:
     """One rollout's cache on real tensors, under any policy.
 
-    A model calls `begin` before a chunk's first pass, `attend` once a layer in every pass, and `commit` after the clean
-    pass; `start_frame` is the latent frame at which the chunk's rotary positions start.
+    A model calls `begin` before a chunk's first pass, `attend` (or `window` and its own kernel) once a layer in every
+    pass, and `commit` after the last one; `start_frame` is the latent frame at which the chunk's rotary positions
+    start.
 
     Attributes:
         engine: the engine that asks the policy and keeps the counts.
@@ -47,6 +53,9 @@ class WorldCache:
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
         on_attend: called with everything that is attended; None by default.
         measured: what the model measured of the last committed chunk; None where nothing was asked for.
+        chunk_frames: latent frames of the open step, all chunks of a prefill together; of a whole chunk between steps.
+        valid_tokens: with `pad_to`, which tokens that `window` returns are attended `(pad_to,)`, on the device and
+            always at the same address; None without.
     """
 
     def __init__(
@@ -66,6 +75,10 @@ class WorldCache:
         extra_signals: frozenset[Signal] = frozenset(),
         is_tagged: bool = False,
         make_backend: Callable[..., TorchBackend] = TorchBackend,
+        keys: KeysAs = "rotated",
+        is_causal: bool = False,
+        riders: int = 0,
+        pad_to: int | None = None,
     ) -> None:
         """An empty cache.
 
@@ -78,13 +91,20 @@ class WorldCache:
             config: room for the cache; unlimited by default.
             capacity_tokens: tokens the window holds, the chunk being generated included, allocated at once; by default
                 the config's window budget, and without one the window grows as needed.
-            rotary: the model's rotary positions, for policies that rebase; the Wan family's by default.
+            rotary: the model's rotary positions, for policies that move keys in time and for unrotated keys; the Wan
+                family's by default.
             folder: where spilled chunks go; a temporary folder by default.
             reduce: sums an array over ranks that hold different heads, for compressions.
             stopwatch: told how long everything takes.
             extra_signals: measured beside those the policy needs (to record them).
             is_tagged: whether every cached token carries its identity in debug channels.
             make_backend: the backend's class.
+            keys: "rotated" where the model turns keys and queries to `start_frame` before it hands them over;
+                "unrotated" where it hands them over before that, and the cache turns them by `rotary`.
+            is_causal: whether a token sees its own chunk only up to itself, as in a language model.
+            riders: the last so many of the geometry's branches are further keys and values of the same tokens, which
+                follow the same decisions and carry no position in time (PRoPE).
+            pad_to: tokens that `window` always returns, for graphs of fixed shapes; see `valid_tokens`.
 
         Raises:
             DeviceError: the device is not there.
@@ -95,6 +115,11 @@ class WorldCache:
                 f"a tagged cache tells {MOST_TAGGED} layers and kv_heads apart, got {geometry.layers} and "
                 f"{geometry.kv_heads}; take a smaller geometry, the decisions are the same"
             )
+        if not 0 <= riders < geometry.branches:
+            raise SpecError(
+                f"riders must be 0 to {geometry.branches - 1}, got {riders}; count them among the geometry's branches"
+            )
+        check_choice("keys", keys, get_args(KeysAs))
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.on_attend: OnAttend | None = None
@@ -104,20 +129,23 @@ class WorldCache:
                 f"{self.dtype} takes {self.dtype.itemsize} bytes, the geometry's itemsize is {geometry.itemsize}; "
                 f"take a geometry with itemsize={self.dtype.itemsize}"
             )
-        self._meter = SignalMeter(geometry, needs)
-        self._is_rebased, self._is_tagged = policy.positions == "rebased", is_tagged
+        self._meter = SignalMeter(geometry, needs, is_causal=is_causal)
+        self._is_tagged, self._is_causal, self._is_unrotated = is_tagged, is_causal, keys == "unrotated"
         form = ArenaForm(
             geometry,
             self.dtype,
             geometry.head_dim + (TAG_CHANNELS if is_tagged else 0),
-            self._is_rebased,
+            policy.positions.moves or self._is_unrotated,
             policy.ragged,
             Signal.ATTENTION_MASS in self._meter.signals,
+            riders,
         )
         config = config or CacheConfig()
         is_fixed = config.window_budget_bytes is not None and config.over_budget == "error" and not policy.ragged
         if capacity_tokens is None and config.window_budget_bytes is not None and is_fixed:
             capacity_tokens = config.window_budget_bytes // geometry.token_bytes
+        if pad_to is not None:
+            capacity_tokens = max(capacity_tokens or 0, pad_to)
         self.backend = make_backend(
             form,
             device_ops(device),
@@ -127,9 +155,17 @@ class WorldCache:
             reduce=reduce,
             stopwatch=stopwatch,
         )
-        self.engine = CacheEngine(policy, geometry, self.backend, config, scene, stopwatch)
+        self.engine = CacheEngine(
+            policy, geometry, self.backend, config, scene, stopwatch, position_limit=geometry.rope_frames
+        )
         self._rotary = rotary or Rotary(geometry, device)
+        self._passes = Passes(geometry.layers, geometry.branches)
+        self.valid_tokens: Tensor | None = None
+        if pad_to is not None:
+            self.backend.arena.buffer.zero_()  # a place never written may hold NaN, which no mask keeps out
+            self.valid_tokens = torch.zeros(pad_to, dtype=torch.bool, device=self.backend.ops.device)
         self._plan: StepPlan | None = None
+        self._views: tuple[Viewpoint, ...] = ()
         self.measured: Measured | None = None
         self._is_closed = False
         self._abandon_step()
@@ -139,27 +175,35 @@ class WorldCache:
     @property
     def start_frame(self) -> int:
         """Latent frame at which the chunk being generated, or the next one, starts."""
-        return len(self.engine.table) * self.geometry.frames_per_chunk
+        return self.engine.table.next_frame
 
     @property
     def plan(self) -> StepPlan | None:
         """The open step's plan, as of its last refinement; None between steps."""
         return self._plan
 
-    def begin(self, viewpoint: Viewpoint) -> StepPlan:
-        """Bring the window to what the policy wants for `viewpoint`.
+    def begin(self, viewpoint: Viewpoint | Sequence[Viewpoint]) -> StepPlan:
+        """Bring the window to what the policy wants for `viewpoint`; an open step that is complete is committed first.
+
+        Args:
+            viewpoint: where the camera stands; of a prefill, which generates several chunks in one pass, that of each.
+                The window is then brought to what the first of them wants, and they are committed one by one.
 
         Raises:
-            PositionError: the chunk would stand past the model's rotary table.
+            PositionError: the step attends keys farther away than the geometry's `rope_frames`.
             PolicyError, BudgetError, LostChunkError: see `CacheEngine.begin`.
         """
         if self._is_closed:
             raise PolicyError("the cache is closed; make a new one")
-        self._rotary.check(self.start_frame, self.geometry.frames_per_chunk)
+        if self._plan is not None and self._passes.is_complete:
+            self.commit()
+        views = (viewpoint,) if isinstance(viewpoint, Viewpoint) else tuple(viewpoint)
+        self._check_views(views)
         with self.stopwatch.span("policy"):
-            plan = self.engine.begin(viewpoint)
+            plan = self.engine.begin(views[0])
         self._abandon_step()
-        self._plan = plan
+        self._plan, self._views = plan, views
+        self.chunk_frames = sum(view.frames_of(self.geometry) for view in views)
         return plan
 
     def attend(
@@ -170,6 +214,8 @@ class WorldCache:
         values: Tensor,
         clean: bool = False,
         hidden: Tensor | None = None,
+        *,
+        branch: int | None = None,
     ) -> Tensor:
         """Attend over the window and the chunk itself, whose keys and values replace those of the last pass.
 
@@ -178,9 +224,10 @@ class WorldCache:
             queries: `(branches, tokens, heads, head_dim)`, rotated to their absolute positions.
             keys: `(branches, tokens, kv_heads, head_dim)`, likewise.
             values: likewise, not rotated.
-            clean: whether this is the clean pass, whose keys and values are kept.
+            clean: whether this is the clean pass; only needed where the policy reads attention mass or hidden states.
             hidden: what the keys were projected from `(branches, tokens, channels)`; read in the clean pass, where the
                 policy judges tokens by hidden states.
+            branch: the one branch that the tensors are of, with a batch axis of 1; None where they are of all branches.
 
         Returns:
             `(branches, tokens, heads, head_dim)`.
@@ -189,47 +236,108 @@ class WorldCache:
             PolicyError: no step is open, layers are out of order, or shapes are not the geometry's.
         """
         with torch.no_grad():  # what is cached is data; no gradient goes through it
-            plan = self._open_pass(layer, clean)
-            self._check_shapes(queries, keys, values)
-            queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
-            if self._passes == 1:
-                self._meter.note_queries(queries)
-            if layer == 0:
-                with self.stopwatch.span("transfer"):
-                    self._settle(plan)
-            if self._is_tagged:
-                keys, values = (with_tags(part, plan.step, layer, plane) for plane, part in enumerate((keys, values)))
+            queries = self._write(layer, queries, keys, values, branch, clean, hidden)
             with self.stopwatch.span("attention"):
-                self.backend.arena.write_tail(layer, keys, values)
-                attended = self._attend(layer, queries)
-            if clean and Signal.HIDDEN_STATE in self.engine.needs:
-                self._note_hidden(hidden)
-            if clean:
-                with self.stopwatch.span("attention mass"):
-                    self._meter.note_mass(layer, queries, self.backend.arena, plan)
-            self._layers_done += 1
+                attended = self._attend(layer, queries, branch)
+            self._measure(layer, queries, branch, clean)
             return attended.transpose(1, 2)
 
+    def window(
+        self,
+        layer: int,
+        keys: Tensor,
+        values: Tensor,
+        *,
+        branch: int | None = None,
+        queries: Tensor | None = None,
+        clean: bool = False,
+        hidden: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Everything of `attend` but the kernel: what to attend, for models that bring their own attention.
+
+        Args:
+            layer: which layer; 0 starts a pass.
+            keys: as for `attend`.
+            values: likewise.
+            branch: likewise.
+            queries: likewise; only needed where the policy reads queries or attention mass.
+            clean: likewise.
+            hidden: likewise.
+
+        Returns:
+            Keys and values `(branches, attended, kv_heads, head_dim)`, views of the window that hold until the next
+            call: earlier chunks in an order of the cache's own, which attention does not ask for, and last the chunk
+            itself. With `pad_to` so many tokens, of which `valid_tokens` are to be attended.
+
+        Raises:
+            PolicyError: as for `attend`; the policy reads queries that are not given, or keeps other tokens in every
+                head.
+        """
+        arena, channels = self.backend.arena, self.geometry.head_dim
+        name = type(self.policy).__name__
+        if arena.form.is_ragged:
+            raise PolicyError(
+                f"{name} keeps other tokens in every head, which one tensor of keys cannot hold; call attend"
+            )
+        with torch.no_grad():
+            if queries is None and self._meter.wants_queries(clean, self._passes.begun(0), branch):
+                raise PolicyError(f"{name} reads queries or attention mass; hand window(..., queries=...) the queries")
+            seen = self._write(layer, queries, keys, values, branch, clean, hidden)
+            windowed = arena.attended(layer, self._own_tokens, branch)
+            if self.on_attend is not None:
+                self.on_attend(layer, *windowed)
+            if queries is not None:
+                self._measure(layer, seen, branch, clean)
+            else:
+                self._passes.finish_layer(branch)
+            if self.valid_tokens is not None:
+                windowed = arena.attended(layer, len(self.valid_tokens) - arena.length(), branch)
+            windowed_keys, windowed_values = (part[..., :channels].transpose(1, 2) for part in windowed)
+            return windowed_keys, windowed_values
+
+    def rotate(self, queries: Tensor) -> Tensor:
+        """Unrotated queries turned to where the chunk being generated stands, for `window`'s keys.
+
+        Call it after `window`: a policy that is asked after the first pass may move the chunk there.
+
+        Args:
+            queries: `(batch, tokens, heads, head_dim)`.
+
+        Raises:
+            PolicyError: no step is open.
+        """
+        if self._plan is None:
+            raise PolicyError("rotate comes between begin and commit; no step is open")
+        return self._rotary.rotate(queries, int(self._plan.positions[-1]))
+
     def commit(self) -> StepRecord:
-        """The clean pass is done: its keys and values enter the window, then the policy says what leaves.
+        """The last pass's keys and values enter the window, then the policy says what leaves.
+
+        Returns:
+            What happened in the step; of a prefill, with its last chunk.
 
         Raises:
             PolicyError: no step is open, or the last pass did not go through every layer.
             OutputError, TransferError: a chunk could not be stored.
         """
-        plan = self._plan
-        if plan is None or self._layers_done != self.geometry.layers:
+        plan, passes = self._plan, self._passes
+        if plan is None or not passes.is_complete:
             raise PolicyError(
                 f"commit comes after a pass through all {self.geometry.layers} layers; the last one went through "
-                f"{0 if plan is None else self._layers_done}"
+                f"{0 if plan is None else passes.least_done}"
             )
-        if Signal.ATTENTION_MASS in self._meter.signals and not self._is_clean:
-            raise PolicyError(
-                "attention mass is measured in the clean pass; call attend(..., clean=True) in the last pass"
-            )
-        self.measured = self._meter.result(self.backend.arena)
+        read = self._meter.signals | self.engine.needs
+        for signal in (Signal.ATTENTION_MASS, Signal.HIDDEN_STATE):
+            if signal in read and not passes.is_clean:
+                raise PolicyError(
+                    f"{signal.value} is measured in the clean pass; call attend(..., clean=True) in the last pass"
+                )
         try:
             with self.stopwatch.span("policy"):
+                if len(self._views) > 1:
+                    record, self.measured = commit_prefill(self.engine, self.backend, self._meter, self._views)
+                    return record
+                self.measured = self._meter.result(self.backend.arena, self._own_tokens)
                 return self.engine.commit(self.measured)
         finally:
             self._abandon_step()
@@ -263,7 +371,10 @@ class WorldCache:
         backend = twin.engine.backend
         assert isinstance(backend, TorchBackend)  # noqa: S101 - what it was forked from
         twin.backend = backend
-        twin._meter = SignalMeter(self.geometry, self._meter.signals)
+        twin._meter = SignalMeter(self.geometry, self._meter.signals, is_causal=self._is_causal)
+        twin._passes = Passes(self.geometry.layers, self.geometry.branches)
+        if self.valid_tokens is not None:
+            twin.valid_tokens = self.valid_tokens.clone()
         twin._abandon_step()
         return twin
 
@@ -281,7 +392,7 @@ class WorldCache:
 
     @property
     def allocated_bytes(self) -> dict[str, int]:
-        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where rebased."""
+        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move."""
         form, staging = self.backend.form, self.backend.staging
         window = self.backend.arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
         return {
@@ -292,89 +403,182 @@ class WorldCache:
 
     # ------------------------------------------------------------------ inside
 
+    @property
+    def _own_tokens(self) -> int:
+        return self.chunk_frames * self.geometry.tokens_per_frame
+
     def _abandon_step(self) -> None:
-        self._plan = None
-        self._passes, self._layers_done, self._is_clean, self._is_settled = 0, 0, False, False
+        self._plan, self._views, self._is_settled = None, (), False
+        self.chunk_frames = self.geometry.frames_per_chunk
+        self._passes.start_step()
         self._meter.start_step()
         self.backend.hidden.forget_pass()
 
-    def _open_pass(self, layer: int, clean: bool) -> StepPlan:
-        """The step's plan, if this call of `attend` is in order; layer 0 starts a pass."""
+    def _start_pass(self, branch: int | None, clean: bool) -> None:
+        """A new pass of a branch; before the second, a policy that is asked then says what it wants."""
+        if self.policy.asked_at == "first_pass" and not self._passes.is_refined and self._passes.is_second(branch):
+            with self.stopwatch.span("policy"):
+                self._plan = self.engine.refine(self._meter.summary())
+            self._is_settled, self._passes.is_refined = False, True
+        self._passes.start(branch, clean)
+        if branch in (None, 0):
+            self.backend.hidden.forget_pass()
+
+    def _write(
+        self,
+        layer: int,
+        queries: Tensor | None,
+        keys: Tensor,
+        values: Tensor,
+        branch: int | None,
+        clean: bool,
+        hidden: Tensor | None,
+    ) -> Tensor:
+        """All of a call but attention; the queries as they attend, `(branches, heads, tokens, head_dim)`."""
         if self._plan is None:
             raise PolicyError("attend comes between begin and commit; no step is open")
-        if layer == 0 and self._layers_done in (0, self.geometry.layers):
-            if self._passes == 1 and self.policy.asked_at == "first_pass":
-                with self.stopwatch.span("policy"):
-                    self._plan = self.engine.refine(self._meter.summary())
-                self._is_settled = False
-            self._passes += 1
-            self._layers_done, self._is_clean = 0, clean
-            self.backend.hidden.forget_pass()
-        if layer != self._layers_done or clean != self._is_clean:
-            raise PolicyError(
-                f"attend got layer {layer} of a {_kind(clean)} pass after {self._layers_done} of "
-                f"{self.geometry.layers} layers of a {_kind(self._is_clean)} pass; call every layer once, in order"
+        self._check_shapes(queries, keys, values, branch)
+        if self._passes.starts_pass(layer, branch):
+            self._start_pass(branch, clean)
+        self._passes.check(layer, branch, clean)
+        plan = self._plan
+        if layer == 0:
+            with self.stopwatch.span("transfer"):
+                self._settle(plan)
+        stored, attended, values = keys.transpose(1, 2), None, values.transpose(1, 2)
+        asked = queries
+        if self._is_unrotated:
+            own = int(plan.positions[-1])
+            stored = self._at_frame_0(keys, branch).transpose(1, 2)
+            attended = self._turned(keys, own, branch).transpose(1, 2)
+            if queries is not None:  # what policies compare queries with are the stored keys, so they stand alike
+                asked, queries = self._at_frame_0(queries, branch), self._turned(queries, own, branch)
+        if asked is not None and branch in (None, 0) and self._passes.begun(0) == 1:
+            self._meter.note_queries(asked.transpose(1, 2))
+        queries = keys.new_empty(0) if queries is None else queries.transpose(1, 2)
+        if self._is_tagged:
+            first = branch or 0
+            stored, values = (
+                with_tags(part, plan.step, layer, plane, first) for plane, part in enumerate((stored, values))
             )
-        return self._plan
+            if attended is not None:
+                attended = with_tags(attended, plan.step, layer, 0, first)
+        with self.stopwatch.span("attention"):
+            self.backend.arena.write_tail(layer, stored, values, attended, branch)
+        if clean and Signal.HIDDEN_STATE in self.engine.needs and branch in (None, 0):
+            self._note_hidden(hidden)
+        return queries
+
+    def _turned(self, tensor: Tensor, start_frame: int, branch: int | None) -> Tensor:
+        """Unrotated queries or keys `[B, S, H, D]` at `start_frame`; those of riders as they are."""
+        moved = self.geometry.branches - self.backend.form.riders
+        if branch is not None:
+            return self._rotary.rotate(tensor, start_frame) if branch < moved else tensor
+        turned = self._rotary.rotate(tensor[:moved], start_frame)
+        return turned if moved == len(tensor) else torch.cat([turned, tensor[moved:]])
+
+    def _at_frame_0(self, tensor: Tensor, branch: int | None) -> Tensor:
+        """Unrotated queries or keys with each chunk of the step turned as if it started at frame 0."""
+        per_frame = self.geometry.tokens_per_frame
+        counts = [view.frames_of(self.geometry) * per_frame for view in self._views]
+        return torch.cat([self._turned(part, 0, branch) for part in torch.split(tensor, counts, dim=1)], dim=1)
+
+    def _measure(self, layer: int, queries: Tensor, branch: int | None, clean: bool) -> None:
+        """Measure what the clean pass's attention says, and count the layer as done."""
+        if clean and branch in (None, 0) and self._plan is not None:
+            with self.stopwatch.span("attention mass"):
+                self._meter.note_mass(layer, queries, self.backend.arena, self._plan, self._own_tokens)
+        self._passes.finish_layer(branch)
 
     def _settle(self, plan: StepPlan) -> None:
         """Bring what the plan asked for into the window, at its positions, with room for the chunk behind it."""
         if not self._is_settled:
-            self.backend.settle()
-            if self._is_rebased:
-                rebase(self.backend.arena, self._rotary, plan)
-            self.backend.arena.reserve(self.geometry.chunk_tokens)
+            backend = self.backend
+            backend.settle()
+            if backend.form.is_rebased:
+                turn_keys(backend.arena, self._rotary, self._turns(plan))
+                backend.own_turn = int(plan.positions[-1]) if self._is_unrotated else 0
+            backend.arena.reserve(self._own_tokens)
+            if self.valid_tokens is not None:
+                self._mark_valid(backend.arena.length() + self._own_tokens)
             self._is_settled = True
         self.backend.advance()
 
-    def _attend(self, layer: int, queries: Tensor) -> Tensor:
+    def _turns(self, plan: StepPlan) -> list[tuple[int, int]]:
+        """By how many latent frames each attended chunk stands later than its stored keys say.
+
+        Unrotated keys are stored as at frame 0 and stand where the plan says. Rotated ones are stored where they were
+        generated, and so are this step's queries: what the plan says is moved along to them as a whole.
+        """
+        turns = plan.positions[:-1]
+        if not self._is_unrotated:
+            starts = self.engine.table.columns["start_frame"][plan.attended]
+            turns = turns - starts + (self.start_frame - int(plan.positions[-1]))
+        return list(zip(plan.attended.tolist(), turns.tolist(), strict=True))
+
+    def _mark_valid(self, tokens: int) -> None:
+        assert self.valid_tokens is not None  # noqa: S101 - asked by the caller
+        if tokens > len(self.valid_tokens):
+            raise PolicyError(
+                f"the step attends {tokens} tokens, more than pad_to = {len(self.valid_tokens)}; raise pad_to, or take "
+                "a policy whose window is bounded"
+            )
+        self.valid_tokens[:tokens] = True
+        self.valid_tokens[tokens:] = False
+
+    def _attend(self, layer: int, queries: Tensor, branch: int | None) -> Tensor:
         arena, channels, tokens = self.backend.arena, self.geometry.head_dim, queries.shape[2]
-        if not arena.form.is_ragged:
-            keys, values = arena.attended(layer, tokens)
-            if self.on_attend is not None:
-                self.on_attend(layer, keys, values)
-            return attend(queries, keys[..., :channels], values[..., :channels])
-        heads_per_key = self.geometry.heads // self.geometry.kv_heads
+        if arena.form.is_ragged:
+            windows = [arena.attended_head(layer, head, tokens, branch) for head in range(self.geometry.kv_heads)]
+        else:
+            windows = [arena.attended(layer, tokens, branch)]
         parts = []
-        for head in range(self.geometry.kv_heads):
-            queried = slice(head * heads_per_key, (head + 1) * heads_per_key)
-            keys, values = arena.attended_head(layer, head, tokens)
+        for keys, values in windows:
             if self.on_attend is not None:
                 self.on_attend(layer, keys, values)
-            parts.append(attend(queries[:, queried], keys[..., :channels], values[..., :channels]))
-        return torch.cat(parts, dim=1)
+            parts.append((keys[..., :channels], values[..., :channels]))
+        if arena.form.is_ragged:
+            return attend_by_head(queries, parts, is_causal=self._is_causal)
+        return attend(queries, *parts[0], is_causal=self._is_causal)
 
     def _note_hidden(self, hidden: Tensor | None) -> None:
         geometry = self.geometry
-        if hidden is None or hidden.ndim != 3 or hidden.shape[:2] != (geometry.branches, geometry.chunk_tokens):
+        tokens = self._own_tokens
+        if hidden is None or hidden.ndim != 3 or hidden.shape[1] != tokens or len(hidden) not in (1, geometry.branches):
             raise PolicyError(
                 f"{type(self.policy).__name__} reads hidden states: hand attend(..., hidden=...) what the keys were "
-                f"projected from, (branches, tokens, channels) = ({geometry.branches}, {geometry.chunk_tokens}, ...), "
+                f"projected from, (branches, tokens, channels) = ({geometry.branches}, {tokens}, ...), "
                 f"got {None if hidden is None else tuple(hidden.shape)}"
             )
         self.backend.hidden.note(hidden)
 
-    def _check_shapes(self, queries: Tensor, keys: Tensor, values: Tensor) -> None:
-        geometry = self.geometry
+    def _check_views(self, views: tuple[Viewpoint, ...]) -> None:
+        """Refuse a list of viewpoints that cannot be one pass."""
+        if not views or not all(isinstance(view, Viewpoint) for view in views):
+            raise PolicyError(f"begin takes a Viewpoint, or a list of them for a prefill, got {views!r}")
+        for view in views:
+            view.frames_of(self.geometry)
+        if len(views) > 1 and (self._is_tagged or Signal.HIDDEN_STATE in self.engine.needs):
+            what = "a tagged cache" if self._is_tagged else f"{type(self.policy).__name__}, which reads hidden states,"
+            raise PolicyError(f"{what} takes one chunk a step, got a prefill of {len(views)}; begin them one by one")
+
+    def _check_shapes(self, queries: Tensor | None, keys: Tensor, values: Tensor, branch: int | None) -> None:
+        geometry, batch = self.geometry, len(self._passes.of(branch))
         for name, tensor, heads in (
             ("queries", queries, geometry.heads),
             ("keys", keys, geometry.kv_heads),
             ("values", values, geometry.kv_heads),
         ):
-            wanted = (geometry.branches, geometry.chunk_tokens, heads, geometry.head_dim)
-            if tensor.shape != wanted or tensor.dtype != self.dtype:
+            wanted = (batch, self._own_tokens, heads, geometry.head_dim)
+            if tensor is not None and (tensor.shape != wanted or tensor.dtype != self.dtype):
                 raise PolicyError(
                     f"attend's {name} must be (branches, tokens, heads, head_dim) = {wanted} in {self.dtype}, got "
                     f"{tuple(tensor.shape)} in {tensor.dtype}; check the geometry against the model"
                 )
-        if queries.device.type != self.backend.ops.device.type:
+        if keys.device.type != self.backend.ops.device.type:
             raise DeviceError(
-                f"the model is on {queries.device}, its cache on {self.backend.ops.device}; put them on the same one"
+                f"the model is on {keys.device}, its cache on {self.backend.ops.device}; put them on the same one"
             )
-
-
-def _kind(clean: bool) -> str:
-    return "clean" if clean else "denoise"
 
 
 def default_dtype(geometry: CacheGeometry) -> torch.dtype:

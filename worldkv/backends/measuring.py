@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +28,9 @@ class SignalMeter:
         signals: what is measured.
     """
 
-    def __init__(self, geometry: CacheGeometry, signals: frozenset[Signal]) -> None:
-        """A meter of those of `signals` that attention supplies."""
+    def __init__(self, geometry: CacheGeometry, signals: frozenset[Signal], *, is_causal: bool = False) -> None:
+        """A meter of those of `signals` that attention supplies; `is_causal` as for `attend`."""
+        self._is_causal = is_causal
         self._geometry, self.signals = geometry, signals & ATTENTION_SIGNALS
         self.start_step()
 
@@ -43,7 +45,13 @@ class SignalMeter:
             grouped = queries[0].float().reshape(self._geometry.kv_heads, -1, self._geometry.head_dim)
             self._queries.append(grouped.mean(dim=1).cpu().numpy())
 
-    def note_mass(self, layer: int, queries: Tensor, arena: Arena, plan: StepPlan) -> None:
+    def wants_queries(self, clean: bool, passes: int, branch: int | None) -> bool:
+        """Whether a call in a pass, of which `passes` have begun before, has to bring queries."""
+        if branch not in (None, 0):
+            return False
+        return Signal.QUERY_SUMMARY in self.signals and passes <= 1 or clean and Signal.ATTENTION_MASS in self.signals
+
+    def note_mass(self, layer: int, queries: Tensor, arena: Arena, plan: StepPlan, own_tokens: int) -> None:
         """Add the attention that one layer's cached tokens receive in the clean pass; a second QK product."""
         if Signal.ATTENTION_MASS not in self.signals:
             return
@@ -55,8 +63,8 @@ class SignalMeter:
             rows = slice(head, head + 1) if is_ragged else slice(None)
             some = queries[0, head * heads_per_key : (head + 1) * heads_per_key] if is_ragged else queries[0]
             group, length = arena.group(layer, head), arena.length(layer, head)
-            keys = arena.buffer[layer, arena.attended_plane, 0, rows, : length + geometry.chunk_tokens]
-            share = attention_received(some, keys[..., : geometry.head_dim])
+            keys = arena.buffer[layer, arena.attended_plane, 0, rows, : length + own_tokens]
+            share = attention_received(some, keys[..., : geometry.head_dim], is_causal=self._is_causal)
             if arena.mass is not None:
                 arena.mass[layer, rows, :length, 0] += share[:, :length]
             of_token = share.mean(dim=0).double().cpu().numpy()
@@ -69,24 +77,37 @@ class SignalMeter:
         """Mean query of the first pass `(layers, kv_heads, head_dim)`; None where it is not measured."""
         return np.stack(self._queries) if self._queries else None
 
-    def result(self, arena: Arena) -> Measured | None:
-        """All that was measured of the step, once its clean pass is done and before its chunk joins the run."""
+    def result(self, arena: Arena, tokens: int, offset: int = 0, *, is_first: bool = True) -> Measured | None:
+        """All that was measured of the step, once its last pass is done and before its chunk joins the run.
+
+        Args:
+            arena: the window.
+            tokens: tokens of the chunk.
+            offset: tokens of the same pass before it.
+            is_first: whether it is the first chunk of the pass, which attention mass counts for.
+        """
         if not self.signals:
             return None
-        mass = None if self._mass is None else self._mass.astype(np.float32)
+        mass = None if self._mass is None or not is_first else self._mass.astype(np.float32)
         if Signal.KEY_SUMMARY not in self.signals:
             return Measured(query_summary=self.summary(), attention_mass=mass)
         layers = []
         for layer in range(self._geometry.layers):
             heads = []
             for head in range(self._geometry.kv_heads):
-                start = arena.length(layer, head)
-                tail = arena.buffer[layer, KEYS, 0, head, start : start + self._geometry.chunk_tokens].float()
+                start = arena.length(layer, head) + offset
+                tail = arena.buffer[layer, KEYS, 0, head, start : start + tokens].float()
                 tail = tail[:, : self._geometry.head_dim]
                 heads.append(torch.stack([tail.mean(0), tail.amin(0), tail.amax(0)]))
             layers.append(torch.stack(heads, dim=1))
         mean, least, greatest = torch.stack(layers, dim=1).cpu().numpy()
         return Measured(mean, least, greatest, self.summary(), mass)
+
+    def without_mass(self, measured: Measured, attended: int) -> Measured:
+        """The same, with no attention received by any of `attended` chunks where attention mass is measured."""
+        if Signal.ATTENTION_MASS not in self.signals:
+            return measured
+        return dataclasses.replace(measured, attention_mass=np.zeros(attended, np.float32))
 
 
 class HiddenStates:

@@ -1,7 +1,8 @@
-"""Rotary positions in three dimensions, and the rebasing of retrieved keys to right before the recent window."""
+"""Rotary positions in three dimensions, and the turning of attended keys to where the plan stands them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -9,8 +10,7 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.window.arena import Arena
-from worldkv.engine.state import StepPlan
-from worldkv.errors import PositionError, SpecError
+from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 
 _AT_ONCE = 1 << 24
@@ -31,11 +31,12 @@ class Rotary:
     Of c = head_dim / 2 pairs the first c - 2 (c // 3) turn with the frame, the next c // 3 with the row, the last
     c // 3 with the column; pair i of an axis with n pairs turns by theta^(-i/n) a position. Tokens of a frame stand row
     by row. Angles are computed in float64 for the frames asked for, so that a long table costs nothing; their cosines
-    and sines, and the products with keys, are float32 (the Wan family's code multiplies in float64). Source: Wan 2.1
+    and sines, and the products with keys, are float32 (the Wan family's code multiplies in float64). There is no end to
+    the positions: what a model was trained for is a distance, which the cache checks at `begin`. Source: Wan 2.1
     (arXiv 2503.20314), after RoFormer (arXiv 2104.09864).
 
     Attributes:
-        geometry: frame grid, `head_dim` and the length of the table, `rope_frames`.
+        geometry: frame grid and `head_dim`.
         device: where the angles lie.
         time_pairs: channel pairs that turn with the frame.
         space_pairs: channel pairs that turn with the row, and as many with the column.
@@ -72,7 +73,6 @@ class Rotary:
             The same shape and dtype, new memory.
 
         Raises:
-            PositionError: as `check`.
             SpecError: `x` is not whole frames of this geometry.
         """
         frames, rest = divmod(x.shape[1], self.geometry.tokens_per_frame)
@@ -111,23 +111,9 @@ class Rotary:
         out[..., 1:timed:2].copy_(turned_second)
         out[..., timed:].copy_(keys[..., timed:])
 
-    def check(self, start_frame: int, frames: int) -> None:
-        """Refuse positions that the model's table does not have.
-
-        Raises:
-            PositionError: a frame lies before 0 or past `geometry.rope_frames`.
-        """
-        if start_frame < 0 or start_frame + frames > self.geometry.rope_frames:
-            raise PositionError(
-                f"latent frames {start_frame} to {start_frame + frames - 1} are not all in the rotary table, which "
-                f"has 0 to {self.geometry.rope_frames - 1}; end the rollout earlier, or raise the geometry's "
-                f"rope_frames if the model is trained for it"
-            )
-
     def _angles(self, start_frame: int, frames: int) -> _Angles:
         last = self._last
         if last is None or (last.start_frame, last.frames) != (start_frame, frames):
-            self.check(start_frame, frames)
             positions = torch.arange(start_frame, start_frame + frames, dtype=torch.float64)
             time = torch.outer(positions, self._time_ladder)[:, None].expand(-1, len(self._space_angles), -1)
             space = self._space_angles[None].expand(frames, -1, -1)
@@ -137,25 +123,18 @@ class Rotary:
         return last
 
 
-def rebased_places(plan: StepPlan) -> dict[int, int]:
-    """The place in time, in chunks, of every retrieved chunk.
+def turn_keys(arena: Arena, rotary: Rotary, turns: Iterable[tuple[int, int]]) -> None:
+    """Turn the attended keys of chunks on by so many latent frames, each from its stored keys, where they are not yet.
 
-    The recent window is the run of chunks at home in the window that ends with the newest; retrieved chunks stand
-    before it without gaps, in the order of their ids. Source: arXiv 2605.22718 (RoPE correction).
+    Args:
+        arena: the window.
+        rotary: the model's positions.
+        turns: chunks in the window, and by how many latent frames each stands later than its stored keys say.
     """
-    retrieved = sorted(plan.retrieved)
-    at_home = set(plan.attended.tolist()).difference(retrieved)
-    recent = plan.step
-    while recent - 1 in at_home:
-        recent -= 1
-    return {chunk: recent - len(retrieved) + rank for rank, chunk in enumerate(retrieved)}
-
-
-def rebase(arena: Arena, rotary: Rotary, plan: StepPlan) -> None:
-    """Rotate every retrieved chunk's attended keys to its place, from its stored ones."""
-    frames = arena.form.geometry.frames_per_chunk
-    for chunk, place in rebased_places(plan).items():
-        arena.rotate(chunk, partial(_shift, rotary, (place - chunk) * frames))
+    for chunk, frames in turns:
+        if arena.turned.get(chunk) != frames:
+            arena.rotate(chunk, partial(_shift, rotary, frames))
+            arena.turned[chunk] = frames
 
 
 def _shift(rotary: Rotary, delta_frames: int, stored: Tensor, attended: Tensor) -> None:

@@ -34,7 +34,7 @@ class Tag(NamedTuple):
     plane: int
 
 
-def with_tags(values: Tensor, chunk: int, layer: int, plane: int) -> Tensor:
+def with_tags(values: Tensor, chunk: int, layer: int, plane: int, first_branch: int = 0) -> Tensor:
     """A layer's keys or values `(branches, kv_heads, tokens, head_dim)` with the debug channels behind them."""
     branches, heads, tokens, _ = values.shape
     tags = torch.zeros((branches, heads, tokens, TAG_CHANNELS), dtype=values.dtype, device=values.device)
@@ -43,7 +43,7 @@ def with_tags(values: Tensor, chunk: int, layer: int, plane: int) -> Tensor:
     tags[..., 2], tags[..., 3] = (token // _DIGIT).to(values.dtype), (token % _DIGIT).to(values.dtype)
     tags[..., 4] = layer
     tags[..., 5] = torch.arange(heads, device=values.device)[:, None].to(values.dtype)
-    tags[..., 6] = torch.arange(branches, device=values.device)[:, None, None].to(values.dtype)
+    tags[..., 6] = first_branch + torch.arange(branches, device=values.device)[:, None, None].to(values.dtype)
     tags[..., 7] = plane
     return torch.cat([values, tags], dim=-1)
 

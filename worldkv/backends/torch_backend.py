@@ -59,6 +59,8 @@ class TorchBackend(CacheBackend):
         bank: stored chunks.
         hidden: hidden states of the chunks in the window, where the model hands them over.
         reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
+        own_turn: latent frames by which the attended keys of the chunk being generated are turned on from the stored
+            ones.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class TorchBackend(CacheBackend):
         self.arena = Arena(ops, form, capacity_tokens)
         whole = geometry.chunk_bytes // geometry.itemsize // geometry.head_dim * form.channels
         self.staging = Staging(ops, form.dtype, whole, staging_chunks)
-        self.hidden = HiddenStates()
+        self.hidden, self.own_turn = HiddenStates(), 0
         self._copies = Copies(ops, form)
         self.bank = Bank(ops, self._copies, form.dtype, folder)
         self._settings = (staging_chunks, whole)
@@ -127,7 +129,7 @@ class TorchBackend(CacheBackend):
             self.settle()
             self.bank.finish_storing()  # of the last commit; they had the whole step
             self.advance(wait=True)
-            self.arena.append(chunk, num_bytes // self.form.geometry.token_bytes)
+            self.arena.append(chunk, num_bytes // self.form.geometry.token_bytes, self.own_turn)
             self.hidden.commit(chunk)
 
     def traffic(self) -> Traffic:

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from worldkv.answers import NOTHING_LEAVES, Eviction, Retrieval
+from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Retrieval
 from worldkv.backend import CacheBackend, Move, Traffic
 from worldkv.chunks import ChunkTable
 from worldkv.config import CacheConfig
 from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
 from worldkv.engine.policy_calls import PolicyCaller
-from worldkv.engine.preflight import check_fits, check_policy_frames, check_signals
+from worldkv.engine.preflight import check_fits, check_policy_frames, check_positions, check_signals
+from worldkv.engine.reach import check_distance
 from worldkv.engine.state import EngineState, StepPlan, StepRecord
 from worldkv.engine.window import reconcile_staging, reconcile_window
 from worldkv.errors import BudgetError, LostChunkError, PolicyError, SignalError, SpecError
@@ -23,6 +24,7 @@ from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 from worldkv.tiers import Tiers
+from worldkv.views import AttendedChunks
 
 
 class Snapshot(NamedTuple):
@@ -60,6 +62,8 @@ class CacheEngine:
         config: CacheConfig | None = None,
         scene: Scene | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
+        *,
+        position_limit: int | None = None,
     ) -> None:
         """An empty cache under `policy`.
 
@@ -70,18 +74,22 @@ class CacheEngine:
             config: room for the cache; unlimited by default.
             scene: what is true of the whole rollout.
             stopwatch: told how long the policy's compression takes.
+            position_limit: latent frames that the model's rotary positions tell apart; a step that attends keys
+                farther away is refused. None lets it pass.
 
         Raises:
-            SpecError: the policy's frames are not whole chunks of this geometry.
+            SpecError: the policy's frames are not whole chunks of this geometry, or its positions are no part.
             SignalError: the policy needs a signal that neither the trajectory nor the backend supplies.
             BudgetError: the window budget does not hold even what the policy pins and the current chunk.
         """
         self.policy, self.geometry, self.backend = policy, geometry, backend
         self.config, self.scene = config or CacheConfig(), scene or Scene()
         self.needs = needs_of(policy)
+        self._position_limit = position_limit
         self._stopwatch = stopwatch
         self._caller = PolicyCaller(policy, geometry, backend, self.config, self.scene, stopwatch)
         check_policy_frames(policy, geometry)
+        check_positions(policy)
         check_signals(policy, self.needs, self.scene.signals | backend.supplies)
         is_strict = self.config.over_budget == "error"
         check_fits(policy, geometry, self.config.window_budget_bytes if is_strict else None)
@@ -96,6 +104,7 @@ class CacheEngine:
         self.backend.reset()
         self._traffic = self.backend.traffic()
         self._open: tuple[Viewpoint, StepPlan] | None = None
+        self._frames = self.geometry.frames_per_chunk  # of the chunk being generated
         self._is_inconsistent = False  # a commit failed half way
         self._history: collections.deque[_Checkpoint] = collections.deque(maxlen=self.config.rewind_chunks + 1)
 
@@ -117,14 +126,16 @@ class CacheEngine:
         Raises:
             PolicyError: a step is open already, or the answer breaks the contract.
             BudgetError: the plan does not fit the window budget (nothing has moved).
+            PositionError: it attends keys farther away than `position_limit` (nothing has moved).
             LostChunkError: the plan needs a chunk that cannot be read back, and `config.when_lost` is "error".
         """
         if self._open is not None:
             raise PolicyError(f"step {self._open[1].step} is still open; commit it before the next begin")
         if self._is_inconsistent:
             raise PolicyError("the last step failed half way; rewind, restore or reset before the next begin")
+        self._frames = viewpoint.frames_of(self.geometry)
         plan = self._reconcile(viewpoint, None, is_asked=self.policy.asked_at == "begin")
-        self.state.tiers.device.take(self.geometry.chunk_bytes)
+        self.state.tiers.device.take(self._own_bytes)
         self._open = viewpoint, plan
         return plan
 
@@ -163,10 +174,10 @@ class CacheEngine:
         viewpoint, plan = self._open
         self._is_inconsistent = True
         geometry, state = self.geometry, self.state
-        chunk = self.table.append(viewpoint, measured)
-        self.backend.commit(chunk, geometry.chunk_bytes)
-        state.counts.produced += geometry.chunk_tokens
-        state.counts.window += geometry.chunk_tokens
+        chunk = self.table.append(viewpoint, measured, self._frames)
+        self.backend.commit(chunk, self._own_bytes)
+        state.counts.produced += self._own_tokens
+        state.counts.window += self._own_tokens
         state.admit(chunk, self.table)
         if measured is not None:
             self._remember(measured, plan)
@@ -247,6 +258,16 @@ class CacheEngine:
         self.state = state.copy()
         self._history.append(_Checkpoint(state, length, self.table.start_journal(), self.backend.snapshot()))
 
+    @property
+    def _own_tokens(self) -> int:
+        """Tokens of the chunk being generated."""
+        return self._frames * self.geometry.tokens_per_frame
+
+    @property
+    def _own_bytes(self) -> int:
+        """Bytes of its keys and values."""
+        return self._own_tokens * self.geometry.token_bytes
+
     # ------------------------------------------------------------------ moving
 
     def _reconcile(self, viewpoint: Viewpoint, first: StepPlan | None, *, is_asked: bool) -> StepPlan:
@@ -262,13 +283,18 @@ class CacheEngine:
             retrieval = None
             if is_asked and self.state.bank_count:
                 retrieval = self._caller.retrieval(self.table, self.state, viewpoint)
-            is_over = self._is_over_budget(retrieval)
+            wanted = self.state.resident if retrieval is None else retrieval.ids
+            is_over = self._is_over_budget(wanted)
+            ids = self.state.window_ids
+            if wanted:
+                ids = np.sort(np.concatenate([ids, wanted]))
+            positions = self._positions(ids, wanted)
             if first is None and self.config.rewind_chunks and not is_open:
                 self._checkpoint()
                 is_open = True
             spare = self.state.copy() if self.config.when_lost == "go-on" else None
             try:
-                return self._apply(retrieval, first, is_over)
+                return self._apply(retrieval, first, is_over, ids, positions)
             except Exception as error:
                 if spare is None or not isinstance(error, LostChunkError):
                     if is_open:
@@ -278,7 +304,35 @@ class CacheEngine:
                 self.backend.apply(forget_chunk(self.state, self.table, error.chunk))
                 self.state.lost = (*self.state.lost, error.chunk)
 
-    def _is_over_budget(self, retrieval: Retrieval | None) -> bool:
+    def _positions(self, ids: Ids, wanted: tuple[int, ...]) -> Ids:
+        """Where each attended chunk, and last the chunk being generated, stands.
+
+        Raises:
+            PolicyError: the rule answers with another shape.
+            PositionError: a key stands farther away than the positions the model has, where that is refused.
+        """
+        columns, own_start = self.table.columns, self.table.next_frame
+        rule = self.policy.positions
+        if rule.moves:
+            attended = AttendedChunks(
+                len(self.table),
+                ids,
+                columns["start_frame"][ids],
+                columns["frames"][ids],
+                wanted,
+                own_start,
+                self._frames,
+            )
+            places = self._caller.positions(rule, attended)
+        else:
+            places = np.empty(len(ids) + 1, np.int64)
+            columns["start_frame"].take(ids, out=places[:-1])
+            places[-1] = own_start
+        if self._position_limit is not None:
+            check_distance(self.policy, len(self.table), places, self._frames, self._position_limit)
+        return places
+
+    def _is_over_budget(self, wanted: tuple[int, ...]) -> bool:
         """Whether the plan goes over the window budget.
 
         Raises:
@@ -287,9 +341,8 @@ class CacheEngine:
         budget = self.config.window_budget_bytes
         if budget is None:
             return False
-        wanted = self.state.resident if retrieval is None else retrieval.ids
         sizes = self.table.columns["window_bytes"]
-        window_bytes = self.state.home_bytes + self.geometry.chunk_bytes + sum(sizes.item(chunk) for chunk in wanted)
+        window_bytes = self.state.home_bytes + self._own_bytes + sum(sizes.item(chunk) for chunk in wanted)
         if window_bytes > budget and self.config.over_budget == "error":
             raise BudgetError(
                 f"{type(self.policy).__name__} wants {window_bytes} bytes in the window at step {len(self.table)}, "
@@ -297,12 +350,14 @@ class CacheEngine:
             )
         return bool(window_bytes > budget)
 
-    def _apply(self, retrieval: Retrieval | None, first: StepPlan | None, over: bool) -> StepPlan:
+    def _apply(
+        self, retrieval: Retrieval | None, first: StepPlan | None, over: bool, ids: Ids, positions: Ids
+    ) -> StepPlan:
         """Bring window and staging to what `retrieval` asks for; what is resident where it is None."""
         table, geometry, state = self.table, self.geometry, self.state
         wanted = state.resident if retrieval is None else retrieval.ids
-        window_bytes = state.home_bytes + geometry.chunk_bytes
-        tokens = state.counts.window + geometry.chunk_tokens
+        window_bytes = state.home_bytes + self._own_bytes
+        tokens = state.counts.window + self._own_tokens
         for chunk in wanted:
             window_bytes += table.columns["window_bytes"].item(chunk)
             tokens += table.columns["tokens"].item(chunk)
@@ -321,9 +376,6 @@ class CacheEngine:
             self._is_inconsistent = False
         if retrieval is not None:
             self._note_use(retrieval)
-        ids = state.window_ids
-        if wanted:
-            ids = np.sort(np.concatenate([ids, wanted]))
         if state.staged:
             window_bytes += sum(state.staged.values())
         _, entered, changed, left, fetched, fetched_disk = change
@@ -334,7 +386,19 @@ class CacheEngine:
             fetched, fetched_disk = first.fetched_bytes + fetched, first.fetched_disk_bytes + fetched_disk
             over = over or first.over_budget
         return StepPlan(
-            len(table), ids, tokens, window_bytes, wanted, entered, changed, left, fetched, fetched_disk, over
+            len(table),
+            ids,
+            tokens,
+            window_bytes,
+            wanted,
+            entered,
+            changed,
+            left,
+            fetched,
+            fetched_disk,
+            over,
+            self._frames,
+            positions,
         )
 
     def _note_use(self, retrieval: Retrieval) -> None:

@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Keep, RaggedKeep, Retrieval
+from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Ids, Keep, RaggedKeep, Retrieval
 from worldkv.backend import CacheBackend
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.config import CacheConfig
 from worldkv.engine.state import EngineState
 from worldkv.errors import PolicyError, WorldKVError
 from worldkv.geometry import CacheGeometry
-from worldkv.policy import CachePolicy, needs_of
+from worldkv.policy import CachePolicy, Positions, needs_of
+from worldkv.pose import ChunkPose, padded
 from worldkv.scene import Scene
 from worldkv.signals import Signal, Viewpoint
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
-from worldkv.views import BankView, ChunkRows, ChunkView, Query, WindowView
+from worldkv.views import AttendedChunks, BankView, ChunkRows, ChunkView, Query, WindowView
 
 _BANKED = frozenset({int(Tier.HOST), int(Tier.DISK)})
 _AT_HOME = frozenset({int(Tier.DEVICE)})
@@ -62,11 +63,11 @@ class PolicyCaller:
             state.resident,
             state.planned,
             state.last_refresh,
-            self._room_tokens(state),
+            self._room_tokens(state, viewpoint),
             scene.field_of_view,
             scene.view_distance,
-            viewpoint.camera if Signal.POSE in needs else None,
-            viewpoint.action if Signal.ACTION in needs else None,
+            self._pose(viewpoint.camera, Signal.POSE),
+            self._pose(viewpoint.action, Signal.ACTION),
             state.summary if Signal.QUERY_SUMMARY in needs else None,
             None if landmarks is None else landmarks.counted[step],
             None if landmarks is None else landmarks.counted[step:],
@@ -87,6 +88,26 @@ class PolicyCaller:
             for named, field in ((answer.ids, "Retrieval.ids"), (forecast, "Retrieval.next_ids"))
         )
         return Retrieval(ids, next_ids, answer.refreshed, answer.scores)
+
+    def positions(self, rule: Positions, attended: AttendedChunks) -> Ids:
+        """Where the policy's rule of positions stands the attended chunks, and last the chunk being generated.
+
+        Raises:
+            PolicyError: it answers with another shape, or fails.
+        """
+        try:
+            places = rule.places(attended)
+        except WorldKVError:
+            raise
+        except Exception as error:
+            raise self._failed("positions", attended.step, error) from error
+        wanted = len(attended.ids) + 1
+        if not isinstance(places, np.ndarray) or places.shape != (wanted,) or places.dtype.kind != "i":
+            raise PolicyError(
+                f"{type(self._policy).__name__}.positions must answer {wanted} whole numbers at step {attended.step}, "
+                f"one for each attended chunk and the last for the chunk being generated, got {places!r}"
+            )
+        return places
 
     def eviction(self, table: ChunkTable, state: EngineState) -> Eviction:
         """Which chunks the policy sends out of the window.
@@ -147,6 +168,12 @@ class PolicyCaller:
             f"{type(error).__name__}: {error}"
         )
 
+    def _pose(self, pose: ChunkPose | None, signal: Signal) -> ChunkPose | None:
+        """A pose as the policy sees it: of a whole chunk's frames, and only where it declared the signal."""
+        if pose is None or signal not in self._needs:
+            return None
+        return padded(pose, self._geometry.frames_per_chunk)
+
     def _check_kind(self, answer: object, kind: Any, question: str, step: int) -> None:
         if not isinstance(answer, kind):
             wanted = getattr(kind, "__name__", "Keep")
@@ -167,12 +194,13 @@ class PolicyCaller:
             "write tuple(...)"
         )
 
-    def _room_tokens(self, state: EngineState) -> int | None:
+    def _room_tokens(self, state: EngineState, viewpoint: Viewpoint) -> int | None:
         budget = self._config.window_budget_bytes
         if budget is None:
             return None
-        room = budget - state.home_bytes - self._geometry.chunk_bytes
-        return max(0, room // self._geometry.token_bytes)
+        geometry = self._geometry
+        room = (budget - state.home_bytes) // geometry.token_bytes
+        return max(0, room - viewpoint.frames_of(geometry) * geometry.tokens_per_frame)
 
     def _chunk_view(self, table: ChunkTable, state: EngineState, chunk: int) -> ChunkView:
         frame_tokens = tuple(table.columns["frame_tokens"][chunk].tolist())

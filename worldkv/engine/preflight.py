@@ -6,7 +6,7 @@ import dataclasses
 
 from worldkv.errors import BudgetError, SignalError, SpecError, WorldKVError
 from worldkv.geometry import CacheGeometry
-from worldkv.policy import LATE_STEP, CachePolicy, Part
+from worldkv.policy import LATE_STEP, CachePolicy, Part, Positions
 from worldkv.signals import Signal
 
 MEASURED_BY_MODELS = frozenset({Signal.ATTENTION_MASS, Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.HIDDEN_STATE})
@@ -26,6 +26,19 @@ def check_policy_frames(part: Part, geometry: CacheGeometry) -> None:
                 geometry.chunks_of(value, f"{type(part).__name__}.{field.name}")
     for inner in part.parts():
         check_policy_frames(inner, geometry)
+
+
+def check_positions(policy: CachePolicy) -> None:
+    """Refuse a policy whose `positions` is no part.
+
+    Raises:
+        SpecError: naming what it is and what it may be.
+    """
+    if not isinstance(policy.positions, Positions):
+        raise SpecError(
+            f"{type(policy).__name__}.positions must be a Positions part (Absolute(), Rebased(), Relative(), Slots()), "
+            f"got {policy.positions!r}"
+        )
 
 
 def check_signals(policy: CachePolicy, needs: frozenset[Signal], supplied: frozenset[Signal]) -> None:

@@ -127,7 +127,7 @@ class EngineState:
             self.window_ids = table.columns["ids"][rows.start if rows.stop else chunk : chunk + 1]
         else:
             self.window_ids = np.append(self.window_ids, chunk)
-        self.home_bytes += table.geometry.chunk_bytes
+        self.home_bytes += table.columns["window_bytes"].item(chunk)
 
     def release(self, gone: tuple[int, ...]) -> None:
         """Chunks are no longer at home in the window."""
@@ -153,6 +153,9 @@ class StepPlan(NamedTuple):
         fetched_bytes: host-to-device bytes that this step has to wait for.
         fetched_disk_bytes: of these, bytes that come from disk first.
         over_budget: whether the step goes over the window budget.
+        frames: latent frames of the chunk being generated.
+        positions: latent frame at which every attended chunk, and last the chunk being generated, starts
+            `(chunks + 1,)`, as the policy's positions say.
     """
 
     step: int
@@ -166,6 +169,8 @@ class StepPlan(NamedTuple):
     fetched_bytes: int
     fetched_disk_bytes: int
     over_budget: bool
+    frames: int
+    positions: Ids
 
     def __repr__(self) -> str:
         return (

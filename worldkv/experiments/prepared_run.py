@@ -183,7 +183,7 @@ class PreparedRun:
     def _need(self, capacity: int | None) -> MemoryNeed:
         geometry, config = self.setup.geometry, self.setup.config
         window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
-        if self.candidate.policy.positions == "rebased":
+        if self.candidate.policy.positions.moves:
             window = window * 3 // 2
         bank = disk = 0
         if self.simulated is not None:

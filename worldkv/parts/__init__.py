@@ -28,6 +28,9 @@ from worldkv.parts.index.pose_index import PoseIndex as PoseIndex
 from worldkv.parts.index.pose_index import RotationMean as RotationMean
 from worldkv.parts.need import AttentionNeed as AttentionNeed
 from worldkv.parts.need import LandmarkNeed as LandmarkNeed
+from worldkv.parts.positions.rebased import Rebased as Rebased
+from worldkv.parts.positions.relative import Relative as Relative
+from worldkv.parts.positions.slots import Slots as Slots
 from worldkv.parts.scorer.anchor_penalty import AnchorPenalty as AnchorPenalty
 from worldkv.parts.scorer.attention_received import AttentionReceived as AttentionReceived
 from worldkv.parts.scorer.key_diff import KeyDiff as KeyDiff
@@ -48,6 +51,7 @@ from worldkv.parts.wrapper.age_penalty import AgePenalty as AgePenalty
 from worldkv.parts.wrapper.hysteresis import Hysteresis as Hysteresis
 from worldkv.parts.wrapper.predicted_pose import PredictedPose as PredictedPose
 from worldkv.parts.wrapper.refresh_interval import RefreshInterval as RefreshInterval
+from worldkv.policy import Absolute as Absolute
 from worldkv.policy import Part, by_spec_name
 
 PARTS: dict[str, type[Part]] = by_spec_name(globals(), Part)

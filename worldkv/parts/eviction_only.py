@@ -41,7 +41,7 @@ class FromEvictionRule(EvictionOnly):
 
     def parts(self) -> tuple[Part, ...]:
         """See `Part.parts`."""
-        return (self.rule,)
+        return (self.rule, self.positions) if self.positions.moves else (self.rule,)
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""

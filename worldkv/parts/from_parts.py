@@ -73,7 +73,8 @@ class FromParts(CachePolicy):
     def parts(self) -> tuple[Part, ...]:
         """See `Part.parts`."""
         parts = self.policy_parts
-        return parts.eviction, parts.index, parts.selector, parts.compression, *parts.wrappers
+        moved = (self.positions,) if self.positions.moves else ()
+        return parts.eviction, parts.index, parts.selector, parts.compression, *parts.wrappers, *moved
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""

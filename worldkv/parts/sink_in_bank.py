@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from worldkv.answers import Ids, Keep, Retrieval
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import recent_chunks
-from worldkv.policy import CachePolicy
+from worldkv.parts.positions.rebased import Rebased
+from worldkv.policy import CachePolicy, Positions
 from worldkv.views import BankView, ChunkView, Query
 
 
@@ -46,6 +45,6 @@ class SinkInBank(CachePolicy):
         return recent_chunks(self.recent_frames, step, geometry)
 
     @property
-    def positions(self) -> Literal["absolute", "rebased"]:
+    def positions(self) -> Positions:
         """See `CachePolicy.positions`."""
-        return "rebased"
+        return Rebased()

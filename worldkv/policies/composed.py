@@ -11,13 +11,24 @@ from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.pose_index import PoseIndex
 from worldkv.parts.selector.select import GreedyCoverage, TopK
-from worldkv.policy import Compression, CoverageIndex, CoverageSelector, EvictionRule, Index, Selector, Wrapper
+from worldkv.policy import (
+    ABSOLUTE,
+    Compression,
+    CoverageIndex,
+    CoverageSelector,
+    EvictionRule,
+    Index,
+    Positions,
+    Selector,
+    Wrapper,
+)
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "index": (Index, CoverageIndex),
     "selector": (Selector, CoverageSelector, type(None)),
     "eviction": (EvictionRule,),
     "compression": (Compression,),
+    "positions": (Positions,),
 }
 
 
@@ -35,6 +46,7 @@ class Composed(FromParts):
         compression: which tokens the bank stores.
         retrieved_frames: latent frames fetched at most.
         wrappers: parts round index and selector, outermost first; `wrappers=refresh-interval+hysteresis`.
+        positions: where attended chunks stand in time.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("composed",)
@@ -45,6 +57,7 @@ class Composed(FromParts):
     compression: Compression = WholeChunk()
     retrieved_frames: int = 18
     wrappers: tuple[Wrapper, ...] = ()
+    positions: Positions = ABSOLUTE
 
     def __post_init__(self) -> None:
         for name, kinds in _KINDS.items():

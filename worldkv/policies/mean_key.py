@@ -10,6 +10,7 @@ from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.mean_key import MeanKey
 from worldkv.parts.selector.select import TopK
+from worldkv.policy import ABSOLUTE, Positions
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,14 @@ class MeanKeyRetrieval(FromParts):
     """What ReKV and InfLLM fetch by, asked with the step's own queries.
 
     Asked after the first denoise pass. Published per layer; scores here are averaged over layers and heads, since a
-    chunk comes back whole. ReKV gives what it fetches contiguous positions: `rebase`. Source: ReKV and InfLLM (arXiv
-    2402.04617).
+    chunk comes back whole. ReKV gives what it fetches contiguous positions: `positions=rebased`. Source: ReKV and
+    InfLLM (arXiv 2402.04617).
 
     Attributes:
         sink_frames: first latent frames that never leave the window.
         retrieved_frames: latent frames fetched at most.
         recent_frames: newest latent frames kept beside the chunk being generated.
-        rebase: move retrieved keys to the positions just before the recent window, as ReKV does.
+        positions: where attended chunks stand in time; "rebased" as ReKV has them.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("mean-key",)
@@ -33,7 +34,7 @@ class MeanKeyRetrieval(FromParts):
     sink_frames: int = 3
     retrieved_frames: int = 18
     recent_frames: int = 6
-    rebase: bool = False
+    positions: Positions = ABSOLUTE
 
     def make_parts(self) -> PolicyParts:
         """See `FromParts.make_parts`."""
@@ -43,8 +44,3 @@ class MeanKeyRetrieval(FromParts):
             TopK(),
             WholeChunk(),
         )
-
-    @property
-    def positions(self) -> Literal["absolute", "rebased"]:
-        """See `CachePolicy.positions`."""
-        return "rebased" if self.rebase else "absolute"

@@ -9,6 +9,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.eviction_only import FromEvictionRule
 from worldkv.parts.window_size import frames_beside
+from worldkv.policy import ABSOLUTE, Positions
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,14 @@ class SlidingWindow(FromEvictionRule):
     Attributes:
         recent_frames: newest latent frames kept beside the chunk being generated.
         sink_frames: first latent frames kept for ever.
+        positions: where attended chunks stand in time; "relative" keeps a sink within the trained distance.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("sliding-window",)
 
     recent_frames: int = 18
     sink_frames: int = 0
+    positions: Positions = ABSOLUTE
 
     def make_rule(self) -> SinkRecent:
         """See `FromEvictionRule.make_rule`."""

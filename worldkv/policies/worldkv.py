@@ -11,6 +11,7 @@ from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.pose_index import ActionIndex, PoseIndex, RotationMean
 from worldkv.parts.selector.select import TopK
+from worldkv.policy import ABSOLUTE, Positions
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class WorldKV(FromParts):
         pooled: rank the tokens of a chunk's later frames together instead of frame by frame.
         index: "pose" by camera pose, "action" by the pose integrated from actions.
         rotation_mean: "elementwise" is the published code's literal rule, "chordal" the proper rotation mean.
-        rebase: rotate retrieved keys to the positions just before the recent window (the paper's RoPE correction).
+        positions: where attended chunks stand in time; "rebased" is the paper's RoPE correction.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("worldkv",)
@@ -41,7 +42,7 @@ class WorldKV(FromParts):
     pooled: bool = False
     index: Literal["pose", "action"] = "pose"
     rotation_mean: RotationMean = "elementwise"
-    rebase: bool = False
+    positions: Positions = ABSOLUTE
 
     def make_parts(self) -> PolicyParts:
         """See `FromParts.make_parts`."""
@@ -53,8 +54,3 @@ class WorldKV(FromParts):
             TopK(),
             WorldCompression(self.keep_ratio, self.pooled),
         )
-
-    @property
-    def positions(self) -> Literal["absolute", "rebased"]:
-        """See `CachePolicy.positions`."""
-        return "rebased" if self.rebase else "absolute"

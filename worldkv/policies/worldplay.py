@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from worldkv.parts.compression.whole_chunk import WholeChunk
 from worldkv.parts.eviction.sink_recent import SinkRecent
 from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.fov_overlap import FovOverlap, FovScore
+from worldkv.parts.positions.rebased import Rebased
 from worldkv.parts.selector.select import TopK
+from worldkv.policy import Positions
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,6 @@ class WorldPlay(FromParts):
         )
 
     @property
-    def positions(self) -> Literal["absolute", "rebased"]:
+    def positions(self) -> Positions:
         """See `CachePolicy.positions`."""
-        return "rebased"
+        return Rebased()

@@ -63,7 +63,7 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
         raise SpecError(f"{cls.__name__} must be a dataclass of its parameters; put @dataclass(frozen=True) above it")
     if geometry is not None:
         pairs = _chunks_as_frames(spec, named, pairs, geometry)
-    return built(cls, pairs, spec)
+    return built(cls, _rebase_as_positions(cls, pairs, spec), spec)
 
 
 def in_frames(spec: str, geometry: CacheGeometry) -> str:
@@ -162,6 +162,18 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return "+".join(map(_shown, value)) or "none"
     return spec_of(value) if isinstance(value, Part) else str(value)
+
+
+def _rebase_as_positions(cls: type[Part], pairs: dict[str, str], spec: str) -> dict[str, str]:
+    """Pairs with `rebase=true` as `positions=rebased`, which it was called before positions were a part."""
+    if "rebase" not in pairs or "positions" not in field_names(cls):
+        return pairs
+    if "positions" in pairs:
+        raise SpecError(f"{spec!r}: give positions or rebase, not both; rebase=true is positions=rebased")
+    if pairs["rebase"].lower() not in ("true", "false", "1", "0"):
+        raise SpecError(f"{spec!r}: rebase must be true or false, got {pairs['rebase']!r}")
+    positions = "rebased" if pairs["rebase"].lower() in ("true", "1") else "absolute"
+    return {key: value for key, value in pairs.items() if key != "rebase"} | {"positions": positions}
 
 
 def _chunks_as_frames(spec: str, cls: type[Part], pairs: dict[str, str], geometry: CacheGeometry) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from worldkv.answers import Eviction, Ids, Keep, RaggedKeep, Retrieval
 from worldkv.geometry import CacheGeometry
-from worldkv.policy import CachePolicy
+from worldkv.policy import CachePolicy, Positions
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
 Kind = Literal["evict", "retrieve", "compress"]
@@ -79,7 +79,7 @@ class RecordingPolicy(CachePolicy):
         return self.inner.is_bounded
 
     @property
-    def positions(self) -> Literal["absolute", "rebased"]:
+    def positions(self) -> Positions:
         """See `CachePolicy.positions`."""
         return self.inner.positions
 

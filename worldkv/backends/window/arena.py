@@ -35,6 +35,7 @@ class ArenaForm(NamedTuple):
         is_rebased: whether attended keys are a rotated copy of the stored ones.
         is_ragged: whether chunks may have different counts in every layer and head.
         has_mass: whether attention received is summed up for every token.
+        riders: the last so many branches are further planes of the same tokens, whose keys carry no position in time.
     """
 
     geometry: CacheGeometry
@@ -43,6 +44,7 @@ class ArenaForm(NamedTuple):
     is_rebased: bool = False
     is_ragged: bool = False
     has_mass: bool = False
+    riders: int = 0
 
 
 class Arena:
@@ -57,6 +59,8 @@ class Arena:
         buffer: `(layers, planes, branches, kv_heads, capacity, channels)`.
         groups: one head group, or one a layer and head where ragged.
         capacity: tokens the buffer holds.
+        turned: latent frames by which the attended keys of every chunk are turned on from the stored ones; without
+            those whose attended keys are not written yet. Only kept where attended keys are a rotated copy.
     """
 
     def __init__(self, ops: DeviceOps, form: ArenaForm, capacity_tokens: int | None) -> None:
@@ -64,6 +68,7 @@ class Arena:
         self.form, self._ops, self._can_grow = form, ops, capacity_tokens is None
         self.capacity = capacity_tokens or 4 * form.geometry.chunk_tokens
         self._pages = Pages(form.geometry.tokens_per_frame)
+        self.turned: dict[int, int] = {}
         groups = form.geometry.layers * form.geometry.kv_heads if form.is_ragged else 1
         self._allocate([RunLayout() for _ in range(groups)])
 
@@ -90,16 +95,20 @@ class Arena:
         """Tokens of a chunk in every head group."""
         return tuple(group.layout.tokens(chunk) for group in self.groups)
 
-    def attended(self, layer: int, extra: int = 0) -> tuple[Tensor, Tensor]:
-        """Keys and values to attend, with `extra` tokens behind the run: `(branches, kv_heads, tokens, channels)`."""
+    def attended(self, layer: int, extra: int = 0, branch: int | None = None) -> tuple[Tensor, Tensor]:
+        """Keys and values to attend, with `extra` tokens behind the run: `(branches, kv_heads, tokens, channels)`.
+
+        Of one branch where it is named: `(1, kv_heads, tokens, channels)`.
+        """
         end = self.length() + extra
-        planes = self.buffer[layer]
+        planes = self.buffer[layer] if branch is None else self.buffer[layer, :, branch : branch + 1]
         return planes[self.attended_plane, :, :, :end], planes[VALUES, :, :, :end]
 
-    def attended_head(self, layer: int, head: int, extra: int = 0) -> tuple[Tensor, Tensor]:
+    def attended_head(self, layer: int, head: int, extra: int = 0, branch: int | None = None) -> tuple[Tensor, Tensor]:
         """The same of one head of a ragged arena: `(branches, 1, tokens, channels)`."""
         end = self.length(layer, head) + extra
-        planes = self.buffer[layer, :, :, head : head + 1]
+        branches = slice(None) if branch is None else slice(branch, branch + 1)
+        planes = self.buffer[layer, :, branches, head : head + 1]
         return planes[self.attended_plane, :, :, :end], planes[VALUES, :, :, :end]
 
     def read(self, chunk: int, plane: int, branch: int = 0) -> Tensor:
@@ -141,20 +150,53 @@ class Arena:
         for number, group in enumerate(self.groups):
             self._pages.will_write(number, group.layout.length, tokens)
 
-    def write_tail(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """One layer of the chunk being generated, behind the run; `(branches, kv_heads, tokens, channels)` each."""
+    def write_tail(
+        self,
+        layer: int,
+        keys: Tensor,
+        values: Tensor,
+        attended_keys: Tensor | None = None,
+        branch: int | None = None,
+    ) -> None:
+        """One layer of the chunk being generated, behind the run.
+
+        Args:
+            layer: the layer.
+            keys: stored keys `(branches, kv_heads, tokens, channels)`.
+            values: likewise.
+            attended_keys: keys as they are attended, where these are a rotated copy; the stored ones by default.
+            branch: the one branch that the tensors are of `(1, kv_heads, tokens, channels)`; None for all.
+        """
         tokens = keys.shape[2]
+        branches = slice(None) if branch is None else slice(branch, branch + 1)
         heads = [slice(None)] if not self.form.is_ragged else [slice(head, head + 1) for head in range(keys.shape[1])]
         for some in heads:
             start = self.length(layer, some.start or 0)
-            planes = self.buffer[layer, :, :, some, start : start + tokens]
+            planes = self.buffer[layer, :, branches, some, start : start + tokens]
             copy(planes[KEYS], keys[:, some])
             copy(planes[VALUES], values[:, some])
             if self.form.is_rebased:
-                copy(planes[ROTATED], keys[:, some])
+                copy(planes[ROTATED], (keys if attended_keys is None else attended_keys)[:, some])
 
-    def append(self, chunk: int, tokens: int) -> None:
-        """The chunk behind the run joins it; it has received no attention yet."""
+    def tail(self, start: int, tokens: int) -> Tensor:
+        """Copies of stored keys and values `start` tokens behind the run, in a tensor of its own.
+
+        Returns:
+            `(layers, 2, branches, kv_heads, tokens, channels)`.
+        """
+        if not self.form.is_ragged:
+            first = self.length() + start
+            return self.buffer[:, :ROTATED, ..., first : first + tokens, :].clone()
+        layers, heads, rows = self.form.geometry.layers, self.form.geometry.kv_heads, []
+        for number, group in enumerate(self.groups):
+            first = group.layout.length + start
+            rows.append(self.buffer[number // heads, :ROTATED, :, number % heads, first : first + tokens])
+        return torch.stack([torch.stack(rows[at * heads : (at + 1) * heads], dim=2) for at in range(layers)])
+
+    def append(self, chunk: int, tokens: int, turned: int = 0) -> None:
+        """The chunk behind the run joins it, its attended keys `turned`; it has received no attention yet."""
+        if self.form.is_rebased:
+            self.turned[chunk] = turned
         for group in self.groups:
             group.clear_mass(group.layout.length, tokens)
             group.layout.append(chunk, tokens)
@@ -182,6 +224,8 @@ class Arena:
             freed = sum(group.layout.tokens(chunk) for chunk in (*gone, *cut))
             kept = sum(group.count(keep) for keep in cut.values())
             self._fit(group.layout.length - freed + kept + sum(counts[number] for counts in arriving.values()))
+        for chunk in (*gone, *cut):  # what is cut is turned afresh from its stored keys before it is attended
+            self.turned.pop(chunk, None)
         # Cut while the layout still says where all tokens of a chunk are. Kept tokens move within the chunk's own
         # places, where one could overwrite another: so they take the way round by `flat`.
         for chunk, keep in cut.items():
@@ -206,7 +250,8 @@ class Arena:
                     self._pages.will_write(number, start, tokens)
 
     def scatter(self, chunk: int, flat: Tensor) -> None:
-        """Fill the places of a chunk from what `gather` wrote of it."""
+        """Fill the places of a chunk from what `gather` wrote of it; its attended keys are not written yet."""
+        self.turned.pop(chunk, None)
         for group, part in zip(self.groups, self.views_by_group(flat, self.counts(chunk)), strict=True):
             group.scatter(chunk, part)
 
@@ -216,13 +261,22 @@ class Arena:
             group.gather(chunk, keep, part)
 
     def rotate(self, chunk: int, shift: Callable[[Tensor, Tensor], None]) -> None:
-        """Write a chunk's attended keys anew from its stored ones; `shift(stored, attended)` does one piece."""
+        """Write a chunk's attended keys anew from its stored ones; `shift(stored, attended)` does one piece.
+
+        The keys of riders are copied as they are.
+        """
+        moved = self.form.geometry.branches - self.form.riders
         for number, group in enumerate(self.groups):
             planes = group.by_plane
             for start, tokens in group.layout.extents[chunk]:
                 self._pages.will_write(number, start, tokens)
                 piece = planes[..., start : start + tokens, :]
-                shift(piece[KEYS], piece[ROTATED])
+                stored, attended = piece[KEYS], piece[ROTATED]
+                if self.form.riders:
+                    axis = group.branch_axis
+                    copy(attended.narrow(axis, moved, self.form.riders), stored.narrow(axis, moved, self.form.riders))
+                    stored, attended = stored.narrow(axis, 0, moved), attended.narrow(axis, 0, moved)
+                shift(stored, attended)
 
     # ------------------------------------------------------------------ flat chunks
 
@@ -248,6 +302,7 @@ class Arena:
     def snapshot(self) -> ArenaState:
         """The window as it is; pages are copied only when they are written again."""
         state = self._pages.snapshot()
+        state.turned = dict(self.turned)
         if self.mass is not None:
             state.mass = self.mass.clone()  # it is added to everywhere at every step, and small
         return state
@@ -259,6 +314,7 @@ class Arena:
         if self.mass is not None and state.mass is not None:
             tokens = min(self.capacity, state.mass.shape[2])
             self.mass[:, :, :tokens].copy_(state.mass[:, :, :tokens])
+        self.turned = dict(state.turned)
         self._rebind([layout.copy() for layout in state.layouts])
 
     def fork(self) -> Arena:
@@ -267,10 +323,12 @@ class Arena:
         twin.capacity, twin._can_grow = self.capacity, self._can_grow
         twin._allocate([group.layout.copy() for group in self.groups])
         twin._copy_from(self, max(group.layout.length for group in self.groups))
+        twin.turned = dict(self.turned)
         return twin
 
     def clear(self) -> None:
         """No tokens."""
+        self.turned.clear()
         self._rebind([RunLayout() for _ in self.groups])
 
     # ------------------------------------------------------------------ inside
@@ -348,7 +406,5 @@ class Arena:
                 place = slice(start, start + kept.stop - kept.start)
                 self._pages.will_write(number, start, kept.stop - kept.start)
                 copy(group.stored[..., place, :], part[..., kept, :])
-                if self.form.is_rebased:  # at home attended keys are the stored ones; a replica is rotated before use
-                    copy(group.by_plane[ROTATED, ..., place, :], group.by_plane[KEYS, ..., place, :])
                 for extra, values in zip(group.moved[1:], extras, strict=True):
                     copy(extra[..., place, :], values[..., kept, :])

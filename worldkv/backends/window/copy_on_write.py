@@ -18,6 +18,7 @@ class ArenaState:
         layouts: the table of every head group.
         num_pages: pages of every head group that held tokens.
         mass: attention received by every token; None where it is not summed.
+        turned: see `Arena.turned`.
         pages: what stood in a page, by head group and page, saved when it was first written again. A page that is not
             here has not been written since, so `owner` still holds it.
     """
@@ -26,6 +27,7 @@ class ArenaState:
         """A state nothing of which has been overwritten."""
         self.owner, self.layouts, self.num_pages = owner, layouts, num_pages
         self.mass: Tensor | None = None
+        self.turned: dict[int, int] = {}
         self.pages: dict[tuple[int, int], tuple[Tensor, ...]] = {}
 
 

@@ -32,6 +32,11 @@ class HeadGroup(NamedTuple):
         """The buffer with its planes in the first axis."""
         return self.moved[0].movedim(1, 0) if self.place is None else self.moved[0]
 
+    @property
+    def branch_axis(self) -> int:
+        """The axis of branches in one plane of the buffer."""
+        return 1 if self.place is None else 0
+
     def stored_shape(self, tokens: int) -> tuple[int, ...]:
         """The shape of `tokens` tokens of `stored`."""
         return (*self.stored.shape[:-2], tokens, self.stored.shape[-1])

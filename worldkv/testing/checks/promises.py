@@ -10,7 +10,7 @@ import numpy as np
 
 from worldkv.errors import WorldKVError
 from worldkv.geometry import CacheGeometry
-from worldkv.policy import CachePolicy, Change, Part
+from worldkv.policy import CachePolicy, Change, Part, Positions
 from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.instrumented_views import InstrumentedViews
@@ -50,8 +50,8 @@ def is_plain_data(under_test: PolicyUnderTest) -> None:
                     f"{type(part).__name__}.{field.name} is a {type(getattr(part, field.name)).__name__}, which can be "
                     "changed; take a tuple, or make it from parameters when it is asked for"
                 )
-    if policy.positions not in ("absolute", "rebased"):
-        raise CheckFailed(f"positions is {policy.positions!r}; it must be absolute or rebased")
+    if not isinstance(policy.positions, Positions):
+        raise CheckFailed(f"positions is {policy.positions!r}; it must be a Positions part, such as Absolute()")
     if not isinstance(policy.is_bounded, bool):
         raise CheckFailed(f"is_bounded is {policy.is_bounded!r}; it must be True or False: is @property missing?")
     if dataclasses.replace(policy) != policy:  # type: ignore[type-var]

@@ -1,0 +1,1 @@
+"""Where in time attended chunks stand, one rule a file."""
