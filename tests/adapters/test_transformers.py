@@ -13,7 +13,6 @@ from torch import Tensor
 
 from worldkv import PolicyError, SignalError, SpecError, WorldKVError, parse_policy
 from worldkv.adapters.transformers import PolicyCache, forward_in_chunks, geometry_of, open_cache
-from worldkv.adapters.transformers import library
 
 CHUNK = 16
 TEXT = 150
@@ -27,7 +26,10 @@ BY_CHUNKS = {
     "random": "random:sink_frames=1,recent_frames=2,retrieved_frames=2",
 }
 """Policies whose layers and heads all attend the same tokens."""
-_PRUNED = "composed:index=mean-key,compression=scored-tokens,keep_ratio=0.25,sink_frames=1,recent_frames=2,retrieved_frames=99"
+_PRUNED = (
+    "composed:index=mean-key,compression=scored-tokens,keep_ratio=0.25,sink_frames=1,recent_frames=2,"
+    "retrieved_frames=99"
+)
 BY_HEADS = {
     "snapkv": f"{_PRUNED},scorer=attention-received,pooled_tokens=7",
     "keydiff": f"{_PRUNED},scorer=key-diff",
@@ -73,7 +75,7 @@ def opened(model: Any, spec: str = "full-kv", **options: Any) -> PolicyCache:
 def logits_of(model: Any, cache: Any, parts: list[int], ids: Tensor) -> Tensor:
     """The logits of a text handed over in forwards of `parts` tokens."""
     assert sum(parts) == ids.shape[1]
-    pieces = ids.split(parts, dim=1)
+    pieces = torch.split(ids, parts, dim=1)
     return torch.cat([model(piece, past_key_values=cache, use_cache=True).logits for piece in pieces], dim=1)
 
 
@@ -108,7 +110,7 @@ class Attended:
             distance = distances(keys[0, :, head], self.known[head])
             found = distance.argmin(dim=1)
             assert float(distance.amin(dim=1).max()) < 1e-4, "an attended key is none of the text's"
-            assert len(found.unique()) == len(found), "a token is attended twice"
+            assert len(set(found.tolist())) == len(found), "a token is attended twice"
             for row in range(self.seen, self.seen + new):
                 self.mask[head, row, found[found <= row]] = True
         self.seen += new
@@ -222,10 +224,14 @@ def test_token_by_token_is_chunk_by_chunk(spec: str) -> None:
     assert torch.allclose(one_by_one, at_once, atol=1e-5)
 
 
-def test_a_sink_moves_as_the_model_would_rotate_it() -> None:
+@pytest.mark.parametrize(
+    "spec",
+    ["streaming-llm:sink_frames=1,recent_frames=2", "sliding-window:sink_frames=1,recent_frames=2,positions=relative"],
+)
+def test_a_sink_moves_as_the_model_would_rotate_it(spec: str) -> None:
     model, ids, sink = tiny(layers=1), text(), CHUNK
-    attended = []
-    with opened(model, "streaming-llm:sink_frames=1,recent_frames=2") as cache:
+    attended: list[Tensor] = []
+    with opened(model, spec) as cache:
         model.set_attn_implementation("worldkv")
         cache.on_attend = lambda layer, queries, keys, values: attended.append(keys[0, :, 0].clone())
         for _ in forward_in_chunks(model, ids[:, : 7 * CHUNK], cache):
@@ -282,10 +288,10 @@ def test_every_policy_generates(spec: str) -> None:
     model, prompt = tiny(), text()[:, :70]
     with opened(model, spec) as cache:
         got = model.generate(prompt, past_key_values=cache, max_new_tokens=60, do_sample=True)
+        assert 0 < cache.attended_tokens < 130 - CHUNK
         assert got.shape == (1, 130)
         cache.finish()
         assert len(cache.world.engine.table) == 129 // CHUNK  # the last token was never fed
-        assert cache.world.attended_tokens < 130 - CHUNK
         cache.reset()  # type: ignore[attr-defined]
         assert cache.get_seq_length() == 0  # type: ignore[attr-defined]
 
@@ -409,7 +415,7 @@ def test_queries_have_to_be_shown() -> None:
     with pytest.raises(SpecError, match=r"'eager' does not show; .*'sdpa'"):
         opened(model, BY_CHUNKS["h2o"])
     with opened(model, BY_CHUNKS["sliding-window"]) as cache, pytest.raises(PolicyError, match="on_attend"):
-        cache.on_attend = print  # type: ignore[assignment]
+        cache.on_attend = print
     assert model.config._attn_implementation == "eager"
     model.set_attn_implementation("sdpa")
 
@@ -483,6 +489,6 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ModuleNotFoundError(name)
 
     policy = parse_policy("full-kv")
-    monkeypatch.setattr(library.importlib, "import_module", missing)
+    monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(WorldKVError, match=r"transformers is not installed; .*worldkv\[llm\]"):
         open_cache(None, policy)

@@ -40,6 +40,11 @@ class PolicyCache:
     _hook: Any
     _attention_before: str | None
 
+    @property
+    def attended_tokens(self) -> int:
+        """Tokens of the window that the last forward attended, without those of the chunk that it filled."""
+        return self._chunks.attended_tokens
+
     def finish(self) -> None:
         """Commit the last chunk if it is whole: by itself it is committed when the next forward begins."""
         self._chunks.settle()
@@ -122,7 +127,7 @@ def open_cache(
         model.config, chunk_tokens, frames_per_chunk=frames_per_chunk, batch_size=batch_size, dtype=dtype
     )
     decoder = model.get_decoder()
-    rotary = rotary_of(decoder, geometry) if policy.positions != "absolute" else None
+    rotary = rotary_of(decoder, geometry) if policy.positions.moves else None
     signals = needs_of(policy) | extra_signals
     with_queries = policy.asked_at == "first_pass" or bool(signals & {Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS})
     world = WorldCache(

@@ -76,16 +76,17 @@ class PolicyLayer:
         geometry = self._chunks.cache.geometry
         if key_states.shape[0] != geometry.branches:
             raise PolicyError(
-                f"the cache was opened for batch_size={geometry.branches}, got {key_states.shape[0]} rows; open it with "
-                "that batch_size, and decode without beams"
+                f"the cache was opened for batch_size={geometry.branches}, got {key_states.shape[0]} rows; open it "
+                "with that batch_size, and decode without beams"
             )
         if self._config._attn_implementation == ATTENTION:
             _handed.layer, _handed.keys, _handed.values = self, key_states, value_states
             return key_states, value_states
         if self._chunks.with_queries:
+            name, kind = type(self._chunks.cache.policy).__name__, self._config._attn_implementation
             raise PolicyError(
-                f"{type(self._chunks.cache.policy).__name__} reads queries, which the attention implementation "
-                f"{self._config._attn_implementation!r} does not show; call model.set_attn_implementation({ATTENTION!r})"
+                f"{name} reads queries, which the attention implementation {kind!r} does not show; call "
+                f"model.set_attn_implementation({ATTENTION!r})"
             )
         keys, values = self._chunks.window(self.index, key_states.transpose(1, 2), value_states.transpose(1, 2), None)
         return keys.transpose(1, 2), values.transpose(1, 2)
@@ -125,8 +126,8 @@ class PolicyLayer:
 
     def _refuse(self, what: str) -> NoReturn:
         raise PolicyError(
-            f"{what} is not possible under a cache policy, which has dropped tokens for all rows alike; decode greedily "
-            "or by sampling, or use transformers' DynamicCache"
+            f"{what} is not possible under a cache policy, which has dropped tokens for all rows alike; decode "
+            "greedily or by sampling, or use transformers' DynamicCache"
         )
 
     # ------------------------------------------------------------------ with queries

@@ -17,6 +17,4 @@ def load(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise WorldKVError(
-            "transformers is not installed; install it with: pip install 'worldkv[llm]'"
-        ) from error
+        raise WorldKVError("transformers is not installed; install it with: pip install 'worldkv[llm]'") from error

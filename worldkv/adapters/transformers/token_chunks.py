@@ -10,7 +10,6 @@ from torch import Tensor
 
 from worldkv.backends.cache import WorldCache
 from worldkv.errors import PolicyError
-from worldkv.policy import needs_of
 from worldkv.signals import Signal, Viewpoint
 
 OnAttend = Callable[[int, Tensor, Tensor, Tensor], None]
@@ -56,25 +55,25 @@ class TokenChunks:
 
     A chunk is committed when all its tokens have been seen and the next pass begins. Tokens of a chunk that is not
     whole yet *wait*: they are attended as the chunk's own, and each pass writes the chunk anew with one token more or
-    several. A pass that starts at a chunk's first token may hold several chunks (a prompt): they are one step, attend
-    each other, and are committed one by one. A pass that goes on behind the open chunk attends all of its tokens too;
-    those behind are committed, under the same rule, once the open chunk is.
+    several. A pass that goes on behind the chunk's end (a prompt) attends all of its own tokens; those behind wait too,
+    and are then committed chunk by chunk, each under the window that the policy plans for it.
 
     Attributes:
         cache: the cache whose chunks are filled.
+        with_queries: whether passes bring queries, which the policy reads.
         seen: tokens of all finished passes.
         on_attend: called in every layer with the queries and what they attend; None by default.
     """
 
     def __init__(self, cache: WorldCache, *, with_queries: bool) -> None:
-        """No tokens yet; `with_queries` says whether passes bring queries, which the policy reads."""
+        """No tokens yet."""
         self.cache, self.with_queries = cache, with_queries
-        self._reads_mass = Signal.ATTENTION_MASS in needs_of(cache.policy)
+        self._reads_mass = Signal.ATTENTION_MASS in cache.engine.needs
         self.on_attend: OnAttend | None = None
         self._forget()
 
     def _forget(self) -> None:
-        self.seen, self._waiting, self._own, self._tokens = 0, 0, 0, 0
+        self.seen, self._waiting, self._tokens = 0, 0, 0
         self._next_layer: int | None = None  # of the pass that runs; None between passes
         self._is_draft = self._is_repeat = self._is_clean = False
         self._held: list[_Tokens | None] = [None] * self.cache.geometry.layers
@@ -99,9 +98,15 @@ class TokenChunks:
     # ------------------------------------------------------------------ a pass
 
     @property
+    def attended_tokens(self) -> int:
+        """Tokens of the window, without those of the chunk that is being filled."""
+        plan = self.cache.plan
+        return 0 if plan is None else plan.attended_tokens - plan.frames * self.cache.geometry.tokens_per_frame
+
+    @property
     def kept(self) -> int:
         """Tokens that the running pass attends beside its own."""
-        return self.cache.attended_tokens + self._waiting
+        return self.attended_tokens + self._waiting
 
     def seen_by(self, layer: int) -> int:
         """Tokens that a layer has seen, those of the running pass included once they went through it."""
@@ -116,8 +121,6 @@ class TokenChunks:
         Raises:
             PolicyError: the last pass stopped half way, or this is no repetition although one was announced.
         """
-        if self._next_layer == 0 and tokens == self._tokens:
-            return
         if self._next_layer:
             raise PolicyError(
                 f"the last forward stopped after {self._next_layer} of {self.cache.geometry.layers} layers; "
@@ -128,12 +131,12 @@ class TokenChunks:
                 f"a repeated forward brings the {self._tokens} tokens of its draft again, got {tokens}; hand it the "
                 "same ones"
             )
-        if not self._is_repeat:
+        if not self._is_repeat and self._next_layer is None:
             self.settle()
-        if not self._own:
-            self._begin(max(1, (self._waiting + tokens) // self.cache.geometry.chunk_tokens))
+        if self.cache.plan is None:
+            self.cache.begin(Viewpoint())
         self._tokens, self._next_layer = tokens, 0
-        is_whole = self._waiting + tokens >= self._own
+        is_whole = self._waiting + tokens >= self.cache.geometry.chunk_tokens
         self._is_clean = is_whole and self._reads_mass and not self._is_draft
 
     def window(self, layer: int, keys: Tensor, values: Tensor, queries: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -160,15 +163,15 @@ class TokenChunks:
             )
         new = _Tokens(keys.detach(), values.detach(), queries.detach() if queries is not None else None)
         before = self._held[layer]
-        held = new if before is None or not self._waiting else before.part(0, self._waiting).then(new)
+        held = new if before is None else before.part(0, self._waiting).then(new)
         self._held[layer] = held
-        all_keys, all_values = self._through(layer, held.part(0, self._own), clean=self._is_clean)
-        missing = self._own - held.keys.shape[1]
-        if missing > 0:
-            all_keys, all_values = all_keys[:, :-missing], all_values[:, :-missing]
-        elif missing < 0:
-            behind = held.part(self._own, None)
-            all_keys, all_values = torch.cat([all_keys, behind.keys], 1), torch.cat([all_values, behind.values], 1)
+        all_keys, all_values = self._through(layer, held, clean=self._is_clean)
+        behind = held.keys.shape[1] - self.cache.geometry.chunk_tokens
+        if behind < 0:
+            all_keys, all_values = all_keys[:, :behind], all_values[:, :behind]
+        elif behind > 0:
+            all_keys = torch.cat([all_keys, held.keys[:, -behind:]], dim=1)
+            all_values = torch.cat([all_values, held.values[:, -behind:]], dim=1)
         if self.on_attend is not None and queries is not None and not self._is_draft:
             self.on_attend(layer, queries, all_keys, all_values)
         self._next_layer = layer + 1
@@ -184,42 +187,31 @@ class TokenChunks:
         """
         if self._next_layer or self._is_repeat:
             raise PolicyError("a forward is not finished; whole chunks are committed between forwards")
-        if self._own and self._waiting >= self._own:
-            self._commit()
-        chunks = self._waiting // self.cache.geometry.chunk_tokens
-        if chunks and not self._own:  # tokens behind a chunk that was open already: keys and values are there
-            self._begin(chunks)
-            for layer, held in enumerate(self._held):
-                if held is not None:
-                    self._through(layer, held.part(0, self._own), clean=self._reads_mass)
-            self._commit()
+        chunk = self.cache.geometry.chunk_tokens
+        is_written = self.cache.plan is not None
+        while self._waiting >= chunk:
+            if not is_written:  # a chunk behind the one that the pass was begun with: all is there but the window
+                self.cache.begin(Viewpoint())
+                for layer, held in enumerate(self._held):
+                    if held is not None:
+                        self._through(layer, held, clean=self._reads_mass)
+            self.cache.commit()
+            is_written = False
+            self._waiting -= chunk
+            self._held = [None if held is None else held.part(chunk, None) for held in self._held]
 
     # ------------------------------------------------------------------ inside
 
-    def _begin(self, chunks: int) -> None:
-        self.cache.begin(Viewpoint() if chunks == 1 else [Viewpoint()] * chunks)
-        self._own = chunks * self.cache.geometry.chunk_tokens
-
-    def _commit(self) -> None:
-        self.cache.commit()
-        behind = self._waiting - self._own
-        for layer, held in enumerate(self._held):
-            if held is not None:
-                self._held[layer] = _Tokens(*(part if part is None else part.clone() for part in held.part(self._own, None))) if behind else None
-        self._waiting, self._own = behind, 0
-
-    def _through(self, layer: int, own: _Tokens, *, clean: bool) -> tuple[Tensor, Tensor]:
-        """The window of one layer, with the open step's own tokens in it."""
-        full = own.filled_up(self._own)
-        queries = full.queries if self.with_queries else None
-        keys, values = self.cache.window(layer, full.keys, full.values, queries=queries, clean=clean)
-        return keys, values
+    def _through(self, layer: int, held: _Tokens, *, clean: bool) -> tuple[Tensor, Tensor]:
+        """The window of one layer, with the first chunk of `held` in it, filled up where it is not whole."""
+        chunk = self.cache.geometry.chunk_tokens
+        own = held.part(0, chunk).filled_up(chunk)
+        queries = own.queries if self.with_queries else None
+        return self.cache.window(layer, own.keys, own.values, queries=queries, clean=clean)
 
     def _finish_pass(self) -> None:
         self._next_layer = None
-        if self._is_draft:
-            self._is_draft, self._is_repeat = False, True
-            return
-        self._is_repeat = False
-        self.seen += self._tokens
-        self._waiting += self._tokens
+        self._is_draft, self._is_repeat = False, self._is_draft
+        if not self._is_repeat:
+            self.seen += self._tokens
+            self._waiting += self._tokens
