@@ -178,11 +178,8 @@ def test_rows_side_by_side() -> None:
 def test_a_policy_is_an_explicit_mask(spec: str, kv_heads: int) -> None:
     model, ids = tiny(kv_heads=kv_heads), text()
     noted = Attended(model, ids)
-    with opened(model, spec) as cache:
-        model.set_attn_implementation("worldkv")
-        cache.on_attend = noted
+    with opened(model, spec, on_attend=noted) as cache:
         got = torch.cat([output.logits for output in forward_in_chunks(model, ids, cache)], dim=1)
-    model.set_attn_implementation("sdpa")
     assert noted.seen == TEXT
     assert not noted.mask[0].tril().equal(torch.ones(TEXT, TEXT).tril().bool()), "nothing was left out"
     assert torch.allclose(got, masked(model, ids, noted.mask), atol=1e-5)
@@ -192,8 +189,7 @@ def test_a_policy_is_an_explicit_mask(spec: str, kv_heads: int) -> None:
 def test_heads_keep_tokens_of_their_own(spec: str) -> None:
     model, ids = tiny(layers=1), text()
     noted = Attended(model, ids)
-    with opened(model, spec) as cache:
-        cache.on_attend = noted
+    with opened(model, spec, on_attend=noted) as cache:
         got = torch.cat([output.logits for output in forward_in_chunks(model, ids, cache)], dim=1)
     assert not torch.equal(noted.mask[0], noted.mask[1])
     assert torch.allclose(got, masked(model, ids, noted.mask), atol=1e-5)
@@ -231,12 +227,13 @@ def test_token_by_token_is_chunk_by_chunk(spec: str) -> None:
 def test_a_sink_moves_as_the_model_would_rotate_it(spec: str) -> None:
     model, ids, sink = tiny(layers=1), text(), CHUNK
     attended: list[Tensor] = []
-    with opened(model, spec) as cache:
-        model.set_attn_implementation("worldkv")
-        cache.on_attend = lambda layer, queries, keys, values: attended.append(keys[0, :, 0].clone())
+
+    def note(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> None:
+        attended.append(keys[0, :, 0].clone())
+
+    with opened(model, spec, on_attend=note) as cache:
         for _ in forward_in_chunks(model, ids[:, : 7 * CHUNK], cache):
             pass
-    model.set_attn_implementation("sdpa")
     # In the seventh chunk the recent window starts with the fifth; the sink stands right before it.
     shifted = torch.cat([torch.zeros((1, 3 * sink), dtype=torch.long), ids[:, :sink]], dim=1)
     moved = layer_0_keys(model, shifted)[0, 3 * sink :]
@@ -414,8 +411,8 @@ def test_queries_have_to_be_shown() -> None:
     model.set_attn_implementation("eager")
     with pytest.raises(SpecError, match=r"'eager' does not show; .*'sdpa'"):
         opened(model, BY_CHUNKS["h2o"])
-    with opened(model, BY_CHUNKS["sliding-window"]) as cache, pytest.raises(PolicyError, match="on_attend"):
-        cache.on_attend = print
+    with pytest.raises(SpecError, match="on_attend reads queries"):
+        opened(model, on_attend=print)
     assert model.config._attn_implementation == "eager"
     model.set_attn_implementation("sdpa")
 

@@ -57,17 +57,6 @@ class PolicyCache:
         """
         self._chunks.announce_repeat()
 
-    @property
-    def on_attend(self) -> OnAttend | None:
-        """Called in every layer with its queries and all that they attend; None by default."""
-        return self._chunks.on_attend
-
-    @on_attend.setter
-    def on_attend(self, call: OnAttend | None) -> None:
-        if call is not None and self._model.config._attn_implementation != ATTENTION:
-            raise PolicyError(f"on_attend is shown queries only by model.set_attn_implementation({ATTENTION!r})")
-        self._chunks.on_attend = call
-
     def close(self) -> None:
         """Give back memory, files and threads, and the model its own attention implementation."""
         self._hook.remove()
@@ -95,14 +84,15 @@ def open_cache(
     folder: Path | None = None,
     extra_signals: frozenset[Signal] = frozenset(),
     stopwatch: Stopwatch = NO_STOPWATCH,
+    on_attend: OnAttend | None = None,
 ) -> PolicyCache:
     """An empty cache for a transformers language model, under any policy that needs no camera.
 
     A prompt of several chunks that is handed over at once attends all of itself, as under every cache of transformers;
     the policy's window holds from the next forward on. `forward_in_chunks` keeps to the window from the first token.
 
-    A policy that reads queries or attention switches the model to the attention implementation "worldkv" (SDPA that
-    also shows queries) until the cache is closed; others leave the model's own alone.
+    A policy that reads queries or attention, and `on_attend`, switch the model to the attention implementation
+    "worldkv" (SDPA that also shows queries) until the cache is closed; others leave the model's own alone.
 
     Args:
         model: a causal language model of transformers.
@@ -115,6 +105,7 @@ def open_cache(
         folder: see `WorldCache`.
         extra_signals: see `WorldCache`.
         stopwatch: see `WorldCache`.
+        on_attend: called in every layer of every forward, drafts excepted, with its queries and all that they attend.
 
     Raises:
         SignalError: the policy needs a camera.
@@ -129,7 +120,9 @@ def open_cache(
     decoder = model.get_decoder()
     rotary = rotary_of(decoder, geometry) if policy.positions.moves else None
     signals = needs_of(policy) | extra_signals
-    with_queries = policy.asked_at == "first_pass" or bool(signals & {Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS})
+    reads_queries = policy.asked_at == "first_pass" or bool(signals & {Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS})
+    with_queries = reads_queries or on_attend is not None
+    before = _own_attention(model, type(policy).__name__ if reads_queries else "on_attend") if with_queries else None
     world = WorldCache(
         policy,
         geometry,
@@ -144,8 +137,9 @@ def open_cache(
         extra_signals=extra_signals,
         is_causal=True,
     )
-    before = _switch_attention(model, policy) if with_queries else None
-    chunks = TokenChunks(world, with_queries=with_queries)
+    if before is not None:
+        model.set_attn_implementation(ATTENTION)
+    chunks = TokenChunks(world, with_queries=with_queries, on_attend=on_attend)
     cache = _cache_class()(layers=[PolicyLayer(chunks, decoder.config, index) for index in range(geometry.layers)])
     cache.world, cache._chunks, cache._model, cache._attention_before = world, chunks, model, before
     cache._hook = decoder.register_forward_pre_hook(functools.partial(_check_call, cache), with_kwargs=True)
@@ -186,18 +180,19 @@ def _cache_class() -> Any:
     return type("PolicyCache", (PolicyCache, load("transformers.cache_utils").Cache), {})
 
 
-def _switch_attention(model: Any, policy: CachePolicy) -> str | None:
-    """Let the model show queries; the implementation it had, None if it shows them already."""
-    before: str = model.config._attn_implementation
-    if before == ATTENTION:
-        return None
-    if before != "sdpa":
+def _own_attention(model: Any, reader: str) -> str | None:
+    """The attention implementation that "worldkv" stands in for; None if the model has "worldkv" already.
+
+    Raises:
+        SpecError: it cannot stand in for the one that the model has.
+    """
+    own: str = model.config._attn_implementation
+    if own not in (ATTENTION, "sdpa"):
         raise SpecError(
-            f"{type(policy).__name__} reads queries, which the attention implementation {before!r} does not show; call "
-            f"model.set_attn_implementation('sdpa') first, which worldkv can stand in for"
+            f"{reader} reads queries, which the attention implementation {own!r} does not show; call "
+            "model.set_attn_implementation('sdpa') first, which worldkv can stand in for"
         )
-    model.set_attn_implementation(ATTENTION)
-    return before
+    return None if own == ATTENTION else own
 
 
 def _check_call(cache: PolicyCache, decoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

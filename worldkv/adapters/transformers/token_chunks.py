@@ -60,16 +60,14 @@ class TokenChunks:
 
     Attributes:
         cache: the cache whose chunks are filled.
-        with_queries: whether passes bring queries, which the policy reads.
+        with_queries: whether passes bring queries, which the policy or `on_attend` reads.
         seen: tokens of all finished passes.
-        on_attend: called in every layer with the queries and what they attend; None by default.
     """
 
-    def __init__(self, cache: WorldCache, *, with_queries: bool) -> None:
+    def __init__(self, cache: WorldCache, *, with_queries: bool, on_attend: OnAttend | None = None) -> None:
         """No tokens yet."""
-        self.cache, self.with_queries = cache, with_queries
+        self.cache, self.with_queries, self._on_attend = cache, with_queries, on_attend
         self._reads_mass = Signal.ATTENTION_MASS in cache.engine.needs
-        self.on_attend: OnAttend | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -172,8 +170,8 @@ class TokenChunks:
         elif behind > 0:
             all_keys = torch.cat([all_keys, held.keys[:, -behind:]], dim=1)
             all_values = torch.cat([all_values, held.values[:, -behind:]], dim=1)
-        if self.on_attend is not None and queries is not None and not self._is_draft:
-            self.on_attend(layer, queries, all_keys, all_values)
+        if self._on_attend is not None and queries is not None and not self._is_draft:
+            self._on_attend(layer, queries, all_keys, all_values)
         self._next_layer = layer + 1
         if self._next_layer == self.cache.geometry.layers:
             self._finish_pass()
