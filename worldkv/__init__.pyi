@@ -96,6 +96,7 @@ from worldkv.policies.streaming_llm import StreamingLLM as StreamingLLM
 from worldkv.policies.worldkv import WorldKV as WorldKV
 from worldkv.policies.worldmem import WorldMem as WorldMem
 from worldkv.policies.worldplay import WorldPlay as WorldPlay
+from worldkv.policy import Absolute as Absolute
 from worldkv.policy import CachePolicy as CachePolicy
 from worldkv.policy import Compression as Compression
 from worldkv.policy import CoverageIndex as CoverageIndex
@@ -103,6 +104,7 @@ from worldkv.policy import CoverageSelector as CoverageSelector
 from worldkv.policy import EvictionRule as EvictionRule
 from worldkv.policy import Index as Index
 from worldkv.policy import Part as Part
+from worldkv.policy import Positions as Positions
 from worldkv.policy import RetrievalWrapper as RetrievalWrapper
 from worldkv.policy import ScoreWrapper as ScoreWrapper
 from worldkv.policy import Selector as Selector
@@ -133,6 +135,7 @@ from worldkv.trajectory.cut import cut as cut
 from worldkv.trajectory.describe import PathSummary as PathSummary
 from worldkv.trajectory.load import load_trajectory as load_trajectory
 from worldkv.trajectory.trajectory import Trajectory as Trajectory
+from worldkv.views import AttendedChunks as AttendedChunks
 from worldkv.views import BankView as BankView
 from worldkv.views import ChunkRows as ChunkRows
 from worldkv.views import ChunkView as ChunkView

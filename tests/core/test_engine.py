@@ -54,7 +54,8 @@ def steps(engine: CacheEngine, count: int) -> list[StepRecord]:
 
 def same(a: list[StepRecord], b: list[StepRecord]) -> bool:
     def plain(records: list[StepRecord]) -> list[object]:
-        return [(r._replace(plan=r.plan._replace(attended=None)), r.plan.attended.tolist()) for r in records]  # type: ignore[arg-type]
+        rows = [(r, r.plan.attended.tolist(), r.plan.positions.tolist()) for r in records]
+        return [(r._replace(plan=r.plan._replace(attended=None, positions=None)), *lists) for r, *lists in rows]  # type: ignore[arg-type]
 
     return plain(a) == plain(b)
 

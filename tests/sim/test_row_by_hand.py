@@ -10,6 +10,8 @@ import pytest
 from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.config import CacheConfig
 from worldkv.geometry import PRESETS
+from worldkv.parts import Relative
+from worldkv.policies import FullKV, SlidingWindow
 from worldkv.policy import CachePolicy
 from worldkv.pose import Poses
 from worldkv.sim.compare import Candidate, ComparisonSetup, Row
@@ -121,7 +123,12 @@ def test_replicas_are_counted_beside() -> None:
 
 
 def test_the_rotary_table_fits_exactly_and_not_one_frame_more() -> None:
-    short = replace(GEOMETRY, rope_frames=15)
-    assert rope_overrun(ComparisonSetup(still(5), short, MACHINE, CacheConfig())) is None
-    assert rope_overrun(ComparisonSetup(still(6), short, MACHINE, CacheConfig())) == 6
-    assert rope_overrun(ComparisonSetup(still(5), replace(GEOMETRY, rope_frames=14), MACHINE, CacheConfig())) == 5
+    def overrun(chunks: int, rope_frames: int, policy: CachePolicy) -> int | None:
+        return rope_overrun(simulate(still(chunks), policy, replace(GEOMETRY, rope_frames=rope_frames), MACHINE))
+
+    assert overrun(5, 15, FullKV()) is None
+    assert overrun(6, 15, FullKV()) == 6
+    assert overrun(5, 14, FullKV()) == 5
+    assert overrun(9, 9, SlidingWindow(6)) is None, "the index in the rollout does not count"
+    assert overrun(9, 9, SlidingWindow(6, 3)) == 4, "the sink drifts away"
+    assert overrun(9, 12, SlidingWindow(6, 3, positions=Relative())) is None

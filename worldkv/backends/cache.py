@@ -18,6 +18,7 @@ from worldkv.backends.rotary import Rotary, turn_keys
 from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
 from worldkv.backends.torch_backend import TorchBackend
 from worldkv.backends.transfer.open_device import device_ops
+from worldkv.backends.uncompiled import uncompiled
 from worldkv.backends.window.arena import ArenaForm
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
@@ -173,6 +174,7 @@ class WorldCache:
     # ------------------------------------------------------------------ the step
 
     @property
+    @uncompiled
     def start_frame(self) -> int:
         """Latent frame at which the chunk being generated, or the next one, starts."""
         return self.engine.table.next_frame
@@ -182,6 +184,7 @@ class WorldCache:
         """The open step's plan, as of its last refinement; None between steps."""
         return self._plan
 
+    @uncompiled
     def begin(self, viewpoint: Viewpoint | Sequence[Viewpoint]) -> StepPlan:
         """Bring the window to what the policy wants for `viewpoint`; an open step that is complete is committed first.
 
@@ -206,6 +209,7 @@ class WorldCache:
         self.chunk_frames = sum(view.frames_of(self.geometry) for view in views)
         return plan
 
+    @uncompiled
     def attend(
         self,
         layer: int,
@@ -242,6 +246,7 @@ class WorldCache:
             self._measure(layer, queries, branch, clean)
             return attended.transpose(1, 2)
 
+    @uncompiled
     def window(
         self,
         layer: int,
@@ -295,6 +300,7 @@ class WorldCache:
             windowed_keys, windowed_values = (part[..., :channels].transpose(1, 2) for part in windowed)
             return windowed_keys, windowed_values
 
+    @uncompiled
     def rotate(self, queries: Tensor) -> Tensor:
         """Unrotated queries turned to where the chunk being generated stands, for `window`'s keys.
 
@@ -310,6 +316,7 @@ class WorldCache:
             raise PolicyError("rotate comes between begin and commit; no step is open")
         return self._rotary.rotate(queries, int(self._plan.positions[-1]))
 
+    @uncompiled
     def commit(self) -> StepRecord:
         """The last pass's keys and values enter the window, then the policy says what leaves.
 

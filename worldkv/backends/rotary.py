@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from worldkv.backends.uncompiled import uncompiled
 from worldkv.backends.window.arena import Arena
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
@@ -111,6 +112,7 @@ class Rotary:
         out[..., 1:timed:2].copy_(turned_second)
         out[..., timed:].copy_(keys[..., timed:])
 
+    @uncompiled
     def _angles(self, start_frame: int, frames: int) -> _Angles:
         last = self._last
         if last is None or (last.start_frame, last.frames) != (start_frame, frames):

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from worldkv.parts.eviction.never_evict import NeverEvict
 from worldkv.parts.eviction_only import FromEvictionRule
-from worldkv.policy import ABSOLUTE, Positions
 
 
 @dataclass(frozen=True)
@@ -16,15 +15,11 @@ class FullKV(FromEvictionRule):
 
     What the others are measured against: its recall is 1 by definition, and speed-up is over its mean rate. After n
     chunks a step reads n chunks' keys and values, so a rollout's attention grows with the square of its length. It
-    moves nothing and cannot be resized; where it outgrows the room that was given, the table says from which chunk on.
-
-    Attributes:
-        positions: where attended chunks stand in time.
+    moves nothing, takes no parameters and cannot be resized; where it outgrows the room that was given, the table says
+    from which chunk on.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("full-kv",)
-
-    positions: Positions = ABSOLUTE
 
     def make_rule(self) -> NeverEvict:
         """See `FromEvictionRule.make_rule`."""

@@ -34,6 +34,7 @@ def parts_by_kind() -> dict[str, dict[str, type[Part]]]:
         CoverageSelector,
         EvictionRule,
         Index,
+        Positions,
         RetrievalWrapper,
         ScoreWrapper,
         Selector,
@@ -46,6 +47,7 @@ def parts_by_kind() -> dict[str, dict[str, type[Part]]]:
         "wrappers": (ScoreWrapper, RetrievalWrapper),
         "eviction": (EvictionRule,),
         "compression": (Compression,),
+        "positions": (Positions,),
         "scorer": (TokenScorer,),
         "need": (FutureNeed,),
     }

@@ -119,12 +119,14 @@ def _returning(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _model(document: dict[str, Any], setup: ComparisonSetup) -> Iterator[str]:
-    overruns = [row["rope_overrun_at_chunk"] for row in document["rows"] if row["rope_overrun_at_chunk"] is not None]
-    if overruns:
+    overruns = {row["policy"]: row["rope_overrun_at_chunk"] for row in document["rows"]}
+    far = [policy for policy, chunk in overruns.items() if chunk is not None]
+    if far:
+        first = min(overruns[policy] for policy in far)
         yield (
-            f"From chunk {min(overruns)} on absolute positions run past the model's rotary table of "
-            f"{setup.geometry.rope_frames} latent frames; a real model needs a longer table or positions moved back "
-            "from there on."
+            f"From chunk {first} on {listed(far)} attend{'s' if len(far) == 1 else ''} keys farther away than the "
+            f"{setup.geometry.rope_frames:,} latent frames of the model's rotary table (the sink, above all); "
+            "positions=relative stands a bounded window's chunks one behind the other."
         )
     fitted = setup.machine.fitted_geometry
     if fitted is not None and fitted != setup.geometry.name:

@@ -73,7 +73,7 @@ def row_document(setup: ComparisonSetup, row: Row) -> dict[str, Any]:
         "stall_share": float(rollout.stall_seconds.sum() / seconds.sum()),
         "speedup_vs_full": full_kv_seconds(setup) / float(seconds.sum()),
         "predicted_seconds": float(seconds.sum()),
-        "rope_overrun_at_chunk": rope_overrun(setup),
+        "rope_overrun_at_chunk": rope_overrun(rollout),
         "wall_seconds": rollout.wall_seconds,
     }
 
@@ -111,9 +111,7 @@ def full_kv_seconds(setup: ComparisonSetup) -> float:
     )
 
 
-def rope_overrun(setup: ComparisonSetup) -> int | None:
-    """Chunks generated when absolute positions first run past the model's rotary table; None if they never do."""
-    per_chunk, table = setup.geometry.frames_per_chunk, setup.geometry.rope_frames
-    if setup.chunked.num_chunks * per_chunk <= table:
-        return None
-    return table // per_chunk + 1
+def rope_overrun(rollout: RolloutRecord) -> int | None:
+    """Chunks generated when a step first attends keys farther away than the model's rotary table; None if none does."""
+    too_far = rollout.reach_frames > rollout.engine.geometry.rope_frames
+    return int(too_far.argmax()) + 1 if too_far.any() else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
+from worldkv.engine.reach import reach_of
 from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.landmarks import Landmarks
@@ -39,6 +40,7 @@ class RolloutRecord:
         attended_tokens: tokens attended at each step, the chunk's own included `(steps,)`.
         window_bytes: bytes on the device at each step `(steps,)`.
         bank_bytes: bytes in host and disk after each step `(steps,)`.
+        reach_frames: latent frames that rotary positions must span at each step, own chunk included `(steps,)`.
         recall: revisit recall; None where it was not measured or the trajectory never comes back.
         precision: share of retrieved chunks that saw something that counts; None likewise.
         step_credits: recall credit summed at each step `(steps,)`; empty where not measured.
@@ -52,6 +54,7 @@ class RolloutRecord:
     attended_tokens: NDArray[np.int64]
     window_bytes: NDArray[np.int64]
     bank_bytes: NDArray[np.int64]
+    reach_frames: NDArray[np.int64]
     recall: float | None
     precision: float | None
     step_credits: NDArray[np.float64]
@@ -127,6 +130,7 @@ class RolloutRecorder:
         steps = chunked.num_chunks
         self._seconds, self._stalls, self._credits = (np.zeros(steps) for _ in range(3))
         self._attended, self._window_bytes, self._bank_bytes = (np.zeros(steps, np.int64) for _ in range(3))
+        self._reach = np.zeros(steps, np.int64)
 
     def begin(self, plan: StepPlan) -> None:
         """Record the plan of a step, the last one where the policy is asked twice."""
@@ -149,6 +153,7 @@ class RolloutRecorder:
         self._seconds[plan.step], self._stalls[plan.step] = spent.seconds, spent.stall_seconds
         self._attended[plan.step], self._window_bytes[plan.step] = plan.attended_tokens, plan.window_bytes
         self._bank_bytes[plan.step] = tiers.host.held + tiers.disk.held
+        self._reach[plan.step] = reach_of(plan.positions, plan.frames)
         return spent
 
     def close(self) -> RolloutRecord:
@@ -161,6 +166,7 @@ class RolloutRecorder:
             self._attended,
             self._window_bytes,
             self._bank_bytes,
+            self._reach,
             None if self._meter is None else self._meter.recall,
             None if self._precision is None else self._precision.precision,
             self._credits if self._meter is not None else np.zeros(0),
