@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.marked_page import write_sections
 from benchmarks.policies_duel import at_distances, duel
 from benchmarks.policies_measured import BUDGETS, Figures, measured, never_returning, runs_on_tensors
+from benchmarks.policies_published import published
 from worldkv import PRESETS, CachePolicy, CoverageIndex, Index, Part, is_oracle, needs_of, parse_policy, spec_of
 from worldkv.report import claim_of, parts_by_kind, source_of
 from worldkv.specs import parameters, policy_classes
@@ -33,6 +34,7 @@ def main() -> int:
     if given.data.is_dir():
         figures = measured(given.data, given.jobs)
         sections["measured"] = f"{measured_tables(figures)}\n\n{never_returning(given.data)}"
+        sections["published"] = published(given.data)
         sections |= {"duel": duel(given.data, given.jobs), "distances": at_distances(given.data, given.jobs)}
     else:
         print(f"no recorded paths in {given.data}: only the lists are written anew", file=sys.stderr)

@@ -59,6 +59,7 @@ from worldkv.experiments.promotion import Promotion as Promotion
 from worldkv.experiments.promotion import promote as promote
 from worldkv.experiments.real_run import RealRun as RealRun
 from worldkv.experiments.real_run import run as run
+from worldkv.experiments.recording import record as record
 from worldkv.experiments.rollout import Rollout as Rollout
 from worldkv.experiments.rollout import simulate as simulate
 from worldkv.experiments.sweep import SweepResult as SweepResult
@@ -94,6 +95,7 @@ from worldkv.policies.snapkv import SnapKV as SnapKV
 from worldkv.policies.sp_kv import SelfPrunedKV as SelfPrunedKV
 from worldkv.policies.streaming_llm import StreamingLLM as StreamingLLM
 from worldkv.policies.worldkv import WorldKV as WorldKV
+from worldkv.policies.worldkv_published import WorldKVPublished as WorldKVPublished
 from worldkv.policies.worldmem import WorldMem as WorldMem
 from worldkv.policies.worldplay import WorldPlay as WorldPlay
 from worldkv.policy import Absolute as Absolute

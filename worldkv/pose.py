@@ -149,6 +149,13 @@ def padded(pose: ChunkPose, frames: int) -> ChunkPose:
     )
 
 
+def first_frames(pose: ChunkPose, frames: int) -> ChunkPose:
+    """The pose of a chunk's first latent frames alone, their means their own; itself where it has no more."""
+    if frames >= len(pose.frame_positions):
+        return pose
+    return Poses.of(pose.frame_positions[None, :frames], pose.frame_rotations[None, :frames])[0]
+
+
 def orthonormalise(matrices: Array) -> Array:
     """The rotations nearest to `matrices` (..., 3, 3) in the Frobenius norm, by SVD."""
     u, _, vt = np.linalg.svd(matrices)

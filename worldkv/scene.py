@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.metrics.landmarks import Landmarks
+from worldkv.pose import ChunkPose, first_frames
 from worldkv.signals import Signal, Viewpoint
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.recorded_signals import RecordedSignals
@@ -43,7 +44,16 @@ class Scene:
 
 def viewpoints(chunked: ChunkedTrajectory) -> Iterator[Viewpoint]:
     """The viewpoint of each chunk of a trajectory."""
-    return map(Viewpoint, chunked.camera, itertools.repeat(None) if chunked.actions is None else chunked.actions)
+    actions = itertools.repeat(None) if chunked.actions is None else chunked.actions
+    signals = chunked.trajectory.signals
+    if signals is None or signals.chunk_frames is None:
+        return map(Viewpoint, chunked.camera, actions)
+    return map(_shortened, chunked.camera, actions, signals.chunk_frames.astype(int).tolist())
+
+
+def _shortened(camera: ChunkPose, action: ChunkPose | None, frames: int) -> Viewpoint:
+    """The viewpoint of a chunk of which only the first `frames` poses are real."""
+    return Viewpoint(first_frames(camera, frames), None if action is None else first_frames(action, frames))
 
 
 def path_signals(chunked: ChunkedTrajectory) -> frozenset[Signal]:

@@ -6,9 +6,10 @@ chunks are discarded out of the middle. Reading a signal that the policy did not
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,13 @@ class ChunkRows:
     def __len__(self) -> int:
         """Chunks shown."""
         return len(self.ids)
+
+    def oldest(self, count: int) -> Self:
+        """A view of the first `count` chunks shown, those with the lowest ids."""
+        older, rows = copy.copy(self), self._rows
+        older.ids = self.ids[:count]
+        older._rows = slice(rows.start, rows.start + len(older)) if isinstance(rows, slice) else rows[:count]
+        return older
 
     def column(self, name: str) -> NDArray[Any]:
         """One column of the table `(chunks, ...)`: a read-only slice, or a copy where ids have holes."""

@@ -9,6 +9,7 @@ from tests.parts.bank import bank_of
 from worldkv.chunks import ChunkTable
 from worldkv.errors import PolicyError, SignalError
 from worldkv.geometry import PRESETS
+from worldkv.pose import ChunkPose
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.views import BankView, ChunkRows
 
@@ -23,6 +24,28 @@ def test_a_run_of_chunks_is_a_slice_and_holes_are_a_copy() -> None:
     holes = BankView(table, np.array([1, 3]), table.signals)
     assert holes.ids.tolist() == [1, 3]
     assert not np.shares_memory(holes.tokens, table.columns["tokens"])
+
+
+@pytest.mark.parametrize("rows", [slice(2, 7), np.array([1, 3, 4, 8])], ids=["run", "holes"])
+@pytest.mark.parametrize("count", [0, 1, 3, 9])
+def test_the_oldest_are_the_first_rows_of_every_column(rows: slice | np.ndarray, count: int) -> None:
+    table = ChunkTable(TINY, frozenset({Signal.POSE}), 8)
+    for chunk in range(9):
+        table.append(Viewpoint(ChunkPose.of(np.tile(np.eye(4), (3, 1, 1)) + 0.01 * chunk * np.eye(4, k=3))), None)
+    bank = BankView(table, rows, table.signals)
+    older = bank.oldest(count)
+    assert isinstance(older, BankView) and len(older) == min(count, len(bank))
+    assert (older.step, older.geometry) == (9, TINY)
+    for shown, all_of_it in (
+        (older.ids, bank.ids),
+        (older.ages, bank.ages),
+        (older.poses.positions, bank.poses.positions),
+    ):
+        assert shown.tolist() == all_of_it[:count].tolist()
+    assert len(bank.ids) == len(bank.tokens), "the view it was taken from is as it was"
+    assert np.shares_memory(older.tokens, table.columns["tokens"]) == (isinstance(rows, slice) and count > 0)
+    with pytest.raises(SignalError):
+        _ = older.action_poses
 
 
 def test_nothing_handed_out_can_be_written() -> None:

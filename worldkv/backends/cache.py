@@ -30,6 +30,9 @@ from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 
+OnCommit = Callable[[StepRecord, Viewpoint, Measured | None], None]
+"""Called after every committed chunk with what happened, where its camera stood and what was measured of it."""
+
 OnAttend = Callable[[int, Tensor, Tensor], None]
 """Called with the layer and the very keys and values that are attended, `(branches, kv_heads, tokens, channels)`;
 of a ragged cache head by head, of branches that come one by one each on its own."""
@@ -53,6 +56,7 @@ class WorldCache:
         geometry: the cache's shape.
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
         on_attend: called with everything that is attended; None by default.
+        on_commit: called after every committed chunk, those of a prefill one by one; None by default.
         measured: what the model measured of the last committed chunk; None where nothing was asked for.
         chunk_frames: latent frames of the open step, all chunks of a prefill together; of a whole chunk between steps.
         valid_tokens: with `pad_to`, which tokens that `window` returns are attended `(pad_to,)`, on the device and
@@ -124,6 +128,7 @@ class WorldCache:
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.on_attend: OnAttend | None = None
+        self.on_commit: OnCommit | None = None
         self.dtype = dtype or default_dtype(geometry)
         if self.dtype.itemsize != geometry.itemsize:
             raise SpecError(
@@ -301,6 +306,16 @@ class WorldCache:
             return windowed_keys, windowed_values
 
     @uncompiled
+    def measure(self, signals: frozenset[Signal]) -> None:
+        """Measure these signals too, from the next step on; those that attention supplies.
+
+        Raises:
+            PolicyError: a step is open.
+        """
+        if self._plan is not None:
+            raise PolicyError("measure comes between steps; commit the open one first")
+        self._meter = SignalMeter(self.geometry, self._meter.signals | signals, is_causal=self._is_causal)
+
     def rotate(self, queries: Tensor) -> Tensor:
         """Unrotated queries turned to where the chunk being generated stands, for `window`'s keys.
 
@@ -342,10 +357,11 @@ class WorldCache:
         try:
             with self.stopwatch.span("policy"):
                 if len(self._views) > 1:
-                    record, self.measured = commit_prefill(self.engine, self.backend, self._meter, self._views)
-                    return record
-                self.measured = self._meter.result(self.backend.arena, self._own_tokens)
-                return self.engine.commit(self.measured)
+                    return commit_prefill(self.engine, self.backend, self._meter, self._views, self._note)
+                measured = self._meter.result(self.backend.arena, self._own_tokens)
+                record = self.engine.commit(measured)
+                self._note(record, self._views[0], measured)
+                return record
         finally:
             self._abandon_step()
 
@@ -413,6 +429,12 @@ class WorldCache:
     @property
     def _own_tokens(self) -> int:
         return self.chunk_frames * self.geometry.tokens_per_frame
+
+    def _note(self, record: StepRecord, view: Viewpoint, measured: Measured | None) -> None:
+        """A chunk is committed."""
+        self.measured = measured
+        if self.on_commit is not None:
+            self.on_commit(record, view, measured)
 
     def _abandon_step(self) -> None:
         self._plan, self._views, self._is_settled = None, (), False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from worldkv.backends.measuring import SignalMeter
 from worldkv.backends.torch_backend import TorchBackend
@@ -12,8 +12,12 @@ from worldkv.signals import Measured, Viewpoint
 
 
 def commit_prefill(
-    engine: CacheEngine, backend: TorchBackend, meter: SignalMeter, views: Sequence[Viewpoint]
-) -> tuple[StepRecord, Measured | None]:
+    engine: CacheEngine,
+    backend: TorchBackend,
+    meter: SignalMeter,
+    views: Sequence[Viewpoint],
+    note: Callable[[StepRecord, Viewpoint, Measured | None], None],
+) -> StepRecord:
     """Commit the chunks of the open step in order, as if each had been generated in a step of its own.
 
     All of them lie behind the run. The first joins it where it is. Committing it, and beginning the next step, moves
@@ -25,9 +29,10 @@ def commit_prefill(
         backend: the engine's.
         meter: what was measured of the pass.
         views: where the camera of each chunk stands.
+        note: told of every committed chunk: its record, its view, what was measured of it.
 
     Returns:
-        The last chunk's record, and what was measured of it.
+        The last chunk's record.
     """
     geometry, arena = engine.geometry, backend.arena
     tokens = [view.frames_of(geometry) * geometry.tokens_per_frame for view in views]
@@ -37,6 +42,7 @@ def commit_prefill(
         waiting.append((arena.tail(start, count), meter.result(arena, count, start, is_first=False)))
         start += count
     record = engine.commit(measured)
+    note(record, views[0], measured)
     for view, count, (tail, signals) in zip(views[1:], tokens[1:], waiting, strict=True):
         plan = engine.begin(view)
         backend.settle()
@@ -46,4 +52,5 @@ def commit_prefill(
         backend.own_turn = 0  # its attended keys are the stored ones until the next step turns them
         measured = None if signals is None else meter.without_mass(signals, len(plan.attended))
         record = engine.commit(measured)
-    return record, measured
+        note(record, view, measured)
+    return record

@@ -76,14 +76,16 @@ class TensorObserver:
         cache = self._cache
         arena, bank = cache.backend.arena, cache.backend.bank
         held, keep = cache.engine.state.leaving[chunk]
-        if keep is None or held != cache.geometry.chunk_bytes:
+        frames = int(cache.engine.table.columns["frames"][chunk])
+        whole = frames * cache.geometry.tokens_per_frame
+        if keep is None or held != whole * cache.geometry.token_bytes:
             return
         for group, part in zip(
             arena.groups, arena.views_by_group(bank.inspect(chunk), bank.stored[chunk].counts), strict=True
         ):
             tags = read_tags(part)
             chosen = group.chosen(keep)
-            wanted = np.arange(cache.geometry.chunk_tokens) if chosen is None else chosen
+            wanted = np.arange(whole) if chosen is None else chosen
             if wanted.ndim > 1:  # layers, planes, branches, heads, tokens
                 wanted = wanted.reshape(len(wanted), 1, 1, -1, wanted.shape[-1])
             if tags.shape[-2] != wanted.shape[-1] or (tags[..., 1] != wanted).any() or (tags[..., 0] != chunk).any():
@@ -120,7 +122,7 @@ class TensorObserver:
         group = layer * cache.geometry.kv_heads + self._head if self._is_ragged else 0
         if group not in self._tables:
             layout = cache.backend.arena.groups[group].layout
-            self._tables[group] = _PlaceTable.of(layout, step, cache.geometry.chunk_tokens, keys.shape[2])
+            self._tables[group] = _PlaceTable.of(layout, step, self._own_tokens(), keys.shape[2])
         tags = np.stack([read_tags(keys), read_tags(values)])
         if (tags[0, ..., :2] != tags[1, ..., :2]).any():
             self._faults.append(f"layer {layer}: keys and values that stand side by side are of different tokens")
@@ -128,6 +130,10 @@ class TensorObserver:
         self._tokens.update(dict(zip(chunks.tolist(), counts.tolist(), strict=True)))
         self._attended |= set(np.unique(tags[..., 0]).tolist()) - {step}
         self._check(tags, self._tables[group], layer)
+
+    def _own_tokens(self) -> int:
+        """Tokens of the chunk being generated."""
+        return self._cache.chunk_frames * self._cache.geometry.tokens_per_frame
 
     def _check(self, tags: NDArray[np.int64], table: _PlaceTable, layer: int) -> None:
         """Compare the tags `(planes, branches, heads, tokens, 6)` with what the arena's table says lies there."""

@@ -49,6 +49,7 @@ from worldkv.parts.selector.select import TopK as TopK
 from worldkv.parts.selector.threshold_pages import ThresholdPages as ThresholdPages
 from worldkv.parts.wrapper.age_penalty import AgePenalty as AgePenalty
 from worldkv.parts.wrapper.hysteresis import Hysteresis as Hysteresis
+from worldkv.parts.wrapper.least_age import LeastAge as LeastAge
 from worldkv.parts.wrapper.predicted_pose import PredictedPose as PredictedPose
 from worldkv.parts.wrapper.refresh_interval import RefreshInterval as RefreshInterval
 from worldkv.policy import Absolute as Absolute

@@ -27,5 +27,6 @@ from worldkv.policies.snapkv import SnapKV as SnapKV
 from worldkv.policies.sp_kv import SelfPrunedKV as SelfPrunedKV
 from worldkv.policies.streaming_llm import StreamingLLM as StreamingLLM
 from worldkv.policies.worldkv import WorldKV as WorldKV
+from worldkv.policies.worldkv_published import WorldKVPublished as WorldKVPublished
 from worldkv.policies.worldmem import WorldMem as WorldMem
 from worldkv.policies.worldplay import WorldPlay as WorldPlay

@@ -23,6 +23,7 @@ class SignalRecorder:
         """Nothing recorded yet of a rollout of `policy` in `geometry`."""
         self._geometry, self._policy = geometry, policy
         self._kept: list[int] = []
+        self._frames: list[int] = []
         self._entries: list[int] = []
         self._changes: list[tuple[int, int, int]] = []  # step, chunk, tokens it holds from there on
         self._banked: set[int] = set()
@@ -32,12 +33,14 @@ class SignalRecorder:
 
     def note(self, record: StepRecord, measured: Measured | None) -> None:
         """Record a committed step."""
-        self._kept.append(self._geometry.chunk_tokens)
-        geometry = self._geometry
+        geometry, frames = self._geometry, record.plan.frames
+        whole = frames * geometry.tokens_per_frame
+        self._kept.append(whole)
+        self._frames.append(frames)
         entry_bytes = 2 * geometry.branches * geometry.head_dim * geometry.itemsize
-        self._entries.append(geometry.chunk_tokens * geometry.layers * geometry.kv_heads)
+        self._entries.append(whole * geometry.layers * geometry.kv_heads)
         step = len(self._kept) - 1
-        self._changes.append((step, step, geometry.chunk_tokens))
+        self._changes.append((step, step, whole))
         cut = record.evicted + record.shrunk
         sizes = zip(
             cut, record.kept_tokens + record.shrunk_tokens, record.kept_bytes + record.shrunk_bytes, strict=True
@@ -62,7 +65,7 @@ class SignalRecorder:
 
     def signals(self) -> RecordedSignals:
         """The recording as float32 arrays; None for a signal that was not measured at every step."""
-        from worldkv.specs.parse import spec_of
+        from worldkv.specs.parse import spec_of, spec_of_geometry
         from worldkv.trajectory.recorded_signals import RecordedSignals
 
         steps = len(self._kept)
@@ -81,8 +84,16 @@ class SignalRecorder:
             for step, chunk, tokens in self._changes:
                 held[step:, chunk] = tokens
         kept, entries = np.array(self._kept, np.int64), np.array(self._entries, np.int64)
+        frames = np.array(self._frames, np.int64)
         return RecordedSignals(
-            kept, entries, held, mass, **found, geometry=self._geometry.name, policy=spec_of(self._policy)
+            kept,
+            entries,
+            held,
+            mass,
+            **found,
+            chunk_frames=frames if (frames < self._geometry.frames_per_chunk).any() else None,
+            geometry=spec_of_geometry(self._geometry),
+            policy=spec_of(self._policy),
         )
 
 

@@ -54,7 +54,9 @@ def check_can_simulate(
 
 
 def _check_geometry(recorded: RecordedSignals, geometry: CacheGeometry) -> None:
-    if recorded.geometry is not None and recorded.geometry != geometry.name:
+    from worldkv.specs.parse import spec_of_geometry
+
+    if recorded.geometry is not None and recorded.geometry not in (geometry.name, spec_of_geometry(geometry)):
         raise SignalError(
             f"what a model measured on this path was recorded in geometry {recorded.geometry}, and this run is in "
             f"{geometry.name}; take that one (--geometry {recorded.geometry}), or record the path in {geometry.name}"

@@ -112,6 +112,17 @@ def parse_geometry(spec: str) -> CacheGeometry:
     return dataclasses.replace(PRESETS[name], **{"name": spec, **values})
 
 
+def spec_of_geometry(geometry: CacheGeometry) -> str:
+    """A spec string that `parse_geometry` makes the same shape of: its name where that says it, else all its fields."""
+    try:
+        if dataclasses.replace(parse_geometry(geometry.name), name=geometry.name) == geometry:
+            return geometry.name
+    except SpecError:
+        pass
+    fields = (field.name for field in dataclasses.fields(geometry) if field.name != "name")
+    return "tiny:" + ",".join(f"{name}={getattr(geometry, name)}" for name in fields)
+
+
 def spec_of(part: Part) -> str:
     """The spec string of a policy or part: its name and every parameter that is not at its default.
 

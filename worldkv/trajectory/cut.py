@@ -26,8 +26,8 @@ def cut(trajectory: Trajectory, geometry: CacheGeometry, *, view_distance: float
     Args:
         trajectory: a checked trajectory.
         geometry: gives the temporal stride and the latent frames of a chunk.
-        view_distance: how far the camera sees in the trajectory's unit; None takes four times the median displacement
-            between chunks, 1 where that is zero (pure rotation).
+        view_distance: how far the camera sees in the trajectory's unit; None takes a recording's own, else four times
+            the median displacement between chunks, 1 where that is zero (pure rotation).
 
     Raises:
         TrajectoryError: the trajectory is shorter than one chunk.
@@ -49,8 +49,11 @@ def cut(trajectory: Trajectory, geometry: CacheGeometry, *, view_distance: float
     actions = None
     if trajectory.action_positions is not None and trajectory.action_rotations is not None:
         actions = _poses(trajectory.action_positions, trajectory.action_rotations, stride, num_chunks, frames)
+    trajectory = _with_fitting_signals(trajectory, num_chunks)
+    if view_distance is None and trajectory.signals is not None:
+        view_distance = trajectory.signals.view_distance  # what its decisions were made with
     return ChunkedTrajectory(
-        _with_fitting_signals(trajectory, num_chunks),
+        trajectory,
         camera,
         actions,
         default_view_distance(camera) if view_distance is None else view_distance,

@@ -19,6 +19,7 @@ SIGNAL_AXES = {
     "key_mean": ("chunks", "layers", "kv_heads", "head_dim"),
     "key_min": ("chunks", "layers", "kv_heads", "head_dim"),
     "key_max": ("chunks", "layers", "kv_heads", "head_dim"),
+    "chunk_frames": ("chunks",),
 }
 """Axes of every signal, by name."""
 DECISIONS = ("kept_tokens", "kept_entries", "held_tokens")
@@ -40,8 +41,12 @@ class RecordedSignals:
         key_mean: mean key of each chunk `(chunks, layers, kv_heads, head_dim)`.
         key_min: channel-wise least key, same shape.
         key_max: channel-wise greatest key, same shape.
+        chunk_frames: latent frames of each chunk `(chunks,)`, where some have fewer than the geometry's; their poses
+            are those of a whole chunk, the last one repeated.
         geometry: name or spec of the geometry it was recorded with.
-        policy: spec of the policy whose run it was, sizes included; the first three are its decisions and need it.
+        policy: spec of the policy whose run it was, sizes included; what was kept and held are its decisions and need
+            it.
+        view_distance: how far the camera was taken to see; None for the path's default.
     """
 
     kept_tokens: NDArray[Any] | None = None
@@ -52,8 +57,10 @@ class RecordedSignals:
     key_mean: NDArray[Any] | None = None
     key_min: NDArray[Any] | None = None
     key_max: NDArray[Any] | None = None
+    chunk_frames: NDArray[Any] | None = None
     geometry: str | None = None
     policy: str | None = None
+    view_distance: float | None = None
 
     def __post_init__(self) -> None:
         sizes: dict[str, tuple[int, str]] = {}

@@ -72,7 +72,12 @@ def read(path: Path) -> Trajectory:
         poses["rotations"],
         frames_per_second=rate,
         field_of_view=angles,
-        signals=RecordedSignals(**signals, geometry=metadata.get("geometry"), policy=metadata.get("policy"))
+        signals=RecordedSignals(
+            **signals,
+            geometry=metadata.get("geometry"),
+            policy=metadata.get("policy"),
+            view_distance=_view_distance(path, metadata),
+        )
         if signals
         else None,
         notes=(f"arrays not read: {', '.join(extra)}",) if extra else (),
@@ -109,10 +114,10 @@ def write(trajectory: Trajectory, path: Path) -> None:
             values = getattr(owner, name, None)
             if values is not None:
                 arrays[name] = np.ascontiguousarray(values)
-    for name in ("geometry", "policy"):
+    for name in ("geometry", "policy", "view_distance"):
         said = getattr(trajectory.signals, name, None)
         if said is not None:
-            metadata[name] = said
+            metadata[name] = said if isinstance(said, str) else repr(float(said))
     write_atomically(path, save(arrays, metadata))
 
 
@@ -131,6 +136,17 @@ def _load(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
             f"{path}, {name}: not a readable safetensors array ({error}); fetch or record it again, numbers as float32"
         ) from None
     return metadata, arrays
+
+
+def _view_distance(path: Path, metadata: dict[str, str]) -> float | None:
+    """The view distance as the metadata tell it."""
+    try:
+        distance = float(metadata["view_distance"]) if "view_distance" in metadata else None
+    except ValueError:
+        distance = -1.0
+    if distance is not None and not 0 < distance < float("inf"):
+        raise TrajectoryError(f"{path}: view_distance in its metadata is no number above 0; record it again")
+    return distance
 
 
 def _numbers(path: Path, metadata: dict[str, str]) -> tuple[float | None, tuple[float, float]]:
