@@ -6,13 +6,25 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "use-in-your-model.md").read_text()
+OWN_MODEL, *OTHERS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+MOST_LINES = 20
+"""Of an adapter's example."""
+
+
+def example(word: str) -> str:
+    """The one example, after the first, that has a word."""
+    found: list[str] = [source for source in OTHERS if word in source]
+    assert len(found) == 1
+    return found[0]
 
 
 def test_the_page_s_model_walks_its_path(tmp_path: Path) -> None:
-    (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "model.py").write_text(source)
+    (tmp_path / "model.py").write_text(OWN_MODEL)
     done = subprocess.run(
         [sys.executable, "-W", "error", "model.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -23,3 +35,17 @@ def test_the_page_s_model_walks_its_path(tmp_path: Path) -> None:
     assert found, last
     assert len(found[1].split(", ")) == 6
     assert re.match(r"fetched [1-9][\d,]* bytes in all; \{'window': [1-9]", fetched), fetched
+
+
+@pytest.mark.parametrize("source", OTHERS)
+def test_an_adapter_s_example_runs(source: str) -> None:
+    assert len(source.splitlines()) <= MOST_LINES
+    exec(compile(source, "use-in-your-model.md", "exec"), {})  # noqa: S102 - the page's own code
+
+
+def test_the_transformers_example_prints_what_it_attended(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    exec(example("LlamaConfig"), names)  # noqa: S102 - the page's own code
+    assert names["text"].shape == (1, 1030)
+    # 999 tokens of the prompt and 30 fed back; sink, three recent and four retrieved chunks.
+    assert capsys.readouterr().out == "1029 tokens seen, 512 attended beside the chunk being filled\n"
