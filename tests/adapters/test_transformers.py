@@ -220,6 +220,39 @@ def test_token_by_token_is_chunk_by_chunk(spec: str) -> None:
     assert torch.allclose(one_by_one, at_once, atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "more"), [("Llama", {}), ("Granite", {"attention_multiplier": 1.5})])
+def test_attention_is_measured_as_the_model_pays_it(kind: str, more: dict[str, Any]) -> None:
+    """Mean over layers, heads and queries, by the library's eager attention; Granite scales scores in its own way."""
+    model, ids = tiny(kind=kind, **more), text()[:, : 2 * CHUNK]
+    model.set_attn_implementation("eager")
+    weights = torch.stack(model(ids, output_attentions=True).attentions)  # (layers, rows, heads, queries, keys)
+    model.set_attn_implementation("sdpa")
+    with opened(model, BY_CHUNKS["h2o"]) as cache:
+        logits_of(model, cache, [10, 1, 15, 6], ids)
+        cache.finish()
+        measured = cache.world.measured
+    assert measured is not None
+    wanted = weights[:, 0, :, CHUNK:, :CHUNK].sum(dim=-1).mean()
+    assert measured.attention_mass == pytest.approx([float(wanted)], abs=1e-6)
+
+
+def test_the_queries_asked_with_are_those_there_are() -> None:
+    """Of a chunk's first forward, whatever places of the chunk are still empty."""
+    model, ids = tiny(), text()[:, : 2 * CHUNK]
+    noted: list[Tensor] = []
+
+    def note(layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> None:
+        if queries.shape[1] == 3:
+            noted.append(queries[0].reshape(3, 2, 2, 16).mean(dim=(0, 2)))  # two query heads to a key head
+
+    with opened(model, BY_CHUNKS["quest-bounds"], on_attend=note) as cache:
+        logits_of(model, cache, [CHUNK, 3, CHUNK - 3], ids)
+        cache.finish()
+        measured = cache.world.measured
+    assert measured is not None
+    assert torch.allclose(torch.as_tensor(measured.query_summary), torch.stack(noted), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "spec",
     ["streaming-llm:sink_frames=1,recent_frames=2", "sliding-window:sink_frames=1,recent_frames=2,positions=relative"],
@@ -278,6 +311,23 @@ def test_generate_under_a_window() -> None:
     with opened(model, "sliding-window:recent_frames=1") as cache:
         got = model.generate(prompt, past_key_values=cache, max_new_tokens=50, do_sample=False)
     assert torch.equal(got, greedy(model, prompt, 50, mask_of))
+
+
+def test_a_prompt_can_be_windowed_too() -> None:
+    model, prompt = tiny(), text()[:, : 3 * CHUNK + 10]
+
+    def mask_of(tokens: int) -> Tensor:
+        chunk = torch.arange(tokens) // CHUNK
+        return (chunk[:, None] - chunk[None] <= 1) & torch.ones(tokens, tokens).tril().bool()
+
+    wanted = greedy(model, prompt, 20, mask_of)
+    with opened(model, "sliding-window:recent_frames=1") as cache:
+        options = {"max_new_tokens": 20, "do_sample": False, "prefill_chunk_size": CHUNK}
+        assert torch.equal(model.generate(prompt, past_key_values=cache, **options), wanted)
+    with opened(model, "sliding-window:recent_frames=1") as cache:
+        for _ in forward_in_chunks(model, prompt[:, :-1], cache):
+            pass
+        assert torch.equal(model.generate(prompt, past_key_values=cache, max_new_tokens=20, do_sample=False), wanted)
 
 
 @pytest.mark.parametrize("spec", [*BY_CHUNKS.values(), *BY_HEADS.values()], ids=[*BY_CHUNKS, *BY_HEADS])
@@ -392,6 +442,14 @@ def _of_rope(parameters: dict[str, Any]) -> Any:
 def test_a_model_with_windows_of_its_own_is_refused() -> None:
     with pytest.raises(SpecError, match=r"mistral has layers of another kind \(sliding_attention\)"):
         opened(tiny(kind="Mistral", sliding_window=32))
+
+
+def test_a_model_that_attends_by_the_places_of_keys_is_refused() -> None:
+    from transformers import BloomConfig, BloomForCausalLM
+
+    model = BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=1, n_head=2, vocab_size=97))
+    with pytest.raises(SpecError, match=r"BloomForCausalLM does not attend through .*ALiBi"):
+        opened(model)
 
 
 @pytest.mark.parametrize("spec", ["worldkv", "snapkv", "keydiff", "frustum-coverage"])

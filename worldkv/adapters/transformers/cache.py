@@ -113,6 +113,11 @@ def open_cache(
         WorldKVError: transformers is not installed.
     """
     register()
+    if not getattr(model, "_supports_attention_backend", False):
+        raise SpecError(
+            f"{type(model).__name__} does not attend through transformers' attention interface, so what it does by the "
+            "places of keys (ALiBi, say) would be wrong unnoticed once keys are dropped; take a model that does"
+        )
     dtype = model.dtype
     geometry = geometry_of(
         model.config, chunk_tokens, frames_per_chunk=frames_per_chunk, batch_size=batch_size, dtype=dtype

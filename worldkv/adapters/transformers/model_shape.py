@@ -8,7 +8,7 @@ import torch
 
 from worldkv.adapters.transformers.library import load
 from worldkv.errors import SpecError
-from worldkv.geometry import CacheGeometry
+from worldkv.geometry import MOST, CacheGeometry
 
 
 def geometry_of(
@@ -63,7 +63,7 @@ def geometry_of(
         frames_per_chunk=frames_per_chunk,
         itemsize=dtype.itemsize,
         temporal_stride=1,
-        rope_frames=max(1, text.max_position_embeddings // tokens_per_frame),
+        rope_frames=max(1, getattr(text, "max_position_embeddings", MOST) // tokens_per_frame),
         branches=batch_size,
         name=text.model_type,
     )
