@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,117 +9,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldkv import PolicyError, SignalError, SpecError, WorldKVError, parse_policy
-from worldkv.adapters.transformers import PolicyCache, forward_in_chunks, geometry_of, open_cache
-
-CHUNK = 16
-TEXT = 150
-"""Tokens of the test's text: nine chunks and six tokens more."""
-BY_CHUNKS = {
-    "sliding-window": "sliding-window:recent_frames=2,sink_frames=1",
-    "h2o": "h2o:recent_frames=2,heavy_frames=2",
-    "quest-bounds": "quest-bounds:sink_frames=1,recent_frames=2,retrieved_frames=2",
-    "arkvale": "arkvale:sink_frames=1,recent_frames=2,retrieved_frames=2",
-    "mean-key": "mean-key:sink_frames=1,recent_frames=2,retrieved_frames=2",
-    "random": "random:sink_frames=1,recent_frames=2,retrieved_frames=2",
-}
-"""Policies whose layers and heads all attend the same tokens."""
-_PRUNED = (
-    "composed:index=mean-key,compression=scored-tokens,keep_ratio=0.25,sink_frames=1,recent_frames=2,"
-    "retrieved_frames=99"
+from tests.adapters.tiny_language_models import (
+    BY_CHUNKS,
+    BY_HEADS,
+    CHUNK,
+    TEXT,
+    Attended,
+    distances,
+    layer_0_keys,
+    logits_of,
+    masked,
+    opened,
+    text,
+    tiny,
 )
-BY_HEADS = {
-    "snapkv": f"{_PRUNED},scorer=attention-received,pooled_tokens=7",
-    "keydiff": f"{_PRUNED},scorer=key-diff",
-}
-"""Rules by which every layer and head keeps tokens of its own."""
+from worldkv.adapters.transformers import forward_in_chunks
 
 
 @pytest.fixture(autouse=True)
 def _no_gradients() -> Iterator[None]:
     with torch.no_grad():
         yield
-
-
-@functools.cache
-def tiny(layers: int = 2, kv_heads: int = 2, kind: str = "Llama", **more: Any) -> Any:
-    """A model of random weights with few channels, four query heads."""
-    transformers = importlib.import_module("transformers")
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=kv_heads,
-        vocab_size=97,
-        max_position_embeddings=4096,
-        bos_token_id=None,
-        eos_token_id=None,
-        pad_token_id=0,
-        **more,
-    )
-    return getattr(transformers, f"{kind}ForCausalLM")(config).eval()
-
-
-def text(rows: int = 1) -> Tensor:
-    return torch.randint(0, 97, (rows, TEXT), generator=torch.Generator().manual_seed(1))
-
-
-def opened(model: Any, spec: str = "full-kv", **options: Any) -> PolicyCache:
-    return open_cache(model, parse_policy(spec), **{"chunk_tokens": CHUNK} | options)
-
-
-def logits_of(model: Any, cache: Any, parts: list[int], ids: Tensor) -> Tensor:
-    """The logits of a text handed over in forwards of `parts` tokens."""
-    assert sum(parts) == ids.shape[1]
-    pieces = torch.split(ids, parts, dim=1)
-    return torch.cat([model(piece, past_key_values=cache, use_cache=True).logits for piece in pieces], dim=1)
-
-
-def layer_0_keys(model: Any, ids: Tensor) -> Tensor:
-    """Keys of the first layer, which depend on each token and its position alone `(kv_heads, tokens, head_dim)`."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache()
-    model(ids, past_key_values=cache)
-    keys: Tensor = cache.layers[0].keys[0]
-    return keys
-
-
-def distances(some: Tensor, others: Tensor) -> Tensor:
-    """Euclidean, between every two rows `(some, others)`."""
-    return torch.cdist(some, others, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-class Attended:
-    """Notes which tokens each query attended, told from the first layer's keys: a mask `(kv_heads, tokens, tokens)`."""
-
-    def __init__(self, model: Any, ids: Tensor) -> None:
-        self.known = layer_0_keys(model, ids)
-        self.mask = torch.zeros((self.known.shape[0], ids.shape[1], ids.shape[1]), dtype=torch.bool)
-        self.seen = 0
-
-    def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> None:
-        if layer:
-            return
-        new = queries.shape[1]
-        for head in range(len(self.known)):
-            distance = distances(keys[0, :, head], self.known[head])
-            found = distance.argmin(dim=1)
-            assert float(distance.amin(dim=1).max()) < 1e-4, "an attended key is none of the text's"
-            assert len(set(found.tolist())) == len(found), "a token is attended twice"
-            for row in range(self.seen, self.seen + new):
-                self.mask[head, row, found[found <= row]] = True
-        self.seen += new
-
-
-def masked(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
-    """The whole text in one forward, each head under its own explicit mask."""
-    groups = model.config.num_attention_heads // mask.shape[0]
-    additive = torch.zeros(mask.shape).masked_fill(~mask, float("-inf")).repeat_interleave(groups, dim=0)
-    logits: Tensor = model(ids, attention_mask=additive[None], use_cache=False).logits
-    return logits
 
 
 # ---------------------------------------------------------------------- full KV is the model's own cache
@@ -341,209 +249,3 @@ def test_every_policy_generates(spec: str) -> None:
         assert len(cache.world.engine.table) == 129 // CHUNK  # the last token was never fed
         cache.reset()  # type: ignore[attr-defined]
         assert cache.get_seq_length() == 0  # type: ignore[attr-defined]
-
-
-# ---------------------------------------------------------------------- silent traps
-
-
-def test_seen_is_not_kept() -> None:
-    """Kept length returned for seen length gives wrong positions, 5e-3 wrong and silent."""
-    model, ids = tiny(), text()
-    with opened(model, "sliding-window:recent_frames=1") as cache:
-        layer = cache.layers[1]  # type: ignore[attr-defined]
-        for number, _ in enumerate(forward_in_chunks(model, ids[:, : 6 * CHUNK], cache), 1):
-            assert layer.get_seq_length() == number * CHUNK
-        assert layer.get_mask_sizes(5) == (CHUNK + 5, 5 * CHUNK)  # columns, and the position of the first
-        assert layer.get_max_length() == -1
-
-
-def test_a_padded_batch_is_refused() -> None:
-    model, ids = tiny(), text()
-    padded = torch.ones_like(ids)
-    padded[:, :5] = 0
-    with opened(model) as cache:
-        with pytest.raises(PolicyError, match=r"hides 5 tokens .*one at a time"):
-            model(ids, attention_mask=padded, past_key_values=cache)
-        with pytest.raises(PolicyError, match="hides 5 tokens"):
-            model.generate(ids, attention_mask=padded, past_key_values=cache, max_new_tokens=2)
-        with pytest.raises(PolicyError, match="mask of its own"):
-            model(ids, attention_mask=torch.zeros(1, 1, TEXT, TEXT), past_key_values=cache)
-        whole = model(ids, attention_mask=torch.ones_like(ids), past_key_values=cache).logits
-    assert torch.allclose(whole, model(ids, use_cache=False).logits, atol=1e-5)
-    model(ids, attention_mask=padded)  # without the cache it is nobody's business
-
-
-def test_tokens_are_not_taken_back() -> None:
-    model, prompt = tiny(), text()[:, :40]
-    with opened(model) as cache:
-        assert not cache.is_croppable  # type: ignore[attr-defined]
-        assert not cache.is_compileable  # type: ignore[attr-defined]
-        with pytest.raises(PolicyError, match=r"taking tokens back .* DynamicCache"):
-            cache.crop(-1)  # type: ignore[attr-defined]
-        with pytest.raises(PolicyError, match="assisted decoding"):
-            model.generate(prompt, past_key_values=cache, max_new_tokens=9, prompt_lookup_num_tokens=3)
-
-
-def test_more_rows_are_refused() -> None:
-    model, prompt = tiny(), text()[:, :20]
-    with opened(model) as cache:
-        with pytest.raises(PolicyError, match=r"batch_size=1, got 3 rows; .*without beams"):
-            model.generate(prompt, past_key_values=cache, max_new_tokens=4, num_beams=3, do_sample=False)
-        with pytest.raises(PolicyError, match="beam search is not possible"):
-            cache.reorder_cache(torch.tensor([0]))  # type: ignore[attr-defined]
-        with pytest.raises(PolicyError, match="repeating rows"):
-            cache.batch_repeat_interleave(2)  # type: ignore[attr-defined]
-        with pytest.raises(PolicyError, match="choosing rows"):
-            cache.batch_select_indices(torch.tensor([0]))  # type: ignore[attr-defined]
-
-
-def test_moving_keys_is_refused_where_it_would_be_wrong() -> None:
-    spec = "streaming-llm:sink_frames=1,recent_frames=2"
-    several = tiny(rope_parameters=None)
-    several.config.rope_parameters["mrope_section"] = [2, 3, 3]
-    try:
-        with pytest.raises(SpecError, match="several axes"):
-            opened(several, spec)
-        opened(several, "sliding-window:recent_frames=2").close()
-    finally:
-        del several.config.rope_parameters["mrope_section"]
-    with pytest.raises(SpecError, match="does not turn channel i with channel i"):
-        opened(tiny(kind="Cohere"), spec)  # neighbouring channels, as in the Wan family
-    stretched = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 2.0}
-    with pytest.raises(SpecError, match="change with the text's length"):
-        opened(_of_rope(stretched), spec)
-    llama3 = {
-        "rope_type": "llama3",
-        "rope_theta": 10_000.0,
-        "factor": 8.0,
-        "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 512,
-    }
-    opened(_of_rope(llama3), spec).close()
-
-
-def _of_rope(parameters: dict[str, Any]) -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            vocab_size=97,
-            max_position_embeddings=4096,
-            rope_parameters=parameters,
-        )
-    )
-
-
-def test_a_model_with_windows_of_its_own_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"mistral has layers of another kind \(sliding_attention\)"):
-        opened(tiny(kind="Mistral", sliding_window=32))
-
-
-def test_a_model_that_attends_by_the_places_of_keys_is_refused() -> None:
-    from transformers import BloomConfig, BloomForCausalLM
-
-    model = BloomForCausalLM(BloomConfig(hidden_size=32, n_layer=1, n_head=2, vocab_size=97))
-    with pytest.raises(SpecError, match=r"BloomForCausalLM does not attend through .*ALiBi"):
-        opened(model)
-
-
-@pytest.mark.parametrize("spec", ["worldkv", "snapkv", "keydiff", "frustum-coverage"])
-def test_a_policy_that_needs_a_camera_is_refused(spec: str) -> None:
-    with pytest.raises(SignalError, match="needs pose"):
-        opened(tiny(), spec)
-
-
-def test_queries_have_to_be_shown() -> None:
-    model, ids = tiny(), text()
-    with opened(model, BY_CHUNKS["h2o"]) as cache:
-        assert model.config._attn_implementation == "worldkv"
-        model.set_attn_implementation("eager")
-        with pytest.raises(PolicyError, match=r"H2O reads queries, .*'eager' does not show"):
-            model(ids, past_key_values=cache)
-    assert model.config._attn_implementation == "sdpa"
-    model.set_attn_implementation("eager")
-    with pytest.raises(SpecError, match=r"'eager' does not show; .*'sdpa'"):
-        opened(model, BY_CHUNKS["h2o"])
-    with pytest.raises(SpecError, match="on_attend reads queries"):
-        opened(model, on_attend=print)
-    assert model.config._attn_implementation == "eager"
-    model.set_attn_implementation("sdpa")
-
-
-def test_the_attention_implementation_is_sdpa_for_others() -> None:
-    model, ids = tiny(), text(rows=2)
-    padded = torch.ones_like(ids)
-    padded[0, :9] = 0
-    own = model(ids, attention_mask=padded).logits
-    with opened(model, BY_CHUNKS["h2o"]):
-        assert torch.equal(model(ids, attention_mask=padded).logits, own)
-
-
-def test_a_forward_that_stopped_is_not_gone_on_with() -> None:
-    model, ids = tiny(), text()
-    with opened(model) as cache:
-        model(ids[:, :20], past_key_values=cache)
-        broken = model.model.layers[1].register_forward_pre_hook(lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            model(ids[:, 20:30], past_key_values=cache)
-        broken.remove()
-        with pytest.raises(PolicyError, match=r"stopped after 1 of 2 layers; reset\(\)"):
-            model(ids[:, 20:30], past_key_values=cache)
-        with pytest.raises(PolicyError, match="not finished"):
-            cache.finish()
-        cache.reset()  # type: ignore[attr-defined]
-        got = model(ids, past_key_values=cache).logits
-    assert torch.allclose(got, model(ids, use_cache=False).logits, atol=1e-5)
-
-
-def test_a_draft_is_repeated_as_it_was() -> None:
-    model, ids = tiny(), text()
-    with opened(model) as cache:
-        cache.announce_repeat()
-        first = model(ids[:, :20], past_key_values=cache).logits
-        assert cache.get_seq_length() == 0  # type: ignore[attr-defined]
-        with pytest.raises(PolicyError, match="20 tokens of its draft again, got 19"):
-            model(ids[:, :19], past_key_values=cache)
-        with pytest.raises(PolicyError, match="not finished"):
-            cache.finish()
-        assert torch.equal(model(ids[:, :20], past_key_values=cache).logits, first)
-        assert cache.get_seq_length() == 20  # type: ignore[attr-defined]
-
-
-# ---------------------------------------------------------------------- geometry, the missing library
-
-
-def test_geometry_of_a_configuration() -> None:
-    config = tiny(kv_heads=1).config
-    geometry = geometry_of(config, 64)
-    assert (geometry.layers, geometry.heads, geometry.kv_heads, geometry.head_dim) == (2, 4, 1, 16)
-    assert (geometry.frames_per_chunk, geometry.chunk_tokens, geometry.rope_frames) == (1, 64, 4096 // 64)
-    in_tokens = geometry_of(config, 64, frames_per_chunk=64, batch_size=3, dtype=torch.bfloat16)
-    assert (in_tokens.tokens_per_frame, in_tokens.rope_frames, in_tokens.branches) == (1, 4096, 3)
-    assert in_tokens.itemsize == 2
-    with pytest.raises(SpecError, match="multiple of frames_per_chunk, got 64 and 5"):
-        geometry_of(config, 64, frames_per_chunk=5)
-
-
-def test_windows_in_tokens() -> None:
-    model, ids = tiny(), text()
-    with opened(model, BY_CHUNKS["sliding-window"]) as cache:
-        in_chunks = torch.cat([output.logits for output in forward_in_chunks(model, ids, cache)], dim=1)
-    with opened(model, "sliding-window:recent_frames=32,sink_frames=16", frames_per_chunk=CHUNK) as cache:
-        in_tokens = torch.cat([output.logits for output in forward_in_chunks(model, ids, cache)], dim=1)
-    assert torch.equal(in_chunks, in_tokens)
-
-
-def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError(name)
-
-    policy = parse_policy("full-kv")
-    monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(WorldKVError, match=r"transformers is not installed; .*worldkv\[llm\]"):
-        open_cache(None, policy)

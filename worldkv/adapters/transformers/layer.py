@@ -80,7 +80,13 @@ class PolicyLayer:
                 "with that batch_size, and decode without beams"
             )
         if self._config._attn_implementation == ATTENTION:
-            _handed.layer, _handed.keys, _handed.values = self, key_states, value_states
+            before = getattr(_handed, "layer", None)
+            if before is not None and before._chunks is self._chunks and before.index == self.index - 1:
+                raise PolicyError(
+                    f"the keys of layer {before.index} were changed on their way from the cache to the attention "
+                    "function, so this model cannot show its queries; take a policy that reads none"
+                )
+            _handed.layer, _handed.keys = self, key_states
             return key_states, value_states
         if self._chunks.with_queries:
             name, kind = type(self._chunks.cache.policy).__name__, self._config._attn_implementation
@@ -132,13 +138,15 @@ class PolicyLayer:
 
     # ------------------------------------------------------------------ with queries
 
-    def with_queries(self, queries: Tensor, values: Tensor, scaling: float | None) -> tuple[Tensor, Tensor]:
+    def with_queries(
+        self, queries: Tensor, keys: Tensor, values: Tensor, scaling: float | None
+    ) -> tuple[Tensor, Tensor]:
         """All that `queries` attend, `(rows, kv_heads, tokens, head_dim)`; they go into the window with their keys."""
         shown = queries.transpose(1, 2)
         usual = 1 / math.sqrt(queries.shape[-1])
         if scaling is not None and not math.isclose(scaling, usual):
             shown = shown * (scaling / usual)  # so that attention is measured as the model pays it
-        keys, values = self._chunks.window(self.index, _handed.keys.transpose(1, 2), values.transpose(1, 2), shown)
+        keys, values = self._chunks.window(self.index, keys.transpose(1, 2), values.transpose(1, 2), shown)
         return keys.transpose(1, 2), values.transpose(1, 2)
 
 
@@ -158,8 +166,8 @@ def attend(
     """
     sdpa = load("transformers.integrations.sdpa_attention").sdpa_attention_forward
     if getattr(_handed, "keys", None) is key:
-        key, value = _handed.layer.with_queries(query, value, scaling)
-        _handed.layer = _handed.keys = _handed.values = None
+        key, value = _handed.layer.with_queries(query, key, value, scaling)
+        _handed.layer = _handed.keys = None
         attention_mask = causal_mask(query.shape[2], key.shape[2], key.device)
     result: tuple[Tensor, None] = sdpa(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     return result
