@@ -117,7 +117,10 @@ class Step(NamedTuple):
 
 def measured(model: Any, ids: Tensor, spec: str) -> dict[str, Any]:
     """Perplexities, attention mass kept, and tokens attended of one run over the text."""
-    started, losses, attended, last = time.process_time(), [], [], None
+    started = time.process_time()
+    losses: list[Tensor] = []
+    attended: list[int] = []
+    last: Tensor | None = None
     mass = MassKept()
     with torch.inference_mode():
         for step in _under_dynamic_cache(model, ids) if spec == "dynamic-cache" else _under(spec, model, ids, mass):
@@ -189,9 +192,9 @@ def _log_mass(queries: Tensor, keys: Tensor) -> Tensor:
     """Logarithm of the sum of the attention weights of each query, not normalised `(heads, queries)`."""
     new, heads = queries.shape[:2]
     shared = keys.repeat_interleave(heads // keys.shape[1], dim=1)
-    scores = torch.einsum("qhd,khd->hqk", queries, shared) / queries.shape[2] ** 0.5
+    scores: Tensor = torch.einsum("qhd,khd->hqk", queries, shared) / queries.shape[2] ** 0.5
     is_later = torch.ones(new, len(keys), dtype=torch.bool).triu(len(keys) - new + 1)
-    return scores.masked_fill(is_later, -torch.inf).logsumexp(dim=-1)
+    return torch.logsumexp(scores.masked_fill(is_later, -torch.inf), dim=-1)
 
 
 # ---------------------------------------------------------------------- the table
