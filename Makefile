@@ -16,7 +16,8 @@ WORLDKV_SHARED_DATA ?= ../shared/data
 SOURCES := $(wildcard worldkv tests benchmarks examples)
 COMPOSED := composed:wrappers=hysteresis+refresh-interval composed:wrappers=predicted-pose+age-penalty \
     composed:compression=quantised composed:compression=quantised,stored_as=fp8 \
-    composed:eviction=admission belady:need=attention-need
+    composed:eviction=admission belady:need=attention-need \
+    worldkv:positions=relative worldkv:positions=rebased,order=rank worldkv:positions=slots
 PENALISED := composed:compression=scored-tokens,scorer=anchor-penalty,penalty=0.7,
 # of the keys of `--geometry tiny`: 2 layers, 2 heads of 16 channels
 DRAWN_DIRECTION := import sys, pathlib, numpy, worldkv.parts.scorer.anchor_penalty as made; \

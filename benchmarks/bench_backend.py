@@ -1,6 +1,6 @@
 """The torch backend against what was promised of it.
 
-Run: python -m benchmarks.bench_backend [limit] [saved] [headline] [memory] [prediction] [--device cuda]
+Run: python -m benchmarks.bench_backend [limit] [door] [saved] [headline] [memory] [prediction] [--device cuda]
 [--data FOLDER]. Everything by default, in about four minutes on four cores. The device is for `limit` alone; the
 folder of recorded paths, for `saved`, defaults to ../shared/data. What is compared is done in turn, so that a slow
 moment of the machine meets both sides.
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import backend_headline, backend_limit, backend_memory, backend_prediction, backend_saved
+from benchmarks import backend_door, backend_headline, backend_limit, backend_memory, backend_prediction, backend_saved
 from benchmarks.backend_verdict import Verdict, print_verdicts
 from benchmarks.machine import machine
 
-SECTIONS = ("limit", "saved", "headline", "memory", "prediction")
+SECTIONS = ("limit", "door", "saved", "headline", "memory", "prediction")
 
 
 def main() -> None:
@@ -44,6 +44,8 @@ def _section(name: str, device: str, data: Path) -> list[Verdict]:
     match name:
         case "limit":
             return backend_limit.run(device)
+        case "door":
+            return backend_door.run()
         case "saved":
             return backend_saved.run(data)
         case "headline":

@@ -54,6 +54,7 @@ class Land(NamedTuple):
     """A prefetched chunk goes from staging into the window, on the device."""
 
     chunk: int
+    num_bytes: int
 
 
 class Unstage(NamedTuple):

@@ -70,7 +70,11 @@ class Viewpoint:
         Raises:
             PolicyError: more than a chunk of the geometry, fewer than one, or other counts in its poses.
         """
-        most, counts = geometry.frames_per_chunk, [] if self.frames is None else [self.frames]
+        most = geometry.frames_per_chunk
+        if self.frames is None and self.action is None:  # as nearly always
+            if self.camera is None or len(self.camera.frame_positions) == most:
+                return most
+        counts = [] if self.frames is None else [self.frames]
         counts += [len(pose.frame_positions) for pose in (self.camera, self.action) if pose is not None]
         if not counts:
             return most

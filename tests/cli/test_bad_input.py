@@ -168,7 +168,8 @@ BAD_WORDS = [
 )
 def test_bad_option_is_refused_in_one_sentence(worldkv: Worldkv, tmp_path: Path, words: list[str], cure: str) -> None:
     log = tmp_path / "steps.jsonl"
-    ran = worldkv("compare", "generate:loop:chunks=20", "--log", log, "--json", tmp_path / "result.json", *words)
+    files = ("--log", log, "--plan", tmp_path / "plan.jsonl", "--json", tmp_path / "result.json")
+    ran = worldkv("compare", "generate:loop:chunks=20", *files, *words)
     assert_refused(ran.code, ran.out, ran.err)
     assert cure in ran.err
     assert not list(tmp_path.iterdir())
@@ -188,6 +189,9 @@ def test_unknown_source_is_refused_in_one_sentence(worldkv: Worldkv, source: str
     [
         ("--json", "no/such/folder/result.json"),
         ("--log", "no/such/folder/steps.jsonl"),
+        ("--plan", "no/such/folder/plan.jsonl"),
+        ("--plan", "-"),
+        ("--plan", ""),
         ("--plot", "no/such/folder/plot.png"),
         ("--json", "."),
         ("--json", "/dev/null"),

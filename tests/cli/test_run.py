@@ -155,6 +155,8 @@ def test_a_recording_holds_what_the_model_measured(worldkv: Worldkv, tmp_path: P
         (("--geometry", "tiny:rope_frames=30"), "30"),
         (("--record", "missing/run.safetensors"), "no folder"),
         (("--log", "same", "--record", "same"), "same file"),
+        (("--log", "same", "--plan", "same"), "same file"),
+        (("--plan", "missing/plan.jsonl"), "no folder"),
     ],
 )
 def test_what_cannot_run_is_refused_in_one_sentence(

@@ -72,13 +72,15 @@ def test_a_path_that_never_comes_back_says_so(worldkv: Worldkv, tmp_path: Path) 
 
 
 def test_budgets_and_a_log_go_with_a_world(worldkv: Worldkv, tmp_path: Path) -> None:
-    log = tmp_path / "steps.jsonl"
-    ran = worldkv(*WORLD, "--policy", "worldkv", "--budgets", "7chunks", "--json", "-", "--log", log)
+    log, plan = tmp_path / "steps.jsonl", tmp_path / "plan.jsonl"
+    ran = worldkv(*WORLD, "--policy", "worldkv", "--budgets", "7chunks", "--json", "-", "--log", log, "--plan", plan)
     rows = ran.document["rows"]
     assert {row["policy"] for row in rows} == {"worldkv", "random", "sliding-window"}
     assert all(row["psnr_visit"] is not None for row in rows)
     assert len(log.read_text().splitlines()) == 3 * 30
     assert {json.loads(line)["budget"] for line in log.read_text().splitlines()} == {"7chunks"}
+    headers = [json.loads(line) for line in plan.read_text().splitlines() if '"header"' in line]
+    assert [header["executor"] for header in headers] == ["torch"] * 3, "a painted world runs on tensors"
 
 
 def test_run_in_a_world_measures_its_pictures(worldkv: Worldkv) -> None:

@@ -28,7 +28,7 @@ def test_a_record_names_who_was_stored_shrunk_and_discarded() -> None:
     script = {4: Eviction(bank=(2, 0), discard=(1,), shrink={3: half})}
     engine = blind_engine(Scripted(script, frame_tokens=(16, 4, 4)))
     quiet = steps(engine, 3)[-1]
-    assert quiet == (quiet.plan, (), (), (), (), Traffic(), (), (), ())
+    assert quiet == (quiet.plan, (), (), (), (), Traffic(), (), (), (), TOKENS, CHUNK, ())
     record = steps(engine, 1)[0]
     assert record.evicted == (2, 0) and record.kept_tokens == (24, 24)
     assert record.discarded == (1,) and record.shrunk == (3,)

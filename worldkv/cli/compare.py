@@ -18,6 +18,7 @@ from worldkv.cli.options import (
     MachineOption,
     NoBaselinesOption,
     NoRecallOption,
+    PlanOption,
     SeedOption,
     TrajectoryArgument,
     ViewDistanceOption,
@@ -106,6 +107,7 @@ def compare(
     log: Annotated[
         str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object for every step of every row.")
     ] = None,
+    plan: PlanOption = None,
     plot: Annotated[
         str | None, typer.Option(metavar="FILE.png", help="Draw recall, memory, speed and the trajectory.")
     ] = None,
@@ -125,7 +127,7 @@ def compare(
     for option, file in (("--filmstrip", filmstrip), ("--film", film)):
         if world is None and file is not None:
             raise SpecError(f"{option} belongs to a painted world; add --world rooms")
-    files = {"json": json, "log": log, "plot": plot, "filmstrip": filmstrip, "film": film}
+    files = {"json": json, "log": log, "plan": plan, "plot": plot, "filmstrip": filmstrip, "film": film}
     check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     with (Progress if world is None else SlowProgress)() as progress:
         result = comparison.compare(
@@ -150,6 +152,7 @@ def compare(
             world=world,
             device=device,
             log=log,
+            plan=plan,
             progress=progress,
         )
     finish(result, **files)
@@ -160,6 +163,7 @@ def finish(
     *,
     json: str | None = None,
     log: str | None = None,
+    plan: str | None = None,
     plot: str | None = None,
     filmstrip: str | None = None,
     film: str | None = None,
@@ -171,4 +175,4 @@ def finish(
         result.filmstrip(filmstrip)
     if film is not None:
         result.film(film)
-    print_result(result, json, [json, log, plot, filmstrip, film])
+    print_result(result, json, [json, log, plan, plot, filmstrip, film])

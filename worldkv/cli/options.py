@@ -75,6 +75,15 @@ JsonOption = Annotated[
         help="Write the result as JSON to FILE; [cyan]-[/cyan] is standard output, without the table.",
     ),
 ]
+PlanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--plan",
+        metavar="FILE.jsonl",
+        help="Write every step's plan for an engine with a paged cache of its own: chunks, positions, kept tokens and "
+        "moves between tiers (docs/step-plans.md).",
+    ),
+]
 RunGeometryOption = Annotated[
     str,
     typer.Option(

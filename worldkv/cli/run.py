@@ -17,6 +17,7 @@ from worldkv.cli.options import (
     NoRecallOption,
     NumberTypeOption,
     PassesOption,
+    PlanOption,
     RunGeometryOption,
     SpillFolderOption,
     TrajectoryArgument,
@@ -95,6 +96,7 @@ def run(
     format: FormatOption = None,
     json: JsonOption = None,
     log: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object for every step.")] = None,
+    plan: PlanOption = None,
     record: Annotated[
         str | None,
         typer.Option(
@@ -115,7 +117,7 @@ def run(
         from worldkv.experiments.worlds import check_world
 
         check_world(world, "run")
-    check_outputs(trajectory, [("--json", json), ("--log", log), ("--record", record)])
+    check_outputs(trajectory, [("--json", json), ("--log", log), ("--plan", plan), ("--record", record)])
     from worldkv.experiments import real_run
 
     with SlowProgress() as progress:
@@ -141,7 +143,8 @@ def run(
             fps=fps,
             format=format,
             log=log,
+            plan=plan,
             record=record,
             progress=progress,
         )
-    print_result(result, json, [json, log, record])
+    print_result(result, json, [json, log, plan, record])

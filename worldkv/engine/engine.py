@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,7 +105,7 @@ class CacheEngine:
         self.backend.reset()
         self._traffic = self.backend.traffic()
         self._open: tuple[Viewpoint, StepPlan] | None = None
-        self._frames = self.geometry.frames_per_chunk  # of the chunk being generated
+        self._generate(self.geometry.frames_per_chunk)
         self._is_inconsistent = False  # a commit failed half way
         self._history: collections.deque[_Checkpoint] = collections.deque(maxlen=self.config.rewind_chunks + 1)
 
@@ -133,7 +134,7 @@ class CacheEngine:
             raise PolicyError(f"step {self._open[1].step} is still open; commit it before the next begin")
         if self._is_inconsistent:
             raise PolicyError("the last step failed half way; rewind, restore or reset before the next begin")
-        self._frames = viewpoint.frames_of(self.geometry)
+        self._generate(viewpoint.frames_of(self.geometry))
         plan = self._reconcile(viewpoint, None, is_asked=self.policy.asked_at == "begin")
         self.state.tiers.device.take(self._own_bytes)
         self._open = viewpoint, plan
@@ -173,11 +174,11 @@ class CacheEngine:
             raise PolicyError("commit comes once after begin; no step is open, or its commit failed: rewind or restore")
         viewpoint, plan = self._open
         self._is_inconsistent = True
-        geometry, state = self.geometry, self.state
+        geometry, state, own_tokens, own_bytes = self.geometry, self.state, self._own_tokens, self._own_bytes
         chunk = self.table.append(viewpoint, measured, self._frames)
-        self.backend.commit(chunk, self._own_bytes)
-        state.counts.produced += self._own_tokens
-        state.counts.window += self._own_tokens
+        self.backend.commit(chunk, own_bytes)
+        state.counts.produced += own_tokens
+        state.counts.window += own_tokens
         state.admit(chunk, self.table)
         if measured is not None:
             self._remember(measured, plan)
@@ -187,8 +188,9 @@ class CacheEngine:
         left: tuple[int, ...] = ()
         left_bytes: tuple[int, ...] = ()
         forgotten: list[int] = []
+        moves: Sequence[Move] = ()
         if eviction is not NOTHING_LEAVES:
-            kept, sizes, forgotten = self._evict(eviction)
+            kept, sizes, forgotten, moves = self._evict(eviction)
             left = tuple(keep.count for keep in eviction.shrink.values())
             left_bytes = tuple(keep.window_bytes(geometry) for keep in eviction.shrink.values())
         traffic = self.backend.traffic()
@@ -197,7 +199,20 @@ class CacheEngine:
         self._open, self._is_inconsistent = None, False
         discarded = (*eviction.discard, *forgotten, *state.lost)
         state.lost = ()
-        return StepRecord(plan, eviction.bank, kept, discarded, tuple(eviction.shrink), moved, sizes, left, left_bytes)
+        return StepRecord(
+            plan,
+            eviction.bank,
+            kept,
+            discarded,
+            tuple(eviction.shrink),
+            moved,
+            sizes,
+            left,
+            left_bytes,
+            own_tokens,
+            own_bytes,
+            moves,
+        )
 
     # ------------------------------------------------------------------ going back
 
@@ -258,15 +273,11 @@ class CacheEngine:
         self.state = state.copy()
         self._history.append(_Checkpoint(state, length, self.table.start_journal(), self.backend.snapshot()))
 
-    @property
-    def _own_tokens(self) -> int:
-        """Tokens of the chunk being generated."""
-        return self._frames * self.geometry.tokens_per_frame
-
-    @property
-    def _own_bytes(self) -> int:
-        """Bytes of its keys and values."""
-        return self._own_tokens * self.geometry.token_bytes
+    def _generate(self, frames: int) -> None:
+        """The chunk being generated has so many latent frames: its tokens, and the bytes of its keys and values."""
+        self._frames = frames
+        self._own_tokens = frames * self.geometry.tokens_per_frame
+        self._own_bytes = self._own_tokens * self.geometry.token_bytes
 
     # ------------------------------------------------------------------ moving
 
@@ -279,6 +290,7 @@ class CacheEngine:
             is_asked: whether the policy is; if not, what is resident stays.
         """
         is_open = False
+        forgets: tuple[Move, ...] = ()
         while True:
             retrieval = None
             if is_asked and self.state.bank_count:
@@ -294,14 +306,17 @@ class CacheEngine:
                 is_open = True
             spare = self.state.copy() if self.config.when_lost == "go-on" else None
             try:
-                return self._apply(retrieval, first, is_over, ids, positions)
+                plan = self._apply(retrieval, first, is_over, ids, positions)
+                return plan._replace(moves=(*forgets, *plan.moves)) if forgets else plan
             except Exception as error:
                 if spare is None or not isinstance(error, LostChunkError):
                     if is_open:
                         self._take_back(1)
                     raise
                 self.state, self._is_inconsistent = spare, False
-                self.backend.apply(forget_chunk(self.state, self.table, error.chunk))
+                moves = forget_chunk(self.state, self.table, error.chunk)
+                self.backend.apply(moves)
+                forgets += tuple(moves)
                 self.state.lost = (*self.state.lost, error.chunk)
 
     def _positions(self, ids: Ids, wanted: tuple[int, ...]) -> Ids:
@@ -326,7 +341,7 @@ class CacheEngine:
             places = self._caller.positions(rule, attended)
         else:
             places = np.empty(len(ids) + 1, np.int64)
-            columns["start_frame"].take(ids, out=places[:-1])
+            places[:-1] = columns["start_frame"][ids]
             places[-1] = own_start
         if self._position_limit is not None:
             check_distance(self.policy, len(self.table), places, self._frames, self._position_limit)
@@ -366,10 +381,10 @@ class CacheEngine:
         newest = len(table) - 1
         arrives = first is None and newest >= 0 and newest not in state.leaving
         change = reconcile_window(state, table, wanted)
-        moves = list(change.moves)
+        moves = change.moves
         if retrieval is not None and (state.staged or retrieval.next_ids):
             staging = self.config.staging_chunks * geometry.chunk_bytes
-            moves += reconcile_staging(state, table, retrieval.next_ids or (), staging)
+            moves = (*moves, *reconcile_staging(state, table, retrieval.next_ids or (), staging))
         if moves:
             self._is_inconsistent = True
             self.backend.apply(moves)
@@ -399,6 +414,8 @@ class CacheEngine:
             over,
             self._frames,
             positions,
+            moves,
+            first,
         )
 
     def _note_use(self, retrieval: Retrieval) -> None:
@@ -428,8 +445,12 @@ class CacheEngine:
             for row, chunk in enumerate(plan.attended):
                 self.table.write("attention_mass", chunk, mass[chunk] + received[row])
 
-    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], tuple[int, ...], list[int]]:
-        """Carry out an eviction; the tokens and bytes kept of each banked chunk, and the ids forgotten for them."""
+    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], tuple[int, ...], list[int], list[Move]]:
+        """Carry out an eviction.
+
+        Returns:
+            The tokens and bytes kept of each banked chunk, the ids forgotten for them, and the moves.
+        """
         state, table = self.state, self.table
         gone = (*eviction.bank, *eviction.discard)
         moves: list[Move] = []
@@ -452,7 +473,7 @@ class CacheEngine:
             state.release(gone)
         if moves:
             self.backend.apply(moves)
-        return tuple(kept), tuple(sizes), forgotten
+        return tuple(kept), tuple(sizes), forgotten, moves
 
 
 _NO_TRAFFIC = Traffic()

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from worldkv.answers import Ids, Keep, RaggedKeep
-from worldkv.backend import Traffic
+from worldkv.backend import Move, Traffic
 from worldkv.chunks import ChunkTable
+from worldkv.engine.move_document import commit_document, move_document
 from worldkv.tiers import Tiers, banked_rows
 
 
@@ -156,6 +157,8 @@ class StepPlan(NamedTuple):
         frames: latent frames of the chunk being generated.
         positions: latent frame at which every attended chunk, and last the chunk being generated, starts
             `(chunks + 1,)`, as the policy's positions say.
+        moves: what was moved for it, in order; where the policy is asked after the first pass, from there on.
+        first: what the first pass attends, where the policy is asked after it; None where it is asked at begin.
     """
 
     step: int
@@ -171,6 +174,32 @@ class StepPlan(NamedTuple):
     over_budget: bool
     frames: int
     positions: Ids
+    moves: Sequence[Move] = ()
+    first: StepPlan | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan in plain JSON types: the part of a line of `--plan` that is known before the chunk is generated.
+
+        docs/step-plans.md says what every key means.
+        """
+        document: dict[str, Any] = {"step": self.step, "frames": self.frames, **self._attended()}
+        if self.first is not None:
+            document["first_pass"] = self.first._attended()
+        document["moves"] = self._told_moves()
+        return document
+
+    def _attended(self) -> dict[str, Any]:
+        return {
+            "attended": self.attended.tolist(),
+            "attended_tokens": self.attended_tokens,
+            "retrieved": [int(chunk) for chunk in self.retrieved],
+            "positions": self.positions.tolist(),
+        }
+
+    def _told_moves(self) -> list[dict[str, Any]]:
+        if self.first is None:
+            return [move_document(move, "begin") for move in self.moves]
+        return [*self.first._told_moves(), *(move_document(move, "first_pass") for move in self.moves)]
 
     def __repr__(self) -> str:
         return (
@@ -193,6 +222,9 @@ class StepRecord(NamedTuple):
         kept_bytes: bytes in the bank of each evicted chunk.
         shrunk_tokens: tokens left of each chunk shrunk in place.
         shrunk_bytes: bytes in the window of each of them.
+        own_tokens: tokens with which the step's own chunk entered the window.
+        own_bytes: their bytes.
+        moves: what was moved behind that, in order.
     """
 
     plan: StepPlan
@@ -204,6 +236,19 @@ class StepRecord(NamedTuple):
     kept_bytes: tuple[int, ...] = ()
     shrunk_tokens: tuple[int, ...] = ()
     shrunk_bytes: tuple[int, ...] = ()
+    own_tokens: int = 0
+    own_bytes: int = 0
+    moves: Sequence[Move] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The step in plain JSON types: a line of `--plan` without the policy's name; see docs/step-plans.md."""
+        document = self.plan.to_dict()
+        document["moves"] += [
+            commit_document(self.plan.step, self.own_tokens, self.own_bytes),
+            *(move_document(move, "commit") for move in self.moves),
+        ]
+        document["discarded"] = [int(chunk) for chunk in self.discarded]
+        return document
 
     def __repr__(self) -> str:
         return (

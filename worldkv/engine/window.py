@@ -66,8 +66,8 @@ def reconcile_window(state: EngineState, table: ChunkTable, wanted: tuple[int, .
             continue
         entered.append(chunk)
         if chunk in state.staged:  # the device's ledger has counted it since it was prefetched
-            state.replicas[chunk] = state.staged.pop(chunk)
-            moves.append(Land(chunk))
+            size = state.replicas[chunk] = state.staged.pop(chunk)
+            moves.append(Land(chunk, size))
             continue
         moves.append(_copy_in(state, table, chunk, Fetch))
         state.replicas[chunk] = int(table.columns["window_bytes"][chunk])

@@ -14,6 +14,7 @@ from worldkv.experiments.compared_policies import default_policies, with_baselin
 from worldkv.experiments.defaults import WORLD_GEOMETRY, Match
 from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_limits, as_machine, as_path, joined
 from worldkv.experiments.outputs import check_written
+from worldkv.experiments.plan_file import Executor, PlanFile
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.experiments.setup import make_setup
@@ -177,6 +178,7 @@ def compare(
     world: str | None = None,
     device: str = "cpu",
     log: str | os.PathLike[str] | None = None,
+    plan: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> Comparison:
     """Run policies side by side along one trajectory: what each keeps, moves, forgets and would cost.
@@ -204,6 +206,7 @@ def compare(
         world: run real attention in a painted world, `"rooms"` or `"doom"`; needs torch.
         device: where that attention runs.
         log: a file for one JSON object a step and row.
+        plan: a file for the step plans of every row, for engines that page their own cache (docs/step-plans.md).
         progress: where progress is reported.
 
     Raises:
@@ -219,7 +222,7 @@ def compare(
 
     typed = None if budgets is None else joined(budgets)
     check_options(match, typed, world, device)
-    check_written(trajectory, log=log)
+    check_written(trajectory, log=log, plan=plan)
     window_budget = parse_size(device_budget, "--device-budget")
     config = CacheConfig(window_budget, "flag", as_limits(host_budget, disk_budget, when_full))
     by_default = DEFAULT_GEOMETRY if world is None else WORLD_GEOMETRY
@@ -247,7 +250,11 @@ def compare(
             path, rates, config, recall=recall, seed=seed, shown=noisy, pose_noise=pose_noise, progress=progress
         )
         stream = None if log is None else files.enter_context(text_file(os.fspath(log)))
-        logger = StepLogger(progress, shape, path.chunked.num_chunks, stream)
+        plans = None
+        if plan is not None:
+            executor: Executor = "simulator" if painters is None else "torch"
+            plans = PlanFile(files.enter_context(text_file(os.fspath(plan))), path.chunked, executor)
+        logger = StepLogger(progress, shape, path.chunked.num_chunks, stream, plans)
         if sizes:
             compared = compare_at_budgets(setup, candidates, sizes, on_step=logger.watch_at, execute=execute)
             if not compared.rows:

@@ -14,6 +14,7 @@ from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
 from worldkv.experiments.memory import MemoryNeed, check_room, model_bytes
+from worldkv.experiments.plan_file import PlanFile
 from worldkv.experiments.progress import Progress
 from worldkv.experiments.run_request import itemsize_of
 from worldkv.experiments.setup import make_setup
@@ -157,7 +158,10 @@ class PreparedRun:
             )
         )
         log = None if request.log is None else held.enter_context(text_file(request.log))
-        return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log)
+        plan = None
+        if request.plan is not None:
+            plan = PlanFile(held.enter_context(text_file(request.plan)), setup.chunked, "torch")
+        return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log, plan)
 
     def _painter(self, world: PaintedWorld) -> Painter:
         from worldkv.backends.models import Painter
@@ -202,14 +206,19 @@ class StartedRun:
     """
 
     def __init__(
-        self, run: PreparedRun, cache: WorldCache, model: CausalVideoDiT | Painter, log: TextIO | None
+        self,
+        run: PreparedRun,
+        cache: WorldCache,
+        model: CausalVideoDiT | Painter,
+        log: TextIO | None,
+        plan: PlanFile | None,
     ) -> None:
         """Nothing is generated yet."""
         from worldkv.backends.models import Painter
         from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutRecorder
 
-        self._run, self._cache, self._log = run, cache, log
+        self._run, self._cache, self._log, self._plan = run, cache, log, plan
         self._painter = model if isinstance(model, Painter) else None
         passes, seed = run.request.passes, run.request.seed
         self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
@@ -242,8 +251,11 @@ class StartedRun:
         from worldkv.sim.document import step_document
 
         setup = self._run.setup
+        write_plan = None if self._plan is None else self._plan.rollout(self._run.candidate.label)
         for step, spent in measured_steps(self._make, self._cache, setup, self._rollout, self.measured):
             self._signals.note(step.record, self._cache.measured)
+            if write_plan is not None:
+                write_plan(self._cache.engine, step.record)
             if self._log is not None:
                 entry = step_document(self._run.candidate.label, setup.geometry, step.record, spent.seconds)
                 entry |= self.measured.last_step()

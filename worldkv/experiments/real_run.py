@@ -69,6 +69,7 @@ def run(
     fps: float | None = None,
     format: str | None = None,
     log: str | os.PathLike[str] | None = None,
+    plan: str | os.PathLike[str] | None = None,
     record: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> RealRun:
@@ -96,6 +97,8 @@ def run(
         fps: resample to this rate.
         format: a file's format; detected where None.
         log: a file for one JSON object a step.
+        plan: a file for the step plans, kept tokens included, for engines that page their own cache
+            (docs/step-plans.md).
         record: a file for the trajectory and what the model measured on it, to simulate from.
         progress: where progress is reported.
 
@@ -105,7 +108,7 @@ def run(
     require_torch("run")
     if world is not None:
         check_world(world, "run")
-    check_written(trajectory, log=log, record=record)
+    check_written(trajectory, log=log, plan=plan, record=record)
     from worldkv.experiments.prepared_run import prepare
 
     request = RunRequest(
@@ -129,6 +132,7 @@ def run(
         when_lost=when_lost,
         spill_folder=None if spill_folder is None else os.fspath(spill_folder),
         log=None if log is None else os.fspath(log),
+        plan=None if plan is None else os.fspath(plan),
         record=None if record is None else os.fspath(record),
         world=world,
     )

@@ -67,7 +67,7 @@ class RunRequest(ModelRequest):
     Attributes:
         policy, machine, recall: the policy, the machine whose time is predicted, and whether recall is measured.
         device_budget, host_budget, disk_budget, when_full, when_lost, spill_folder: the room it has, in bytes.
-        log, record: files to write; None for none.
+        log, plan, record: files to write; None for none.
         world: a painted world to generate; None for a model of random weights.
     """
 
@@ -81,5 +81,6 @@ class RunRequest(ModelRequest):
     when_lost: WhenLost = "error"
     spill_folder: str | None = None
     log: str | None = None
+    plan: str | None = None
     record: str | None = None
     world: str | None = None

@@ -131,6 +131,7 @@ class RolloutRecorder:
         self._seconds, self._stalls, self._credits = (np.zeros(steps) for _ in range(3))
         self._attended, self._window_bytes, self._bank_bytes = (np.zeros(steps, np.int64) for _ in range(3))
         self._reach = np.zeros(steps, np.int64)
+        self._moves = engine.policy.positions.moves
 
     def begin(self, plan: StepPlan) -> None:
         """Record the plan of a step, the last one where the policy is asked twice."""
@@ -153,7 +154,7 @@ class RolloutRecorder:
         self._seconds[plan.step], self._stalls[plan.step] = spent.seconds, spent.stall_seconds
         self._attended[plan.step], self._window_bytes[plan.step] = plan.attended_tokens, plan.window_bytes
         self._bank_bytes[plan.step] = tiers.host.held + tiers.disk.held
-        self._reach[plan.step] = reach_of(plan.positions, plan.frames)
+        self._reach[plan.step] = reach_of(plan.positions, plan.frames, is_ascending=not self._moves)
         return spent
 
     def close(self) -> RolloutRecord:
