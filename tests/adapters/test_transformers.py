@@ -23,7 +23,9 @@ from tests.adapters.tiny_language_models import (
     text,
     tiny,
 )
-from worldkv.adapters.transformers import forward_in_chunks
+from worldkv import SignalError, SpecError, parse_policy
+from worldkv.adapters.transformers import forward_in_chunks, open_cache
+from worldkv.specs import policy_classes
 
 
 @pytest.fixture(autouse=True)
@@ -249,3 +251,24 @@ def test_every_policy_generates(spec: str) -> None:
         assert len(cache.world.engine.table) == 129 // CHUNK  # the last token was never fed
         cache.reset()  # type: ignore[attr-defined]
         assert cache.get_seq_length() == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", policy_classes())
+def test_every_installed_policy_runs_or_says_why_not(name: str) -> None:
+    model, ids, policy = tiny(), text(), parse_policy(name)
+    try:
+        cache = open_cache(model, policy, chunk_tokens=4)
+    except (SignalError, SpecError) as error:
+        assert str(error).startswith(type(policy).__name__)
+        return
+    with cache:
+        outputs = [output.logits for output in forward_in_chunks(model, ids, cache)]
+    assert torch.cat(outputs, dim=1).isfinite().all()
+    assert name in RUNNING
+
+
+RUNNING = frozenset(
+    "full-kv sliding-window streaming-llm drop-oldest h2o deep-forcing r-swa relic-subsample memflow-prototypes random "
+    "mean-key quest-bounds arkvale".split()
+)
+"""Installed policies that need no camera, hidden states or future, and keep as many tokens in every head."""

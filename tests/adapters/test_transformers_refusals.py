@@ -56,6 +56,8 @@ def test_tokens_are_not_taken_back() -> None:
     with opened(model) as cache:
         assert not cache.is_croppable  # type: ignore[attr-defined]
         assert not cache.is_compileable  # type: ignore[attr-defined]
+        cache.early_initialization(1, 2, 16, torch.float32, torch.device("cpu"))  # type: ignore[attr-defined]
+        assert not cache.is_initialized  # type: ignore[attr-defined]
         with pytest.raises(PolicyError, match=r"taking tokens back .* DynamicCache"):
             cache.crop(-1)  # type: ignore[attr-defined]
         with pytest.raises(PolicyError, match="assisted decoding"):
@@ -134,6 +136,13 @@ def test_a_model_that_attends_by_the_places_of_keys_is_refused() -> None:
 def test_a_policy_that_needs_a_camera_is_refused(spec: str) -> None:
     with pytest.raises(SignalError, match="needs pose"):
         opened(tiny(), spec)
+
+
+def test_what_a_cache_is_not_shown_or_cannot_hold_is_refused() -> None:
+    with pytest.raises(SignalError, match="SelfPrunedKV reads hidden states"):
+        opened(tiny(), "sp-kv")
+    with pytest.raises(SpecError, match="NoveltyAdmission keeps other numbers"):
+        opened(tiny(), "novelty-admission")
 
 
 def test_queries_have_to_be_shown() -> None:

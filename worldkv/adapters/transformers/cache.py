@@ -18,7 +18,7 @@ from worldkv.adapters.transformers.model_shape import geometry_of
 from worldkv.adapters.transformers.token_chunks import OnAttend, TokenChunks
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
-from worldkv.errors import PolicyError, SpecError
+from worldkv.errors import PolicyError, SignalError, SpecError
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
 from worldkv.signals import Signal
@@ -108,11 +108,13 @@ def open_cache(
         on_attend: called in every layer of every forward, drafts excepted, with its queries and all that they attend.
 
     Raises:
-        SignalError: the policy needs a camera.
-        SpecError: the model's layers or positions do not allow it, or numbers do not fit.
+        SignalError: the policy needs a camera, or hidden states.
+        SpecError: the model's layers or positions do not allow it, heads keep different numbers of tokens, or numbers
+            do not fit.
         WorldKVError: transformers is not installed.
     """
     register()
+    _check_policy(policy, needs_of(policy) | extra_signals)
     if not getattr(model, "_supports_attention_backend", False):
         raise SpecError(
             f"{type(model).__name__} does not attend through transformers' attention interface, so what it does by the "
@@ -183,6 +185,26 @@ def forward_in_chunks(model: Any, token_ids: Tensor, cache: PolicyCache, **kwarg
 @functools.cache
 def _cache_class() -> Any:
     return type("PolicyCache", (PolicyCache, load("transformers.cache_utils").Cache), {})
+
+
+def _check_policy(policy: CachePolicy, signals: frozenset[Signal]) -> None:
+    """Refuse what a cache of transformers is not shown, or cannot hold.
+
+    Raises:
+        SignalError: hidden states are read.
+        SpecError: heads keep different numbers of tokens.
+    """
+    name = type(policy).__name__
+    if Signal.HIDDEN_STATE in signals:
+        raise SignalError(
+            f"{name} reads hidden states, which a transformers model does not show its cache; take a policy that "
+            "judges by keys or attention"
+        )
+    if policy.ragged:
+        raise SpecError(
+            f"{name} keeps other numbers of tokens in every head, which one tensor of keys cannot hold; take a policy "
+            "that keeps as many in all"
+        )
 
 
 def _own_attention(model: Any, reader: str) -> str | None:

@@ -13,7 +13,9 @@ from worldkv.errors import PolicyError
 from worldkv.signals import Signal, Viewpoint
 
 OnAttend = Callable[[int, Tensor, Tensor, Tensor], None]
-"""Called with the layer, its queries, and all keys and values they attend, `(rows, tokens, heads, head_dim)` each."""
+"""Called with the layer, its queries, and all keys and values they attend, `(rows, tokens, heads, head_dim)` each.
+
+A model that scales its scores in its own way has its queries scaled instead, so that 1 / sqrt(head_dim) is right."""
 
 
 class _Tokens(NamedTuple):
