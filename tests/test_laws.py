@@ -40,6 +40,7 @@ DEFERRED = frozenset(
         "PIL",
         "vizdoom",
         "transformers",
+        "diffusers",
     }
 )
 """Slow or optional to import: only inside the function that needs them."""
@@ -62,6 +63,7 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
     "skimage",
     "vizdoom",
     "transformers",
+    "diffusers",
 }
 
 
@@ -105,7 +107,7 @@ LAWS = {
     "sim": _law("core trajectory metrics specs engine door", "joblib"),
     "worlds": _law("core trajectory", "skimage vizdoom"),
     "backends": _law("core trajectory engine worlds", "torch"),
-    "adapters": _law("core engine backends", "torch transformers"),
+    "adapters": _law("core engine backends", "torch transformers diffusers"),
     "parity": _law("core trajectory metrics specs engine sim backends", "torch"),
     "report": _law("core trajectory metrics parts specs engine sim worlds testing", "rich"),
     "plots": _law("core trajectory specs sim worlds report", "matplotlib PIL"),
@@ -247,6 +249,7 @@ MODULES = frozenset(
         ("worldkv/backends/cache.py", "import safetensors.torch"),
         # adapters
         ("worldkv/adapters/transformers/layer.py", "from transformers import Cache"),
+        ("worldkv/adapters/diffusers.py", "from diffusers import WanTransformer3DModel"),
         ("worldkv/adapters/transformers/layer.py", LAZY.format("from worldkv.policies import Oracle")),
         ("worldkv/backends/cache.py", LAZY.format("from worldkv.adapters.transformers import open_cache")),
         # what stands above both backends

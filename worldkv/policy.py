@@ -273,8 +273,8 @@ class TokenScorer(Part):
             chunk: the chunk; its keys are there.
 
         Returns:
-            `(layers, kv_heads, tokens)`, or `(layers, 1, tokens)` where all heads of a layer say the same; numpy's or
-            in the namespace of `chunk.keys`.
+            `(layers, kv_heads, tokens)`, or `(layers, 1, tokens)` where all heads of a layer say the same, those of
+            other ranks included (`chunk.reduce`); numpy's or in the namespace of `chunk.keys`.
         """
 
 

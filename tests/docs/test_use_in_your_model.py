@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
+
+from tests.adapters import family
 
 PAGE = (Path(__file__).parents[2] / "docs" / "use-in-your-model.md").read_text()
 OWN_MODEL, *OTHERS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -49,3 +52,27 @@ def test_the_transformers_example_prints_what_it_attended(capsys: pytest.Capture
     assert names["text"].shape == (1, 1030)
     # 999 tokens of the prompt and 30 fed back; sink, three recent and four retrieved chunks.
     assert capsys.readouterr().out == "1029 tokens seen, 512 attended beside the chunk being filled\n"
+
+
+class Prompted(family.Pipeline):
+    """A pipeline of the family that takes what theirs take."""
+
+    def inference(self, noise: list[Tensor], text_prompts: list[str]) -> Tensor:  # type: ignore[override]
+        return super().inference(noise)
+
+
+def test_the_self_forcing_example_attends_what_its_policy_says(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from worldkv import CacheGeometry, WorldCache, parse_policy
+
+    names: dict[str, Any] = {}
+    exec(example("self_forcing"), names)  # noqa: S102 - the page's own code
+    noise, cameras = family.noise([3] * 4), torch.eye(4).repeat(4, 3, 1, 1)
+    out = names["under_worldkv"](Prompted(family.Model()), noise, ["a street"], cameras)
+    assert torch.equal(out, family.roll_out(family.Model(), noise, family.own_caches()))
+    assert capsys.readouterr().out.splitlines()[-1] == "block 3 attended 192 tokens, chunks [0, 1, 2]"
+    model = family.Model(family.Copying)
+    geometry = CacheGeometry(2, family.HEADS, family.HEADS, family.CHANNELS, family.ROWS, family.COLUMNS, 3, itemsize=4)
+    with names["in_longlive"](model, WorldCache(parse_policy("full-kv"), geometry), None):
+        assert torch.equal(family.roll_out(model, noise, family.own_caches()), out)
