@@ -83,6 +83,14 @@ def test_engines_get_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
         assert callable(block.self_attn.initialize_cache)
 
 
+def test_the_transformers_example_prints_what_it_attended(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    exec(example("LlamaConfig"), names)  # noqa: S102 - the page's own code
+    assert names["text"].shape == (1, 1030)
+    # 999 tokens of the prompt and 30 fed back; sink, three recent and four retrieved chunks.
+    assert capsys.readouterr().out == "1029 tokens seen, 512 attended beside the chunk being filled\n"
+
+
 class Prompted(family.Pipeline):
     """A pipeline of the family that takes what theirs take."""
 
