@@ -68,11 +68,7 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
 
 
 PUBLIC = frozenset(
-<<<<<<< HEAD
     "worldkv worldkv.adapters.diffusers worldkv.backends worldkv.backends.models worldkv.metrics worldkv.parity "
-=======
-    "worldkv worldkv.backends worldkv.backends.models worldkv.metrics worldkv.parity "
->>>>>>> main
     "worldkv.parts worldkv.plots worldkv.policies worldkv.report worldkv.sim worldkv.specs worldkv.testing "
     "worldkv.trajectory worldkv.worlds".split()
 )
@@ -253,11 +249,7 @@ MODULES = frozenset(
         ("worldkv/backends/cache.py", "import safetensors.torch"),
         # adapters
         ("worldkv/adapters/transformers/layer.py", "from transformers import Cache"),
-<<<<<<< HEAD
         ("worldkv/adapters/diffusers/apply.py", "from diffusers import WanTransformer3DModel"),
-=======
-        ("worldkv/adapters/diffusers.py", "from diffusers import WanTransformer3DModel"),
->>>>>>> main
         ("worldkv/adapters/transformers/layer.py", LAZY.format("from worldkv.policies import Oracle")),
         ("worldkv/backends/cache.py", LAZY.format("from worldkv.adapters.transformers import open_cache")),
         # what stands above both backends

@@ -6,21 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-<<<<<<< HEAD
 from types import ModuleType, SimpleNamespace
-from typing import Any
-
-import pytest
-
-from worldkv import CacheGeometry, Viewpoint, WorldCache, parse_policy
-=======
 from typing import Any
 
 import pytest
 from torch import Tensor
 
 from tests.adapters import family
->>>>>>> main
+from worldkv import CacheGeometry, Viewpoint, WorldCache, parse_policy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "use-in-your-model.md").read_text()
 OWN_MODEL, *OTHERS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -55,7 +48,6 @@ def test_an_adapter_s_example_runs(source: str) -> None:
     exec(compile(source, "use-in-your-model.md", "exec"), {})  # noqa: S102 - the page's own code
 
 
-<<<<<<< HEAD
 def test_diffusers_example_attends_what_its_policy_says() -> None:
     names: dict[str, Any] = {}
     exec(example("WanTransformer3DModel"), names)  # noqa: S102 - the page's own code
@@ -89,7 +81,8 @@ def test_engines_get_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
         assert kwargs_builder({}, {}, {}) == {"cache": cache, "viewpoint_of": viewpoint_of} and pool.__name__ == "Pool"
         names["in_flashdreams"](SimpleNamespace(blocks=[block, block]), cache, viewpoint_of)
         assert callable(block.self_attn.initialize_cache)
-=======
+
+
 class Prompted(family.Pipeline):
     """A pipeline of the family that takes what theirs take."""
 
@@ -99,8 +92,6 @@ class Prompted(family.Pipeline):
 
 def test_the_self_forcing_example_attends_what_its_policy_says(capsys: pytest.CaptureFixture[str]) -> None:
     import torch
-
-    from worldkv import CacheGeometry, WorldCache, parse_policy
 
     names: dict[str, Any] = {}
     exec(example("self_forcing"), names)  # noqa: S102 - the page's own code
@@ -112,4 +103,3 @@ def test_the_self_forcing_example_attends_what_its_policy_says(capsys: pytest.Ca
     geometry = CacheGeometry(2, family.HEADS, family.HEADS, family.CHANNELS, family.ROWS, family.COLUMNS, 3, itemsize=4)
     with names["in_longlive"](model, WorldCache(parse_policy("full-kv"), geometry), None):
         assert torch.equal(family.roll_out(model, noise, family.own_caches()), out)
->>>>>>> main
