@@ -25,6 +25,7 @@ from worldkv.backends.uncompiled import uncompiled
 from worldkv.backends.window.arena import ArenaForm
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
+from worldkv.engine.fit import fitted
 from worldkv.engine.ranks import state_facts
 from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import DeviceError, PolicyError, SpecError, check_choice
@@ -155,6 +156,7 @@ class WorldCache:
                 f"riders must be 0 to {geometry.branches - 1}, got {riders}; count them among the geometry's branches"
             )
         check_choice("keys", keys, get_args(KeysAs))
+        policy = fitted(policy, geometry)
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.keys: KeysAs = keys

@@ -13,6 +13,7 @@ from worldkv.backend import CacheBackend, Move, Traffic
 from worldkv.chunks import ChunkTable
 from worldkv.config import CacheConfig
 from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
+from worldkv.engine.fit import fitted
 from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.preflight import check_fits, check_policy_frames, check_positions, check_signals
 from worldkv.engine.ranks import AgreedCaller, Ranks
@@ -71,7 +72,7 @@ class CacheEngine:
         """An empty cache under `policy`.
 
         Args:
-            policy: decides.
+            policy: decides; its defaults are rounded up to whole chunks of `geometry`, see `worldkv.engine.fit.fitted`.
             geometry: the model's cache shape.
             backend: carries out.
             config: room for the cache; unlimited by default.
@@ -86,6 +87,7 @@ class CacheEngine:
             SignalError: the policy needs a signal that neither the trajectory nor the backend supplies.
             BudgetError: the window budget does not hold even what the policy pins and the current chunk.
         """
+        policy = fitted(policy, geometry)
         self.policy, self.geometry, self.backend = policy, geometry, backend
         self.config, self.scene = config or CacheConfig(), scene or Scene()
         self.needs = needs_of(policy)
