@@ -69,8 +69,8 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
 
 PUBLIC = frozenset(
     "worldkv worldkv.adapters.diffusers worldkv.adapters.self_forcing worldkv.adapters.transformers worldkv.backends "
-    "worldkv.backends.models worldkv.metrics worldkv.parity worldkv.parts worldkv.plots worldkv.policies worldkv.report "
-    "worldkv.sim worldkv.specs worldkv.testing worldkv.trajectory worldkv.worlds".split()
+    "worldkv.backends.models worldkv.metrics worldkv.parity worldkv.parts worldkv.plots worldkv.policies "
+    "worldkv.report worldkv.sim worldkv.specs worldkv.testing worldkv.trajectory worldkv.worlds".split()
 )
 """Packages whose `__init__.py`, or its stub, hands names on; benchmarks import from these only."""
 MOST_FILES_AT_THE_TOP = 17
