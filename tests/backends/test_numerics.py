@@ -137,7 +137,7 @@ def test_rebased_keys_after_fifty_steps_in_bf16_are_those_rotated_from_scratch()
         for chunk, place in {2: 57, 5: 58}.items():  # right before recent chunk 59
             stored, attended = arena.read(chunk, KEYS), arena.read(chunk, ROTATED)
             scratch = torch.empty_like(stored)
-            cache._rotary.shift_time(stored, (place - chunk) * 3, scratch)
+            cache._turns.rotary.shift_time(stored, (place - chunk) * 3, scratch)
             assert torch.equal(attended, scratch)
             by_hand = shifted(stored.double(), (place - chunk) * 3)
             assert float((attended.double() - by_hand).abs().max()) <= 2**-8 * float(by_hand.abs().max())
