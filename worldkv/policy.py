@@ -155,6 +155,13 @@ class Positions(Part):
     def places(self, attended: AttendedChunks) -> Ids:
         """The latent frame at which each attended chunk, and last the chunk being generated, starts `(chunks + 1,)`."""
 
+    def check_window(self, frames: int) -> None:
+        """Refuse a window of `frames` latent frames beside the own chunk that the rule has no places for.
+
+        Raises:
+            SpecError: naming the parameter to change.
+        """
+
 
 @dataclasses.dataclass(frozen=True)
 class Absolute(Positions):

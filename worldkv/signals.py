@@ -82,7 +82,7 @@ class Viewpoint:
         # Poses may be padded to a whole chunk where `frames` says how many are real.
         if any(count not in (frames, most) for count in counts) or (self.frames is None and len(set(counts)) > 1):
             raise PolicyError(f"a viewpoint's camera, action and frames must agree, got {counts} latent frames")
-        if isinstance(frames, bool) or not 1 <= frames <= most:
+        if isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= most:
             raise PolicyError(
                 f"a chunk of {geometry.name} has 1 to {most} latent frames, got {frames}; several chunks that one pass "
                 "generates are a list of viewpoints"

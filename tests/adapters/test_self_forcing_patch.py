@@ -95,10 +95,12 @@ def test_keys_that_the_cache_turns() -> None:
     own = roll_out(model, chunks, own_caches())
     for kernel in (None, attention):
         cache = open_cache("full-kv", keys="unrotated", rotary=Rotary(geometry()))
-        with patch(model, cache, is_unrotated=True, kernel=kernel):
+        with patch(model, cache, kernel=kernel):
             assert difference(roll_out(model, chunks, own_caches()), own) < 1e-5
-    with refused(SpecError, "is_unrotated and is_rolling"):
-        patch(model, open_cache("full-kv"), is_unrotated=True, is_rolling=True)
+    with refused(SpecError, "is_rolling and a cache with keys="):
+        patch(model, open_cache("full-kv", keys="unrotated", rotary=Rotary(geometry())), is_rolling=True)
+    with refused(SpecError, "leave pad_to out"):
+        patch(model, open_cache("full-kv", pad_to=480))
 
 
 def test_lists_of_caches_are_branches() -> None:

@@ -14,10 +14,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from tests.backends.naive_cache import NaiveCache
 from tests.backends.rollouts import Path, assert_close, follow, inputs, loop
 from worldkv.backends import Rotary, WorldCache
-from worldkv.errors import PolicyError, PositionError, SpecError, TrajectoryError
+from worldkv.config import CacheConfig
+from worldkv.errors import BudgetError, PolicyError, PositionError, SpecError, TrajectoryError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts import Rebased, Relative, Slots
-from worldkv.policies import H2O, FullKV, MeanKeyRetrieval, SlidingWindow, WorldKV
+from worldkv.policies import H2O, FullKV, MeanKeyRetrieval, NoveltyAdmission, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.scene import scene_of
 from worldkv.signals import Signal, Viewpoint
@@ -138,6 +139,53 @@ def test_branches_that_are_missing_or_out_of_order_are_refused() -> None:
             cache.attend(0, q, k, v)
 
 
+def one_branch(cache: WorldCache, step: int, number: int, layer: int, branch: int) -> tuple[Tensor, Tensor]:
+    """One call of one branch; the keys and values that it wrote."""
+    q, k, v = (x[branch : branch + 1] for x in inputs(GUIDED, cache.dtype, step, number, layer))
+    cache.attend(layer, q, k, v, branch=branch)
+    return k, v
+
+
+def test_a_branch_without_a_second_pass_keeps_its_first_where_the_window_moves() -> None:
+    """Guidance in the first denoise pass only, under a policy that is asked behind it."""
+    with opened(MeanKeyRetrieval(3, 6, 3), GUIDED) as cache:
+        moved = 0
+        for step in range(12):
+            plan = cache.begin(path().views[step])
+            written = {(0, layer): one_branch(cache, step, 0, layer, 0) for layer in range(2)}
+            written |= {(1, layer): one_branch(cache, step, 0, layer, 1) for layer in range(2)}
+            for number in (1, 2):
+                written |= {(0, layer): one_branch(cache, step, number, layer, 0) for layer in range(2)}
+            assert cache.plan is not None
+            moved += cache.plan.attended_tokens != plan.attended_tokens
+            cache.commit()
+            arena = cache.backend.arena
+            for (branch, layer), (k, v) in written.items():
+                for plane, part in enumerate((k, v)):
+                    assert torch.equal(arena.read(step, plane, branch)[layer], part[0].transpose(0, 1))
+        assert moved, "what is attended changes behind the first pass"
+
+
+def test_a_policy_is_asked_only_once_every_branch_has_been_through_its_first_pass() -> None:
+    with opened(MeanKeyRetrieval(3, 6, 3), GUIDED) as cache:
+        cache.begin(path().views[0])
+        for layer in range(2):
+            one_branch(cache, 0, 0, layer, 1)
+        with pytest.raises(PolicyError, match="MeanKeyRetrieval is asked after the first pass of every branch"):
+            one_branch(cache, 0, 1, 0, 1)
+
+
+def test_a_pass_that_stopped_half_way_is_run_again() -> None:
+    with opened(FullKV()) as cache:
+        cache.begin(path().views[0])
+        cache.attend(0, *inputs(GEOMETRY, cache.dtype, 0, 0, 0))
+        with pytest.raises(PolicyError, match="stopped after 1 of 2 layers; run the pass again from layer 0"):
+            cache.begin(path().views[1])
+        for layer in range(2):
+            cache.attend(layer, *inputs(GEOMETRY, cache.dtype, 0, 1, layer))
+        assert cache.commit().plan.step == 0
+
+
 def test_the_next_begin_commits() -> None:
     with opened(SMALL_WORLDKV) as cache:
         by_attend(cache)
@@ -196,8 +244,6 @@ def test_a_first_and_a_last_chunk_cut_short(policy: CachePolicy) -> None:
 
 
 def test_a_short_chunk_that_is_taken_back_is_whole_again() -> None:
-    from worldkv.config import CacheConfig
-
     with opened(FullKV(), config=CacheConfig(rewind_chunks=3)) as cache:
         for step, frames in enumerate((3, 1, 2)):
             cache.begin(shortened(path().views[step], frames))
@@ -223,6 +269,22 @@ def test_too_many_frames_are_refused() -> None:
             cache.begin(Viewpoint(frames=4))
         with pytest.raises(PolicyError, match="begin takes a Viewpoint, or a list of them"):
             cache.begin([])
+        with pytest.raises(PolicyError, match="begin takes a Viewpoint, .* got None"):
+            cache.begin(None)  # type: ignore[arg-type]
+        with pytest.raises(PolicyError, match="1 to 3 latent frames, got 1.5"):
+            cache.begin(Viewpoint(frames=1.5))  # type: ignore[arg-type]
+
+
+def test_a_prefill_that_does_not_fit_is_refused_as_a_whole() -> None:
+    geometry = dataclasses.replace(GEOMETRY, rope_frames=9)
+    with WorldCache(FullKV(), geometry) as cache:
+        with pytest.raises(PositionError, match="attends keys 14 latent frames away at step 0"):
+            cache.begin([Viewpoint()] * 5)
+        plan = cache.begin([Viewpoint()] * 3)
+        assert (plan.frames, plan.attended_tokens, cache.chunk_frames) == (9, 36, 9)
+    config = CacheConfig(window_budget_bytes=24 * GEOMETRY.token_bytes)
+    with WorldCache(FullKV(), GEOMETRY, config=config) as cache, pytest.raises(BudgetError, match="over the budget"):
+        cache.begin([Viewpoint()] * 4)
 
 
 @pytest.mark.parametrize("policy", [FullKV(), SMALL_WORLDKV, MeanKeyRetrieval(3, 6, 3), H2O(3, 3)], ids=str)
@@ -362,6 +424,33 @@ def test_riders_follow_and_carry_no_time() -> None:
         opened(policy, GUIDED, riders=2)
 
 
+@pytest.mark.parametrize("branches", ["together", "one by one"])
+def test_queries_are_turned_as_attend_turns_them(branches: str) -> None:
+    """Unrotated keys, a rider among the branches: the kernel's way and the cache's own."""
+    policy = WorldKV(3, 6, 3, 1.0, positions=Relative())
+    with (
+        opened(policy, GUIDED, keys="unrotated", riders=1) as one,
+        opened(policy, GUIDED, keys="unrotated", riders=1) as other,
+    ):
+        for step in range(9):
+            for cache in (one, other):
+                cache.begin(path().views[step])
+            for layer in range(2):
+                q, k, v = inputs(GUIDED, one.dtype, step, 0, layer)
+                for branch in (None,) if branches == "together" else (0, 1):
+                    some = slice(None) if branch is None else slice(branch, branch + 1)
+                    out = one.attend(layer, q[some], k[some], v[some], branch=branch)
+                    keys, values = other.window(layer, k[some], v[some], branch=branch)
+                    seen = kernel(other.rotate(q[some], branch=branch), keys, values)
+                    torch.testing.assert_close(seen, out, rtol=0, atol=1e-5)
+            for cache in (one, other):
+                cache.commit()
+    with opened(policy) as cache:
+        cache.begin(path().views[0])
+        with pytest.raises(PolicyError, match="keys come rotated to this cache"):
+            cache.rotate(torch.zeros(1, 12, 4, 16))
+
+
 # ---------------------------------------------------------------------- shapes that never change
 
 
@@ -380,8 +469,27 @@ def test_windows_of_one_length() -> None:
             outs.append(scaled_dot_product_attention(qs, ks, vs, attn_mask=mask, enable_gqa=True))
     torch.testing.assert_close(torch.stack(outs).transpose(2, 3), expected, rtol=0, atol=1e-5)
     assert len(addresses) == 2, "one place a layer"
-    with opened(FullKV(), pad_to=50) as cache, pytest.raises(PolicyError, match="60 tokens, more than pad_to = 50|50"):
+    with opened(FullKV(), pad_to=50) as cache, pytest.raises(PolicyError, match="60 tokens, more than pad_to = 50"):
         by_attend(cache)
+    for pad_to in (0, -5, True, 1.5, 11):
+        with pytest.raises(SpecError, match="at least the 12 of a chunk"):
+            opened(FullKV(), pad_to=pad_to)
+    with pytest.raises(SpecError, match="NoveltyAdmission keeps other tokens in every head"):
+        opened(NoveltyAdmission(), pad_to=90)
+
+
+def test_places_that_were_never_written_are_no_nan_in_a_fork_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    from worldkv.backends.transfer.cpu_ops import CpuOps
+
+    plain = CpuOps.empty
+    monkeypatch.setattr(CpuOps, "empty", lambda *args, **kwargs: plain(*args, **kwargs).fill_(float("nan")))
+    with opened(SMALL_WORLDKV, pad_to=90) as cache:
+        twin = cache.fork()
+        for one in (cache, twin):
+            one.begin(path().views[0])
+            _, k, v = inputs(GEOMETRY, one.dtype, 0, 0, 0)
+            assert not any(part.isnan().any() for part in one.window(0, k, v))
+        twin.close()
 
 
 def test_a_language_model_sees_its_own_chunk_up_to_itself() -> None:

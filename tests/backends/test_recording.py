@@ -11,6 +11,7 @@ import torch
 from tests.backends.replayed import same, simulated
 from tests.backends.rollouts import inputs, loop
 from worldkv.backends import WorldCache
+from worldkv.config import CacheConfig
 from worldkv.engine.state import StepRecord
 from worldkv.errors import OutputError, SpecError
 from worldkv.experiments.recording import record
@@ -95,6 +96,45 @@ def test_a_rollout_that_ends_early_is_recorded_to_there(tmp_path: Path) -> None:
                 cache.attend(layer, *inputs(GEOMETRY, cache.dtype, step, 0, layer))
             cache.commit()
     assert cut(load_trajectory(str(file)), GEOMETRY).num_chunks == 5
+
+
+@pytest.mark.parametrize("way", ["rewind", "restore", "reset", "fork"])
+def test_what_is_taken_back_leaves_the_recording(way: str, tmp_path: Path) -> None:
+    """The policy chunks are of sizes that tell them apart; what is left is what a rollout without detours records."""
+    policy, files = WorldKV(0, 3, 3, 0.5), [tmp_path / name for name in ("straight.safetensors", "detour.safetensors")]
+
+    def one(cache: WorldCache, step: int) -> None:
+        cache.begin(Viewpoint.of(np.tile(np.eye(4), (3, 1, 1))))
+        for layer in range(2):
+            cache.attend(layer, *inputs(GEOMETRY, cache.dtype, step, 0, layer))
+        cache.commit()
+
+    for file in files:
+        config = CacheConfig(rewind_chunks=3)
+        with WorldCache(policy, GEOMETRY, config=config) as cache, record(cache, file, signals=[Signal.KEY_SUMMARY]):
+            for step in range(4):
+                one(cache, step)
+            if file is files[1]:
+                snapshot = cache.snapshot()
+                twin = cache.fork()
+                for rollout in (twin, cache) if way == "fork" else (cache,):
+                    for step in range(90, 92):
+                        one(rollout, step) if rollout is twin or way != "fork" else None
+                match way:
+                    case "rewind":
+                        cache.rewind(2)
+                    case "restore":
+                        cache.restore(snapshot)
+                    case "reset":
+                        cache.reset()
+                        for step in range(4):
+                            one(cache, step)
+                twin.close()
+            one(cache, 4)
+    straight, detour = (load_trajectory(str(file)).signals for file in files)
+    assert straight is not None and detour is not None
+    assert np.array_equal(straight.kept_tokens, detour.kept_tokens)  # type: ignore[arg-type]
+    assert np.array_equal(straight.key_mean, detour.key_mean)  # type: ignore[arg-type]
 
 
 def test_a_late_recording_and_bad_files_are_refused(tmp_path: Path) -> None:

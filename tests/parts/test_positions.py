@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worldkv.engine.fit import fitted
+from worldkv.engine.preflight import check_positions
 from worldkv.engine.reach import reach_of
 from worldkv.errors import SpecError
+from worldkv.geometry import PRESETS
 from worldkv.parts import Absolute, Rebased, Relative, Slots
 from worldkv.parts.positions.order import Order
+from worldkv.policies import WorldKV
 from worldkv.policy import Positions
 from worldkv.specs.parse import parse_policy, spec_of
 from worldkv.views import AttendedChunks
@@ -105,6 +111,16 @@ def test_slots_that_do_not_hold_the_window_are_refused() -> None:
         Slots(12).places(attended(20, {0, 18, 19}, (7, 3)))
     with pytest.raises(SpecError, match="order"):
         Relative("nearest")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 7, 8])
+def test_default_slots_hold_default_windows(frames: int) -> None:
+    geometry = dataclasses.replace(PRESETS["tiny"], frames_per_chunk=frames)
+    for name in ("worldkv", "mean-key", "composed"):
+        policy = fitted(parse_policy(f"{name}:positions=slots", geometry), geometry)
+        check_positions(policy, geometry)
+    with pytest.raises(SpecError, match="do not hold the .* take slot_frames="):
+        check_positions(WorldKV(frames, 10 * frames, frames, positions=Slots(8 * frames)), geometry)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from worldkv.errors import PolicyError, SpecError
+from worldkv.adapters.cache_form import check_form
+from worldkv.errors import PolicyError
 from worldkv.signals import Viewpoint
 
 if TYPE_CHECKING:
@@ -24,20 +25,16 @@ class ChunkStarts:
     Attributes:
         cache: the rollout's cache.
         viewpoint_of: the viewpoint of a chunk by its number.
-        chunk: number of the chunk that is open; -1 before the first.
+        chunk: number of the engine's block that is open; -1 before the first.
     """
 
     def __init__(self, cache: WorldCache, viewpoint_of: ViewpointOf) -> None:
         """Nothing has begun yet.
 
         Raises:
-            SpecError: the cache pads its windows, and the engine's attention takes no mask.
+            SpecError: the cache pads its windows, or wants keys before their rotation.
         """
-        if cache.valid_tokens is not None:
-            raise SpecError(
-                "a cache with pad_to= hands out tokens that a mask has to take away again, and this engine's attention "
-                "takes none; leave pad_to out"
-            )
+        check_form(cache)
         self.cache, self.viewpoint_of = cache, viewpoint_of
         self.chunk = -1
 
@@ -60,7 +57,9 @@ class ChunkStarts:
         self.begin(self.chunk + 1)
 
     def begin(self, chunk: int) -> None:
-        """Begin `chunk`, the next one; the open one again is no news.
+        """Begin the engine's block `chunk`, the next one; the open one again is no news.
+
+        A block may be a prefill of several chunks: viewpoints are asked for by the cache's own count of chunks.
 
         Raises:
             PolicyError: it is neither.
@@ -69,7 +68,9 @@ class ChunkStarts:
             return
         if chunk != self.chunk + 1:
             raise PolicyError(f"the engine begins chunk {chunk} after chunk {self.chunk}; chunks come one by one")
-        self.cache.begin(self.viewpoint_of(chunk))
+        if self._is_open:
+            self.cache.commit()
+        self.cache.begin(self.viewpoint_of(len(self.cache.engine.table)))
         self.chunk = chunk
 
     @property

@@ -17,7 +17,7 @@ from worldkv.backends.group.open_group import open_group
 from worldkv.backends.group.rank_group import Split
 from worldkv.backends.key_turns import KeyTurns
 from worldkv.backends.measuring import SignalMeter
-from worldkv.backends.padding import mark_valid
+from worldkv.backends.padding import check_pad_to, mark_valid
 from worldkv.backends.passes import Passes
 from worldkv.backends.prefill import commit_prefill
 from worldkv.backends.rotary import Rotary, turn_keys
@@ -160,6 +160,8 @@ class WorldCache:
                 f"riders must be 0 to {geometry.branches - 1}, got {riders}; count them among the geometry's branches"
             )
         check_choice("keys", keys, get_args(KeysAs))
+        if pad_to is not None:
+            check_pad_to(pad_to, policy, geometry)
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
         self.keys: KeysAs = keys
@@ -181,6 +183,7 @@ class WorldCache:
             policy.ragged,
             Signal.ATTENTION_MASS in self._meter.signals,
             riders,
+            pad_to is not None,
         )
         config = config or CacheConfig()
         is_fixed = config.window_budget_bytes is not None and config.over_budget == "error" and not policy.ragged
@@ -212,7 +215,6 @@ class WorldCache:
         self._passes = Passes(geometry.layers, geometry.branches)
         self.valid_tokens: Tensor | None = None
         if pad_to is not None:
-            self.backend.arena.buffer.zero_()  # a place never written may hold NaN, which no mask keeps out
             self.valid_tokens = torch.zeros(pad_to, dtype=torch.bool, device=self.backend.ops.device)
         self._plan: StepPlan | None = None
         self._views: tuple[Viewpoint, ...] = ()
@@ -246,18 +248,28 @@ class WorldCache:
             PolicyError, BudgetError, LostChunkError: see `CacheEngine.begin`.
             GroupError: another rank of the group failed or decides otherwise.
         """
-        if self._plan is not None and self._passes.is_complete:
+        if self._plan is not None:
+            if not self._passes.is_complete:
+                raise PolicyError(
+                    f"step {self._plan.step} is still open, and its last pass stopped after "
+                    f"{self._passes.least_done} of {self.geometry.layers} layers; run the pass again from layer 0, or "
+                    "rewind(0), restore or reset"
+                )
             self.commit()
         with self._together("begin"):
             if self._is_closed:
                 raise PolicyError("the cache is closed; make a new one")
-            views = (viewpoint,) if isinstance(viewpoint, Viewpoint) else tuple(viewpoint)
+            views = (viewpoint,) if isinstance(viewpoint, Viewpoint) else viewpoint
             check_views(views, self.geometry, self._takes_one_chunk)
+            frames = sum(view.frames_of(self.geometry) for view in views)
+            if len(views) > 1:
+                self.engine.check_pass(frames)
             with self.stopwatch.span("policy"):
                 plan = self.engine.begin(views[0])
         self._abandon_step()
-        self._plan, self._views = plan, views
-        self.chunk_frames = sum(view.frames_of(self.geometry) for view in views)
+        more = (frames - plan.frames) * self.geometry.tokens_per_frame  # of the chunks behind the first
+        plan = plan._replace(frames=frames, attended_tokens=plan.attended_tokens + more)
+        self._plan, self._views, self.chunk_frames = plan, tuple(views), frames
         return plan
 
     @uncompiled
@@ -337,7 +349,8 @@ class WorldCache:
                 f"{name} keeps other tokens in every head, which one tensor of keys cannot hold; call attend"
             )
         with torch.no_grad():
-            if queries is None and self._meter.wants_queries(clean, self._passes.begun(0), branch):
+            number = self._passes.begun(0) + (layer == 0)
+            if queries is None and self._meter.wants_queries(clean, number, branch):
                 raise PolicyError(f"{name} reads queries or attention mass; hand window(..., queries=...) the queries")
             seen = self._write(layer, queries, keys, values, branch, clean, hidden)
             windowed = arena.attended(layer, self._own_tokens, branch)
@@ -363,20 +376,26 @@ class WorldCache:
             raise PolicyError("measure comes between steps; commit the open one first")
         self._meter = self._make_meter(self._meter.signals | signals)
 
-    def rotate(self, queries: Tensor) -> Tensor:
+    def rotate(self, queries: Tensor, *, branch: int | None = None) -> Tensor:
         """Unrotated queries turned to where the chunk being generated stands, for `window`'s keys.
 
         Call it after `window`: a policy that is asked after the first pass may move the chunk there.
 
         Args:
-            queries: `(batch, tokens, heads, head_dim)`.
+            queries: `(branches, tokens, heads, head_dim)`; those of riders are left as they are.
+            branch: the one branch that they are of; None for all.
 
         Raises:
-            PolicyError: no step is open.
+            PolicyError: no step is open, or the model turns its queries and keys by itself.
         """
         if self._plan is None:
             raise PolicyError("rotate comes between begin and commit; no step is open")
-        return self._turns.rotary.rotate(queries, int(self._plan.positions[-1]))
+        if not self._turns.is_unrotated:
+            raise PolicyError(
+                "keys come rotated to this cache, and queries by the model's own code with them; make the cache with "
+                'keys="unrotated" to hand both over before that'
+            )
+        return self._turns.at(queries, int(self._plan.positions[-1]), branch)
 
     @uncompiled
     def commit(self) -> StepRecord:
@@ -442,6 +461,7 @@ class WorldCache:
         """A second rollout from here on: a window of its own, the bank shared. Close the first cache last."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
+        twin.on_commit = None  # what is told of this rollout is not told of the other
         twin.engine = self.engine.fork()
         backend = twin.engine.backend
         assert isinstance(backend, TorchBackend)  # noqa: S101 - what it was forked from
@@ -508,6 +528,7 @@ class WorldCache:
 
     def _abandon_step(self) -> None:
         self._plan, self._views, self._is_settled = None, (), False
+        self._tail: Tensor | None = None  # of all branches, while a policy that is asked late moves what is before it
         self.chunk_frames = self.geometry.frames_per_chunk
         self._passes.start_step()
         self._meter.start_step()
@@ -516,12 +537,27 @@ class WorldCache:
     def _start_pass(self, branch: int | None, clean: bool) -> None:
         """A new pass of a branch; before the second, a policy that is asked then says what it wants."""
         if self.policy.asked_at == "first_pass" and not self._passes.is_refined and self._passes.is_second(branch):
-            with self._together("refine"), self.stopwatch.span("policy"):
-                self._plan = self.engine.refine(self._meter.summary())
-            self._is_settled, self._passes.is_refined = False, True
+            self._refine(branch)
         self._passes.start(branch, clean)
         if branch in (None, 0):
             self.backend.hidden.forget_pass()
+
+    def _refine(self, branch: int | None) -> None:
+        """Ask the policy again, with the first pass's queries.
+
+        Raises:
+            PolicyError: a branch has not been through its first pass.
+        """
+        if not self._passes.first_is_complete:
+            raise PolicyError(
+                f"{type(self.policy).__name__} is asked after the first pass of every branch, with the first branch's "
+                f"queries; run that pass of all {self.geometry.branches} branches before the second of any"
+            )
+        if branch is not None:  # other branches may run no second pass, and what is attended moves
+            self._tail = self.backend.arena.tail(0, self._own_tokens)
+        with self._together("refine"), self.stopwatch.span("policy"):
+            self._plan = self.engine.refine(self._meter.summary())
+        self._is_settled, self._passes.is_refined = False, True
 
     def _write(
         self,
@@ -539,7 +575,7 @@ class WorldCache:
         batch = len(self._passes.of(branch))
         device = self.backend.ops.device
         check_tensors(queries, keys, values, self.geometry, self.dtype, device, batch, self._own_tokens)
-        if self._passes.starts_pass(layer, branch):
+        if layer == 0:
             self._start_pass(branch, clean)
         self._passes.check(layer, branch, clean)
         plan = self._plan
@@ -587,9 +623,13 @@ class WorldCache:
             if backend.form.is_rebased:
                 turn_keys(backend.arena, self._turns.rotary, self._turns.of_attended(plan, self.engine.table))
                 backend.own_turn = self._turns.of_own(plan)
-            backend.arena.reserve(self._own_tokens)
             if self.valid_tokens is not None:
                 mark_valid(self.valid_tokens, backend.arena.length() + self._own_tokens)
+            backend.arena.reserve(self._own_tokens)
+            if self._tail is not None:  # what each branch's first pass wrote stands behind the run again
+                for layer, (keys, values) in enumerate(self._tail):
+                    backend.arena.write_tail(layer, keys, values)
+                self._tail, backend.own_turn = None, None
             self._is_settled = True
         self.backend.advance()
 

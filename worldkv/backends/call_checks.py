@@ -23,7 +23,7 @@ def check_views(views: Sequence[Viewpoint], geometry: CacheGeometry, single: str
     Raises:
         PolicyError: none, no viewpoint, too many frames, or several where one is taken.
     """
-    if not views or not all(isinstance(view, Viewpoint) for view in views):
+    if not isinstance(views, Sequence) or not views or not all(isinstance(view, Viewpoint) for view in views):
         raise PolicyError(f"begin takes a Viewpoint, or a list of them for a prefill, got {views!r}")
     for view in views:
         view.frames_of(geometry)

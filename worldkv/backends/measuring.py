@@ -57,7 +57,7 @@ class SignalMeter:
             self._queries.append(grouped.mean(dim=1).cpu().numpy())
 
     def wants_queries(self, clean: bool, passes: int, branch: int | None) -> bool:
-        """Whether a call in a pass, of which `passes` have begun before, has to bring queries."""
+        """Whether a call in the step's pass of number `passes`, counted from 1, has to bring queries."""
         if branch not in (None, 0):
             return False
         return Signal.QUERY_SUMMARY in self.signals and passes <= 1 or clean and Signal.ATTENTION_MASS in self.signals

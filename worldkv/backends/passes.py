@@ -8,8 +8,8 @@ from worldkv.errors import PolicyError
 class Passes:
     """How far each branch has come in the passes of the open step.
 
-    Layer 0 starts a pass. A branch goes through its layers in order; branches that come as separate calls may be
-    interleaved in any way.
+    Layer 0 starts a pass, also where the last one stopped half way. A branch goes through its layers in order; branches
+    that come as separate calls may be interleaved in any way.
 
     Attributes:
         is_refined: whether the policy has been asked with the first pass's queries.
@@ -45,13 +45,14 @@ class Passes:
         """Passes that a branch has begun in this step."""
         return self._begun[branch]
 
-    def starts_pass(self, layer: int, branch: int | None) -> bool:
-        """Whether a call for `layer` is the first of a new pass."""
-        return layer == 0 and all(self._done[one] in (0, self._layers) for one in self.of(branch))
-
     def is_second(self, branch: int | None) -> bool:
-        """Whether the next pass of the branches named is the second of each, the first complete."""
-        return all(self._begun[one] == 1 and self._done[one] == self._layers for one in self.of(branch))
+        """Whether the next pass of a branch named is its second, the first complete."""
+        return any(self._begun[one] == 1 and self._done[one] == self._layers for one in self.of(branch))
+
+    @property
+    def first_is_complete(self) -> bool:
+        """Whether every branch has gone through its first pass, and begun no other."""
+        return self.is_complete and all(begun == 1 for begun in self._begun)
 
     def start(self, branch: int | None, clean: bool) -> None:
         """A new pass of the branches named."""

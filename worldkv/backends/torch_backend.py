@@ -61,7 +61,7 @@ class TorchBackend(CacheBackend):
         reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
         heads: which of the model's KV heads are here; None for all.
         own_turn: latent frames by which the attended keys of the chunk being generated are turned on from the stored
-            ones.
+            ones; None where they are not written.
     """
 
     def __init__(
@@ -94,7 +94,8 @@ class TorchBackend(CacheBackend):
         self.arena = Arena(ops, form, capacity_tokens)
         whole = geometry.chunk_bytes // geometry.itemsize // geometry.head_dim * form.channels
         self.staging = Staging(ops, form.dtype, whole, staging_chunks)
-        self.hidden, self.own_turn = HiddenStates(), 0
+        self.hidden = HiddenStates()
+        self.own_turn: int | None = 0
         self._copies = Copies(ops, form)
         self.bank = Bank(ops, self._copies, form.dtype, folder)
         self._settings = (staging_chunks, whole)

@@ -95,7 +95,7 @@ class CacheEngine:
         self._stopwatch, self._ranks = stopwatch, ranks
         self._caller = self._make_caller(backend)
         check_policy_frames(policy, geometry)
-        check_positions(policy)
+        check_positions(policy, geometry)
         check_signals(policy, self.needs, self.scene.signals | backend.supplies)
         is_strict = self.config.over_budget == "error"
         check_fits(policy, geometry, self.config.window_budget_bytes if is_strict else None)
@@ -144,6 +144,22 @@ class CacheEngine:
         self.state.tiers.device.take(self._own_bytes)
         self._open = viewpoint, plan
         return plan
+
+    def check_pass(self, frames: int) -> None:
+        """Refuse a pass that generates `frames` latent frames, several chunks together, beside what is in the window.
+
+        Raises:
+            BudgetError: the window budget does not hold them.
+            PositionError: their keys are farther apart than `position_limit`.
+        """
+        whole, wanted = self._frames, self.state.resident
+        self._generate(frames)
+        try:
+            self._is_over_budget(wanted)
+            ids = np.sort(np.concatenate([self.state.window_ids, np.array(wanted, np.int64)]))
+            self._positions(ids, wanted)
+        finally:
+            self._generate(whole)
 
     def refine(self, summary: Any) -> StepPlan:
         """Ask again after the first pass, with the step's own queries, and apply the difference.

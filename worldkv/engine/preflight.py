@@ -28,8 +28,8 @@ def check_policy_frames(part: Part, geometry: CacheGeometry) -> None:
         check_policy_frames(inner, geometry)
 
 
-def check_positions(policy: CachePolicy) -> None:
-    """Refuse a policy whose `positions` is no part.
+def check_positions(policy: CachePolicy, geometry: CacheGeometry) -> None:
+    """Refuse a policy whose `positions` is no part, or has no places for what the policy keeps and fetches.
 
     Raises:
         SpecError: naming what it is and what it may be.
@@ -39,6 +39,9 @@ def check_positions(policy: CachePolicy) -> None:
             f"{type(policy).__name__}.positions must be a Positions part (Absolute(), Rebased(), Relative(), Slots()), "
             f"got {policy.positions!r}"
         )
+    if policy.positions.moves:
+        pinned = len(policy.pinned(LATE_STEP, geometry)) * geometry.frames_per_chunk
+        policy.positions.check_window(pinned + getattr(policy, "retrieved_frames", 0))
 
 
 def check_signals(policy: CachePolicy, needs: frozenset[Signal], supplied: frozenset[Signal]) -> None:

@@ -36,7 +36,8 @@ def record(
 
     The file is what `worldkv run --record` writes: the camera path, what the model measured, what was kept of each
     chunk. `compare` takes it as a trajectory, in the recording's geometry. It is also written when the rollout ends
-    early: what was committed until then is a recording of its own.
+    early: what was committed until then is a recording of its own. Chunks that are taken back (`rewind`, `restore`,
+    `reset`) leave it again; a fork is another rollout and is not recorded.
 
     Args:
         cache: the cache, before its first chunk; of a model of one's own, or under an adapter.
@@ -64,12 +65,12 @@ def record(
             f"{', '.join(sorted(one.value for one in wanted - ATTENTION_SIGNALS))}"
         )
     cache.measure(wanted)
-    recorder, views = SignalRecorder(cache.geometry, cache.policy), list[Viewpoint]()
+    steps: list[tuple[StepRecord, Viewpoint, Measured | None]] = []
     before = cache.on_commit
 
     def note(step: StepRecord, view: Viewpoint, measured: Measured | None) -> None:
-        recorder.note(step, measured)
-        views.append(view)
+        del steps[step.plan.step :]  # taken back by rewind, restore or reset, and generated again
+        steps.append((step, view, measured))
         if before is not None:
             before(step, view, measured)
 
@@ -78,12 +79,16 @@ def record(
         yield
     finally:
         cache.on_commit = before
-        if views:
-            recorded.write(_trajectory(cache, views, recorder, name or path.stem), path)
+        del steps[len(cache.engine.table) :]  # taken back at the end
+        if steps:
+            recorded.write(_trajectory(cache, steps, name or path.stem), path)
 
 
-def _trajectory(cache: WorldCache, views: list[Viewpoint], recorder: SignalRecorder, name: str) -> Trajectory:
+def _trajectory(cache: WorldCache, steps: list[tuple[StepRecord, Viewpoint, Measured | None]], name: str) -> Trajectory:
     """The path whose latent frames stand where the chunks' cameras stood, with what was recorded on it."""
+    recorder, views = SignalRecorder(cache.geometry, cache.policy), [view for _, view, _ in steps]
+    for step, _, measured in steps:
+        recorder.note(step, measured)
     scene = cache.engine.scene
     positions, rotations = _video_poses([view.camera for view in views], cache)
     actions = [view.action for view in views]

@@ -78,7 +78,7 @@ class WanSelfAttention:
                 self.layer, keys, values, branch=branch, queries=queries, clean=clean, hidden=hidden
             )
             if cache.keys == "unrotated":
-                queries = cache.rotate(queries)
+                queries = cache.rotate(queries, branch=branch)
             mask = None if cache.valid_tokens is None else cache.valid_tokens[None, None, None]
             attended = self._dispatch(queries, keys, values, attn_mask=mask, backend=self._attention_backend)
         attended = attended.flatten(2, 3).type_as(queries)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from worldkv.adapters.cache_form import check_form
 from worldkv.adapters.self_forcing.steps import Steps, Viewpoints
 from worldkv.backends import WorldCache, attend
 from worldkv.backends.uncompiled import uncompiled
@@ -39,7 +40,6 @@ def patch(
     kernel: Kernel | None = None,
     is_clean: IsClean | None = None,
     is_rolling: bool = False,
-    is_unrotated: bool = False,
     returns: Callable[[Tensor, int], Any] | None = None,
 ) -> Patched:
     """Replace the forward of each self-attention module by one that computes q, k and v as before and asks the cache.
@@ -52,22 +52,25 @@ def patch(
 
     Args:
         model: the transformer; modules are taken in order, one a layer of the cache.
-        cache: the cache.
+        cache: the cache; one with keys="unrotated" turns keys and queries itself, and `rope` is not asked.
         viewpoints: of the chunks by number, a sequence or a function; None for policies that read no poses.
         rope: turns queries and keys; by default `causal_rope_apply` of the file the module's class is in.
         kernel: the attention; by default plain attention (`cache.attend`).
         is_clean: whether a call of the model, by its arguments, is the clean pass; needed where the policy reads
             attention or hidden states, for example `lambda args, kwargs: kwargs["t"].max() == 0`.
         is_rolling: a pass generates its first chunk and noisier ones behind it, which are attended and not cached.
-        is_unrotated: the cache is one with keys="unrotated", which turns keys and queries itself; `rope` is not asked.
         returns: what a module returns, from its output and the pass's end token; the output by default.
 
     Raises:
-        SpecError: the model has not one such module a layer, or the policy needs `is_clean`.
+        SpecError: the model has not one such module a layer, the policy needs `is_clean`, or the cache pads windows.
     """
-    if is_unrotated and is_rolling:
-        raise SpecError("is_unrotated and is_rolling exclude each other: what follows the chunk is not in the cache")
-    rope = _as_it_is if is_unrotated else rope
+    check_form(cache, takes_unrotated=True)
+    if cache.keys == "unrotated" and is_rolling:
+        raise SpecError(
+            'is_rolling and a cache with keys="unrotated" exclude each other: what follows the chunk is not in the '
+            "cache, which could not turn it"
+        )
+    rope = _as_it_is if cache.keys == "unrotated" else rope
     return Patched(model, Steps(cache, viewpoints), rope, kernel, is_clean, is_rolling, returns or _output)
 
 
@@ -237,7 +240,7 @@ class Patched:
                 torch.cat([seen, part[:, own:]], dim=1) for seen, part in ((attended, keys), (carried, values))
             )
         if self._rope is _as_it_is:
-            queries = cache.rotate(queries)
+            queries = cache.rotate(queries, branch=branch)
         return (self._kernel or _plain)(queries, attended, carried)
 
     def _branch_of(self, mine: Any, batch: int) -> int | None:

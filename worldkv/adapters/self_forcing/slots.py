@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from worldkv.adapters.cache_form import check_form
 from worldkv.adapters.self_forcing.steps import Steps, Viewpoints
 from worldkv.adapters.self_forcing.watched import PATCH, Watched
 from worldkv.backends import WorldCache
@@ -37,8 +38,10 @@ def slots(cache: WorldCache, viewpoints: Viewpoints | Steps = None, branch: int 
 
     Raises:
         PolicyError: the policy reads queries, attention or hidden states.
+        SpecError: the cache pads its windows, or wants keys before their rotation.
     """
     check_policy(cache)
+    check_form(cache)
     steps = viewpoints if isinstance(viewpoints, Steps) else Steps(cache, viewpoints)
     line = _Line(steps, branch)
     return [Slot(line, layer) for layer in range(cache.geometry.layers)]

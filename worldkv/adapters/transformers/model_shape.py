@@ -63,7 +63,7 @@ def geometry_of(
         frames_per_chunk=frames_per_chunk,
         itemsize=dtype.itemsize,
         temporal_stride=1,
-        rope_frames=max(1, getattr(text, "max_position_embeddings", MOST) // tokens_per_frame),
+        rope_frames=-(-getattr(text, "max_position_embeddings", MOST) // tokens_per_frame),
         branches=batch_size,
         name=text.model_type,
     )

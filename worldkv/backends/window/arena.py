@@ -36,6 +36,7 @@ class ArenaForm(NamedTuple):
         is_ragged: whether chunks may have different counts in every layer and head.
         has_mass: whether attention received is summed up for every token.
         riders: the last so many branches are further planes of the same tokens, whose keys carry no position in time.
+        is_padded: whether places that were never written are read: they are 0 then, since NaN gets through any mask.
     """
 
     geometry: CacheGeometry
@@ -45,6 +46,7 @@ class ArenaForm(NamedTuple):
     is_ragged: bool = False
     has_mass: bool = False
     riders: int = 0
+    is_padded: bool = False
 
 
 class Arena:
@@ -193,9 +195,9 @@ class Arena:
             rows.append(self.buffer[number // heads, :ROTATED, :, number % heads, first : first + tokens])
         return torch.stack([torch.stack(rows[at * heads : (at + 1) * heads], dim=2) for at in range(layers)])
 
-    def append(self, chunk: int, tokens: int, turned: int = 0) -> None:
-        """The chunk behind the run joins it, its attended keys `turned`; it has received no attention yet."""
-        if self.form.is_rebased:
+    def append(self, chunk: int, tokens: int, turned: int | None = 0) -> None:
+        """The chunk behind the run joins it, its attended keys `turned` (None: not written); no attention yet."""
+        if self.form.is_rebased and turned is not None:
             self.turned[chunk] = turned
         for group in self.groups:
             group.clear_mass(group.layout.length, tokens)
@@ -338,6 +340,8 @@ class Arena:
         planes = 3 if form.is_rebased else 2
         shape = (geometry.layers, planes, geometry.branches, geometry.kv_heads, self.capacity, form.channels)
         self.buffer = self._ops.empty(shape, form.dtype)
+        if form.is_padded:
+            self.buffer.zero_()
         self.mass: Tensor | None = None
         if form.has_mass:
             self.mass = self._ops.empty((geometry.layers, geometry.kv_heads, self.capacity, 1), torch.float32)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from worldkv.answers import Ids
 from worldkv.errors import SpecError
+from worldkv.geometry import CacheGeometry
 from worldkv.parts.positions.order import Order, check_order, in_order, recent_rows
 from worldkv.policy import Positions
 from worldkv.views import AttendedChunks
@@ -36,10 +37,25 @@ class Slots(Positions):
     order: Order = "id"
     is_shared: bool = False
 
+    @classmethod
+    def default_in(cls, geometry: CacheGeometry, name: str, default: Any) -> Any:
+        """See `Part.default_in`: what sink, retrieved and recent frames of 3, 18 and 6 take in whole chunks."""
+        if name == "slot_frames":
+            return sum(map(geometry.whole_frames, (3, 18, 6)))
+        return super().default_in(geometry, name, default)
+
     def __post_init__(self) -> None:
         check_order(self.order)
         if self.slot_frames < 0:
             raise SpecError(f"slot_frames must be at least 0 latent frames, got {self.slot_frames}")
+
+    def check_window(self, frames: int) -> None:
+        """See `Positions.check_window`."""
+        if frames > self.slot_frames:
+            raise SpecError(
+                f"slots of {self.slot_frames} latent frames do not hold the {frames} that the policy keeps and "
+                f"fetches; take slot_frames={frames} or more"
+            )
 
     def places(self, attended: AttendedChunks) -> Ids:
         """See `Positions.places`.
