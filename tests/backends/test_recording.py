@@ -117,9 +117,8 @@ def test_what_is_taken_back_leaves_the_recording(way: str, tmp_path: Path) -> No
             if file is files[1]:
                 snapshot = cache.snapshot()
                 twin = cache.fork()
-                for rollout in (twin, cache) if way == "fork" else (cache,):
-                    for step in range(90, 92):
-                        one(rollout, step) if rollout is twin or way != "fork" else None
+                for step in () if way == "fork" else (90, 91):
+                    one(cache, step)
                 match way:
                     case "rewind":
                         cache.rewind(2)
@@ -129,8 +128,10 @@ def test_what_is_taken_back_leaves_the_recording(way: str, tmp_path: Path) -> No
                         cache.reset()
                         for step in range(4):
                             one(cache, step)
-                twin.close()
             one(cache, 4)
+            if file is files[1]:
+                one(twin, 90)  # another rollout's chunk 4
+                twin.close()
     straight, detour = (load_trajectory(str(file)).signals for file in files)
     assert straight is not None and detour is not None
     assert np.array_equal(straight.kept_tokens, detour.kept_tokens)  # type: ignore[arg-type]
