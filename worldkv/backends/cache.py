@@ -90,7 +90,7 @@ class WorldCache:
         Args:
             policy: the policy that decides.
             geometry: the model's cache shape; `branches` is the batch axis.
-            device: "cpu", "cuda" or "cuda:N".
+            device: "cpu", or an accelerator of torch: "cuda", "xpu", with ":N" for the N-th.
             dtype: of cached keys and values; by default bfloat16 or float32, by the geometry's `itemsize`.
             scene: what is true of the whole rollout.
             config: room for the cache; unlimited by default.
@@ -164,7 +164,7 @@ class WorldCache:
         self.engine = CacheEngine(
             policy, geometry, self.backend, config, scene, stopwatch, position_limit=geometry.rope_frames
         )
-        self._rotary = rotary or Rotary(geometry, device)
+        self._rotary = rotary or Rotary(geometry, self.backend.ops.device)
         self._passes = Passes(geometry.layers, geometry.branches)
         self.valid_tokens: Tensor | None = None
         if pad_to is not None:
@@ -579,6 +579,7 @@ class WorldCache:
                 f"projected from, (branches, tokens, channels) = ({geometry.branches}, {tokens}, ...), "
                 f"got {None if hidden is None else tuple(hidden.shape)}"
             )
+        self._check_place("hidden states", hidden)
         self.backend.hidden.note(hidden)
 
     def _check_views(self, views: tuple[Viewpoint, ...]) -> None:
@@ -599,15 +600,19 @@ class WorldCache:
             ("values", values, geometry.kv_heads),
         ):
             wanted = (batch, self._own_tokens, heads, geometry.head_dim)
+            if tensor is not None:
+                self._check_place(name, tensor)
             if tensor is not None and (tensor.shape != wanted or tensor.dtype != self.dtype):
                 raise PolicyError(
                     f"attend's {name} must be (branches, tokens, heads, head_dim) = {wanted} in {self.dtype}, got "
                     f"{tuple(tensor.shape)} in {tensor.dtype}; check the geometry against the model"
                 )
-        if keys.device.type != self.backend.ops.device.type:
-            raise DeviceError(
-                f"the model is on {keys.device}, its cache on {self.backend.ops.device}; put them on the same one"
-            )
+
+    def _check_place(self, name: str, tensor: Tensor) -> None:
+        """Refuse a tensor of another device, which a copy would move in silence."""
+        ops = self.backend.ops
+        if not ops.holds(tensor):
+            raise DeviceError(f"attend's {name} are on {tensor.device}, the cache is on {ops.device}; move one of them")
 
 
 def default_dtype(geometry: CacheGeometry) -> torch.dtype:
