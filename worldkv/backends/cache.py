@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from worldkv.backends.attention import attend, attend_by_head
+from worldkv.backends.group.open_group import open_group
+from worldkv.backends.group.rank_group import Split
 from worldkv.backends.measuring import SignalMeter
 from worldkv.backends.passes import Passes
 from worldkv.backends.prefill import commit_prefill
@@ -22,6 +25,8 @@ from worldkv.backends.uncompiled import uncompiled
 from worldkv.backends.window.arena import ArenaForm
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
+from worldkv.engine.fit import fitted
+from worldkv.engine.ranks import state_facts
 from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import DeviceError, PolicyError, SpecError, check_choice
 from worldkv.geometry import CacheGeometry
@@ -29,6 +34,9 @@ from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 OnCommit = Callable[[StepRecord, Viewpoint, Measured | None], None]
 """Called after every committed chunk with what happened, where its camera stood and what was measured of it."""
@@ -54,6 +62,7 @@ class WorldCache:
         engine: the engine that asks the policy and keeps the counts.
         backend: where the tensors are.
         geometry: the cache's shape.
+        keys: how the model hands over keys.
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
         on_attend: called with everything that is attended; None by default.
         on_commit: called after every committed chunk, those of a prefill one by one; None by default.
@@ -84,6 +93,8 @@ class WorldCache:
         is_causal: bool = False,
         riders: int = 0,
         pad_to: int | None = None,
+        group: ProcessGroup | None = None,
+        split: Split = "heads",
     ) -> None:
         """An empty cache.
 
@@ -99,7 +110,7 @@ class WorldCache:
             rotary: the model's rotary positions, for policies that move keys in time and for unrotated keys; the Wan
                 family's by default.
             folder: where spilled chunks go; a temporary folder by default.
-            reduce: sums an array over ranks that hold different heads, for compressions.
+            reduce: sums an array over ranks that hold different heads, for compressions; `group` does it by itself.
             stopwatch: told how long everything takes.
             extra_signals: measured beside those the policy needs (to record them).
             is_tagged: whether every cached token carries its identity in debug channels.
@@ -110,11 +121,32 @@ class WorldCache:
             riders: the last so many of the geometry's branches are further keys and values of the same tokens, which
                 follow the same decisions and carry no position in time (PRoPE).
             pad_to: tokens that `window` always returns, for graphs of fixed shapes; see `valid_tokens`.
+            group: the torch.distributed ranks that share this rollout, `geometry` being this rank's part of it.
+            split: what they share: "heads", in the order of ranks, or guidance "branches", rank 0 the first.
 
         Raises:
             DeviceError: the device is not there.
             SpecError: dtype and geometry disagree, and as for `CacheEngine`.
+            GroupError: ranks were given different policies, geometries or configurations.
         """
+        policy = fitted(policy, geometry)
+        self._ranks = open_group(
+            group,
+            split,
+            device,
+            policy,
+            geometry,
+            config,
+            reduce,
+            dtype=dtype,
+            extra_signals=extra_signals,
+            keys=keys,
+            is_causal=is_causal,
+            riders=riders,
+        )
+        heads = None
+        if self._ranks is not None:
+            reduce, heads = self._ranks.reduce, self._ranks.heads
         if is_tagged and max(geometry.layers, geometry.kv_heads) > MOST_TAGGED:
             raise SpecError(
                 f"a tagged cache tells {MOST_TAGGED} layers and kv_heads apart, got {geometry.layers} and "
@@ -127,6 +159,7 @@ class WorldCache:
         check_choice("keys", keys, get_args(KeysAs))
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
+        self.keys: KeysAs = keys
         self.on_attend: OnAttend | None = None
         self.on_commit: OnCommit | None = None
         self.dtype = dtype or default_dtype(geometry)
@@ -135,8 +168,8 @@ class WorldCache:
                 f"{self.dtype} takes {self.dtype.itemsize} bytes, the geometry's itemsize is {geometry.itemsize}; "
                 f"take a geometry with itemsize={self.dtype.itemsize}"
             )
-        self._meter = SignalMeter(geometry, needs, is_causal=is_causal)
         self._is_tagged, self._is_causal, self._is_unrotated = is_tagged, is_causal, keys == "unrotated"
+        self._meter = self._make_meter(needs)
         form = ArenaForm(
             geometry,
             self.dtype,
@@ -159,10 +192,18 @@ class WorldCache:
             staging_chunks=config.staging_chunks,
             folder=folder,
             reduce=reduce,
+            heads=heads,
             stopwatch=stopwatch,
         )
         self.engine = CacheEngine(
-            policy, geometry, self.backend, config, scene, stopwatch, position_limit=geometry.rope_frames
+            policy,
+            geometry,
+            self.backend,
+            config,
+            scene,
+            stopwatch,
+            position_limit=geometry.rope_frames,
+            ranks=self._ranks,
         )
         self._rotary = rotary or Rotary(geometry, self.backend.ops.device)
         self._passes = Passes(geometry.layers, geometry.branches)
@@ -200,15 +241,17 @@ class WorldCache:
         Raises:
             PositionError: the step attends keys farther away than the geometry's `rope_frames`.
             PolicyError, BudgetError, LostChunkError: see `CacheEngine.begin`.
+            GroupError: another rank of the group failed or decides otherwise.
         """
-        if self._is_closed:
-            raise PolicyError("the cache is closed; make a new one")
         if self._plan is not None and self._passes.is_complete:
             self.commit()
-        views = (viewpoint,) if isinstance(viewpoint, Viewpoint) else tuple(viewpoint)
-        self._check_views(views)
-        with self.stopwatch.span("policy"):
-            plan = self.engine.begin(views[0])
+        with self._together("begin"):
+            if self._is_closed:
+                raise PolicyError("the cache is closed; make a new one")
+            views = (viewpoint,) if isinstance(viewpoint, Viewpoint) else tuple(viewpoint)
+            self._check_views(views)
+            with self.stopwatch.span("policy"):
+                plan = self.engine.begin(views[0])
         self._abandon_step()
         self._plan, self._views = plan, views
         self.chunk_frames = sum(view.frames_of(self.geometry) for view in views)
@@ -314,7 +357,7 @@ class WorldCache:
         """
         if self._plan is not None:
             raise PolicyError("measure comes between steps; commit the open one first")
-        self._meter = SignalMeter(self.geometry, self._meter.signals | signals, is_causal=self._is_causal)
+        self._meter = self._make_meter(self._meter.signals | signals)
 
     def rotate(self, queries: Tensor) -> Tensor:
         """Unrotated queries turned to where the chunk being generated stands, for `window`'s keys.
@@ -341,7 +384,12 @@ class WorldCache:
         Raises:
             PolicyError: no step is open, or the last pass did not go through every layer.
             OutputError, TransferError: a chunk could not be stored.
+            GroupError: another rank of the group failed or decides otherwise.
         """
+        with self._together("commit"):
+            return self._commit()
+
+    def _commit(self) -> StepRecord:
         plan, passes = self._plan, self._passes
         if plan is None or not passes.is_complete:
             raise PolicyError(
@@ -394,7 +442,7 @@ class WorldCache:
         backend = twin.engine.backend
         assert isinstance(backend, TorchBackend)  # noqa: S101 - what it was forked from
         twin.backend = backend
-        twin._meter = SignalMeter(self.geometry, self._meter.signals, is_causal=self._is_causal)
+        twin._meter = self._make_meter(self._meter.signals)
         twin._passes = Passes(self.geometry.layers, self.geometry.branches)
         if self.valid_tokens is not None:
             twin.valid_tokens = self.valid_tokens.clone()
@@ -426,6 +474,16 @@ class WorldCache:
 
     # ------------------------------------------------------------------ inside
 
+    def _make_meter(self, signals: frozenset[Signal]) -> SignalMeter:
+        return SignalMeter(self.geometry, signals, is_causal=self._is_causal, ranks=self._ranks)
+
+    def _together(self, call: str) -> AbstractContextManager[None]:
+        """Around a call in which ranks meet: an error of one is an error of all."""
+        if self._ranks is None:
+            return nullcontext()
+        where = f"{call} of step {len(self.engine.table)}"
+        return self._ranks.together(where, lambda: state_facts(self.engine.table, self.engine.state))
+
     @property
     def _own_tokens(self) -> int:
         return self.chunk_frames * self.geometry.tokens_per_frame
@@ -446,7 +504,7 @@ class WorldCache:
     def _start_pass(self, branch: int | None, clean: bool) -> None:
         """A new pass of a branch; before the second, a policy that is asked then says what it wants."""
         if self.policy.asked_at == "first_pass" and not self._passes.is_refined and self._passes.is_second(branch):
-            with self.stopwatch.span("policy"):
+            with self._together("refine"), self.stopwatch.span("policy"):
                 self._plan = self.engine.refine(self._meter.summary())
             self._is_settled, self._passes.is_refined = False, True
         self._passes.start(branch, clean)
