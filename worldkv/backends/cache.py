@@ -19,6 +19,7 @@ from worldkv.backends.passes import Passes
 from worldkv.backends.prefill import commit_prefill
 from worldkv.backends.rotary import Rotary, turn_keys
 from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
+from worldkv.backends.told_when_full import told_when_full
 from worldkv.backends.torch_backend import TorchBackend
 from worldkv.backends.transfer.open_device import device_ops
 from worldkv.backends.uncompiled import uncompiled
@@ -56,7 +57,7 @@ class WorldCache:
 
     A model calls `begin` before a chunk's first pass, `attend` (or `window` and its own kernel) once a layer in every
     pass, and `commit` after the last one; `start_frame` is the latent frame at which the chunk's rotary positions
-    start.
+    start. Each of them raises a DeviceError for tensors of another device, and where memory runs out.
 
     Attributes:
         engine: the engine that asks the policy and keeps the counts.
@@ -231,6 +232,7 @@ class WorldCache:
         return self._plan
 
     @uncompiled
+    @told_when_full
     def begin(self, viewpoint: Viewpoint | Sequence[Viewpoint]) -> StepPlan:
         """Bring the window to what the policy wants for `viewpoint`; an open step that is complete is committed first.
 
@@ -258,6 +260,7 @@ class WorldCache:
         return plan
 
     @uncompiled
+    @told_when_full
     def attend(
         self,
         layer: int,
@@ -295,6 +298,7 @@ class WorldCache:
             return attended.transpose(1, 2)
 
     @uncompiled
+    @told_when_full
     def window(
         self,
         layer: int,
@@ -375,6 +379,7 @@ class WorldCache:
         return self._rotary.rotate(queries, int(self._plan.positions[-1]))
 
     @uncompiled
+    @told_when_full
     def commit(self) -> StepRecord:
         """The last pass's keys and values enter the window, then the policy says what leaves.
 

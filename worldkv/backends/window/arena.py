@@ -66,11 +66,10 @@ class Arena:
     def __init__(self, ops: DeviceOps, form: ArenaForm, capacity_tokens: int | None) -> None:
         """An empty window of `capacity_tokens`, the chunk being generated included; None to grow as needed."""
         self.form, self._ops, self._can_grow = form, ops, capacity_tokens is None
-        self.capacity = capacity_tokens or 4 * form.geometry.chunk_tokens
         self._pages = Pages(form.geometry.tokens_per_frame)
         self.turned: dict[int, int] = {}
         groups = form.geometry.layers * form.geometry.kv_heads if form.is_ragged else 1
-        self._allocate([RunLayout() for _ in range(groups)])
+        self._allocate([RunLayout() for _ in range(groups)], capacity_tokens or 4 * form.geometry.chunk_tokens)
 
     # ------------------------------------------------------------------ reading
 
@@ -320,8 +319,8 @@ class Arena:
     def fork(self) -> Arena:
         """An independent twin with the same tokens in the same places."""
         twin = Arena(self._ops, self.form, None)
-        twin.capacity, twin._can_grow = self.capacity, self._can_grow
-        twin._allocate([group.layout.copy() for group in self.groups])
+        twin._can_grow = self._can_grow
+        twin._allocate([group.layout.copy() for group in self.groups], self.capacity)
         twin._copy_from(self, max(group.layout.length for group in self.groups))
         twin.turned = dict(self.turned)
         return twin
@@ -333,14 +332,15 @@ class Arena:
 
     # ------------------------------------------------------------------ inside
 
-    def _allocate(self, layouts: list[RunLayout]) -> None:
-        form, geometry = self.form, self.form.geometry
+    def _allocate(self, layouts: list[RunLayout], capacity: int) -> None:
+        """Memory for `capacity` tokens; where there is not that much the arena stays as it is."""
+        form, geometry, mass = self.form, self.form.geometry, None
         planes = 3 if form.is_rebased else 2
-        shape = (geometry.layers, planes, geometry.branches, geometry.kv_heads, self.capacity, form.channels)
-        self.buffer = self._ops.empty(shape, form.dtype)
-        self.mass: Tensor | None = None
+        shape = (geometry.layers, planes, geometry.branches, geometry.kv_heads, capacity, form.channels)
+        buffer = self._ops.empty(shape, form.dtype)
         if form.has_mass:
-            self.mass = self._ops.empty((geometry.layers, geometry.kv_heads, self.capacity, 1), torch.float32)
+            mass = self._ops.empty((geometry.layers, geometry.kv_heads, capacity, 1), torch.float32)
+        self.buffer, self.mass, self.capacity = buffer, mass, capacity
         self._rebind(layouts)
 
     def _rebind(self, layouts: list[RunLayout]) -> None:
@@ -366,8 +366,7 @@ class Arena:
             )
         old = Arena.__new__(Arena)  # the arena as it is, so that its tensors can be copied once new ones are bound
         old.__dict__.update(self.__dict__)
-        self.capacity = max(tokens, self.capacity * 3 // 2)
-        self._allocate([group.layout for group in old.groups])
+        self._allocate([group.layout for group in old.groups], max(tokens, self.capacity * 3 // 2))
         self._copy_from(old, old.capacity)  # snapshots may still need what stands behind the run
 
     def _copy_from(self, other: Arena, tokens: int) -> None:
