@@ -101,8 +101,8 @@ def test_memory_that_runs_out_in_the_cache_is_told(
     with open_cache(WorldKV(), SMALL, path, config=CacheConfig(rewind_chunks=1)) as cache:
         wanted = [generate(cache, path, step)[0] for step in range(2)]
         with monkeypatch.context() as patch, pytest.raises(DeviceError, match=f"^memory ran out in {call} "):
-            where = (cache_module, "attend") if call == "attend" else (cache.backend, "commit")
-            patch.setattr(*where, lambda *given, **named: run_out())
+            where: object = cache_module if call == "attend" else cache.backend
+            patch.setattr(where, call, lambda *given, **named: run_out())
             generate(cache, path, 2)
         cache.reset()
         again = [generate(cache, path, step)[0] for step in range(2)]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.backends import test_device_ops as contract
 from tests.backends.rollouts import generate, inputs, loop, open_cache
-from tests.late_device.device import extension
+from tests.late_device.device import counts, extension, forget_counts
 from tests.policies.all_policies import EVERY
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.on_device import accelerator_name, device_stopwatch, free_bytes, peak_bytes
 from worldkv.backends.transfer import accelerator_ops
 from worldkv.backends.transfer.accelerator_ops import AcceleratorOps
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
+from worldkv.backends.transfer.tensor_copy import select
 from worldkv.errors import DeviceError
 from worldkv.scene import scene_of
 from worldkv.specs.parse import parse_geometry
@@ -71,6 +73,37 @@ def test_copies_that_are_done_are_forgotten() -> None:
         ops.copy_async(on_host, on_device)
         ops.synchronize(ops.record())
     assert max(len(lane.under_way) for lane in (ops._to_device, ops._to_host)) <= 1
+
+
+def test_what_is_uploaded_makes_nobody_wait_and_is_not_overwritten() -> None:
+    ops, wanted = AcceleratorOps(FIRST), [np.arange(5) * number for number in range(6)]
+    forget_counts()
+    first = [ops.upload(numbers) for numbers in wanted[:3]]  # all three under way at a time
+    assert counts().hidden_waits == counts().waits == 0
+    assert counts().pinned_allocations == 3
+    torch.accelerator.synchronize()
+    second = [ops.upload(numbers) for numbers in wanted[3:]]
+    assert counts().pinned_allocations == 3
+    for found, numbers in zip(first + second, wanted, strict=True):
+        assert found.tolist() == numbers.tolist()
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("is_contiguous", [True, False])
+def test_tokens_are_selected_by_one_upload_and_one_kernel(axes: int, is_contiguous: bool) -> None:
+    draw, ops = np.random.default_rng(0), AcceleratorOps(FIRST)
+    here = torch.randn(3, 2, 2, 4, 30, 8, generator=torch.Generator().manual_seed(0))
+    places = draw.permutation(30)[:20]
+    chosen = draw.integers(0, 20, ((), (3,), (3, 4))[axes - 1] + (7,))
+    wanted, out = torch.empty(3, 2, 2, 4, 7, 8), torch.empty(3, 2, 2, 4, 7, 16, device=FIRST)
+    out = torch.empty(wanted.shape, device=FIRST) if is_contiguous else out[..., ::2]
+    select(here, places, chosen, wanted, torch.from_numpy)
+    there = here.to(FIRST)
+    forget_counts()
+    select(there, places, chosen, out, ops.upload)
+    assert (counts().hidden_waits, counts().copies) == (0, 1)
+    assert counts().launches == (1 if is_contiguous else 2)
+    assert torch.equal(out.cpu(), wanted)
 
 
 # ---------------------------------------------------------------------- two devices

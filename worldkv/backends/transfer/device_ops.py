@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldkv.errors import DeviceError
@@ -17,7 +18,7 @@ Event = Any
 
 
 class DeviceOps(ABC):
-    """All that the cache asks of a device's runtime: five calls.
+    """All that the cache asks of a device's runtime: five calls, and `upload` for numbers that the host has computed.
 
     Copies run beside what the device computes. Those that go the same way, to the device or to the host, run one after
     another in the order they were issued; those of the two ways may run at the same time, and in order where they share
@@ -76,6 +77,13 @@ class DeviceOps(ABC):
         Raises:
             TransferError: as for `wait`.
         """
+
+    def upload(self, numbers: NDArray[Any]) -> Tensor:
+        """A small host array on the device, in the order of what that is given to compute; the host need not wait.
+
+        Where the device is the host the two share memory.
+        """
+        return torch.from_numpy(numbers)
 
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor lies on this very device."""

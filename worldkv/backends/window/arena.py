@@ -59,13 +59,14 @@ class Arena:
         buffer: `(layers, planes, branches, kv_heads, capacity, channels)`.
         groups: one head group, or one a layer and head where ragged.
         capacity: tokens the buffer holds.
+        upload: brings a small host array to where the buffer is.
         turned: latent frames by which the attended keys of every chunk are turned on from the stored ones; without
             those whose attended keys are not written yet. Only kept where attended keys are a rotated copy.
     """
 
     def __init__(self, ops: DeviceOps, form: ArenaForm, capacity_tokens: int | None) -> None:
         """An empty window of `capacity_tokens`, the chunk being generated included; None to grow as needed."""
-        self.form, self._ops, self._can_grow = form, ops, capacity_tokens is None
+        self.form, self._ops, self._can_grow, self.upload = form, ops, capacity_tokens is None, ops.upload
         self._pages = Pages(form.geometry.tokens_per_frame)
         self.turned: dict[int, int] = {}
         groups = form.geometry.layers * form.geometry.kv_heads if form.is_ragged else 1
@@ -257,7 +258,7 @@ class Arena:
     def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor) -> None:
         """Collect what is kept of a chunk into `out`, flat, all layers' keys and values together."""
         for group, part in zip(self.groups, self.views_by_group(out, self.counts_of(keep)), strict=True):
-            group.gather(chunk, keep, part)
+            group.gather(chunk, keep, part, self.upload)
 
     def rotate(self, chunk: int, shift: Callable[[Tensor, Tensor], None]) -> None:
         """Write a chunk's attended keys anew from its stored ones; `shift(stored, attended)` does one piece.
@@ -396,7 +397,7 @@ class Arena:
             extras = []
             for extra in group.moved[1:]:
                 extras.append(extra.new_empty((*extra.shape[:-2], counts[number], extra.shape[-1])))
-                select(extra, places, chosen, extras[-1])
+                select(extra, places, chosen, extras[-1], self.upload)
             for start, tokens in group.layout.extents[chunk]:
                 if offset == counts[number]:
                     break
