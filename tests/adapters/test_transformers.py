@@ -95,6 +95,19 @@ def test_a_policy_is_an_explicit_mask(spec: str, kv_heads: int) -> None:
     assert torch.allclose(got, masked(model, ids, noted.mask), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["quest-bounds", "arkvale", "mean-key"])
+def test_each_chunk_is_asked_for_with_its_own_queries(name: str) -> None:
+    """So it runs twice; in one pass such a policy would never be asked."""
+    model, ids = tiny(), text()
+    with opened(model, BY_CHUNKS[name]) as cache:
+        retrieved = []
+        for _ in forward_in_chunks(model, ids, cache):
+            plan = cache.world.plan
+            assert plan is not None
+            retrieved.append(len(plan.retrieved))
+    assert retrieved == [0, 0, 0, 0, 1, 2, 2, 2, 2, 2]  # a sink and two recent chunks stay at home
+
+
 @pytest.mark.parametrize("spec", BY_HEADS.values(), ids=BY_HEADS)
 def test_heads_keep_tokens_of_their_own(spec: str) -> None:
     model, ids = tiny(layers=1), text()

@@ -153,6 +153,7 @@ def test_queries_have_to_be_shown() -> None:
         with pytest.raises(PolicyError, match=r"H2O reads queries, .*'eager' does not show"):
             model(ids, past_key_values=cache)
     assert model.config._attn_implementation == "sdpa"
+    assert not model.model._forward_pre_hooks, "a closed cache still looks at the model's calls"
     model.set_attn_implementation("eager")
     with pytest.raises(SpecError, match=r"'eager' does not show; .*'sdpa'"):
         opened(model, BY_CHUNKS["h2o"])

@@ -102,7 +102,7 @@ def test_memory_that_runs_out_in_the_cache_is_told(
         wanted = [generate(cache, path, step)[0] for step in range(2)]
         with monkeypatch.context() as patch, pytest.raises(DeviceError, match=f"^memory ran out in {call} "):
             where: object = cache_module if call == "attend" else cache.backend
-            patch.setattr(where, call, lambda *given, **named: run_out())
+            patch.setattr(where, "attend_window" if call == "attend" else call, lambda *given, **named: run_out())
             generate(cache, path, 2)
         cache.reset()
         again = [generate(cache, path, step)[0] for step in range(2)]
@@ -112,7 +112,7 @@ def test_memory_that_runs_out_in_the_cache_is_told(
 def test_other_errors_of_torch_pass_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     path = loop(SMALL)
     with open_cache(WorldKV(), SMALL, path) as cache, monkeypatch.context() as patch:
-        patch.setattr(cache_module, "attend", lambda *given, **named: torch.zeros(2) @ torch.zeros(3))
+        patch.setattr(cache_module, "attend_window", lambda *given, **named: torch.zeros(2) @ torch.zeros(3))
         with pytest.raises(RuntimeError, match="inconsistent tensor size") as caught:
             generate(cache, path, 0)
         assert not isinstance(caught.value, WorldKVError)
