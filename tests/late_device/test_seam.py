@@ -86,6 +86,10 @@ def test_what_is_uploaded_makes_nobody_wait_and_is_not_overwritten() -> None:
     assert counts().pinned_allocations == 3
     for found, numbers in zip(first + second, wanted, strict=True):
         assert found.tolist() == numbers.tolist()
+    for length in (1 << 14, 1 << 15, 5):
+        torch.accelerator.synchronize()
+        ops.upload(np.zeros(length, np.int64))
+    assert len(ops._uploads) == 1
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])

@@ -79,7 +79,10 @@ class AcceleratorOps(DeviceOps):
         if lent is None:
             room = self.empty((max(_LEAST_UPLOAD, size),), torch.uint8, on_host=True)
             lent = _Lent(room, torch.Event(self.device))
-            self._uploads.append(lent)
+            self._uploads = [
+                *(other for other in self._uploads if not other.event.query()),
+                lent,
+            ]  # idle ones are small
         passing = lent.room[:size].view(source.dtype).view(source.shape)
         passing.copy_(source)
         target = self.empty(source.shape, source.dtype)
