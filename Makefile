@@ -4,8 +4,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test kit parity check format bench mutants policies-page fidelity real-weights \
-    architecture-picture clean
+.PHONY: help install demo test late-device device-tests kit parity check format bench mutants policies-page \
+    fidelity real-weights architecture-picture clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,9 @@ PYTHON ?= python3.11 python3
 EXTRAS ?= torch,testing,llm,diffusers,dev
 PYTEST_ARGS ?= -n auto
 WORLDKV_SHARED_DATA ?= ../shared/data
+LATE_SEEDS ?= 1 2
+ON_DEVICE := tests/late_device $(addprefix tests/backends/test_,$(addsuffix .py,door faults going_back numerics observer \
+    quantised ragged recording))
 SOURCES := $(wildcard worldkv tests benchmarks examples)
 COMPOSED := composed:wrappers=hysteresis+refresh-interval composed:wrappers=predicted-pose+age-penalty \
     composed:compression=quantised composed:compression=quantised,stored_as=fp8 \
@@ -52,6 +55,16 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+late-device: install ## compile the accelerator that the device tests run on (g++, a minute; once)
+	@$(BIN)/python -m tests.late_device.build
+
+device-tests: late-device ## run the backend's tests on it, as late as it may and in random order
+	@set -e; for seed in '' $(LATE_SEEDS); do \
+	    echo "== $${seed:+random order, seed }$${seed:-as late as may be}"; \
+	    WORLDKV_TEST_DEVICE=late WORLDKV_LATE_SEED=$$seed $(BIN)/python -m pytest $(PYTEST_ARGS) $(ON_DEVICE); \
+	    WORLDKV_TEST_DEVICE=late WORLDKV_LATE_SEED=$$seed $(BIN)/python -m pytest $(PYTEST_ARGS) -m accelerator tests/backends; \
+	done
 
 kit: install ## hold every policy at every setting to every check of the conformance kit, 100 rollouts each (long)
 	@WORLDKV_KIT_EXAMPLES=100 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/testing/test_every_policy.py

@@ -99,7 +99,7 @@ def _pairs(policy: str, size: Size, device: str) -> tuple[list[Pair], tuple[floa
 def _print_parts(policy: str, size: Size, device: str) -> float:
     """Print the median milliseconds of every part of a step; answers with the share of policy and engine."""
     rows: list[dict[str, float]] = []
-    watch = Stopwatch(torch.cuda.synchronize if device != "cpu" else None)
+    watch = Stopwatch(torch.accelerator.synchronize if device != "cpu" else None)
 
     def note(step: _Step) -> None:
         parts = watch.lap()

@@ -25,7 +25,7 @@ def main() -> None:
     """Run the sections named and print the table of promises."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_backend", description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all by default")
-    parser.add_argument("--device", default="cpu", help="where `limit` runs: cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="cpu", help="where `limit` runs: cpu, or an accelerator of torch")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of recorded paths")
     wanted = parser.parse_args()
     for name in wanted.sections:

@@ -21,7 +21,13 @@ hypothesis.settings.load_profile("ci")  # `--hypothesis-profile=default` draws a
 
 
 def pytest_configure() -> None:
-    """Refuses to start where the recorded paths are required and absent."""
+    """Refuses to start where the recorded paths are required and absent; loads the late device if it is asked for."""
+    if os.environ.get("WORLDKV_TEST_DEVICE", "").startswith("late"):
+        from tests.late_device.device import Order, extension, set_order
+
+        extension()
+        seed = os.environ.get("WORLDKV_LATE_SEED")
+        set_order(Order.RANDOM if seed else Order.LATE, int(seed or 0))
     if SHARED_DATA_REQUIRED and not SHARED_DATA.is_dir():
         raise pytest.UsageError(
             f"WORLDKV_REQUIRE_SHARED_DATA is 1 but there is no folder {SHARED_DATA}; "
@@ -31,11 +37,11 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips marked tests where what they need is absent; imports torch only for a cuda test left to run."""
+    """Skips marked tests where what they need is absent; imports torch only for one that needs an accelerator."""
     if not SHARED_DATA.is_dir():
         _skip(items, "shared_data", f"needs the recorded camera paths in {SHARED_DATA}")
-    if any(item.get_closest_marker("cuda") for item in items) and not _has_cuda():
-        _skip(items, "cuda", "needs torch and a CUDA device")
+    if any(item.get_closest_marker("accelerator") for item in items) and not _has_accelerator():
+        _skip(items, "accelerator", "needs torch and an accelerator")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,9 +69,9 @@ def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def _has_cuda() -> bool:
+def _has_accelerator() -> bool:
     if importlib.util.find_spec("torch") is None:
         return False
     import torch
 
-    return torch.cuda.is_available()
+    return torch.accelerator.is_available()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -36,6 +37,26 @@ class OutputError(WorldKVError):
 
 class DeviceError(WorldKVError):
     """A device was asked for that is not there, or does not hold what it should."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device or the host has no memory left: numpy's, Python's or torch's.
+
+    Torch is not imported for it: where it is not loaded it cannot have raised the error.
+    """
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch on a CPU has no class
+
+
+def no_room(what: str, error: BaseException) -> DeviceError:
+    """The error for memory that ran out during `what`: "WorldKV.compress at step 3"."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return DeviceError(
+        f"memory ran out in {what} ({reason}); take a smaller budget, fewer staging chunks or a smaller geometry, then "
+        "restore, reset or make a new cache"
+    )
 
 
 class PositionError(WorldKVError):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.backends.naive_cache import NaiveCache, Rows
+from tests.backends.where import DEVICE
 from worldkv.backends import cache as cache_module
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.group.rank_group import Split
@@ -56,7 +57,7 @@ def open_cache(
     group: Any = None,
     split: Split = "heads",
 ) -> WorldCache:
-    """A cache for the path, on `ops` where given."""
+    """A cache for the path, on `ops` where given, else on the device that the tests run on."""
     from worldkv.metrics.landmarks import place_landmarks
 
     landmarks = place_landmarks(path.chunked) if Signal.LANDMARKS in needs_of(policy) else None
@@ -71,6 +72,7 @@ def open_cache(
         return WorldCache(
             policy,
             geometry,
+            device=DEVICE if ops is None else "cpu",
             scene=scene,
             config=config,
             dtype=dtype,
@@ -92,15 +94,25 @@ def inputs(geometry: CacheGeometry, dtype: torch.dtype, *seed: int) -> tuple[Ten
     return q, k, v
 
 
+def inputs_of(cache: WorldCache, *seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, where the cache is."""
+    q, k, v = (part.to(cache.backend.ops.device) for part in inputs(cache.geometry, cache.dtype, *seed))
+    return q, k, v
+
+
 def generate(cache: WorldCache, path: Path, step: int) -> tuple[Tensor, StepRecord]:
-    """One chunk of random inputs, the same for the same step: what attention gave, all layers of all passes."""
+    """One chunk of random inputs, the same for the same step: what attention gave, in all layers of all passes.
+
+    It is brought to the host after the commit, so that a device that runs late has nothing to run before.
+    """
     cache.begin(path.views[step])
     outs = []
     for number in range(PASSES):
         for layer in range(cache.geometry.layers):
-            q, k, v = inputs(cache.geometry, cache.dtype, step, number, layer)
+            q, k, v = inputs_of(cache, step, number, layer)
             outs.append(cache.attend(layer, q, k, v, clean=number == PASSES - 1, hidden=q.flatten(2)))
-    return torch.stack(outs), cache.commit()
+    attended, record = torch.stack(outs), cache.commit()
+    return attended.cpu(), record
 
 
 def retake(cache: WorldCache, path: Path, step: int, steps: int = 2) -> None:

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.backends.late_ops import LateOps
+from tests.backends.where import accelerator
+from worldkv.backends.transfer.accelerator_ops import AcceleratorOps
 from worldkv.backends.transfer.cpu_ops import AT_ONCE_BYTES, CpuOps
-from worldkv.backends.transfer.cuda_ops import CudaOps
 from worldkv.backends.transfer.device_ops import DeviceOps, check_copy
 from worldkv.backends.transfer.open_device import device_ops
 from worldkv.backends.transfer.retry import retry_once
@@ -37,7 +38,9 @@ every_ops = pytest.mark.parametrize(
     [
         pytest.param(CpuOps, id="cpu"),
         pytest.param(LateOps, id="late"),
-        pytest.param(lambda: CudaOps(torch.device("cuda")), id="cuda", marks=pytest.mark.cuda),
+        pytest.param(
+            lambda: AcceleratorOps(torch.device(accelerator())), id="accelerator", marks=pytest.mark.accelerator
+        ),
     ],
 )
 
@@ -69,10 +72,11 @@ def all_are(tensor: Tensor, value: float) -> bool:
     return bool((tensor == value).all())
 
 
-def keep_device_busy() -> None:
-    """For about a tenth of a second; returns at once."""
-    sleep: Callable[[int], None] = torch.cuda._sleep
-    sleep(200_000_000)
+def keep_busy(device: torch.device) -> None:
+    """Long enough for a GPU that nothing issued after it is done soon; returns at once."""
+    factor = torch.ones((1 << 9, 1 << 9), device=device)
+    for _ in range(200):
+        factor = factor @ factor
 
 
 def numbers(dtype: torch.dtype, *shape: int, seed: int = 0) -> Tensor:
@@ -130,7 +134,7 @@ def test_memory_is_of_the_shape_dtype_and_place_asked_for(make: MakeOps) -> None
     assert (on_device.shape, on_device.dtype) == ((2, 3), torch.bfloat16)
     assert (on_host.shape, on_host.dtype, on_host.device.type) == ((4,), torch.uint8, "cpu")
     assert on_device.device == ops.device
-    assert on_host.is_pinned() == (ops.device.type == "cuda")
+    assert on_host.is_pinned() == (ops.device.type != "cpu")
 
 
 @every_ops
@@ -189,7 +193,7 @@ def test_unequal_sides_are_refused_at_the_call(make: MakeOps, target: Tensor, so
 
 
 def test_a_copy_within_the_host_is_refused_where_the_device_is_another() -> None:
-    """A side stream would not order it."""
+    """A stream of its own would not order it."""
     with pytest.raises(DeviceError, match="between the host and cuda:0, got one from cpu to cpu; "):
         check_copy(torch.zeros(2), torch.zeros(2), torch.device("cuda", 0))
 
@@ -322,43 +326,84 @@ def test_a_device_is_found_by_name() -> None:
     assert device_ops("cpu").device == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", ["tpu", "", "cuda:x", "meta", "cpu:-1"])
+@pytest.mark.parametrize("name", ["tpu", "", "cuda:x", "cpu:-1"])
 def test_another_name_is_refused(name: str) -> None:
-    with pytest.raises(DeviceError, match=f"^device must be cpu, cuda or cuda:N, got {name!r}; "):
+    with pytest.raises(DeviceError, match=f"^device must be cpu, cuda, xpu or another accelerator .* got {name!r}; "):
         device_ops(name)
 
 
-@pytest.mark.parametrize("name", ["cuda", "cuda:0"])
-def test_cuda_that_is_not_there_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match=f"^{name} was asked for and torch sees no CUDA device here; take device cpu"):
+class FakeAccelerator:
+    """What torch answers where it sees `count` CUDA devices."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, count: int) -> None:
+        here = torch.device("cuda") if count else None
+        patch.setattr(torch.accelerator, "current_accelerator", lambda: here)
+        patch.setattr(torch.accelerator, "is_available", lambda: count > 0)
+        patch.setattr(torch.accelerator, "device_count", lambda: count)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "xpu:1", "meta"])
+def test_an_accelerator_that_is_not_there_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeAccelerator(monkeypatch, 0)
+    with pytest.raises(DeviceError, match=f"^{name} was asked for and torch sees no accelerator here; take device cpu"):
         device_ops(name)
 
 
-def test_a_cuda_device_past_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+@pytest.mark.parametrize("name", ["xpu", "xpu:0", "meta"])
+def test_an_accelerator_of_another_kind_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeAccelerator(monkeypatch, 1)
+    with pytest.raises(DeviceError, match=f"^{name} was asked for and the accelerator that torch sees here is cuda; "):
+        device_ops(name)
+
+
+def test_a_device_past_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeAccelerator(monkeypatch, 2)
     with pytest.raises(DeviceError, match="^cuda:2 was asked for and the last one here is cuda:1; "):
         device_ops("cuda:2")
 
 
-@pytest.mark.cuda
-def test_cuda_is_found_by_name() -> None:
-    assert device_ops("cuda").device == torch.device("cuda", torch.cuda.current_device())
-    assert device_ops("cuda:0").device == torch.device("cuda", 0)
+def test_a_device_without_streams_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceError, match=r"^mps has no streams in torch, .*; take device cpu, or an accelerator with"):
+        device_ops("mps")
+    FakeAccelerator(monkeypatch, 2)
+
+    def refuse(device: torch.device) -> None:
+        raise NotImplementedError("Backend doesn't support create a new Stream.")
+
+    monkeypatch.setattr(torch, "Stream", refuse)
+    with pytest.raises(DeviceError, match="^cuda:1 has no streams in torch, ") as caught:
+        device_ops("cuda:1")
+    assert isinstance(caught.value.__cause__, NotImplementedError)
 
 
-# ---------------------------------------------------------------------- CUDA
+@pytest.mark.accelerator
+def test_an_accelerator_is_found_by_name() -> None:
+    kind = torch.device(accelerator()).type
+    current = torch.accelerator.current_stream().device_index
+    assert device_ops(kind).device == torch.device(kind, current)
+    assert device_ops(f"{kind}:0").device == torch.device(kind, 0)
 
 
-@pytest.mark.cuda
-def test_cuda_does_not_hold_the_host_up_and_waits_on_the_stream() -> None:
+def test_ops_hold_what_lies_on_their_device() -> None:
+    ops = CpuOps()
+    assert ops.holds(torch.zeros(1))
+    assert ops.holds(torch.zeros(1, device="cpu:0"))
+    assert not ops.holds(torch.zeros(1, device="meta"))
+    ops.device = torch.device("meta", 1)
+    assert not ops.holds(torch.zeros(1, device="meta"))
+
+
+# ---------------------------------------------------------------------- accelerators
+
+
+@pytest.mark.accelerator
+def test_an_accelerator_does_not_hold_the_host_up_and_waits_on_the_stream() -> None:
     """The device is kept busy, so that copies issued after its work cannot be done when the call returns."""
-    ops = device_ops("cuda")
+    ops = device_ops(accelerator())
     source = ops.empty((1 << 20,), torch.float32, on_host=True)
     source.fill_(3.0)
     target = ops.empty((1 << 20,), torch.float32)
-    keep_device_busy()
+    keep_busy(ops.device)
     ops.copy_async(target, source)
     event = ops.record()
     assert not event.query()
@@ -367,19 +412,30 @@ def test_cuda_does_not_hold_the_host_up_and_waits_on_the_stream() -> None:
     assert all_are(doubled, 6.0)
 
 
-@pytest.mark.cuda
-def test_cuda_memory_in_use_by_a_copy_is_not_given_to_others() -> None:
-    ops = device_ops("cuda")
+@pytest.mark.accelerator
+def test_an_accelerators_memory_in_use_by_a_copy_is_not_given_to_others() -> None:
+    ops = device_ops(accelerator())
     result = ops.empty((1 << 22,), torch.float32, on_host=True)
     source = ops.empty((1 << 22,), torch.float32)
     source.fill_(5.0)
-    keep_device_busy()
+    keep_busy(ops.device)
     ops.copy_async(result, source)
     del source
     for _ in range(8):
-        ops.empty((1 << 22,), torch.float32).fill_(9.0)  # on the computing stream, which does not wait for the copy
+        other = ops.empty((1 << 22,), torch.float32).fill_(9.0)  # on the computing stream, which waits for no copy
+    other[0].item()
     ops.synchronize()
     assert all_are(result, 5.0)
+
+
+@pytest.mark.accelerator
+def test_an_accelerators_current_device_and_stream_are_what_they_were() -> None:
+    kind = torch.device(accelerator()).type
+    ops = device_ops(f"{kind}:{torch.accelerator.device_count() - 1}")
+    before = torch.accelerator.current_stream(), torch.accelerator.current_stream(ops.device)
+    ops.copy_async(ops.empty((8,), torch.uint8), ops.empty((8,), torch.uint8, on_host=True))
+    assert (torch.accelerator.current_stream(), torch.accelerator.current_stream(ops.device)) == before
+    ops.synchronize()
 
 
 # ---------------------------------------------------------------------- CPU

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.backends.late_ops import LateOps
-from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
+from tests.backends.rollouts import Path, generate, inputs_of, loop, open_cache
 from worldkv.backends.bank import disk
 from worldkv.backends.bank.bank import MOST_WRITING
 from worldkv.backends.cache import WorldCache
@@ -256,7 +256,7 @@ def test_a_refused_rewind_leaves_the_step_open() -> None:
             cache.rewind(0)
         for number in range(2):
             for layer in range(SMALL.layers):
-                cache.attend(layer, *inputs(SMALL, cache.dtype, 1, number, layer), clean=number == 1)
+                cache.attend(layer, *inputs_of(cache, 1, number, layer), clean=number == 1)
         assert cache.commit().plan.step == 1
 
 

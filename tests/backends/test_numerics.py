@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from tests.backends.late_ops import LateOps
 from tests.backends.naive_cache import NaiveCache, shifted
 from tests.backends.retrieval_policies import AfterFirstPass, Prefetching, SameRebased
-from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, loop, open_cache
+from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, inputs_of, loop, open_cache
 from tests.policies.all_policies import EVERY
 from worldkv.answers import Eviction, Keep
+from worldkv.backends.rotary import Rotary
 from worldkv.backends.window.arena import KEYS, ROTATED
 from worldkv.config import CacheConfig
 from worldkv.errors import PositionError
@@ -133,11 +134,11 @@ def test_rebased_keys_after_fifty_steps_in_bf16_are_those_rotated_from_scratch()
             generate(cache, path, step)
         cache.begin(path.views[60])
         arena = cache.backend.arena
-        cache.attend(0, *inputs(geometry, cache.dtype, 60, 0, 0))
+        cache.attend(0, *inputs_of(cache, 60, 0, 0))
         for chunk, place in {2: 57, 5: 58}.items():  # right before recent chunk 59
-            stored, attended = arena.read(chunk, KEYS), arena.read(chunk, ROTATED)
+            stored, attended = (arena.read(chunk, plane).cpu() for plane in (KEYS, ROTATED))
             scratch = torch.empty_like(stored)
-            cache._turns.rotary.shift_time(stored, (place - chunk) * 3, scratch)
+            Rotary(geometry).shift_time(stored, (place - chunk) * 3, scratch)
             assert torch.equal(attended, scratch)
             by_hand = shifted(stored.double(), (place - chunk) * 3)
             assert float((attended.double() - by_hand).abs().max()) <= 2**-8 * float(by_hand.abs().max())
@@ -201,7 +202,7 @@ def test_what_was_prefetched_lands_without_another_copy() -> None:
             landed += len(arrived)
             for number in range(2):
                 for layer in range(2):
-                    cache.attend(layer, *inputs(SMALL, cache.dtype, step, number, layer), clean=number == 1)
+                    cache.attend(layer, *inputs_of(cache, step, number, layer), clean=number == 1)
             cache.commit()
     assert landed > 5
 
@@ -230,7 +231,7 @@ def test_attention_a_token_receives_is_summed_while_it_stays() -> None:
                 mass = cache.backend.arena.read_mass(chunk)
                 assert mass is not None
                 torch.testing.assert_close(
-                    mass[:, 0].double(), expected.get(chunk, torch.zeros(2, 18).double()), rtol=0, atol=1e-6
+                    mass[:, 0].cpu().double(), expected.get(chunk, torch.zeros(2, 18).double()), rtol=0, atol=1e-6
                 )
 
 

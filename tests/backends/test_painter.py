@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.backends.plain_cache import PlainCache
+from tests.backends.where import accelerator
 from tests.worlds.small_building import SMALL, TURNS, path, world
 from worldkv.backends import WorldCache, roll_out
 from worldkv.backends.models import Painter
@@ -138,10 +139,10 @@ def test_the_cache_answers_as_plain_attention_does() -> None:
     assert np.abs(plain.mass - cached.mass).max() < 1e-3
 
 
-@pytest.mark.cuda
+@pytest.mark.accelerator
 def test_a_gpu_paints_the_same() -> None:
     given = world(TURNS)
-    here, there = painted(given, "worldkv"), painted(given, "worldkv", device="cuda")
+    here, there = painted(given, "worldkv"), painted(given, "worldkv", device=accelerator())
     assert measure(*_told(there), given).means()["psnr_visit"] == pytest.approx(
         measure(*_told(here), given).means()["psnr_visit"], abs=0.5
     )

@@ -7,17 +7,18 @@ happens on the device is looked at here; the seam itself has tests of its own, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from worldkv.answers import Keep
 from worldkv.backends.attention import attend, attention_received
 from worldkv.backends.rotary import Rotary
-from worldkv.backends.transfer import tensor_copy
 from worldkv.backends.transfer.cpu_ops import CpuOps
 from worldkv.backends.window.arena import Arena, ArenaForm
 from worldkv.geometry import CacheGeometry
@@ -32,6 +33,9 @@ class PretendingOps(CpuOps):
     def empty(self, shape: Sequence[int], dtype: torch.dtype, *, on_host: bool = False) -> Tensor:
         return torch.empty(tuple(shape), dtype=dtype, device="cpu" if on_host else DEVICE)
 
+    def upload(self, numbers: NDArray[Any]) -> Tensor:
+        return torch.zeros(numbers.shape, dtype=torch.from_numpy(numbers).dtype, device=DEVICE)
+
 
 @pytest.fixture(autouse=True)
 def pretending() -> Iterator[None]:
@@ -40,11 +44,7 @@ def pretending() -> Iterator[None]:
 
 
 @pytest.fixture
-def arena(pretending: None, monkeypatch: pytest.MonkeyPatch) -> Arena:
-    # What a real run sends from the host, the places of tokens, is made on the device here.
-    monkeypatch.setattr(
-        tensor_copy, "_index", lambda places, device: torch.zeros(len(places), dtype=torch.int64, device=device)
-    )
+def arena(pretending: None) -> Arena:
     return Arena(PretendingOps(), ArenaForm(GEOMETRY, torch.float32, 16, is_rebased=True, has_mass=True), None)
 
 

@@ -55,7 +55,7 @@ def in_window(cache: WorldCache, chunk: int) -> np.ndarray[Any, Any]:
     """A chunk's keys and values `(2, branches, layers, kv_heads, tokens, channels)`."""
     arena, branches = cache.backend.arena, range(cache.geometry.branches)
     planes = [torch.stack([arena.read(chunk, plane, branch) for branch in branches]) for plane in (KEYS, VALUES)]
-    return torch.stack(planes).clone().numpy()
+    return torch.stack(planes).cpu().clone().numpy()
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["cpu", "late copies"])

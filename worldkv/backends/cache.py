@@ -22,6 +22,7 @@ from worldkv.backends.passes import Passes
 from worldkv.backends.prefill import commit_prefill
 from worldkv.backends.rotary import Rotary, turn_keys
 from worldkv.backends.tags import MOST_TAGGED, TAG_CHANNELS, with_tags
+from worldkv.backends.told_when_full import told_when_full
 from worldkv.backends.torch_backend import TorchBackend
 from worldkv.backends.transfer.open_device import device_ops
 from worldkv.backends.uncompiled import uncompiled
@@ -59,7 +60,7 @@ class WorldCache:
 
     A model calls `begin` before a chunk's first pass, `attend` (or `window` and its own kernel) once a layer in every
     pass, and `commit` after the last one; `start_frame` is the latent frame at which the chunk's rotary positions
-    start.
+    start. Each of them raises a DeviceError for tensors of another device, and where memory runs out.
 
     Attributes:
         engine: the engine that asks the policy and keeps the counts.
@@ -104,7 +105,7 @@ class WorldCache:
         Args:
             policy: the policy that decides.
             geometry: the model's cache shape; `branches` is the batch axis.
-            device: "cpu", "cuda" or "cuda:N".
+            device: "cpu", or an accelerator of torch: "cuda", "xpu", with ":N" for the N-th.
             dtype: of cached keys and values; by default bfloat16 or float32, by the geometry's `itemsize`.
             scene: what is true of the whole rollout.
             config: room for the cache; unlimited by default.
@@ -211,7 +212,9 @@ class WorldCache:
             position_limit=geometry.rope_frames,
             ranks=self._ranks,
         )
-        self._turns = KeyTurns(geometry, rotary or Rotary(geometry, device), riders, is_unrotated=is_unrotated)
+        self._turns = KeyTurns(
+            geometry, rotary or Rotary(geometry, self.backend.ops.device), riders, is_unrotated=is_unrotated
+        )
         self._passes = Passes(geometry.layers, geometry.branches)
         self.valid_tokens: Tensor | None = None
         if pad_to is not None:
@@ -236,6 +239,7 @@ class WorldCache:
         return self._plan
 
     @uncompiled
+    @told_when_full
     def begin(self, viewpoint: Viewpoint | Sequence[Viewpoint]) -> StepPlan:
         """Bring the window to what the policy wants for `viewpoint`; an open step that is complete is committed first.
 
@@ -273,6 +277,7 @@ class WorldCache:
         return plan
 
     @uncompiled
+    @told_when_full
     def attend(
         self,
         layer: int,
@@ -311,6 +316,7 @@ class WorldCache:
             return attended.transpose(1, 2)
 
     @uncompiled
+    @told_when_full
     def window(
         self,
         layer: int,
@@ -398,6 +404,7 @@ class WorldCache:
         return self._turns.at(queries, int(self._plan.positions[-1]), branch)
 
     @uncompiled
+    @told_when_full
     def commit(self) -> StepRecord:
         """The last pass's keys and values enter the window, then the policy says what leaves.
 
@@ -573,8 +580,8 @@ class WorldCache:
         if self._plan is None:
             raise PolicyError("attend comes between begin and commit; no step is open")
         batch = len(self._passes.of(branch))
-        device = self.backend.ops.device
-        check_tensors(queries, keys, values, self.geometry, self.dtype, device, batch, self._own_tokens)
+        ops = self.backend.ops
+        check_tensors(queries, keys, values, self.geometry, self.dtype, ops, batch, self._own_tokens)
         if layer == 0:
             self._start_pass(branch, clean)
         self._passes.check(layer, branch, clean)
@@ -604,7 +611,7 @@ class WorldCache:
         with self.stopwatch.span("attention"):
             self.backend.arena.write_tail(layer, stored, values, attended, branch)
         if clean and Signal.HIDDEN_STATE in self.engine.needs and branch in (None, 0):
-            hidden = check_hidden(hidden, type(self.policy).__name__, self.geometry, self._own_tokens)
+            hidden = check_hidden(hidden, type(self.policy).__name__, self.geometry, ops, self._own_tokens)
             self.backend.hidden.note(hidden)
         return queries
 

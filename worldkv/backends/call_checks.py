@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.errors import DeviceError, PolicyError
 from worldkv.geometry import CacheGeometry
 from worldkv.signals import Viewpoint
@@ -37,7 +38,7 @@ def check_tensors(
     values: Tensor,
     geometry: CacheGeometry,
     dtype: torch.dtype,
-    device: torch.device,
+    ops: DeviceOps,
     batch: int,
     tokens: int,
 ) -> None:
@@ -49,13 +50,13 @@ def check_tensors(
         values: likewise.
         geometry: the cache's shape.
         dtype: of what is cached.
-        device: where the cache is.
+        ops: of the device where the cache is.
         batch: branches that the call is of.
         tokens: of the chunk being generated.
 
     Raises:
         PolicyError: another shape or dtype.
-        DeviceError: another device.
+        DeviceError: another device, which a copy would move in silence.
     """
     for name, tensor, heads in (
         ("queries", queries, geometry.heads),
@@ -63,20 +64,22 @@ def check_tensors(
         ("values", values, geometry.kv_heads),
     ):
         wanted = (batch, tokens, heads, geometry.head_dim)
-        if tensor is not None and (tensor.shape != wanted or tensor.dtype != dtype):
+        if tensor is None:
+            continue
+        _check_place(name, tensor, ops)
+        if tensor.shape != wanted or tensor.dtype != dtype:
             raise PolicyError(
                 f"attend's {name} must be (branches, tokens, heads, head_dim) = {wanted} in {dtype}, got "
                 f"{tuple(tensor.shape)} in {tensor.dtype}; check the geometry against the model"
             )
-    if keys.device.type != device.type:
-        raise DeviceError(f"the model is on {keys.device}, its cache on {device}; put them on the same one")
 
 
-def check_hidden(hidden: Tensor | None, reader: str, geometry: CacheGeometry, tokens: int) -> Tensor:
+def check_hidden(hidden: Tensor | None, reader: str, geometry: CacheGeometry, ops: DeviceOps, tokens: int) -> Tensor:
     """The hidden states of a call, where the policy reads them.
 
     Raises:
         PolicyError: there are none, or of another shape.
+        DeviceError: they are on another device.
     """
     if hidden is None or hidden.ndim != 3 or hidden.shape[1] != tokens or len(hidden) not in (1, geometry.branches):
         raise PolicyError(
@@ -84,4 +87,10 @@ def check_hidden(hidden: Tensor | None, reader: str, geometry: CacheGeometry, to
             f"projected from, (branches, tokens, channels) = ({geometry.branches}, {tokens}, ...), "
             f"got {None if hidden is None else tuple(hidden.shape)}"
         )
+    _check_place("hidden states", hidden, ops)
     return hidden
+
+
+def _check_place(name: str, tensor: Tensor, ops: DeviceOps) -> None:
+    if not ops.holds(tensor):
+        raise DeviceError(f"attend's {name} are on {tensor.device}, the cache is on {ops.device}; move one of them")

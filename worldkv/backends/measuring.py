@@ -4,22 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldkv.backend import Drop, Move, Shrink, Store
 from worldkv.backends.attention import attention_received
 from worldkv.backends.group.rank_group import RankGroup
 from worldkv.backends.window.arena import KEYS, Arena
+from worldkv.backends.window.run_layout import Extent
 from worldkv.engine.state import StepPlan
 from worldkv.geometry import CacheGeometry
 from worldkv.signals import Measured, Signal
 
 ATTENTION_SIGNALS = frozenset({Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS})
 """The signals that attention supplies by itself; all of the first branch."""
+
+
+class _Received(NamedTuple):
+    """Attention that the cached tokens of one layer received, of one head where ragged.
+
+    Attributes:
+        call: which of the step's; one a layer.
+        of_token: by place in the run, the chunk being generated last `(tokens,)`.
+        pieces: where each attended chunk stands.
+    """
+
+    call: int
+    of_token: Tensor
+    pieces: tuple[tuple[Extent, ...], ...]
+
+
+def on_host(tensors: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+    """Tensors of float32 on one device as arrays; all of them come in one copy, so that the host waits once."""
+    if not tensors:
+        return []
+    flat = tensors[0].flatten() if len(tensors) == 1 else torch.cat([tensor.flatten() for tensor in tensors])
+    parts = torch.split(flat.cpu(), [tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape).numpy() for part, tensor in zip(parts, tensors, strict=True)]
 
 
 class SignalMeter:
@@ -47,14 +72,14 @@ class SignalMeter:
 
     def start_step(self) -> None:
         """Forget the last step."""
-        self._queries: list[Any] = []
-        self._mass: Any = None
+        self._queries: list[Tensor] = []
+        self._received: list[_Received] = []
 
     def note_queries(self, queries: Tensor) -> None:
         """Note one layer's queries of the first pass `(branches, heads, tokens, head_dim)`, layers in order."""
         if Signal.QUERY_SUMMARY in self.signals:
             grouped = queries[0].float().reshape(self._geometry.kv_heads, -1, self._geometry.head_dim)
-            self._queries.append(grouped.mean(dim=1).cpu().numpy())
+            self._queries.append(grouped.mean(dim=1))
 
     def wants_queries(self, clean: bool, passes: int, branch: int | None) -> bool:
         """Whether a call in the step's pass of number `passes`, counted from 1, has to bring queries."""
@@ -67,7 +92,7 @@ class SignalMeter:
         if Signal.ATTENTION_MASS not in self.signals:
             return
         geometry, is_ragged = self._geometry, arena.form.is_ragged
-        received = np.zeros(len(plan.attended))
+        call = self._received[-1].call + 1 if self._received else 0
         heads_per_key = geometry.heads // geometry.kv_heads
         heads = range(geometry.kv_heads) if is_ragged else range(1)
         for head in heads:
@@ -78,15 +103,12 @@ class SignalMeter:
             share = attention_received(some, keys[..., : geometry.head_dim], is_causal=self._is_causal)
             if arena.mass is not None:
                 arena.mass[layer, rows, :length, 0] += share[:, :length]
-            of_token = share.mean(dim=0).double().cpu().numpy()
-            for row, chunk in enumerate(plan.attended.tolist()):
-                received[row] += sum(of_token[piece.start : piece.end].sum() for piece in group.layout.extents[chunk])
-        received /= geometry.layers * len(heads)
-        self._mass = received if self._mass is None else self._mass + received
+            pieces = tuple(tuple(group.layout.extents[chunk]) for chunk in plan.attended.tolist())
+            self._received.append(_Received(call, share.mean(dim=0), pieces))
 
     def summary(self) -> Any:
         """Mean query of the first pass `(layers, kv_heads, head_dim)`; None where it is not measured."""
-        queries = np.stack(self._queries) if self._queries else None
+        queries = on_host([torch.stack(self._queries)])[0] if self._queries else None
         return queries if self._ranks is None else self._ranks.summary(queries)
 
     def result(self, arena: Arena, tokens: int, offset: int = 0, *, is_first: bool = True) -> Measured | None:
@@ -105,21 +127,46 @@ class SignalMeter:
 
     def _own_result(self, arena: Arena, tokens: int, offset: int, is_first: bool) -> Measured:
         """What was measured here."""
-        queries = np.stack(self._queries) if self._queries else None
-        mass = None if self._mass is None or not is_first else self._mass.astype(np.float32)
-        if Signal.KEY_SUMMARY not in self.signals:
-            return Measured(query_summary=queries, attention_mass=mass)
+        received = self._received if is_first else []
+        wanted = [of_head.of_token for of_head in received]
+        if self._queries:
+            wanted.append(torch.stack(self._queries))
+        if Signal.KEY_SUMMARY in self.signals:
+            wanted.append(self._key_summary(arena, tokens, offset))
+        found = on_host(wanted)
+        mean, least, greatest = found.pop() if Signal.KEY_SUMMARY in self.signals else (None, None, None)
+        queries = found.pop() if self._queries else None
+        return Measured(mean, least, greatest, queries, self._mass(received, found))
+
+    def _key_summary(self, arena: Arena, tokens: int, offset: int) -> Tensor:
+        """Mean, least and greatest stored key of the chunk `(3, layers, kv_heads, head_dim)`."""
+        geometry, is_ragged = self._geometry, arena.form.is_ragged
         layers = []
-        for layer in range(self._geometry.layers):
-            heads = []
-            for head in range(self._geometry.kv_heads):
-                start = arena.length(layer, head) + offset
-                tail = arena.buffer[layer, KEYS, 0, head, start : start + tokens].float()
-                tail = tail[:, : self._geometry.head_dim]
-                heads.append(torch.stack([tail.mean(0), tail.amin(0), tail.amax(0)]))
-            layers.append(torch.stack(heads, dim=1))
-        mean, least, greatest = torch.stack(layers, dim=1).cpu().numpy()
-        return Measured(mean, least, greatest, queries, mass)
+        for layer in range(geometry.layers):
+            keys = arena.buffer[layer, KEYS, 0, ..., : geometry.head_dim]
+            starts = [arena.length(layer, head) + offset for head in range(geometry.kv_heads if is_ragged else 1)]
+            if is_ragged:
+                tails = torch.stack([keys[head, start : start + tokens] for head, start in enumerate(starts)])
+            else:
+                tails = keys[:, starts[0] : starts[0] + tokens]
+            tails = tails.float()
+            layers.append(torch.stack([tails.mean(1), tails.amin(1), tails.amax(1)]))
+        return torch.stack(layers, dim=1)
+
+    def _mass(self, received: Sequence[_Received], of_tokens: Sequence[NDArray[np.float32]]) -> Any:
+        """Attention that each attended chunk received `(chunks,)`, mean over layers and heads; None if not measured."""
+        if not received:
+            return None
+        mass = np.zeros(len(received[0].pieces))
+        for call in range(received[-1].call + 1):
+            of_layer = np.zeros(len(mass))
+            noted = [at for at, one in enumerate(received) if one.call == call]
+            for at in noted:
+                of_token = of_tokens[at].astype(np.float64)
+                for row, pieces in enumerate(received[at].pieces):
+                    of_layer[row] += sum(of_token[piece.start : piece.end].sum() for piece in pieces)
+            mass += of_layer / (self._geometry.layers * len(noted))
+        return mass.astype(np.float32)
 
     def without_mass(self, measured: Measured, attended: int) -> Measured:
         """The same, with no attention received by any of `attended` chunks where attention mass is measured."""

@@ -1,10 +1,12 @@
-"""Set up a real run on a device: number type, stopwatch and a warm model."""
+"""Set up a real run on a device, and ask a device: number type, stopwatch, a warm model, its name and memory."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
+
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT
     from worldkv.geometry import CacheGeometry
@@ -24,9 +26,44 @@ def device_stopwatch(device: str) -> Stopwatch:
 
     from worldkv.stopwatch import Stopwatch
 
-    if not device.startswith("cuda"):
+    asked = torch.device(device)
+    if asked.type == "cpu":
         return Stopwatch()
-    return Stopwatch(lambda: torch.cuda.current_stream(device).synchronize())  # copies on their own stream go on
+    return Stopwatch(lambda: torch.accelerator.current_stream(asked).synchronize())  # copies on their streams go on
+
+
+def accelerator_name(device: str) -> str | None:
+    """What an accelerator calls itself, its kind where it has no name; None for a CPU."""
+    import torch
+
+    asked = torch.device(device)
+    return None if asked.type == "cpu" else str(_told(asked, "get_device_name") or asked.type)
+
+
+def free_bytes(device: str) -> int | None:
+    """Memory of an accelerator that is not taken; None for a CPU, or where torch cannot say."""
+    import torch
+
+    told = _told(torch.device(device), "mem_get_info")
+    return None if told is None else int(told[0])
+
+
+def peak_bytes(device: str) -> int | None:
+    """The most memory that torch's allocator has held on an accelerator; None for a CPU, or where it cannot say."""
+    import torch
+
+    told = _told(torch.device(device), "max_memory_allocated")
+    return None if told is None else int(told)
+
+
+def _told(device: torch.device, question: str) -> Any:
+    """What the device's own module in torch (torch.cuda, torch.xpu) answers; a registered one may lack the question."""
+    # torch.accelerator answers these from 2.9 on only, and for registered devices not at all.
+    import torch
+
+    module = None if device.type == "cpu" else torch.get_device_module(device)
+    ask = getattr(module, question, None)
+    return None if ask is None else ask(device)
 
 
 def warm_model(geometry: CacheGeometry, cache: WorldCache, seed: int) -> CausalVideoDiT:

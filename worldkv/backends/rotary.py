@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldkv.backends.uncompiled import uncompiled
@@ -16,6 +18,9 @@ from worldkv.geometry import CacheGeometry
 
 _AT_ONCE = 1 << 24
 """Most numbers shifted at a time; more go one leading index after the other, so that temporaries stay small."""
+
+_MOST_TURNS = 1 << 12
+"""Shifts whose cosines and sines are kept."""
 
 
 class _Angles(NamedTuple):
@@ -62,6 +67,7 @@ class Rotary:
         grid = (geometry.frame_rows, geometry.frame_columns, self.space_pairs)
         self._space_angles = torch.cat([rows[:, None].expand(grid), columns[None].expand(grid)], dim=-1).flatten(0, 1)
         self._last: _Angles | None = None
+        self._turns: dict[tuple[torch.device, int], Tensor] = {}  # cosines and sines of a shift `(2, time_pairs)`
 
     def rotate(self, x: Tensor, start_frame: int) -> Tensor:
         """Queries or keys turned to their positions.
@@ -86,6 +92,24 @@ class Rotary:
         pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
         return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
 
+    def prepare(
+        self, deltas: Iterable[int], device: torch.device, upload: Callable[[NDArray[np.float32]], Tensor]
+    ) -> None:
+        """Bring cosines and sines of the shifts that `shift_time` will be asked for to where the keys lie, in one copy.
+
+        Args:
+            deltas: latent frames.
+            device: where the keys lie.
+            upload: copies an array there.
+        """
+        wanted = [delta for delta in dict.fromkeys(deltas) if (device, delta) not in self._turns]
+        if not wanted:
+            return
+        if len(self._turns) + len(wanted) > _MOST_TURNS:
+            self._turns.clear()
+        table = upload(self._table(wanted).numpy())
+        self._turns |= {(device, delta): turn for delta, turn in zip(wanted, table, strict=True)}
+
     def shift_time(self, keys: Tensor, delta_frames: int, out: Tensor) -> None:
         """Turn stored keys on by `delta_frames`; rows, columns and channels behind the head's own are only copied.
 
@@ -101,8 +125,9 @@ class Rotary:
             for some, into in zip(keys, out, strict=True):
                 self.shift_time(some, delta_frames, into)
             return
-        angles = delta_frames * self._time_ladder
-        cosine, sine = (part.to(keys.device, torch.float32) for part in (angles.cos(), angles.sin()))
+        if (keys.device, delta_frames) not in self._turns:
+            (self._turns[keys.device, delta_frames],) = self._table([delta_frames]).to(keys.device)
+        cosine, sine = self._turns[keys.device, delta_frames]
         timed = 2 * self.time_pairs
         first, second = keys[..., 0:timed:2], keys[..., 1:timed:2]  # of any dtype; their products are float32
         # One operation after the other: a fused one, as in a complex product, may round by where a number lies.
@@ -111,6 +136,11 @@ class Rotary:
         out[..., 0:timed:2].copy_(turned_first)
         out[..., 1:timed:2].copy_(turned_second)
         out[..., timed:].copy_(keys[..., timed:])
+
+    def _table(self, deltas: Sequence[int]) -> Tensor:
+        """Cosines and sines of shifts `(shifts, 2, time_pairs)`, on the host."""
+        angles = torch.tensor(deltas, dtype=torch.float64)[:, None] * self._time_ladder
+        return torch.stack([angles.cos(), angles.sin()], dim=1).float()
 
     @uncompiled
     def _angles(self, start_frame: int, frames: int) -> _Angles:
@@ -133,10 +163,11 @@ def turn_keys(arena: Arena, rotary: Rotary, turns: Iterable[tuple[int, int]]) ->
         rotary: the model's positions.
         turns: chunks in the window, and by how many latent frames each stands later than its stored keys say.
     """
-    for chunk, frames in turns:
-        if arena.turned.get(chunk) != frames:
-            arena.rotate(chunk, partial(_shift, rotary, frames))
-            arena.turned[chunk] = frames
+    moved = [(chunk, frames) for chunk, frames in turns if arena.turned.get(chunk) != frames]
+    rotary.prepare((frames for _, frames in moved), arena.buffer.device, arena.upload)
+    for chunk, frames in moved:
+        arena.rotate(chunk, partial(_shift, rotary, frames))
+        arena.turned[chunk] = frames
 
 
 def _shift(rotary: Rotary, delta_frames: int, stored: Tensor, attended: Tensor) -> None:

@@ -69,7 +69,11 @@ def compare(
     world: WorldOption = None,
     device: Annotated[
         str,
-        typer.Option(metavar="NAME", rich_help_panel=_WORLD, help="Device of its attention: cpu, cuda or cuda:N."),
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=_WORLD,
+            help="Device of its attention: cpu, or an accelerator of torch: cuda, xpu, with :N for the N-th.",
+        ),
     ] = "cpu",
     filmstrip: Annotated[
         str | None,

@@ -95,7 +95,12 @@ RunGeometryOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="NAME", help="Device of the model: cpu, cuda or cuda:N.")
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Device of the model: cpu, or an accelerator of torch: cuda, xpu, with :N for the N-th.",
+    ),
 ]
 ChunksOption = Annotated[
     int | None,

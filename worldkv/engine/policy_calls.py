@@ -15,7 +15,7 @@ from worldkv.backend import CacheBackend
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.config import CacheConfig
 from worldkv.engine.state import EngineState
-from worldkv.errors import PolicyError, WorldKVError
+from worldkv.errors import PolicyError, WorldKVError, is_out_of_memory, no_room
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, Positions, needs_of
 from worldkv.pose import ChunkPose, padded
@@ -160,8 +160,10 @@ class PolicyCaller:
         self._check_keep(table, chunk, keep)
         return keep
 
-    def _failed(self, question: str, step: int, error: BaseException) -> PolicyError:
-        """A policy's own exception, with the place it comes from."""
+    def _failed(self, question: str, step: int, error: BaseException) -> WorldKVError:
+        """A policy's own exception, with the place it comes from; memory that ran out is not the policy's fault."""
+        if is_out_of_memory(error):
+            return no_room(f"{type(self._policy).__name__}.{question} at step {step}", error)
         place = traceback.extract_tb(error.__traceback__)[-1]
         return PolicyError(
             f"{type(self._policy).__name__}.{question} failed at step {step}, in {place.filename} line {place.lineno}: "

@@ -52,16 +52,15 @@ class Measurements:
 
     def close(self, cache: WorldCache) -> None:
         """Record memory and machine at the end of the run, while its cache is open."""
-        import torch
+        from worldkv.backends.on_device import accelerator_name, peak_bytes
 
-        device = cache.backend.ops.device
-        is_cuda = device.type == "cuda"
+        device = str(cache.backend.ops.device)
         self.facts = {
-            "device": torch.cuda.get_device_name(device) if is_cuda else processor_name(),
-            "this_machine": this_machine(str(device)),
+            "device": accelerator_name(device) or processor_name(),
+            "this_machine": this_machine(device),
             "dtype": str(cache.dtype).removeprefix("torch."),
             "device_bytes_allocated": cache.allocated_bytes,
-            "device_bytes_allocator_peak": torch.cuda.max_memory_allocated(device) if is_cuda else None,
+            "device_bytes_allocator_peak": peak_bytes(device),
             "resident_bytes_peak": resident_peak(),
         }
 
@@ -122,12 +121,12 @@ def _mean_ms(rows: list[float]) -> float:
 
 
 def this_machine(device: str) -> str:
-    """The name under which `worldkv calibrate` files this machine: processor or GPU, and the threads used."""
+    """The name under which `worldkv calibrate` files this machine: accelerator, or processor and the threads used."""
     import torch
 
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"{processor_name()}, {torch.get_num_threads()} threads"
+    from worldkv.backends.on_device import accelerator_name
+
+    return accelerator_name(device) or f"{processor_name()}, {torch.get_num_threads()} threads"
 
 
 def processor_name() -> str:

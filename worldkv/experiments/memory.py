@@ -55,11 +55,12 @@ def check_room(need: MemoryNeed, geometry: CacheGeometry, device: str, folder: s
         BudgetError: naming what is needed, what there is and the cure.
     """
     on_device = need.window + need.staging + need.model
-    if device.startswith("cuda"):
-        import torch
+    if device != "cpu":
+        from worldkv.backends.on_device import free_bytes
 
-        free, _ = torch.cuda.mem_get_info(device)
-        _check(f"memory on {device}", on_device, free, need, geometry)
+        on_accelerator = free_bytes(device)
+        if on_accelerator is not None:
+            _check(f"memory on {device}", on_device, on_accelerator, need, geometry)
         on_device = 0
     available = available_memory()
     if available is not None:

@@ -80,7 +80,7 @@ def run(
         policy: a spec string, a policy, an index or a class of these.
         geometry: the model's cache shape, a preset's name or an object; by default `tiny`, or the world's.
         world: run in a painted world, `"rooms"` or `"doom"`, instead of a transformer of random weights.
-        device: `"cpu"`, `"cuda"` or `"cuda:N"`.
+        device: `"cpu"`, or an accelerator of torch: `"cuda"`, `"xpu"`, with `:N` for the N-th.
         dtype: type of weights and cached numbers; `"auto"` takes it from the geometry.
         passes: denoise passes a chunk, before the clean one.
         chunks: only the first so many chunks.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worldkv.errors import DeviceError
@@ -17,11 +18,12 @@ Event = Any
 
 
 class DeviceOps(ABC):
-    """All that the cache asks of a device's runtime: five calls.
+    """All that the cache asks of a device's runtime: five calls, and `upload` for numbers that the host has computed.
 
-    Copies run one after another, in the order they were issued, beside what the device computes. Until an event
-    recorded after a copy has been waited for, its target holds anything and its source must stay as it is. Both are
-    kept alive until then. Memory may be copied from or to again without a wait, since copies run in order.
+    Copies run beside what the device computes. Those that go the same way, to the device or to the host, run one after
+    another in the order they were issued; those of the two ways may run at the same time, and in order where they share
+    memory, so memory may be copied from or to again without a wait. Until an event recorded after a copy has been
+    waited for, its target holds anything and its source must stay as it is. Both are kept alive until then.
     `empty`, `wait` and `synchronize` may be called from any thread.
 
     Attributes:
@@ -58,7 +60,7 @@ class DeviceOps(ABC):
 
     @abstractmethod
     def record(self) -> Event:
-        """An event after every copy issued so far."""
+        """An event after the last copy issued, and every copy before it that went the same way."""
 
     @abstractmethod
     def wait(self, event: Event) -> None:
@@ -75,6 +77,18 @@ class DeviceOps(ABC):
         Raises:
             TransferError: as for `wait`.
         """
+
+    def upload(self, numbers: NDArray[Any]) -> Tensor:
+        """A small host array on the device, in the order of what that is given to compute; the host need not wait.
+
+        Where the device is the host the two share memory.
+        """
+        return torch.from_numpy(numbers)
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether a tensor lies on this very device."""
+        place = tensor.device
+        return place.type == self.device.type and self.device.index in (None, place.index)
 
 
 def allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device, *, is_pinned: bool = False) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 
 Chosen = NDArray[np.int64]
 """Positions among a chunk's tokens: `(count,)`, `(layers, count)` or `(layers, kv_heads, count)`."""
+Upload = Callable[[NDArray[np.int64]], Tensor]
+"""Brings positions to the device."""
 
 _SMALL_ELEMENTS = 1 << 20
 """Most numbers that one CPU thread copies as fast as a team that has to be woken."""
@@ -51,8 +53,14 @@ def join(source: Tensor, pieces: Sequence[tuple[int, int]]) -> Tensor:
     return out
 
 
-def select(source: Tensor, places: NDArray[np.int64], chosen: Chosen, out: Tensor) -> None:
-    """Tokens `chosen` of a chunk at `places`, by layer and head as far as `chosen` has them, into `out`."""
+def select(source: Tensor, places: NDArray[np.int64], chosen: Chosen, out: Tensor, upload: Upload) -> None:
+    """Tokens `chosen` of a chunk at `places`, by layer and head as far as `chosen` has them, into `out`.
+
+    `upload` brings positions to a device that is not the host: once, whatever `chosen` tells apart.
+    """
+    if source.device.type != "cpu":
+        _select_at_once(source, upload(places[chosen]), out)
+        return
     if chosen.ndim == 1:
         _select(source, places[chosen], out)
         return
@@ -70,13 +78,24 @@ def _select(source: Tensor, places: NDArray[np.int64], out: Tensor) -> None:
     if _is_small(out):
         np.copyto(bits(out), bits(source)[..., places, :])
     elif out.is_contiguous():
-        torch.index_select(source, source.ndim - 2, _index(places, source.device), out=out)
+        torch.index_select(source, source.ndim - 2, torch.from_numpy(places), out=out)
     else:
-        out.copy_(torch.index_select(source, source.ndim - 2, _index(places, source.device)))
+        out.copy_(torch.index_select(source, source.ndim - 2, torch.from_numpy(places)))
 
 
-def _index(places: NDArray[np.int64], device: torch.device) -> Tensor:
-    return torch.from_numpy(places).to(device, non_blocking=True)
+def _select_at_once(source: Tensor, places: Tensor, out: Tensor) -> None:
+    """Tokens at `places`, `(count,)`, `(layers, count)` or `(layers, kv_heads, count)`, by one kernel."""
+    axis = source.ndim - 2
+    if places.ndim == 1:
+        chosen = torch.index_select(source, axis, places, out=out if out.is_contiguous() else None)
+    else:
+        # Layers are the first axis, heads the last but two; every other axis takes the same places.
+        heads = places.shape[1] if places.ndim == 3 else 1
+        shape = [len(places), *[1] * (source.ndim - 4), heads, places.shape[-1], 1]
+        index = places.reshape(shape).expand(*source.shape[:-2], -1, source.shape[-1])
+        chosen = torch.gather(source, axis, index, out=out if out.is_contiguous() else None)
+    if not out.is_contiguous():
+        out.copy_(chosen)
 
 
 def _is_small(target: Tensor) -> bool:

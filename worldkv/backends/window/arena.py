@@ -61,18 +61,18 @@ class Arena:
         buffer: `(layers, planes, branches, kv_heads, capacity, channels)`.
         groups: one head group, or one a layer and head where ragged.
         capacity: tokens the buffer holds.
+        upload: brings a small host array to where the buffer is.
         turned: latent frames by which the attended keys of every chunk are turned on from the stored ones; without
             those whose attended keys are not written yet. Only kept where attended keys are a rotated copy.
     """
 
     def __init__(self, ops: DeviceOps, form: ArenaForm, capacity_tokens: int | None) -> None:
         """An empty window of `capacity_tokens`, the chunk being generated included; None to grow as needed."""
-        self.form, self._ops, self._can_grow = form, ops, capacity_tokens is None
-        self.capacity = capacity_tokens or 4 * form.geometry.chunk_tokens
+        self.form, self._ops, self._can_grow, self.upload = form, ops, capacity_tokens is None, ops.upload
         self._pages = Pages(form.geometry.tokens_per_frame)
         self.turned: dict[int, int] = {}
         groups = form.geometry.layers * form.geometry.kv_heads if form.is_ragged else 1
-        self._allocate([RunLayout() for _ in range(groups)])
+        self._allocate([RunLayout() for _ in range(groups)], capacity_tokens or 4 * form.geometry.chunk_tokens)
 
     # ------------------------------------------------------------------ reading
 
@@ -260,7 +260,7 @@ class Arena:
     def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor) -> None:
         """Collect what is kept of a chunk into `out`, flat, all layers' keys and values together."""
         for group, part in zip(self.groups, self.views_by_group(out, self.counts_of(keep)), strict=True):
-            group.gather(chunk, keep, part)
+            group.gather(chunk, keep, part, self.upload)
 
     def rotate(self, chunk: int, shift: Callable[[Tensor, Tensor], None]) -> None:
         """Write a chunk's attended keys anew from its stored ones; `shift(stored, attended)` does one piece.
@@ -322,8 +322,8 @@ class Arena:
     def fork(self) -> Arena:
         """An independent twin with the same tokens in the same places."""
         twin = Arena(self._ops, self.form, None)
-        twin.capacity, twin._can_grow = self.capacity, self._can_grow
-        twin._allocate([group.layout.copy() for group in self.groups])
+        twin._can_grow = self._can_grow
+        twin._allocate([group.layout.copy() for group in self.groups], self.capacity)
         twin._copy_from(self, max(group.layout.length for group in self.groups))
         twin.turned = dict(self.turned)
         return twin
@@ -335,16 +335,17 @@ class Arena:
 
     # ------------------------------------------------------------------ inside
 
-    def _allocate(self, layouts: list[RunLayout]) -> None:
-        form, geometry = self.form, self.form.geometry
+    def _allocate(self, layouts: list[RunLayout], capacity: int) -> None:
+        """Memory for `capacity` tokens; where there is not that much the arena stays as it is."""
+        form, geometry, mass = self.form, self.form.geometry, None
         planes = 3 if form.is_rebased else 2
-        shape = (geometry.layers, planes, geometry.branches, geometry.kv_heads, self.capacity, form.channels)
-        self.buffer = self._ops.empty(shape, form.dtype)
+        shape = (geometry.layers, planes, geometry.branches, geometry.kv_heads, capacity, form.channels)
+        buffer = self._ops.empty(shape, form.dtype)
         if form.is_padded:
-            self.buffer.zero_()
-        self.mass: Tensor | None = None
+            buffer.zero_()
         if form.has_mass:
-            self.mass = self._ops.empty((geometry.layers, geometry.kv_heads, self.capacity, 1), torch.float32)
+            mass = self._ops.empty((geometry.layers, geometry.kv_heads, capacity, 1), torch.float32)
+        self.buffer, self.mass, self.capacity = buffer, mass, capacity
         self._rebind(layouts)
 
     def _rebind(self, layouts: list[RunLayout]) -> None:
@@ -370,8 +371,7 @@ class Arena:
             )
         old = Arena.__new__(Arena)  # the arena as it is, so that its tensors can be copied once new ones are bound
         old.__dict__.update(self.__dict__)
-        self.capacity = max(tokens, self.capacity * 3 // 2)
-        self._allocate([group.layout for group in old.groups])
+        self._allocate([group.layout for group in old.groups], max(tokens, self.capacity * 3 // 2))
         self._copy_from(old, old.capacity)  # snapshots may still need what stands behind the run
 
     def _copy_from(self, other: Arena, tokens: int) -> None:
@@ -401,7 +401,7 @@ class Arena:
             extras = []
             for extra in group.moved[1:]:
                 extras.append(extra.new_empty((*extra.shape[:-2], counts[number], extra.shape[-1])))
-                select(extra, places, chosen, extras[-1])
+                select(extra, places, chosen, extras[-1], self.upload)
             for start, tokens in group.layout.extents[chunk]:
                 if offset == counts[number]:
                     break

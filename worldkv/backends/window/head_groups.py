@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from worldkv.answers import Keep, RaggedKeep
-from worldkv.backends.transfer.tensor_copy import Chosen, copy, select
+from worldkv.backends.transfer.tensor_copy import Chosen, Upload, copy, select
 from worldkv.backends.window.run_layout import RunLayout
 
 
@@ -61,11 +61,11 @@ class HeadGroup(NamedTuple):
         of_layer: Chosen = keep.tokens[layer]
         return of_layer if of_layer.ndim == 1 else of_layer[head]
 
-    def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor) -> None:
+    def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor, upload: Upload) -> None:
         """Copy what is kept of a chunk's `stored` planes into `out`, shaped as `stored_shape` says."""
         chosen = self.chosen(keep)
         if chosen is not None:
-            select(self.stored, self.layout.places(chunk), chosen, out)
+            select(self.stored, self.layout.places(chunk), chosen, out, upload)
             return
         offset = 0
         for start, tokens in self.layout.extents[chunk]:
