@@ -74,7 +74,7 @@ def test_unfit_text(content: bytes | str, match: str, tmp_path: Path) -> None:
 def test_zero_bytes_in_a_forced_text(tmp_path: Path) -> None:
     refused(b"\x00" * 9, tmp_path, "zero byte at offset 0", format="tum")
     refused("", tmp_path, "no poses", format="kitti")
-    refused("0 1 2\n", tmp_path, "line 1: expected the video's URL", format="realestate10k")
+    refused("0 1 2\n", tmp_path, "line 1: 3 numbers instead of 19", format="realestate10k")
 
 
 def test_rotations_off_by_a_little_are_projected_with_a_note(tmp_path: Path) -> None:
