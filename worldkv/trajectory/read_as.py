@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from worldkv.trajectory.axes import axes_words
@@ -43,3 +44,13 @@ class ReadAs:
         if self.poses != "one a frame":
             parts.append(f"poses {self.poses}")
         return ", ".join(parts)
+
+
+def read_as_document(read_as: ReadAs | None) -> dict[str, str] | None:
+    """What a trajectory's file was taken for, for JSON; None for one that was made here."""
+    return None if read_as is None else dataclasses.asdict(read_as)
+
+
+def read_as_sentence(document: dict[str, str] | None) -> str | None:
+    """The same in a sentence; None likewise."""
+    return None if document is None else f"read as {ReadAs(**document)}"
