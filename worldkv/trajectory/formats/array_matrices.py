@@ -45,7 +45,9 @@ _GUESSED = ("poses", "pose", "camera_poses", "trajectory", "extrinsics", "extrin
 
 def looks_like(file_head: FileHead) -> bool:
     """Any `.npy` file, or an archive of arrays; where they are unfit, `read` says why."""
-    return file_head.first_bytes.startswith((MAGIC, b"PK\x03\x04"))
+    if file_head.first_bytes.startswith(MAGIC):
+        return True
+    return file_head.first_bytes.startswith(b"PK\x03\x04") and b".npy" in file_head.first_bytes
 
 
 def looks_like_llff(file_head: FileHead) -> bool:
@@ -126,7 +128,7 @@ def read_llff(path: Path, spec: FormatSpec) -> RawPath:
         raise TrajectoryError(f"{path}: a picture's height or width is not above 0; fetch the file again")
     angles, notes = field_of_view(np.stack([focal / width, focal / height], axis=1), 1.0, 1.0, str(path))
     return RawPath(
-        path.resolve().parent.name or name_of(path),
+        name_of(path),
         str(path),
         matrices[:, :, 3],
         matrices[:, :, :3],

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 # Names a data set gives to every one of its sequences; the folder is what tells them apart.
-_GENERIC = {"poses", "pose_gt", "pose_left", "pose_right", "groundtruth", "data", "actions", "trajectory"}
+_GENERIC = frozenset(
+    "poses pose pose_gt pose_left pose_right groundtruth data actions trajectory traj pred_traj transforms camera_path "
+    "camera_extrinsics images poses_bounds lowres_wide".split()
+)
 
 
 def name_of(path: Path) -> str:

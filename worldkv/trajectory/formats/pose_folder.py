@@ -57,7 +57,7 @@ def read(path: Path, spec: FormatSpec) -> RawPath:
     files = [file for file, keep in zip(files, kept, strict=True) if keep]
     angles, angle_notes = _angles_beside(path)
     return RawPath(
-        name_of(path / "pose") if path.name in ("pose", "poses") else path.resolve().name,
+        name_of(path) if path.name in ("pose", "poses") else path.resolve().name,
         str(path),
         *split_matrices(matrices[kept], str(path), lambda frame: files[frame]),
         place=lambda frame: files[frame],

@@ -13,10 +13,15 @@ _MAGIC = {b"#ROSBAG V": "bag", b"SQLite format 3\0": "bag2", b"\x89MCAP0\r\n": "
 
 
 def looks_like(file_head: FileHead) -> bool:
-    """The first bytes of a bag, of a SQLite database or of MCAP; or a folder with a `.db3` or `.mcap` file."""
-    if any(name.endswith((".db3", ".mcap")) for name in file_head.entries):
-        return True
-    return file_head.first_bytes.startswith(tuple(_MAGIC))
+    """The first bytes of a bag or of MCAP, a `.db3` database, or a folder of those with `metadata.yaml`."""
+    if "metadata.yaml" in file_head.entries:
+        return any(name.endswith((".db3", ".mcap")) for name in file_head.entries)
+    kind = _kind(file_head)
+    return kind is not None and (kind != "bag2" or file_head.path.suffix == ".db3")
+
+
+def _kind(file_head: FileHead) -> str | None:
+    return next((kind for magic, kind in _MAGIC.items() if file_head.first_bytes.startswith(magic)), None)
 
 
 def read(path: Path, spec: FormatSpec) -> RawPath:
@@ -25,11 +30,9 @@ def read(path: Path, spec: FormatSpec) -> RawPath:
     Raises:
         TrajectoryError: always.
     """
-    head = FileHead.of(path)
-    kind = next((kind for magic, kind in _MAGIC.items() if head.first_bytes.startswith(magic)), "bag2")
-    command = "bag2" if kind != "bag" else "bag"
-    folder = path if head.entries else (path if kind == "bag" else path.parent)
+    command = "bag" if _kind(FileHead.of(path)) == "bag" else "bag2"
+    source = path if command == "bag" or path.is_dir() else path.parent  # ROS 2 wants the folder with metadata.yaml
     raise TrajectoryError(
         f"{path} is a ROS bag, which is not read here; convert its pose topic with evo (pip install evo): "
-        f"evo_traj {command} {folder} /TOPIC --save_as_tum, and give the .tum file"
+        f"evo_traj {command} {source} /TOPIC --save_as_tum, and give the .tum file"
     )
