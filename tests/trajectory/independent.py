@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from worldkv.trajectory import Trajectory
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 FLIPPED = np.diag([1.0, -1.0, -1.0, 1.0])
 """Between OpenCV's camera and OpenGL's, in which y points up and the camera looks along -z."""
@@ -24,10 +26,11 @@ def cameras(seed: int = 0, frames: int = 6) -> Array:
     return matrices
 
 
-def walk(frames: int = 60, turn: float = 3.0, step: float = 0.2) -> Array:
-    """Camera-to-world matrices of a camera that goes ahead and turns by `turn` degrees a frame about y."""
+def walk(frames: int = 60, turn: float = 3.0, step: float = 0.2, *, is_winding: bool = False) -> Array:
+    """Camera-to-world matrices of a camera that goes ahead and turns about y, steadily or to and fro."""
     matrices = np.tile(np.eye(4), (frames, 1, 1))
-    matrices[:, :3, :3] = Rotation.from_euler("y", np.arange(frames) * turn, degrees=True).as_matrix()
+    headings = 60 * np.sin(np.arange(frames) / 8) if is_winding else np.arange(frames) * turn
+    matrices[:, :3, :3] = Rotation.from_euler("y", headings[:, None], degrees=True).as_matrix()
     steps = step * matrices[:-1, :3, 2]
     matrices[1:, :3, 3] = np.cumsum(steps, axis=0)
     matrices[:, :3, 3] += (3.0, 0.5, -2.0)

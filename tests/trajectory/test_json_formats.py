@@ -146,7 +146,7 @@ def test_recammaster(tmp_path: Path) -> None:
 def test_flashworld(tmp_path: Path) -> None:
     truth = cameras(8)
     quaternions = xyzw(truth @ FLIPPED)
-    document = {
+    document: dict[str, Any] = {
         "image_prompt": "data:" + "A" * 70_000,  # more than the head that formats are told by
         "cameras": [
             {

@@ -216,13 +216,21 @@ def test_any_bytes_give_a_path_or_a_sentence(
         assert "\n" not in str(error)
 
 
+TABLES = (
+    ":axes=unreal,direction=w2c,units=km",
+    ":units=ns",
+    "table:columns=t,x,y,z,qw,qx,qy,qz",
+    "table:columns=rx,ry,rz,x,y,z,t,axes=ros",
+)
+
+
 @given(lines=st.lists(st.lists(st.floats(), min_size=1, max_size=20), max_size=4), comma=st.booleans())
 def test_any_numbers_give_a_path_or_a_sentence(
     lines: list[list[float]], comma: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.mktemp("numbers") / "x"
     file.write_text("\n".join(("," if comma else " ").join(map(repr, line)) for line in lines))
-    for format in (None, "tum", "kitti", "euroc", "tartanair"):
+    for format in (None, "tum", "kitti", "replica", "euroc", "tartanair", "arkitscenes", "realestate10k", *TABLES):
         try:
             load_trajectory(str(file), format=format)
         except WorldKVError as error:

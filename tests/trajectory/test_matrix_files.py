@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,7 +162,8 @@ def test_archives(name: str, is_inverse: bool, is_noted: bool, rows: int, tmp_pa
     truth = cameras(6)
     poses = (np.linalg.inv(truth) if is_inverse else truth)[:, :rows]
     intrinsics = np.tile(np.array([[500.0, 0, 500], [0, 250, 250], [0, 0, 1]]), (len(truth), 1, 1))
-    np.savez(tmp_path / "a.npz", intrinsics=intrinsics, **{name: poses})
+    arrays: dict[str, Any] = {"intrinsics": intrinsics, name: poses}
+    np.savez(tmp_path / "a.npz", **arrays)
     path = load_trajectory(tmp_path / "a.npz")
     expect(path, truth, format="matrices")
     assert path.field_of_view == pytest.approx((90, 90))

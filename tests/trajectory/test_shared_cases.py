@@ -8,20 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from worldkv.trajectory import Trajectory, load_trajectory
+from tests.trajectory.independent import Array, expect
+from worldkv.trajectory import load_trajectory
 
-Array = NDArray[np.float64]
 pytestmark = pytest.mark.shared_data
-
-
-def expect(path: Trajectory, matrices: Array, *, format: str, atol: float = 1e-6) -> None:
-    """The path has these camera-to-world matrices and was taken for `format`."""
-    assert path.read_as is not None and path.read_as.format == format
-    assert_allclose(path.positions, matrices[:, :3, 3], atol=atol)
-    assert_allclose(path.rotations, matrices[:, :3, :3], atol=atol)
 
 
 def square(rows: Array) -> Array:
@@ -60,7 +52,7 @@ def test_videoxfun_has_no_url_and_no_time(cases_dir: Path) -> None:
     file = cases_dir / "videoxfun_Pan_Left.txt"
     rows = np.array([[float(word) for word in line.split()] for line in file.read_text().splitlines()[1:]])
     path = load_trajectory(file)
-    expect(path, np.linalg.inv(square(rows[:, 7:].reshape(-1, 3, 4))), format="realestate10k")
+    expect(path, np.linalg.inv(square(rows[:, 7:].reshape(-1, 3, 4))), format="realestate10k", atol=1e-6)
     assert path.frames_per_second is None and path.num_frames == len(rows) == 81
     assert path.positions[-1][0] < path.positions[0][0]  # "left"
     assert path.field_of_view == pytest.approx(tuple(np.rad2deg(2 * np.arctan(0.5 / rows[0, 1:3]))))
@@ -70,7 +62,7 @@ def test_cameractrl_intrinsics_are_shares(cases_dir: Path) -> None:
     file = cases_dir / "cameractrl_pose.txt"
     rows = np.loadtxt(file, skiprows=1)
     path = load_trajectory(file)
-    expect(path, np.linalg.inv(square(rows[:, 7:].reshape(-1, 3, 4))), format="realestate10k")
+    expect(path, np.linalg.inv(square(rows[:, 7:].reshape(-1, 3, 4))), format="realestate10k", atol=1e-6)
     assert path.field_of_view == pytest.approx((92.96, 61.28), abs=0.005)
     assert path.frames_per_second == pytest.approx(1e6 / np.median(np.diff(rows[:, 0])))
 
@@ -78,7 +70,7 @@ def test_cameractrl_intrinsics_are_shares(cases_dir: Path) -> None:
 def test_motionctrl_is_world_to_camera(cases_dir: Path) -> None:
     file = cases_dir / "motionctrl_L.json"
     rows = np.array(json.loads(file.read_text())).reshape(-1, 3, 4)
-    expect(load_trajectory(file), np.linalg.inv(square(rows)), format="motionctrl")
+    expect(load_trajectory(file), np.linalg.inv(square(rows)), format="motionctrl", atol=1e-6)
 
 
 def test_colmap_is_world_to_camera_with_w_first(cases_dir: Path) -> None:
@@ -86,7 +78,7 @@ def test_colmap_is_world_to_camera_with_w_first(cases_dir: Path) -> None:
     lines = [line for line in file.read_text().splitlines() if not line.startswith("#")][::2]
     rows = np.array([[float(word) for word in line.split()[1:8]] for line in lines])
     path = load_trajectory(file)
-    expect(path, np.linalg.inv(posed(rows[:, 4:], rows[:, :4])), format="colmap")
+    expect(path, np.linalg.inv(posed(rows[:, 4:], rows[:, :4])), format="colmap", atol=1e-6)
     assert path.num_frames == 2
 
 

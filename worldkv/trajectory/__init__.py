@@ -8,10 +8,10 @@ from worldkv.trajectory.cut import cut as cut
 from worldkv.trajectory.dead_reckoning import dead_reckon as dead_reckon
 from worldkv.trajectory.describe import PathSummary as PathSummary
 from worldkv.trajectory.describe import describe as describe
-from worldkv.trajectory.formats.recorded import RecordedSignals as RecordedSignals
-from worldkv.trajectory.formats.registry import FORMATS as FORMATS
 from worldkv.trajectory.format_spec import LENGTHS as LENGTHS
 from worldkv.trajectory.format_spec import TIMES as TIMES
+from worldkv.trajectory.formats.recorded import RecordedSignals as RecordedSignals
+from worldkv.trajectory.formats.registry import FORMATS as FORMATS
 from worldkv.trajectory.generate import generate as generate
 from worldkv.trajectory.generators import GENERATORS as GENERATORS
 from worldkv.trajectory.load import load_trajectory as load_trajectory

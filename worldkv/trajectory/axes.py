@@ -69,9 +69,10 @@ def to_opencv(positions: Array, rotations: Array, axes: str) -> tuple[Array, Arr
     if letters == AXES["opencv"]:
         return positions, rotations
     turn = np.array([_DIRECTIONS[letter] for letter in letters])  # rows: the file's x, y, z in OpenCV's
-    rotations = rotations @ turn
-    if letters[0] == "f" or np.linalg.det(turn) < 0:
-        return positions @ turn, turn.T @ rotations
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is refused with its place by `checked`
+        rotations = rotations @ turn
+        if letters[0] == "f" or np.linalg.det(turn) < 0:
+            return positions @ turn, turn.T @ rotations
     return positions, rotations
 
 

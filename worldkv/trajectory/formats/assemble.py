@@ -59,7 +59,8 @@ def assembled(raw: RawPath | Trajectory, format: Format, name: str, spec: Format
     length_unit = spec.length_unit or raw.length_unit or format.length_unit
     positions, rotations, notes = raw.positions, raw.rotations, raw.notes
     if length_unit not in (None, "m"):
-        positions = positions * LENGTHS[length_unit]
+        with np.errstate(over="ignore"):
+            positions = positions * LENGTHS[length_unit]
     place = raw.place or (lambda frame: f"frame {frame}")
     if direction == "w2c":
         # Judged as written: the inverse of a matrix that is no rotation would be blamed on the wrong numbers.

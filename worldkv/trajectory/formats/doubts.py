@@ -11,8 +11,8 @@ from worldkv.trajectory.format_spec import Direction
 ALONG_AN_AXIS = 0.85
 """Median cosine from which on a camera is said to move along one of its axes."""
 
-SHORTER = 0.5
-"""A path whose inverse is shorter by this factor was probably written the other way round."""
+SHORTER, SMOOTHER = 0.85, 0.5
+"""A path whose inverse is so much shorter, and bends so much less, was probably written the other way round."""
 
 TURNED_DEGREES = 20.0
 """Two frames that differ by more tell whether motion goes with the camera."""
@@ -76,17 +76,21 @@ def direction_note(positions: Array, rotations: Array, direction: Direction) -> 
         return None
     other, _ = inverted(positions, rotations)
     way, other_way = (float(np.linalg.norm(np.diff(p, axis=0), axis=1).sum()) for p in (positions, other))
-    if not way or other_way >= SHORTER * way:
-        return None
-    distances = np.linalg.norm(positions, axis=1)
-    inward = -np.einsum("ni,ni->n", positions, rotations[:, :, 2]) / np.maximum(distances, 1e-12)
-    if float(np.median(np.abs(inward))) > 0.95:
+    bends, other_bends = (float(np.linalg.norm(np.diff(p, n=2, axis=0), axis=1).sum()) for p in (positions, other))
+    if other_way >= SHORTER * way or other_bends >= SMOOTHER * bends or _looks_at_origin(positions, rotations):
         return None
     read, instead = ("camera-to-world", "w2c") if direction == "c2w" else ("world-to-camera", "c2w")
     return (
-        f"poses are taken as {read}, but the way would be {way / other_way:.3g} times shorter the other way round; "
+        f"poses are taken as {read}, but the other way round the path is smoother, {other_way / way:.0%} as long; "
         f"if they are {'world-to-camera' if instead == 'w2c' else 'camera-to-world'}, add --direction {instead}"
     )
+
+
+def _looks_at_origin(positions: Array, rotations: Array) -> bool:
+    """Whether the camera keeps its distance from the origin and looks at it."""
+    distances = np.linalg.norm(positions, axis=1)
+    inward = -np.einsum("ni,ni->n", positions, rotations[:, :, 2])
+    return bool(np.median(inward) > 0.95 * np.median(distances) and np.std(distances) < 0.2 * np.mean(distances))
 
 
 def moves_with_camera(positions: Array, rotations: Array) -> float | None:

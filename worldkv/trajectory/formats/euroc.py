@@ -23,9 +23,10 @@ def looks_like(file_head: FileHead) -> bool:
     if row is None or len(row) not in _COLUMNS or "," not in file_head.lines[0] or not is_roughly_unit(row[4:8]):
         return False
     named = header_columns(file_head)
-    if named is not None:
-        return named.roles[:8] == EUROC and named.time_unit in (None, "ns")
-    return "." not in file_head.lines[0].partition(",")[0]
+    if named is not None and (named.roles[:8] != EUROC or named.time_unit not in (None, "ns")):
+        return False
+    is_whole = "." not in file_head.lines[0].partition(",")[0]
+    return is_whole or (named is not None and named.time_unit == "ns")
 
 
 def read(path: Path, spec: FormatSpec) -> RawPath:

@@ -18,7 +18,7 @@ SLOWEST, FASTEST = 0.05, 10_000.0
 
 def counts_frames(stamps: Array) -> bool:
     """Whether the stamps are 0, 1, 2, ... or 1, 2, 3, ...: numbers of frames, from three on."""
-    return len(stamps) >= 3 and bool(np.array_equal(stamps - stamps[0], np.arange(len(stamps)))) and stamps[0] in (0, 1)
+    return len(stamps) >= 3 and stamps[0] in (0, 1) and np.array_equal(stamps, stamps[0] + np.arange(len(stamps)))
 
 
 def seconds_of(stamps: Array, unit: str, source: str, *, is_given: bool) -> tuple[Array | None, tuple[str, ...]]:
@@ -45,9 +45,10 @@ def seconds_of(stamps: Array, unit: str, source: str, *, is_given: bool) -> tupl
             f"{source}: time stamps such as {stamps[np.abs(stamps).argmax()]:.6g} are no seconds; say their unit with "
             "--units ns (or us, ms)"
         )
-    # Nanoseconds since 1970 keep their full digits only as differences.
-    seconds = (stamps - stamps[0]) * TIMES[unit] if unit == "ns" else stamps * TIMES[unit]
-    rate = rate_of(seconds)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Nanoseconds since 1970 keep their full digits only as differences.
+        seconds = (stamps - stamps[0]) * TIMES[unit] if unit == "ns" else stamps * TIMES[unit]
+        rate = rate_of(seconds)
     if rate is not None and not SLOWEST <= rate <= FASTEST:
         raise TrajectoryError(
             f"{source}: by its time stamps in {unit} it has {rate:.3g} frames a second, which no camera has "

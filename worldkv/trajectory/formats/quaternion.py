@@ -68,6 +68,7 @@ def matrices_of(quaternions: Array) -> Array:
 
 def quaternions_of_vectors(vectors: Array) -> Array:
     """Quaternions `(frames, 4)` = x y z w of axis-angle vectors `(frames, 3)`, whose length is the angle in radians."""
-    half = np.linalg.norm(vectors, axis=1, keepdims=True) / 2
-    # sin(a) / a, whose limit at zero is one
-    return np.concatenate([vectors / 2 * np.sinc(half / np.pi), np.cos(half)], axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN is refused with its place by `checked`
+        half = np.linalg.norm(vectors, axis=1, keepdims=True) / 2
+        # sin(a) / a, whose limit at zero is one
+        return np.concatenate([vectors / 2 * np.sinc(half / np.pi), np.cos(half)], axis=1)

@@ -34,15 +34,21 @@ def quaternion_order(
     """
     cure = f"if w is last, add --format {'tum' if 't,' in other else 'tartanair'}"
     first = np.abs(quaternions[0])
-    if first[0] > IDENTITY:
-        return True, (f"quaternions are read with w first, because the first is 1 0 0 0; {cure}",)
     if first[3] > IDENTITY:
         return False, ()
     if counts_frames and "pred_traj" in path.name:
         return True, (f"quaternions are read with w first, as MonST3R and CUT3R write pred_traj.txt; {cure}",)
-    last = moves_with_camera(positions, matrices_of(quaternions))
-    ahead = moves_with_camera(positions, matrices_of(np.roll(quaternions, -1, axis=1)))
+    with np.errstate(all="ignore"):  # numbers that are none are refused later, with their line
+        last = moves_with_camera(positions, matrices_of(quaternions))
+        ahead = moves_with_camera(positions, matrices_of(np.roll(quaternions, -1, axis=1)))
     gain = None if last is None or ahead is None else ahead - last
+    if first[0] > IDENTITY and gain is not None and gain < -CLEARLY / 2:
+        return False, (
+            "quaternions are read with w last, though the first is 1 0 0 0, because motion then goes with the camera; "
+            f"if w is first, add {other}",
+        )
+    if first[0] > IDENTITY:
+        return True, (f"quaternions are read with w first, because the first is 1 0 0 0; {cure}",)
     if gain is not None and ahead is not None and gain > CLEARLY and ahead > 2 * CLEARLY:
         return True, (f"quaternions are read with w first, because motion then goes with the camera; {cure}",)
     if (gain is not None and gain > CLEARLY / 2) or (counts_frames and (gain is None or gain > -CLEARLY / 2)):
