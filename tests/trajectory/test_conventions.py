@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 
 from tests.trajectory.independent import FLIPPED, cameras, expect, walk, xyzw
 from worldkv.errors import SpecError, TrajectoryError
+from worldkv.sim.sweep_key import trajectory_digest
 from worldkv.trajectory import AXES, FORMATS, Trajectory, load_trajectory
 from worldkv.trajectory.axes import check_axes
 from worldkv.trajectory.format_spec import format_spec, parse_format
@@ -81,6 +82,9 @@ def test_files_streams_and_arrays_are_read_alike(tmp_path: Path) -> None:
     assert path.name == "stream"
     for array in (TRUTH, TRUTH[:, :3], TRUTH.tolist(), TRUTH.astype(np.float32)):
         expect(load_trajectory(array), TRUTH, format="matrices", atol=1e-5)
+    # A sweep knows a path again by its content, whatever file it was read from.
+    assert trajectory_digest(load_trajectory(TRUTH)) == trajectory_digest(load_trajectory(tmp_path / "walk.npy"))
+    assert trajectory_digest(load_trajectory(TRUTH)) != trajectory_digest(load_trajectory(TRUTH[1:]))
     with pytest.raises(TrajectoryError, match=r"^stream, line 1: the last row"):
         load_trajectory(io.StringIO("1 " * 16 + "\n"))
 

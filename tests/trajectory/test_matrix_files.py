@@ -232,3 +232,20 @@ def test_matrix_game_takes_another_rate(tmp_path: Path) -> None:
     assert np.rad2deg(np.arctan2(*path.rotations[2, [0, 2], 2])) == pytest.approx(2)
     with pytest.raises(SpecError, match="matrix-game takes no axes"):
         load_trajectory(tmp_path / "a.npz", axes="ros")
+
+
+def test_control_characters_in_names_are_not_printed(tmp_path: Path) -> None:
+    as_binary(tmp_path, cameras(2))
+    whole = (tmp_path / "images.bin").read_bytes()
+    (tmp_path / "images.bin").write_bytes(
+        whole.replace(b"frame_1.jpg", b"\x1b[31m\ne.jp").replace(whole[12:20], b"\0" * 8)
+    )
+    with pytest.raises(TrajectoryError) as caught:
+        load_trajectory(tmp_path)
+    assert str(caught.value).isprintable()
+    rows = colmap_rows(cameras(2))
+    lines = [f"{i} 0 0 0 0 {' '.join(map(repr, row[4:]))} 7 \x1b[31m.jpg\n1 2 -1" for i, row in enumerate(rows)]
+    (tmp_path / "images.txt").write_text("\n".join(lines).replace(" 0 0 0 0 ", " 1 0 0 0 ", 1))
+    with pytest.raises(TrajectoryError, match="the quaternion has length 0") as caught:
+        load_trajectory(tmp_path / "images.txt")
+    assert str(caught.value).isprintable()

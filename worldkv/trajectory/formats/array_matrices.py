@@ -126,7 +126,9 @@ def read_llff(path: Path, spec: FormatSpec) -> RawPath:
     height, width, focal = matrices[:, 0, 4], matrices[:, 1, 4], matrices[:, 2, 4]
     if not ((height > 0) & (width > 0)).all():
         raise TrajectoryError(f"{path}: a picture's height or width is not above 0; fetch the file again")
-    angles, notes = field_of_view(np.stack([focal / width, focal / height], axis=1), 1.0, 1.0, str(path))
+    with np.errstate(over="ignore"):  # infinity is refused
+        shares = np.stack([focal / width, focal / height], axis=1)
+    angles, notes = field_of_view(shares, 1.0, 1.0, str(path))
     return RawPath(
         name_of(path),
         str(path),
@@ -154,5 +156,7 @@ def _angles(intrinsics: Array, source: str) -> tuple[tuple[float, float], tuple[
     values = np.atleast_2d(values)
     if not (values[:, 2:] > 0).all():
         raise TrajectoryError(f"{source}: cx and cy must be above 0; save the intrinsics in pixels")
-    angles, notes = field_of_view(values[:, :2] / (2 * values[:, 2:]), 1.0, 1.0, source)
+    with np.errstate(over="ignore"):  # infinity is refused
+        shares = values[:, :2] / (2 * values[:, 2:])
+    angles, notes = field_of_view(shares, 1.0, 1.0, source)
     return angles, (*notes, "the picture is taken to be twice its principal point wide and high")

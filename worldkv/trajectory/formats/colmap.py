@@ -15,7 +15,7 @@ import numpy as np
 from worldkv.errors import TrajectoryError
 from worldkv.trajectory.field_of_view import field_of_view
 from worldkv.trajectory.format_spec import FormatSpec
-from worldkv.trajectory.formats.naming import name_of
+from worldkv.trajectory.formats.naming import name_of, printable
 from worldkv.trajectory.formats.nerfstudio import natural
 from worldkv.trajectory.formats.quaternion import is_roughly_unit, rotations_from_quaternions
 from worldkv.trajectory.formats.raw import RawPath
@@ -79,7 +79,9 @@ def read(path: Path, spec: FormatSpec) -> RawPath:
         raise TrajectoryError(f"{path} holds no images; reconstruct it again")
     images.sort(key=lambda image: (natural(image.name), image.number))
     values = np.array([image.numbers for image in images])
-    rotations, notes = rotations_from_quaternions(values[:, [1, 2, 3, 0]], str(path), lambda i: images[i].name[:60])
+    rotations, notes = rotations_from_quaternions(
+        values[:, [1, 2, 3, 0]], str(path), lambda i: printable(images[i].name)
+    )
     angles, angle_notes = _angles(path, images)
     order = "images are in the order of their names; they have no time stamps, so the frame rate is unknown"
     return RawPath(
@@ -87,7 +89,7 @@ def read(path: Path, spec: FormatSpec) -> RawPath:
         str(path),
         values[:, 4:],
         rotations,
-        place=lambda frame: images[frame].name[:60],
+        place=lambda frame: printable(images[frame].name),
         field_of_view=angles,
         notes=(*notes, *angle_notes, order),
     )
@@ -139,7 +141,9 @@ def _angles(path: Path, images: list[_Image]) -> tuple[tuple[float, float] | Non
     cameras = _binary_cameras(file) if file.suffix == ".bin" else _text_cameras(file)
     missing = next((image for image in images if image.camera not in cameras), None)
     if missing is not None:
-        raise TrajectoryError(f"{file} has no camera {missing.camera}, which {missing.name[:60]} names; fetch the pair")
+        raise TrajectoryError(
+            f"{file} has no camera {missing.camera}, which {printable(missing.name)} names; fetch the pair"
+        )
     used = [cameras[image.camera] for image in images]
     shares = []
     for model, size, params in used:

@@ -15,3 +15,8 @@ def name_of(path: Path) -> str:
     """The file's name without its ending, or the folder's where every sequence has a file of that name."""
     whole = path.resolve()
     return whole.parent.name if whole.stem in _GENERIC and whole.parent.name else whole.stem
+
+
+def printable(name: str) -> str:
+    """A name from a file as messages and tables may show it: short, and without control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:40])

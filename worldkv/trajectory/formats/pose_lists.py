@@ -12,7 +12,7 @@ from worldkv.errors import SpecError, TrajectoryError, did_you_mean
 from worldkv.trajectory.field_of_view import field_of_view
 from worldkv.trajectory.format_spec import FormatSpec
 from worldkv.trajectory.formats.json_file import number_of, numbers_of, objects_of, read_json
-from worldkv.trajectory.formats.naming import name_of
+from worldkv.trajectory.formats.naming import name_of, printable
 from worldkv.trajectory.formats.quaternion import rotations_from_quaternions
 from worldkv.trajectory.formats.raw import RawPath
 from worldkv.trajectory.formats.sniff import FileHead
@@ -64,14 +64,15 @@ def read_recammaster(path: Path, spec: FormatSpec) -> RawPath:
         raise TrajectoryError(f"{path} holds no cameras; expected frame0 and on, each with cam01, cam02, ...")
     camera = spec.camera or cameras[0]
     if camera not in cameras:
-        raise SpecError(f"{path} has no camera {camera!r}; {did_you_mean(camera, cameras)}")
+        raise SpecError(f"{path} has no camera {camera!r}; {did_you_mean(camera, map(printable, cameras))}")
     matrices = np.stack([_matrix(frames[f"frame{index}"], camera, f"{path}, frame{index}") for index in indices])
     notes: tuple[str, ...] = (NO_RATE,)
     if len(cameras) > 1:
-        others = f"{cameras[0]} to {cameras[-1]}"
-        notes += (f"{camera} is read of {len(cameras)} cameras, {others}; another: --format recammaster:camera=NAME",)
+        taken, first, last = map(printable, (camera, cameras[0], cameras[-1]))
+        others = f"{len(cameras)} cameras, {first} to {last}"
+        notes += (f"{taken} is read of {others}; another: --format recammaster:camera=NAME",)
     positions, rotations = split_matrices(matrices.transpose(0, 2, 1), str(path))
-    return RawPath(f"{name_of(path)}-{camera}", str(path), positions, rotations, length_unit="cm", notes=notes)
+    return RawPath(f"{name_of(path)}-{printable(camera)}", str(path), positions, rotations, notes=notes)
 
 
 def _matrix(frame: Any, camera: str, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -80,7 +81,7 @@ def _matrix(frame: Any, camera: str, what: str) -> np.ndarray[Any, np.dtype[np.f
         numbers = [float(word) for word in str(text).replace("[", " ").replace("]", " ").split()]
     except ValueError:
         numbers = []
-    return numbers_of(numbers, (4, 4), f"{what}: {camera}")
+    return numbers_of(numbers, (4, 4), f"{what}: {printable(camera)}")
 
 
 def read_flashworld(path: Path, spec: FormatSpec) -> RawPath:
