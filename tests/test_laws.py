@@ -28,10 +28,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "worldkv"
 
 DEFERRED = frozenset(
-    {"torch", "scipy", "networkx", "matplotlib", "safetensors", "joblib", "pyarrow", "skimage", "PIL", "vizdoom"}
+    {
+        "torch",
+        "scipy",
+        "networkx",
+        "matplotlib",
+        "safetensors",
+        "joblib",
+        "pyarrow",
+        "skimage",
+        "PIL",
+        "vizdoom",
+        "transformers",
+        "diffusers",
+    }
 )
 """Slow or optional to import: only inside the function that needs them."""
-LOADS_TORCH = ("worldkv.backends", "worldkv.parity.observer")
+LOADS_TORCH = ("worldkv.backends", "worldkv.parity.observer", "worldkv.adapters")
 """What imports torch with its module; everything else imports these inside the function that needs them."""
 DOORS = ("policies", "sim", "backends")
 """Links at the root of the repository; code does not import through them."""
@@ -49,13 +62,15 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
     "PIL",
     "skimage",
     "vizdoom",
+    "transformers",
+    "diffusers",
 }
 
 
 PUBLIC = frozenset(
-    "worldkv worldkv.backends worldkv.backends.models worldkv.metrics worldkv.parity worldkv.parts worldkv.plots "
-    "worldkv.policies worldkv.report worldkv.sim worldkv.specs worldkv.testing worldkv.trajectory "
-    "worldkv.worlds".split()
+    "worldkv worldkv.adapters.diffusers worldkv.adapters.self_forcing worldkv.adapters.transformers worldkv.backends "
+    "worldkv.backends.models worldkv.metrics worldkv.parity worldkv.parts worldkv.plots worldkv.policies "
+    "worldkv.report worldkv.sim worldkv.specs worldkv.testing worldkv.trajectory worldkv.worlds".split()
 )
 """Packages whose `__init__.py`, or its stub, hands names on; benchmarks import from these only."""
 MOST_FILES_AT_THE_TOP = 17
@@ -72,8 +87,8 @@ class Law:
 
 
 EVERY_ROOM = frozenset(
-    "core trajectory metrics parts specs policies engine sim worlds backends parity report plots experiments testing "
-    "cli door".split()
+    "core trajectory metrics parts specs policies engine sim worlds backends adapters parity report plots experiments "
+    "testing cli door".split()
 )
 
 
@@ -92,6 +107,7 @@ LAWS = {
     "sim": _law("core trajectory metrics specs engine door", "joblib"),
     "worlds": _law("core trajectory", "skimage vizdoom"),
     "backends": _law("core trajectory engine worlds", "torch"),
+    "adapters": _law("core engine backends", "torch transformers diffusers"),
     "parity": _law("core trajectory metrics specs engine sim backends", "torch"),
     "report": _law("core trajectory metrics parts specs engine sim worlds testing", "rich"),
     "plots": _law("core trajectory specs sim worlds report", "matplotlib PIL"),
@@ -185,7 +201,9 @@ def test_every_folder_is_a_room() -> None:
 
 LAZY = "def f():\n    {}\n"
 TYPED = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {}\n"
-MODULES = frozenset({"views", "pose", "policies", "parts", "sim", "backends", "testing", "cli", "trajectory", "specs"})
+MODULES = frozenset(
+    {"views", "pose", "policies", "parts", "sim", "backends", "testing", "cli", "trajectory", "specs", "adapters"}
+)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +247,11 @@ MODULES = frozenset({"views", "pose", "policies", "parts", "sim", "backends", "t
         ("worldkv/backends/cache.py", LAZY.format("from worldkv.sim import backend")),
         ("worldkv/backends/cache.py", LAZY.format("from worldkv.policies import Oracle")),
         ("worldkv/backends/cache.py", "import safetensors.torch"),
+        # adapters
+        ("worldkv/adapters/transformers/layer.py", "from transformers import Cache"),
+        ("worldkv/adapters/diffusers/apply.py", "from diffusers import WanTransformer3DModel"),
+        ("worldkv/adapters/transformers/layer.py", LAZY.format("from worldkv.policies import Oracle")),
+        ("worldkv/backends/cache.py", LAZY.format("from worldkv.adapters.transformers import open_cache")),
         # what stands above both backends
         ("worldkv/parity/run.py", "import torch"),
         ("worldkv/parity/run.py", "from worldkv.parity.observer import ObservedStep"),

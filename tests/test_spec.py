@@ -193,3 +193,41 @@ def test_geometries() -> None:
     ):
         with pytest.raises(SpecError, match=message):
             parse_geometry(spec)
+
+
+FOUR = parse_geometry("tiny:frames_per_chunk=4")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("worldkv:sink_frames=3", "WorldKV.sink_frames must be whole chunks of 4 latent frames, got 3; take 0 or 4"),
+        ("composed:retrieved_frames=18", "Composed.retrieved_frames must be whole chunks of 4 latent frames, got 18"),
+        ("composed:recent_frames=6", "SinkRecent.recent_frames must be whole chunks of 4 latent frames, got 6"),
+        ("composed:eviction=token-pool,token-pool.pool_frames=9", "TokenPool.pool_frames must be whole chunks of 4"),
+        ("r-swa:references=0-2", r"ReferenceWindow.references must fit chunks of 4 .* got 0-2; take 0-3"),
+    ],
+)
+def test_a_default_that_was_typed_is_refused_where_it_does_not_fit(spec: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse_policy(spec, FOUR)
+    assert parse_policy(spec) == parse_policy(spec, LINGBOT), "without that geometry it is as good as left out"
+
+
+def test_a_default_part_s_own_value_is_a_default_too(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import dataclass\nfrom worldkv.parts import SinkRecent\n"
+        "from worldkv.policy import EvictionRule\nfrom worldkv.policies import FullKV\n\n\n"
+        "@dataclass(frozen=True)\nclass Mine(FullKV):\n    eviction: EvictionRule = SinkRecent(6, 8)\n"
+    )
+    for spec in (f"{file}:Mine:sink_frames=6", f"{file}:Mine:sink_frames=3"):
+        with pytest.raises(SpecError, match=r"SinkRecent.sink_frames must be whole chunks of 4 latent frames"):
+            parse_policy(spec, FOUR)
+    assert parse_policy(f"{file}:Mine", FOUR).eviction.sink_frames == 6, "the engine rounds it"  # type: ignore[attr-defined]
+
+
+def test_what_fits_may_be_typed() -> None:
+    for spec in ("worldkv:sink_chunks=1", "worldkv:sink_frames=4,recent_frames=8", "r-swa:references=0-3"):
+        assert parse_policy(spec, FOUR) == parse_policy(in_frames(spec, FOUR))
+    assert parse_policy("worldkv", FOUR) == parse_policy("worldkv"), "what is left out is the engine's to round"

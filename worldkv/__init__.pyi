@@ -30,6 +30,7 @@ from worldkv.engine.state import StepPlan as StepPlan
 from worldkv.engine.state import StepRecord as StepRecord
 from worldkv.errors import BudgetError as BudgetError
 from worldkv.errors import DeviceError as DeviceError
+from worldkv.errors import GroupError as GroupError
 from worldkv.errors import LostChunkError as LostChunkError
 from worldkv.errors import OutputError as OutputError
 from worldkv.errors import PolicyError as PolicyError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -118,20 +119,31 @@ class RaggedKeep:
         counts: tokens kept `(layers, kv_heads)`.
         frame_tokens: mean tokens kept of each latent frame `(frames,)`.
         tokens: kept positions of every layer and head, each `(counts[layer, head],)` ascending; None in the simulator.
+        mean_count: tokens kept, the mean over layers and heads of all ranks, where heads are split over ranks; then
+            `frame_tokens` is that mean too. None where one rank holds all heads.
     """
 
     counts: NDArray[np.int64]
     frame_tokens: tuple[float, ...]
     tokens: tuple[tuple[NDArray[np.int64], ...], ...] | None = None
+    mean_count: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """Tokens kept, the mean over layers and heads."""
+        return float(self.counts.mean()) if self.mean_count is None else self.mean_count
 
     @property
     def count(self) -> int:
         """Tokens as the ledger counts them: the mean over layers and heads, rounded up."""
-        return int(np.ceil(self.counts.mean()))
+        return math.ceil(self.mean)
 
     def bytes(self, geometry: CacheGeometry) -> int:
-        """Bytes it takes in the bank."""
-        return int(self.counts.sum()) * 2 * geometry.branches * geometry.head_dim * geometry.itemsize
+        """Bytes it takes in the bank; where heads are split over ranks a rank's share, the same on each."""
+        entries = int(self.counts.sum())
+        if self.mean_count is not None:
+            entries = math.ceil(round(self.mean_count * self.counts.size, 6))
+        return entries * 2 * geometry.branches * geometry.head_dim * geometry.itemsize
 
     def window_bytes(self, geometry: CacheGeometry) -> int:
         """Bytes it takes in the window."""
@@ -144,14 +156,12 @@ class RaggedKeep:
                 f"a ragged keep's counts must be (layers, kv_heads) = ({geometry.layers}, {geometry.kv_heads}), "
                 f"got {self.counts.shape}"
             )
-        if self.counts.min() < 0 or self.counts.max() > current_tokens or not self.counts.any():
+        if self.counts.min() < 0 or self.counts.max() > current_tokens or not self.mean > 0:
             raise PolicyError(f"a ragged keep's counts must lie in 0 to {current_tokens} and not all be 0")
-        if len(self.frame_tokens) != geometry.frames_per_chunk or (
-            abs(sum(self.frame_tokens) - float(self.counts.mean())) > 1e-6
-        ):
+        if len(self.frame_tokens) != geometry.frames_per_chunk or (abs(sum(self.frame_tokens) - self.mean) > 1e-6):
             raise PolicyError(
                 f"a ragged keep's frame_tokens must be {geometry.frames_per_chunk} counts that sum to the mean over "
-                f"layers and heads, {self.counts.mean():g}, got {self.frame_tokens}"
+                f"layers and heads, {self.mean:g}, got {self.frame_tokens}"
             )
         if self.tokens is not None and len(self.tokens) != geometry.layers:
             raise PolicyError(f"a ragged keep's tokens must be of {geometry.layers} layers, got {len(self.tokens)}")

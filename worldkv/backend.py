@@ -120,6 +120,7 @@ class ChunkTensors(NamedTuple):
     attention_mass: Any = None
     hidden: Any = None
     reduce: Any = None
+    heads: slice | None = None
 
 
 class CacheBackend(ABC):

@@ -38,8 +38,18 @@ class ChunkTable:
         columns: every column's whole allocation; rows from `len(self)` on are not yet meaningful.
     """
 
-    def __init__(self, geometry: CacheGeometry, signals: frozenset[Signal], capacity: int = 64) -> None:
-        """An empty table with the columns that `signals` call for."""
+    def __init__(
+        self, geometry: CacheGeometry, signals: frozenset[Signal], capacity: int = 64, key_heads: int | None = None
+    ) -> None:
+        """An empty table with the columns that `signals` call for.
+
+        Args:
+            geometry: the cache's shape.
+            signals: what is known of a chunk beside sizes and ages.
+            capacity: rows allocated at first.
+            key_heads: KV heads of a key summary; the geometry's own by default, those of all ranks where heads are
+                split.
+        """
         frames = geometry.frames_per_chunk
         shapes: dict[str, tuple[tuple[int, ...], Any]] = {
             "ids": ((), np.int64),
@@ -59,7 +69,7 @@ class ChunkTable:
         if Signal.ATTENTION_MASS in signals:
             shapes["attention_mass"] = ((), np.float64)
         if Signal.KEY_SUMMARY in signals:
-            shape = (geometry.layers, geometry.kv_heads, geometry.head_dim)
+            shape = (geometry.layers, key_heads or geometry.kv_heads, geometry.head_dim)
             shapes |= {name: (shape, np.float32) for name in _KEY_COLUMNS}
         self.geometry = geometry
         self.signals = signals

@@ -46,6 +46,10 @@ class TransferError(WorldKVError):
     """A copy between tiers failed, and failed again when it was tried once more."""
 
 
+class GroupError(WorldKVError):
+    """Ranks of a group disagree, one of them failed, or one cannot be reached; raised on every rank."""
+
+
 class LostChunkError(WorldKVError):
     """A banked chunk cannot be read back as it was stored.
 

@@ -33,7 +33,8 @@ class CacheGeometry:
         itemsize: bytes of one cached number (2 for bf16 and fp16).
         temporal_stride: video frames that become one latent frame.
         rope_frames: latent-frame positions in the model's rotary table.
-        branches: guidance branches (conditional, unconditional) that cache side by side under the same decisions.
+        branches: guidance branches (conditional, unconditional), and further keys and values of the same tokens
+            (PRoPE), that cache side by side under the same decisions.
         name: the preset's name, or `custom`.
     """
 
@@ -106,6 +107,10 @@ class CacheGeometry:
             )
         return chunks
 
+    def whole_frames(self, frames: int) -> int:
+        """Latent frames, rounded up to whole chunks."""
+        return -(-frames // self.frames_per_chunk) * self.frames_per_chunk
+
 
 PRESETS: dict[str, CacheGeometry] = {
     # LingBot-World-Fast, 14B class: 40 layers, dim 5120; 480x832 is 30 x 52 patches, 720x1280 is 45 x 80.
@@ -113,14 +118,31 @@ PRESETS: dict[str, CacheGeometry] = {
     "lingbot-world-fast-720p": CacheGeometry(40, 40, 40, 128, 45, 80, name="lingbot-world-fast-720p"),
     # Wan 2.1 1.3B class: 30 layers, 12 heads of 128.
     "wan-1.3b-480p": CacheGeometry(30, 12, 12, 128, 30, 52, name="wan-1.3b-480p"),
-    # Matrix-Game-2: 352x640, 880 tokens a latent frame.
+    # Self-Forcing (33593df): wan_t2v_1_3B.py, self_forcing_dmd.yaml, 480x832, three latent frames a block.
+    "self-forcing-1.3b": CacheGeometry(30, 12, 12, 128, 30, 52, name="self-forcing-1.3b"),
+    # Causal-Forcing (1fc7bbc): causal_forcing_dmd_framewise.yaml, the same model one latent frame at a time.
+    "causal-forcing-framewise": CacheGeometry(
+        30, 12, 12, 128, 30, 52, frames_per_chunk=1, name="causal-forcing-framewise"
+    ),
+    # minWM on Wan 2.1 (df522a2): causal_forcing_dmd_camera.yaml; the second plane holds keys and values under PRoPE.
+    "minwm": CacheGeometry(30, 12, 12, 128, 30, 52, frames_per_chunk=4, branches=2, name="minwm"),
+    # LingBot-World 2.0 causal-fast, 14B: generate.py of its repository, and its port in FastVideo (2f3d407).
+    "lingbot-world-v2": CacheGeometry(40, 40, 40, 128, 30, 52, frames_per_chunk=4, name="lingbot-world-v2"),
+    # LongLive 2.0 on Wan2.2-TI2V-5B (7860ad9): inference.yaml, 704x1280 through a VAE of stride 16.
+    "longlive-2": CacheGeometry(30, 24, 24, 128, 22, 40, frames_per_chunk=8, name="longlive-2"),
+    # Matrix-Game-2: its pipeline and distilled_model/universal/config.json; 352x640, 880 tokens a latent frame.
     "matrix-game-2": CacheGeometry(30, 12, 12, 128, 22, 40, name="matrix-game-2"),
+    # HY-WorldPlay, autoregressive 480p (da2d0c2); blocks and heads as its ports in FastVideo and LightX2V have them.
+    # The second plane is PRoPE's. Rotary positions are computed for what is attended, there is no table.
+    "hy-worldplay": CacheGeometry(
+        54, 16, 16, 128, 30, 52, frames_per_chunk=4, rope_frames=1 << 16, branches=2, name="hy-worldplay"
+    ),
     # The painted rooms: four rays a token, pictures of 24 x 40.
     "rooms": CacheGeometry(2, 2, 2, 64, 12, 20, itemsize=4, rope_frames=1 << 16, name="rooms"),
     # Small enough for a test on one core.
     "tiny": CacheGeometry(2, 2, 2, 16, 4, 4, itemsize=4, rope_frames=1 << 16, name="tiny"),
 }
-"""Geometries by name."""
+"""Geometries by name; docs/models.md has their sources and the window that each model comes with."""
 
 
 @dataclass(frozen=True)

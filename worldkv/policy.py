@@ -54,6 +54,16 @@ class Part(ABC):  # noqa: B024  (what its kinds must answer differs; this is wha
         rows = (value if isinstance(value, tuple) else (value,) for value in values)
         return tuple(value for row in rows for value in row if isinstance(value, Part))
 
+    @classmethod
+    def default_in(cls, geometry: CacheGeometry, name: str, default: Any) -> Any:
+        """What the default of the parameter `name` is in `geometry`: latent frames, rounded up to whole chunks.
+
+        Asked for whole numbers and text. A class that counts chunks or tokens in another way answers for those too.
+        """
+        if name.endswith("_frames") and isinstance(default, int):
+            return geometry.whole_frames(default)
+        return default
+
     @property
     def bound_to(self) -> ModelShape | None:
         """The shape of the one model it works with, where it holds a file of that model; None for any model."""
@@ -273,8 +283,8 @@ class TokenScorer(Part):
             chunk: the chunk; its keys are there.
 
         Returns:
-            `(layers, kv_heads, tokens)`, or `(layers, 1, tokens)` where all heads of a layer say the same; numpy's or
-            in the namespace of `chunk.keys`.
+            `(layers, kv_heads, tokens)`, or `(layers, 1, tokens)` where all heads of a layer say the same, those of
+            other ranks included (`chunk.reduce`); numpy's or in the namespace of `chunk.keys`.
         """
 
 
@@ -341,6 +351,11 @@ def shape_of(part: Part) -> ModelShape:
     for inner in part.parts():
         shape = shape.joined(shape_of(inner))
     return shape
+
+
+def names_of(cls: type[Part]) -> tuple[str, ...]:
+    """What a key of a spec string may call a part: its own spec names, or its class where it has none."""
+    return vars(cls).get("spec_names") or (cls.__name__,)
 
 
 P = TypeVar("P", bound=Part)

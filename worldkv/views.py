@@ -196,6 +196,8 @@ class ChunkView:
         query_summary: mean query of the step just generated `(layers, kv_heads, head_dim)`; None unless declared and
             measured.
         reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
+        heads: which of the model's KV heads `keys` are of, where the cache knows that they are split over ranks; None
+            for all.
     """
 
     id: int
@@ -210,6 +212,7 @@ class ChunkView:
     reduce: Callable[[Any], Any] | None = None
     recorded_entries: int | None = None
     query_summary: Any = None
+    heads: slice | None = None
 
     @property
     def tokens(self) -> int:
@@ -260,7 +263,8 @@ class Query:
         pose: the step's camera pose; None unless `Signal.POSE` is declared.
         action_pose: the same integrated from actions; None unless `Signal.ACTION` is declared.
         summary: mean query `(layers, kv_heads, head_dim)`: of the previous step when asked at "begin", of this
-            step's first pass when asked there; None unless declared, and before the first.
+            step's first pass when asked there; of the heads of all ranks, as key summaries are; None unless declared,
+            and before the first.
         landmarks: landmarks that count at this step, packed bits `(bytes,)`; None unless declared (oracles only).
         landmarks_ahead: landmarks that count at this step and each later one `(steps left, bytes)`; None likewise.
         attention_ahead: attention that every chunk of the rollout, by id, receives at this step and each later one of a

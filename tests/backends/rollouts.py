@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from torch import Tensor
 from tests.backends.naive_cache import NaiveCache, Rows
 from worldkv.backends import cache as cache_module
 from worldkv.backends.cache import WorldCache
+from worldkv.backends.group.rank_group import Split
 from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.config import CacheConfig
 from worldkv.engine.state import StepRecord
@@ -52,6 +53,8 @@ def open_cache(
     dtype: torch.dtype | None = None,
     capacity_tokens: int | None = None,
     extra_signals: frozenset[Signal] = frozenset(),
+    group: Any = None,
+    split: Split = "heads",
 ) -> WorldCache:
     """A cache for the path, on `ops` where given."""
     from worldkv.metrics.landmarks import place_landmarks
@@ -73,6 +76,8 @@ def open_cache(
             dtype=dtype,
             capacity_tokens=capacity_tokens,
             extra_signals=extra_signals,
+            group=group,
+            split=split,
         )
 
 

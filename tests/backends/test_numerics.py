@@ -137,7 +137,7 @@ def test_rebased_keys_after_fifty_steps_in_bf16_are_those_rotated_from_scratch()
         for chunk, place in {2: 57, 5: 58}.items():  # right before recent chunk 59
             stored, attended = arena.read(chunk, KEYS), arena.read(chunk, ROTATED)
             scratch = torch.empty_like(stored)
-            cache._rotary.shift_time(stored, (place - chunk) * 3, scratch)
+            cache._turns.rotary.shift_time(stored, (place - chunk) * 3, scratch)
             assert torch.equal(attended, scratch)
             by_hand = shifted(stored.double(), (place - chunk) * 3)
             assert float((attended.double() - by_hand).abs().max()) <= 2**-8 * float(by_hand.abs().max())
@@ -177,7 +177,9 @@ def test_a_chunk_shrunk_in_place_attends_its_own_keys_where_others_are_rebased()
             _, record = generate(cache, path, step)
             assert record.shrunk == (step,)
             arena = cache.backend.arena
-            assert torch.equal(arena.read(step, ROTATED), arena.read(step, KEYS))
+            if step:
+                assert step - 1 in record.plan.attended
+                assert torch.equal(arena.read(step - 1, ROTATED), arena.read(step - 1, KEYS)), "as step attended it"
 
 
 # ---------------------------------------------------------------------- asked late, asked ahead

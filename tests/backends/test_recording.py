@@ -8,19 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from tests.backends.replayed import same, simulated
 from tests.backends.rollouts import inputs, loop
 from worldkv.backends import WorldCache
 from worldkv.engine.state import StepRecord
 from worldkv.errors import OutputError, SpecError
 from worldkv.experiments.recording import record
 from worldkv.geometry import CacheGeometry
-from worldkv.parity.record import ExecutedStep, SimulationObserver
 from worldkv.parts import Relative
 from worldkv.policies import H2O, ArkVale, FrustumCoverage, FullKV, NoveltyAdmission, QuestBounds, SnapKV, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.scene import scene_of
 from worldkv.signals import Signal, Viewpoint
-from worldkv.sim import load_machine, simulate
 from worldkv.specs.parse import parse_geometry
 from worldkv.trajectory import cut, load_trajectory
 
@@ -51,25 +50,6 @@ def generated(policy: CachePolicy, file: Path, **options: object) -> list[StepRe
     return steps
 
 
-def simulated(policy: CachePolicy, file: Path) -> list[ExecutedStep]:
-    observer, geometry = SimulationObserver(), GEOMETRY
-    chunked = cut(load_trajectory(str(file)), geometry)
-    simulate(chunked, policy, geometry, load_machine("worldkv-project-page"), on_step=observer.note)
-    return observer.steps
-
-
-def same(steps: list[StepRecord], replayed: list[ExecutedStep]) -> bool:
-    rows = []
-    for step in steps:
-        stored = sorted(zip(step.evicted, step.kept_tokens, strict=True))
-        kept = tuple(tokens for _, tokens in stored)
-        retrieved, evicted, gone = (tuple(sorted(ids)) for ids in (step.plan.retrieved, step.evicted, step.discarded))
-        attended = tuple(step.plan.attended.tolist()), step.plan.attended_tokens
-        rows.append((*attended, retrieved, evicted, kept, step.traffic, gone))
-    found = [(*step[:6], step.discarded) for step in replayed]
-    return rows == found
-
-
 @pytest.mark.parametrize(
     "policy",
     [
@@ -88,7 +68,7 @@ def test_the_simulator_replays_it_record_by_record(policy: CachePolicy, tmp_path
     file = tmp_path / "mine.safetensors"
     steps = generated(policy, file)
     assert len(steps) == len(LENGTHS)
-    assert same(steps, simulated(policy, file))
+    assert same(steps, simulated(policy, file, GEOMETRY))
 
 
 def test_full_kv_with_all_signals_simulates_others(tmp_path: Path) -> None:
@@ -96,7 +76,7 @@ def test_full_kv_with_all_signals_simulates_others(tmp_path: Path) -> None:
     generated(FullKV(), file, signals=[Signal.KEY_SUMMARY, Signal.QUERY_SUMMARY, Signal.ATTENTION_MASS], name="tour")
     for policy in (QuestBounds(3, 6, 3), WorldKV(3, 6, 3)):
         own = tmp_path / "own.safetensors"
-        assert same(generated(policy, own), simulated(policy, file)), (
+        assert same(generated(policy, own), simulated(policy, file, GEOMETRY)), (
             "keys and queries do not depend on the policy here"
         )
     path = load_trajectory(str(file))

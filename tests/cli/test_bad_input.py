@@ -147,7 +147,7 @@ BAD_WORDS = [
     (["--device-budget", "10GB"], "raise the budget"),
     (["--device-budget", "many"], "24GiB"),
     (["--host-budget", "1GB", "--disk-budget", "0"], "bank"),
-    (["--geometry", "lingbot"], "lingbot-world-fast-480p"),
+    (["--geometry", "lingbot"], "lingbot-world-v2"),
     (["--machine", "worldkv-project-pag"], "did you mean worldkv-project-page?"),
     (["--view-distance", "-3"], "view distance"),
     (["--view-distance", "nan"], "view distance"),

@@ -14,6 +14,7 @@ import pytest
 from tests.cli.conftest import Worldkv
 from worldkv.cli import main
 from worldkv.experiments.defaults import WORLD_POLICIES
+from worldkv.geometry import PRESETS
 from worldkv.sim.baselines import WINDOW
 
 PROGRAM = (sys.executable, "-m", "worldkv")
@@ -35,6 +36,15 @@ def test_every_command_has_help(worldkv: Worldkv, command: str) -> None:
 
 def test_version(worldkv: Worldkv) -> None:
     assert re.fullmatch(r"worldkv \d+\.\d+\.\d+\n", worldkv("--version").out)
+
+
+@pytest.mark.parametrize("command", ["compare", "run"])
+def test_the_help_names_every_preset(worldkv: Worldkv, command: str) -> None:
+    told = "".join(
+        character for character in worldkv(command, "--help").out if character.isalnum() or character in "-.,"
+    )
+    for preset in PRESETS:
+        assert preset in told
 
 
 @pytest.mark.parametrize("words", [["--help"], ["policies"], ["compare", "--help"]])

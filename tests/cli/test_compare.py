@@ -309,3 +309,54 @@ def test_pose_noise_reaches_policies_and_not_the_landmarks(worldkv: Worldkv) -> 
         assert recalls[0][blind] == recalls[1][blind]
     assert recalls[1]["worldkv"] < recalls[0]["worldkv"]
     assert any("drifts by 0.3 of every motion" in note for note in noisy["notes"])
+
+
+@pytest.mark.parametrize(("frames", "sizes"), [(4, (4, 20, 8)), (8, (8, 24, 8))])
+def test_other_chunks_give_the_whole_table_and_a_note(
+    worldkv: Worldkv, frames: int, sizes: tuple[int, int, int]
+) -> None:
+    words = ("compare", "generate:loop", "--chunks", 16, "--geometry", f"tiny:frames_per_chunk={frames}")
+    ran = worldkv(*words, "--json", "-")
+    rows = {row["policy"]: row for row in ran.document["rows"]}
+    assert [*rows] == ["full-kv", "sliding-window", "worldkv", "random", "oracle"]
+    sink, retrieved, recent = sizes
+    assert rows["worldkv"]["spec"] == f"worldkv:sink_frames={sink},retrieved_frames={retrieved},recent_frames={recent}"
+    assert ran.document["notes"][:2] == [
+        "worldkv's defaults sink_frames=3, retrieved_frames=18 and recent_frames=6 are not whole chunks of "
+        f"{frames} latent frames; taken as {sink}, {retrieved} and {recent}.",
+        f"random's defaults sink_frames=3 and recent_frames=6 are not whole chunks of {frames} latent frames; taken as "
+        f"{sink} and {recent}.",
+    ]
+    assert f"taken as {sink}, {retrieved} and {recent}." in worldkv(*words).out
+    refused = worldkv(*words, "-p", "worldkv:sink_frames=3")
+    assert refused.code == 2 and f"WorldKV.sink_frames must be whole chunks of {frames}" in refused.err
+
+
+def test_policies_that_share_their_defaults_share_a_note(worldkv: Worldkv) -> None:
+    words = ("-p", "worldmem", "-p", "pose-nms", "-p", "worldplay", "--match", "none", "--no-recall", "--chunks", 6)
+    ran = worldkv("compare", "generate:loop", *words, "--geometry", "tiny:frames_per_chunk=4", "--json", "-")
+    assert ran.document["notes"][:2] == [
+        "worldmem and pose-nms's defaults sink_frames=3, retrieved_frames=18 and recent_frames=6 are not whole chunks "
+        "of 4 latent frames; taken as 4, 20 and 8.",
+        "worldplay's default sink_frames=3 is not whole chunks of 4 latent frames; taken as 4.",
+    ]
+    sized = worldkv(
+        "compare",
+        "generate:loop",
+        "-p",
+        "random",
+        "--no-floor",
+        "--no-recall",
+        "--chunks",
+        20,
+        "--budgets",
+        "20%,30%",
+        "--geometry",
+        "tiny:frames_per_chunk=8",
+        "--json",
+        "-",
+    )
+    about = [note for note in sized.document["notes"] if "default" in note]
+    assert about == [
+        "random's defaults sink_frames=3 and recent_frames=6 are not whole chunks of 8 latent frames; taken as 8 and 8."
+    ]

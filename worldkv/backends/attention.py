@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from worldkv.backends.window.arena import Arena
 
 _SCORES = 1 << 24
 """Most scores that are in memory at a time while attention is measured."""
@@ -34,6 +36,44 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool = F
     mask = _up_to_itself(tokens, keys.shape[2], heads // kv_heads, keys.device) if is_causal else None
     attended: Tensor = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     return attended.reshape(branches, heads, tokens, channels) if heads != kv_heads else attended
+
+
+def attend_window(
+    arena: Arena,
+    layer: int,
+    queries: Tensor,
+    branch: int | None,
+    watch: Callable[[int, Tensor, Tensor], None] | None = None,
+    *,
+    is_causal: bool = False,
+) -> Tensor:
+    """Attention of a chunk over the window and itself, of which the keys and values stand behind the run.
+
+    Args:
+        arena: the window.
+        layer: the layer.
+        queries: `(branches, heads, tokens, head_dim)`.
+        branch: the one branch that they are of; None for all.
+        watch: told the layer and the very keys and values that are attended; of a ragged window head by head.
+        is_causal: as for `attend`.
+
+    Returns:
+        `(branches, heads, tokens, head_dim)`.
+    """
+    tokens, channels = queries.shape[2:]
+    if arena.form.is_ragged:
+        heads = range(arena.form.geometry.kv_heads)
+        windows = [arena.attended_head(layer, head, tokens, branch) for head in heads]
+    else:
+        windows = [arena.attended(layer, tokens, branch)]
+    parts = []
+    for keys, values in windows:
+        if watch is not None:
+            watch(layer, keys, values)
+        parts.append((keys[..., :channels], values[..., :channels]))
+    if arena.form.is_ragged:
+        return attend_by_head(queries, parts, is_causal=is_causal)
+    return attend(queries, *parts[0], is_causal=is_causal)
 
 
 def attend_by_head(queries: Tensor, windows: Sequence[tuple[Tensor, Tensor]], *, is_causal: bool = False) -> Tensor:

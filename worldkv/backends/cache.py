@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
-from worldkv.backends.attention import attend, attend_by_head
+from worldkv.backends.attention import attend_window
+from worldkv.backends.call_checks import check_hidden, check_tensors, check_views
+from worldkv.backends.group.open_group import open_group
+from worldkv.backends.group.rank_group import Split
+from worldkv.backends.key_turns import KeyTurns
 from worldkv.backends.measuring import SignalMeter
+from worldkv.backends.padding import mark_valid
 from worldkv.backends.passes import Passes
 from worldkv.backends.prefill import commit_prefill
 from worldkv.backends.rotary import Rotary, turn_keys
@@ -22,13 +28,18 @@ from worldkv.backends.uncompiled import uncompiled
 from worldkv.backends.window.arena import ArenaForm
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
+from worldkv.engine.fit import fitted
+from worldkv.engine.ranks import state_facts
 from worldkv.engine.state import StepPlan, StepRecord
-from worldkv.errors import DeviceError, PolicyError, SpecError, check_choice
+from worldkv.errors import PolicyError, SpecError, check_choice
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
 from worldkv.signals import Measured, Signal, Viewpoint
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 OnCommit = Callable[[StepRecord, Viewpoint, Measured | None], None]
 """Called after every committed chunk with what happened, where its camera stood and what was measured of it."""
@@ -54,6 +65,7 @@ class WorldCache:
         engine: the engine that asks the policy and keeps the counts.
         backend: where the tensors are.
         geometry: the cache's shape.
+        keys: how the model hands over keys.
         stopwatch: where the time of a step goes: policy, compression, transfer, attention.
         on_attend: called with everything that is attended; None by default.
         on_commit: called after every committed chunk, those of a prefill one by one; None by default.
@@ -84,6 +96,8 @@ class WorldCache:
         is_causal: bool = False,
         riders: int = 0,
         pad_to: int | None = None,
+        group: ProcessGroup | None = None,
+        split: Split = "heads",
     ) -> None:
         """An empty cache.
 
@@ -99,7 +113,7 @@ class WorldCache:
             rotary: the model's rotary positions, for policies that move keys in time and for unrotated keys; the Wan
                 family's by default.
             folder: where spilled chunks go; a temporary folder by default.
-            reduce: sums an array over ranks that hold different heads, for compressions.
+            reduce: sums an array over ranks that hold different heads, for compressions; `group` does it by itself.
             stopwatch: told how long everything takes.
             extra_signals: measured beside those the policy needs (to record them).
             is_tagged: whether every cached token carries its identity in debug channels.
@@ -110,11 +124,32 @@ class WorldCache:
             riders: the last so many of the geometry's branches are further keys and values of the same tokens, which
                 follow the same decisions and carry no position in time (PRoPE).
             pad_to: tokens that `window` always returns, for graphs of fixed shapes; see `valid_tokens`.
+            group: the torch.distributed ranks that share this rollout, `geometry` being this rank's part of it.
+            split: what they share: "heads", in the order of ranks, or guidance "branches", rank 0 the first.
 
         Raises:
             DeviceError: the device is not there.
             SpecError: dtype and geometry disagree, and as for `CacheEngine`.
+            GroupError: ranks were given different policies, geometries or configurations.
         """
+        policy = fitted(policy, geometry)
+        self._ranks = open_group(
+            group,
+            split,
+            device,
+            policy,
+            geometry,
+            config,
+            reduce,
+            dtype=dtype,
+            extra_signals=extra_signals,
+            keys=keys,
+            is_causal=is_causal,
+            riders=riders,
+        )
+        heads = None
+        if self._ranks is not None:
+            reduce, heads = self._ranks.reduce, self._ranks.heads
         if is_tagged and max(geometry.layers, geometry.kv_heads) > MOST_TAGGED:
             raise SpecError(
                 f"a tagged cache tells {MOST_TAGGED} layers and kv_heads apart, got {geometry.layers} and "
@@ -127,6 +162,7 @@ class WorldCache:
         check_choice("keys", keys, get_args(KeysAs))
         needs = needs_of(policy) | extra_signals
         self.policy, self.geometry, self.stopwatch = policy, geometry, stopwatch
+        self.keys: KeysAs = keys
         self.on_attend: OnAttend | None = None
         self.on_commit: OnCommit | None = None
         self.dtype = dtype or default_dtype(geometry)
@@ -135,13 +171,13 @@ class WorldCache:
                 f"{self.dtype} takes {self.dtype.itemsize} bytes, the geometry's itemsize is {geometry.itemsize}; "
                 f"take a geometry with itemsize={self.dtype.itemsize}"
             )
-        self._meter = SignalMeter(geometry, needs, is_causal=is_causal)
-        self._is_tagged, self._is_causal, self._is_unrotated = is_tagged, is_causal, keys == "unrotated"
+        self._is_tagged, self._is_causal, is_unrotated = is_tagged, is_causal, keys == "unrotated"
+        self._meter = self._make_meter(needs)
         form = ArenaForm(
             geometry,
             self.dtype,
             geometry.head_dim + (TAG_CHANNELS if is_tagged else 0),
-            policy.positions.moves or self._is_unrotated,
+            policy.positions.moves or is_unrotated,
             policy.ragged,
             Signal.ATTENTION_MASS in self._meter.signals,
             riders,
@@ -159,12 +195,20 @@ class WorldCache:
             staging_chunks=config.staging_chunks,
             folder=folder,
             reduce=reduce,
+            heads=heads,
             stopwatch=stopwatch,
         )
         self.engine = CacheEngine(
-            policy, geometry, self.backend, config, scene, stopwatch, position_limit=geometry.rope_frames
+            policy,
+            geometry,
+            self.backend,
+            config,
+            scene,
+            stopwatch,
+            position_limit=geometry.rope_frames,
+            ranks=self._ranks,
         )
-        self._rotary = rotary or Rotary(geometry, device)
+        self._turns = KeyTurns(geometry, rotary or Rotary(geometry, device), riders, is_unrotated=is_unrotated)
         self._passes = Passes(geometry.layers, geometry.branches)
         self.valid_tokens: Tensor | None = None
         if pad_to is not None:
@@ -200,15 +244,17 @@ class WorldCache:
         Raises:
             PositionError: the step attends keys farther away than the geometry's `rope_frames`.
             PolicyError, BudgetError, LostChunkError: see `CacheEngine.begin`.
+            GroupError: another rank of the group failed or decides otherwise.
         """
-        if self._is_closed:
-            raise PolicyError("the cache is closed; make a new one")
         if self._plan is not None and self._passes.is_complete:
             self.commit()
-        views = (viewpoint,) if isinstance(viewpoint, Viewpoint) else tuple(viewpoint)
-        self._check_views(views)
-        with self.stopwatch.span("policy"):
-            plan = self.engine.begin(views[0])
+        with self._together("begin"):
+            if self._is_closed:
+                raise PolicyError("the cache is closed; make a new one")
+            views = (viewpoint,) if isinstance(viewpoint, Viewpoint) else tuple(viewpoint)
+            check_views(views, self.geometry, self._takes_one_chunk)
+            with self.stopwatch.span("policy"):
+                plan = self.engine.begin(views[0])
         self._abandon_step()
         self._plan, self._views = plan, views
         self.chunk_frames = sum(view.frames_of(self.geometry) for view in views)
@@ -247,7 +293,8 @@ class WorldCache:
         with torch.no_grad():  # what is cached is data; no gradient goes through it
             queries = self._write(layer, queries, keys, values, branch, clean, hidden)
             with self.stopwatch.span("attention"):
-                attended = self._attend(layer, queries, branch)
+                arena = self.backend.arena
+                attended = attend_window(arena, layer, queries, branch, self.on_attend, is_causal=self._is_causal)
             self._measure(layer, queries, branch, clean)
             return attended.transpose(1, 2)
 
@@ -314,7 +361,7 @@ class WorldCache:
         """
         if self._plan is not None:
             raise PolicyError("measure comes between steps; commit the open one first")
-        self._meter = SignalMeter(self.geometry, self._meter.signals | signals, is_causal=self._is_causal)
+        self._meter = self._make_meter(self._meter.signals | signals)
 
     def rotate(self, queries: Tensor) -> Tensor:
         """Unrotated queries turned to where the chunk being generated stands, for `window`'s keys.
@@ -329,7 +376,7 @@ class WorldCache:
         """
         if self._plan is None:
             raise PolicyError("rotate comes between begin and commit; no step is open")
-        return self._rotary.rotate(queries, int(self._plan.positions[-1]))
+        return self._turns.rotary.rotate(queries, int(self._plan.positions[-1]))
 
     @uncompiled
     def commit(self) -> StepRecord:
@@ -341,7 +388,12 @@ class WorldCache:
         Raises:
             PolicyError: no step is open, or the last pass did not go through every layer.
             OutputError, TransferError: a chunk could not be stored.
+            GroupError: another rank of the group failed or decides otherwise.
         """
+        with self._together("commit"):
+            return self._commit()
+
+    def _commit(self) -> StepRecord:
         plan, passes = self._plan, self._passes
         if plan is None or not passes.is_complete:
             raise PolicyError(
@@ -394,7 +446,7 @@ class WorldCache:
         backend = twin.engine.backend
         assert isinstance(backend, TorchBackend)  # noqa: S101 - what it was forked from
         twin.backend = backend
-        twin._meter = SignalMeter(self.geometry, self._meter.signals, is_causal=self._is_causal)
+        twin._meter = self._make_meter(self._meter.signals)
         twin._passes = Passes(self.geometry.layers, self.geometry.branches)
         if self.valid_tokens is not None:
             twin.valid_tokens = self.valid_tokens.clone()
@@ -426,6 +478,24 @@ class WorldCache:
 
     # ------------------------------------------------------------------ inside
 
+    def _make_meter(self, signals: frozenset[Signal]) -> SignalMeter:
+        return SignalMeter(self.geometry, signals, is_causal=self._is_causal, ranks=self._ranks)
+
+    def _together(self, call: str) -> AbstractContextManager[None]:
+        """Around a call in which ranks meet: an error of one is an error of all."""
+        if self._ranks is None:
+            return nullcontext()
+        where = f"{call} of step {len(self.engine.table)}"
+        return self._ranks.together(where, lambda: state_facts(self.engine.table, self.engine.state))
+
+    @property
+    def _takes_one_chunk(self) -> str | None:
+        """Why a step is one chunk, as the subject of a sentence; None where it may be several."""
+        if self._is_tagged:
+            return "a tagged cache"
+        reads_hidden = Signal.HIDDEN_STATE in self.engine.needs
+        return f"{type(self.policy).__name__}, which reads hidden states," if reads_hidden else None
+
     @property
     def _own_tokens(self) -> int:
         return self.chunk_frames * self.geometry.tokens_per_frame
@@ -446,7 +516,7 @@ class WorldCache:
     def _start_pass(self, branch: int | None, clean: bool) -> None:
         """A new pass of a branch; before the second, a policy that is asked then says what it wants."""
         if self.policy.asked_at == "first_pass" and not self._passes.is_refined and self._passes.is_second(branch):
-            with self.stopwatch.span("policy"):
+            with self._together("refine"), self.stopwatch.span("policy"):
                 self._plan = self.engine.refine(self._meter.summary())
             self._is_settled, self._passes.is_refined = False, True
         self._passes.start(branch, clean)
@@ -466,7 +536,9 @@ class WorldCache:
         """All of a call but attention; the queries as they attend, `(branches, heads, tokens, head_dim)`."""
         if self._plan is None:
             raise PolicyError("attend comes between begin and commit; no step is open")
-        self._check_shapes(queries, keys, values, branch)
+        batch = len(self._passes.of(branch))
+        device = self.backend.ops.device
+        check_tensors(queries, keys, values, self.geometry, self.dtype, device, batch, self._own_tokens)
         if self._passes.starts_pass(layer, branch):
             self._start_pass(branch, clean)
         self._passes.check(layer, branch, clean)
@@ -476,12 +548,13 @@ class WorldCache:
                 self._settle(plan)
         stored, attended, values = keys.transpose(1, 2), None, values.transpose(1, 2)
         asked = queries
-        if self._is_unrotated:
-            own = int(plan.positions[-1])
-            stored = self._at_frame_0(keys, branch).transpose(1, 2)
-            attended = self._turned(keys, own, branch).transpose(1, 2)
+        turns, views = self._turns, self._views
+        if turns.is_unrotated:
+            own = turns.of_own(plan)
+            stored = turns.at_frame_0(keys, views, branch).transpose(1, 2)
+            attended = turns.at(keys, own, branch).transpose(1, 2)
             if queries is not None:  # what policies compare queries with are the stored keys, so they stand alike
-                asked, queries = self._at_frame_0(queries, branch), self._turned(queries, own, branch)
+                asked, queries = turns.at_frame_0(queries, views, branch), turns.at(queries, own, branch)
         if asked is not None and branch in (None, 0) and self._passes.begun(0) == 1:
             self._meter.note_queries(asked.transpose(1, 2))
         queries = keys.new_empty(0) if queries is None else queries.transpose(1, 2)
@@ -495,22 +568,9 @@ class WorldCache:
         with self.stopwatch.span("attention"):
             self.backend.arena.write_tail(layer, stored, values, attended, branch)
         if clean and Signal.HIDDEN_STATE in self.engine.needs and branch in (None, 0):
-            self._note_hidden(hidden)
+            hidden = check_hidden(hidden, type(self.policy).__name__, self.geometry, self._own_tokens)
+            self.backend.hidden.note(hidden)
         return queries
-
-    def _turned(self, tensor: Tensor, start_frame: int, branch: int | None) -> Tensor:
-        """Unrotated queries or keys `[B, S, H, D]` at `start_frame`; those of riders as they are."""
-        moved = self.geometry.branches - self.backend.form.riders
-        if branch is not None:
-            return self._rotary.rotate(tensor, start_frame) if branch < moved else tensor
-        turned = self._rotary.rotate(tensor[:moved], start_frame)
-        return turned if moved == len(tensor) else torch.cat([turned, tensor[moved:]])
-
-    def _at_frame_0(self, tensor: Tensor, branch: int | None) -> Tensor:
-        """Unrotated queries or keys with each chunk of the step turned as if it started at frame 0."""
-        per_frame = self.geometry.tokens_per_frame
-        counts = [view.frames_of(self.geometry) * per_frame for view in self._views]
-        return torch.cat([self._turned(part, 0, branch) for part in torch.split(tensor, counts, dim=1)], dim=1)
 
     def _measure(self, layer: int, queries: Tensor, branch: int | None, clean: bool) -> None:
         """Measure what the clean pass's attention says, and count the layer as done."""
@@ -525,89 +585,13 @@ class WorldCache:
             backend = self.backend
             backend.settle()
             if backend.form.is_rebased:
-                turn_keys(backend.arena, self._rotary, self._turns(plan))
-                backend.own_turn = int(plan.positions[-1]) if self._is_unrotated else 0
+                turn_keys(backend.arena, self._turns.rotary, self._turns.of_attended(plan, self.engine.table))
+                backend.own_turn = self._turns.of_own(plan)
             backend.arena.reserve(self._own_tokens)
             if self.valid_tokens is not None:
-                self._mark_valid(backend.arena.length() + self._own_tokens)
+                mark_valid(self.valid_tokens, backend.arena.length() + self._own_tokens)
             self._is_settled = True
         self.backend.advance()
-
-    def _turns(self, plan: StepPlan) -> list[tuple[int, int]]:
-        """By how many latent frames each attended chunk stands later than its stored keys say.
-
-        Unrotated keys are stored as at frame 0 and stand where the plan says. Rotated ones are stored where they were
-        generated, and so are this step's queries: what the plan says is moved along to them as a whole.
-        """
-        turns = plan.positions[:-1]
-        if not self._is_unrotated:
-            starts = self.engine.table.columns["start_frame"][plan.attended]
-            turns = turns - starts + (self.start_frame - int(plan.positions[-1]))
-        return list(zip(plan.attended.tolist(), turns.tolist(), strict=True))
-
-    def _mark_valid(self, tokens: int) -> None:
-        assert self.valid_tokens is not None  # noqa: S101 - asked by the caller
-        if tokens > len(self.valid_tokens):
-            raise PolicyError(
-                f"the step attends {tokens} tokens, more than pad_to = {len(self.valid_tokens)}; raise pad_to, or take "
-                "a policy whose window is bounded"
-            )
-        self.valid_tokens[:tokens] = True
-        self.valid_tokens[tokens:] = False
-
-    def _attend(self, layer: int, queries: Tensor, branch: int | None) -> Tensor:
-        arena, channels, tokens = self.backend.arena, self.geometry.head_dim, queries.shape[2]
-        if arena.form.is_ragged:
-            windows = [arena.attended_head(layer, head, tokens, branch) for head in range(self.geometry.kv_heads)]
-        else:
-            windows = [arena.attended(layer, tokens, branch)]
-        parts = []
-        for keys, values in windows:
-            if self.on_attend is not None:
-                self.on_attend(layer, keys, values)
-            parts.append((keys[..., :channels], values[..., :channels]))
-        if arena.form.is_ragged:
-            return attend_by_head(queries, parts, is_causal=self._is_causal)
-        return attend(queries, *parts[0], is_causal=self._is_causal)
-
-    def _note_hidden(self, hidden: Tensor | None) -> None:
-        geometry = self.geometry
-        tokens = self._own_tokens
-        if hidden is None or hidden.ndim != 3 or hidden.shape[1] != tokens or len(hidden) not in (1, geometry.branches):
-            raise PolicyError(
-                f"{type(self.policy).__name__} reads hidden states: hand attend(..., hidden=...) what the keys were "
-                f"projected from, (branches, tokens, channels) = ({geometry.branches}, {tokens}, ...), "
-                f"got {None if hidden is None else tuple(hidden.shape)}"
-            )
-        self.backend.hidden.note(hidden)
-
-    def _check_views(self, views: tuple[Viewpoint, ...]) -> None:
-        """Refuse a list of viewpoints that cannot be one pass."""
-        if not views or not all(isinstance(view, Viewpoint) for view in views):
-            raise PolicyError(f"begin takes a Viewpoint, or a list of them for a prefill, got {views!r}")
-        for view in views:
-            view.frames_of(self.geometry)
-        if len(views) > 1 and (self._is_tagged or Signal.HIDDEN_STATE in self.engine.needs):
-            what = "a tagged cache" if self._is_tagged else f"{type(self.policy).__name__}, which reads hidden states,"
-            raise PolicyError(f"{what} takes one chunk a step, got a prefill of {len(views)}; begin them one by one")
-
-    def _check_shapes(self, queries: Tensor | None, keys: Tensor, values: Tensor, branch: int | None) -> None:
-        geometry, batch = self.geometry, len(self._passes.of(branch))
-        for name, tensor, heads in (
-            ("queries", queries, geometry.heads),
-            ("keys", keys, geometry.kv_heads),
-            ("values", values, geometry.kv_heads),
-        ):
-            wanted = (batch, self._own_tokens, heads, geometry.head_dim)
-            if tensor is not None and (tensor.shape != wanted or tensor.dtype != self.dtype):
-                raise PolicyError(
-                    f"attend's {name} must be (branches, tokens, heads, head_dim) = {wanted} in {self.dtype}, got "
-                    f"{tuple(tensor.shape)} in {tensor.dtype}; check the geometry against the model"
-                )
-        if keys.device.type != self.backend.ops.device.type:
-            raise DeviceError(
-                f"the model is on {keys.device}, its cache on {self.backend.ops.device}; put them on the same one"
-            )
 
 
 def default_dtype(geometry: CacheGeometry) -> torch.dtype:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worldkv.backend import Drop, Move, Shrink, Store
 from worldkv.backends.attention import attention_received
+from worldkv.backends.group.rank_group import RankGroup
 from worldkv.backends.window.arena import KEYS, Arena
 from worldkv.engine.state import StepPlan
 from worldkv.geometry import CacheGeometry
@@ -28,9 +29,19 @@ class SignalMeter:
         signals: what is measured.
     """
 
-    def __init__(self, geometry: CacheGeometry, signals: frozenset[Signal], *, is_causal: bool = False) -> None:
-        """A meter of those of `signals` that attention supplies; `is_causal` as for `attend`."""
-        self._is_causal = is_causal
+    def __init__(
+        self,
+        geometry: CacheGeometry,
+        signals: frozenset[Signal],
+        *,
+        is_causal: bool = False,
+        ranks: RankGroup | None = None,
+    ) -> None:
+        """A meter of those of `signals` that attention supplies; `is_causal` as for `attend`.
+
+        What it says is of all heads, or of the first branch, of `ranks`, so all of them ask it together.
+        """
+        self._is_causal, self._ranks = is_causal, ranks
         self._geometry, self.signals = geometry, signals & ATTENTION_SIGNALS
         self.start_step()
 
@@ -75,7 +86,8 @@ class SignalMeter:
 
     def summary(self) -> Any:
         """Mean query of the first pass `(layers, kv_heads, head_dim)`; None where it is not measured."""
-        return np.stack(self._queries) if self._queries else None
+        queries = np.stack(self._queries) if self._queries else None
+        return queries if self._ranks is None else self._ranks.summary(queries)
 
     def result(self, arena: Arena, tokens: int, offset: int = 0, *, is_first: bool = True) -> Measured | None:
         """All that was measured of the step, once its last pass is done and before its chunk joins the run.
@@ -88,9 +100,15 @@ class SignalMeter:
         """
         if not self.signals:
             return None
+        own = self._own_result(arena, tokens, offset, is_first)
+        return own if self._ranks is None else self._ranks.measured(own)
+
+    def _own_result(self, arena: Arena, tokens: int, offset: int, is_first: bool) -> Measured:
+        """What was measured here."""
+        queries = np.stack(self._queries) if self._queries else None
         mass = None if self._mass is None or not is_first else self._mass.astype(np.float32)
         if Signal.KEY_SUMMARY not in self.signals:
-            return Measured(query_summary=self.summary(), attention_mass=mass)
+            return Measured(query_summary=queries, attention_mass=mass)
         layers = []
         for layer in range(self._geometry.layers):
             heads = []
@@ -101,7 +119,7 @@ class SignalMeter:
                 heads.append(torch.stack([tail.mean(0), tail.amin(0), tail.amax(0)]))
             layers.append(torch.stack(heads, dim=1))
         mean, least, greatest = torch.stack(layers, dim=1).cpu().numpy()
-        return Measured(mean, least, greatest, self.summary(), mass)
+        return Measured(mean, least, greatest, queries, mass)
 
     def without_mass(self, measured: Measured, attended: int) -> Measured:
         """The same, with no attention received by any of `attended` chunks where attention mass is measured."""

@@ -59,6 +59,7 @@ class TorchBackend(CacheBackend):
         bank: stored chunks.
         hidden: hidden states of the chunks in the window, where the model hands them over.
         reduce: sums an array over ranks that hold different heads; None where one rank holds them all.
+        heads: which of the model's KV heads are here; None for all.
         own_turn: latent frames by which the attended keys of the chunk being generated are turned on from the stored
             ones.
     """
@@ -72,6 +73,7 @@ class TorchBackend(CacheBackend):
         staging_chunks: int = 2,
         folder: Path | None = None,
         reduce: Callable[[Any], Any] | None = None,
+        heads: slice | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
     ) -> None:
         """An empty backend.
@@ -83,11 +85,12 @@ class TorchBackend(CacheBackend):
             staging_chunks: whole chunks that may wait prefetched.
             folder: where spilled chunks go; a temporary folder where None.
             reduce: see the attribute.
+            heads: likewise.
             stopwatch: told how long copies take.
         """
         geometry = form.geometry
         self.supplies = ATTENTION_SIGNALS | {Signal.HIDDEN_STATE}
-        self.form, self.ops, self.reduce, self._stopwatch = form, ops, reduce, stopwatch
+        self.form, self.ops, self.reduce, self.heads, self._stopwatch = form, ops, reduce, heads, stopwatch
         self.arena = Arena(ops, form, capacity_tokens)
         whole = geometry.chunk_bytes // geometry.itemsize // geometry.head_dim * form.channels
         self.staging = Staging(ops, form.dtype, whole, staging_chunks)
@@ -142,7 +145,9 @@ class TorchBackend(CacheBackend):
         channels = self.form.geometry.head_dim
         keys = self.arena.read(chunk, KEYS)[..., :channels].float()
         mass, hidden = self.arena.read_mass(chunk), self.hidden.of(chunk)
-        return ChunkTensors(keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce)
+        return ChunkTensors(
+            keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce, self.heads
+        )
 
     def snapshot(self) -> TorchState:
         """See `CacheBackend.snapshot`; what the window overwrites from now on is saved first."""

@@ -8,6 +8,7 @@ import typer
 
 from worldkv.experiments.run_request import NumberType
 from worldkv.experiments.seeds import MOST_SEED
+from worldkv.geometry import PRESETS
 from worldkv.tiers import WhenFull
 from worldkv.trajectory.axes import AXES
 from worldkv.trajectory.format_spec import LENGTHS, TIMES
@@ -15,6 +16,7 @@ from worldkv.trajectory.formats.registry import FORMATS
 
 _PATH = "Trajectory"
 _CACHE = "Cache"
+_PRESETS = " or ".join([", ".join([*PRESETS][:-1]), [*PRESETS][-1]])
 
 TrajectoryArgument = Annotated[
     str,
@@ -97,8 +99,7 @@ GeometryOption = Annotated[
         "--geometry",
         metavar="SPEC",
         rich_help_panel=_CACHE,
-        help="The model's cache shape: lingbot-world-fast-480p, lingbot-world-fast-720p, wan-1.3b-480p, "
-        "matrix-game-2 or tiny; change fields as in wan-1.3b-480p:itemsize=1.",
+        help=f"The model's cache shape: {_PRESETS}; change fields as in wan-1.3b-480p:itemsize=1.",
     ),
 ]
 SeedOption = Annotated[
@@ -134,8 +135,7 @@ RunGeometryOption = Annotated[
         "--geometry",
         metavar="SPEC",
         rich_help_panel=_CACHE,
-        help="The model's shape: tiny, wan-1.3b-480p, matrix-game-2 or lingbot-world-fast-480p; change fields as in "
-        "tiny:layers=4,heads=8,kv_heads=8.",
+        help=f"The model's shape: {_PRESETS}; change fields as in tiny:layers=4,heads=8,kv_heads=8.",
     ),
 ]
 DeviceOption = Annotated[

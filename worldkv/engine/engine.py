@@ -13,8 +13,10 @@ from worldkv.backend import CacheBackend, Move, Traffic
 from worldkv.chunks import ChunkTable
 from worldkv.config import CacheConfig
 from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
+from worldkv.engine.fit import fitted
 from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.preflight import check_fits, check_policy_frames, check_positions, check_signals
+from worldkv.engine.ranks import AgreedCaller, Ranks
 from worldkv.engine.reach import check_distance
 from worldkv.engine.state import EngineState, StepPlan, StepRecord
 from worldkv.engine.window import reconcile_staging, reconcile_window
@@ -65,11 +67,12 @@ class CacheEngine:
         stopwatch: Stopwatch = NO_STOPWATCH,
         *,
         position_limit: int | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         """An empty cache under `policy`.
 
         Args:
-            policy: decides.
+            policy: decides; its defaults are rounded up to whole chunks of `geometry`, see `worldkv.engine.fit.fitted`.
             geometry: the model's cache shape.
             backend: carries out.
             config: room for the cache; unlimited by default.
@@ -77,18 +80,20 @@ class CacheEngine:
             stopwatch: told how long the policy's compression takes.
             position_limit: latent frames that the model's rotary positions tell apart; a step that attends keys
                 farther away is refused. None lets it pass.
+            ranks: those that run this rollout together; None where one process does.
 
         Raises:
             SpecError: the policy's frames are not whole chunks of this geometry, or its positions are no part.
             SignalError: the policy needs a signal that neither the trajectory nor the backend supplies.
             BudgetError: the window budget does not hold even what the policy pins and the current chunk.
         """
+        policy = fitted(policy, geometry)
         self.policy, self.geometry, self.backend = policy, geometry, backend
         self.config, self.scene = config or CacheConfig(), scene or Scene()
         self.needs = needs_of(policy)
         self._position_limit = position_limit
-        self._stopwatch = stopwatch
-        self._caller = PolicyCaller(policy, geometry, backend, self.config, self.scene, stopwatch)
+        self._stopwatch, self._ranks = stopwatch, ranks
+        self._caller = self._make_caller(backend)
         check_policy_frames(policy, geometry)
         check_positions(policy)
         check_signals(policy, self.needs, self.scene.signals | backend.supplies)
@@ -100,7 +105,7 @@ class CacheEngine:
 
     def reset(self) -> None:
         """Forget the rollout: as new."""
-        self.table = ChunkTable(self.geometry, self.needs)
+        self.table = ChunkTable(self.geometry, self.needs, key_heads=self._ranks.key_heads if self._ranks else None)
         self.state = EngineState(Tiers(self.config.limits))
         self.backend.reset()
         self._traffic = self.backend.traffic()
@@ -251,9 +256,13 @@ class CacheEngine:
         twin.__dict__.update(self.__dict__)
         twin.table, twin.state, twin.backend = self.table.copy(), self.state.copy(), self.backend.fork()
         twin._traffic = twin.backend.traffic()
-        twin._caller = PolicyCaller(self.policy, self.geometry, twin.backend, self.config, self.scene, self._stopwatch)
+        twin._caller = self._make_caller(twin.backend)
         twin._history = collections.deque(maxlen=self._history.maxlen)
         return twin
+
+    def _make_caller(self, backend: CacheBackend) -> PolicyCaller | AgreedCaller:
+        caller = PolicyCaller(self.policy, self.geometry, backend, self.config, self.scene, self._stopwatch)
+        return caller if self._ranks is None else AgreedCaller(caller, self._ranks)
 
     def _take_back(self, steps: int) -> None:
         for _ in range(steps):

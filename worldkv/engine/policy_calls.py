@@ -221,9 +221,11 @@ class PolicyCaller:
             )
         mass = tensors.attention_mass if Signal.ATTENTION_MASS in self._needs else None
         hidden = tensors.hidden if Signal.HIDDEN_STATE in self._needs else None
-        keys, values, reduce = tensors.keys, tensors.read_values, tensors.reduce
+        keys, values, reduce, heads = tensors.keys, tensors.read_values, tensors.reduce, tensors.heads
+        if summary is not None and heads is not None:
+            summary = summary[:, heads]
         return ChunkView(
-            chunk, step, self._geometry, frame_tokens, keys, values, mass, hidden, count, reduce, total, summary
+            chunk, step, self._geometry, frame_tokens, keys, values, mass, hidden, count, reduce, total, summary, heads
         )
 
     def _checked_ids(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from worldkv.engine.fit import fitted
 from worldkv.errors import SpecError
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_path
 from worldkv.experiments.progress import SILENT, Progress
@@ -89,7 +90,7 @@ def explain(
         WorldKVError: anything else a caller can mend, in one sentence.
     """
     shape = as_geometry(geometry)
-    chosen = as_policy(policy, shape)
+    chosen = fitted(as_policy(policy, shape), shape)
     path = as_path(trajectory, shape, format=format, fps=fps, view_distance=view_distance, progress=progress)
     progress.begin("running to the step")
     return Explanation(_explained(path, chosen, step, seed), label_of_given(policy))

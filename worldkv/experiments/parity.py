@@ -137,6 +137,7 @@ def comparable_policies(
     given: Sequence[PolicyLike] | None, path: LoadedPath
 ) -> tuple[list[tuple[PolicyLike, CachePolicy]], dict[str, str]]:
     """The policies, as given and as objects; of the installed ones, those whose signals the path lacks, and why."""
+    from worldkv.engine.fit import fitted
     from worldkv.engine.preflight import check_policy_frames, check_signals
     from worldkv.errors import SignalError
     from worldkv.policy import needs_of
@@ -148,7 +149,7 @@ def comparable_policies(
     chosen: list[tuple[PolicyLike, CachePolicy]] = []
     left_out: dict[str, str] = {}
     for one in given or policy_homes():
-        policy = as_policy(one, path.geometry)
+        policy = fitted(as_policy(one, path.geometry), path.geometry)
         check_policy_frames(policy, path.geometry)
         try:
             check_signals(policy, needs_of(policy), supplied)

@@ -46,12 +46,13 @@ def read(request: PromoteRequest, progress: Progress) -> tuple[LoadedPath, Cache
     Raises:
         WorldKVError: anything the user can mend.
     """
+    from worldkv.engine.fit import fitted
     from worldkv.engine.preflight import check_policy_frames
     from worldkv.experiments.prepared_run import sized_geometry, without_signals
     from worldkv.specs.parse import parse_policy
 
     geometry = sized_geometry(request.geometry, request.dtype)
-    policy = parse_policy(request.spec, geometry)
+    policy = fitted(parse_policy(request.spec, geometry), geometry)
     check_policy_frames(policy, geometry)
     path = request.read_path(geometry, progress)
     return without_signals(path, policy), policy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep
 from worldkv.errors import SpecError
@@ -30,6 +30,11 @@ class DropOldest(EvictionOnly):
     def __post_init__(self) -> None:
         if self.budget_tokens < 1:
             raise SpecError(f"budget_tokens must be at least one chunk's tokens, got {self.budget_tokens}")
+
+    @classmethod
+    def default_in(cls, geometry: CacheGeometry, name: str, default: Any) -> Any:
+        """See `Part.default_in`: the budget holds the chunk being generated."""
+        return max(default, geometry.chunk_tokens) if name == "budget_tokens" else default
 
     def evict(self, window: WindowView) -> Eviction:
         """See `CachePolicy.evict`."""

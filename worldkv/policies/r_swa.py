@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -45,6 +45,16 @@ class ReferenceWindow(EvictionOnly):
         if self.recent_frames < 0:
             raise SpecError(f"recent_frames must be at least 0 latent frames, got {self.recent_frames}")
         frame_ranges(self.references)  # refuses what is no list of ranges
+
+    @classmethod
+    def default_in(cls, geometry: CacheGeometry, name: str, default: Any) -> Any:
+        """See `Part.default_in`: every range of references grows to whole chunks."""
+        if name != "references":
+            return super().default_in(geometry, name, default)
+        frames = geometry.frames_per_chunk
+        ranges = frame_ranges(default)
+        whole = [(first // frames * frames, geometry.whole_frames(end)) for first, end in ranges]
+        return default if whole == [*ranges] else "+".join(f"{first}-{end - 1}" for first, end in whole)
 
     def _references(self, geometry: CacheGeometry) -> Ids:
         """Ids of the reference chunks, ascending."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from worldkv.report.budget_notes import budget_notes
-from worldkv.report.notes import comparison_notes
+from worldkv.report.notes import comparison_notes, taken_default_notes
 from worldkv.sim.document import budget_word, geometry_document, row_document
 from worldkv.trajectory.read_as import read_as_document
 
@@ -58,5 +58,6 @@ def comparison_document(compared: ComparedRows, summary: PathSummary) -> dict[st
     }
     unbounded = [row.candidate.label for row in compared.rows if not row.candidate.policy.is_bounded]
     notes = budget_notes if compared.budgets else comparison_notes
-    document["notes"] = notes(document, setup, unbounded)
+    taken = taken_default_notes((row.candidate for row in compared.rows), setup.geometry)
+    document["notes"] = [*taken, *notes(document, setup, unbounded)]
     return document

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from worldkv.report.format import listed, size
 
 if TYPE_CHECKING:
+    from worldkv.engine.fit import TakenDefault
+    from worldkv.geometry import CacheGeometry
     from worldkv.sim import ComparisonSetup
+    from worldkv.sim.candidate import Candidate
 
 SPANS_RECALL = 0.95
 """Recall from which on a sliding window spans the revisits by itself."""
@@ -36,6 +39,31 @@ def comparison_notes(document: dict[str, Any], setup: ComparisonSetup, unbounded
         *_model(document, setup),
         *setup.chunked.trajectory.notes,
     ]
+
+
+def taken_default_notes(candidates: Iterable[Candidate], geometry: CacheGeometry) -> list[str]:
+    """Notes on defaults that are not whole chunks of `geometry`, one for all policies that share them.
+
+    Args:
+        candidates: the policies at the sizes they run at; of several sizes what all of them keep is told.
+        geometry: the model's cache shape.
+    """
+    kept: dict[str, tuple[TakenDefault, ...]] = {}
+    for one in candidates:
+        kept[one.label] = tuple(taken for taken in kept.get(one.label, one.taken) if taken in one.taken)
+    alike: dict[tuple[TakenDefault, ...], list[str]] = {}
+    for label, all_taken in kept.items():
+        alike.setdefault(all_taken, []).append(label)
+    alike.pop((), None)
+    notes = []
+    for taken, labels in alike.items():
+        are = "s {} are" if len(taken) > 1 else " {} is"
+        defaults = are.format(listed([f"{key}={default}" for key, default, _ in taken]))
+        notes.append(
+            f"{listed(labels)}'s default{defaults} not whole chunks of {geometry.frames_per_chunk} latent frames; "
+            f"taken as {listed([str(value) for _, _, value in taken])}."
+        )
+    return notes
 
 
 def _matching(document: dict[str, Any], setup: ComparisonSetup, unbounded: frozenset[str]) -> Iterator[str]:

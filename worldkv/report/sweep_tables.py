@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from worldkv.report.format import folded, listed
+from worldkv.report.notes import taken_default_notes
 from worldkv.report.printer import Printer, new_table
 
 if TYPE_CHECKING:
@@ -58,7 +59,17 @@ def _cell(rows: Sequence[SweepRow], column: str, sign: str) -> str:
 
 def sweep_notes(plan: SweepPlan, rows: Sequence[SweepRow], geometry: CacheGeometry, machine: Machine) -> list[str]:
     """Notes on a sweep, in sentences."""
-    return [*_sizes(plan, rows), *_failures(rows), *_paths(plan, rows), *_model(geometry, machine)]
+    from worldkv.sim.candidate import ANY_SIZE_TOKENS
+
+    # A size that budgets set is no default any more.
+    swept = [candidate.resized(ANY_SIZE_TOKENS, geometry) or candidate for candidate in plan.candidates]
+    return [
+        *taken_default_notes(swept, geometry),
+        *_sizes(plan, rows),
+        *_failures(rows),
+        *_paths(plan, rows),
+        *_model(geometry, machine),
+    ]
 
 
 def _sizes(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:

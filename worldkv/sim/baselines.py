@@ -20,10 +20,11 @@ def missing_baselines(given: Sequence[PolicyLike], geometry: CacheGeometry) -> t
     Raises:
         SpecError: a spec string that names no policy.
     """
+    from worldkv.engine.fit import fitted
     from worldkv.specs.given import as_policy
 
-    policies = [as_policy(one, geometry) for one in given]
-    return tuple(spec for spec in BASELINES if as_policy(spec, geometry) not in policies)
+    policies = [fitted(as_policy(one, geometry), geometry) for one in given]
+    return tuple(spec for spec in BASELINES if fitted(as_policy(spec, geometry), geometry) not in policies)
 
 
 def sets_a_size(given: Sequence[PolicyLike], geometry: CacheGeometry) -> bool:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 from worldkv.config import CacheConfig
+from worldkv.engine.fit import TakenDefault, fitted, taken_defaults
 from worldkv.engine.preflight import check_fits, check_policy_frames
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, is_data_dependent, needs_of
 from worldkv.signals import Signal
 from worldkv.specs.given import PolicyLike, as_policy, label_of_given, name_of_given
-from worldkv.specs.parse import parse_policy, split_spec
+from worldkv.specs.parse import split_spec
 
 ANY_SIZE_TOKENS = 2**40
 """A window large enough for every policy whose size can be set."""
@@ -30,11 +31,13 @@ class Candidate:
         label: its name in tables.
         policy: the policy.
         fixed: parameters that stay, given by the user or recorded; a policy whose size is among them is not resized.
+        taken: its defaults that are not whole chunks, and what is taken in their place.
     """
 
     label: str
     policy: CachePolicy
     fixed: frozenset[str] = frozenset()
+    taken: tuple[TakenDefault, ...] = ()
 
     @classmethod
     def parsed(cls, label: str, given: PolicyLike, geometry: CacheGeometry, *, on_tensors: bool = False) -> Candidate:
@@ -50,16 +53,16 @@ class Candidate:
         Raises:
             SpecError: see `parse_policy`.
         """
+        written = as_policy(given, geometry)
         if isinstance(given, str):
-            policy, keys = parse_policy(given, geometry), split_spec(given)[1]
+            keys = split_spec(given)[1]
             fixed = {f"{key.removesuffix('_chunks')}_frames" if key in _CHUNK_KEYS else key for key in keys}
         else:
-            policy = as_policy(given)
-            own = fields(cast(Any, policy))
-            fixed = {field.name for field in own if getattr(policy, field.name) != field.default}
-        if is_data_dependent(policy) and not on_tensors:
-            fixed |= {field.name for field in fields(cast(Any, policy))}
-        return cls(label, policy, frozenset(fixed))
+            own = fields(cast(Any, written))
+            fixed = {field.name for field in own if getattr(written, field.name) != field.default}
+        if is_data_dependent(written) and not on_tensors:
+            fixed |= {field.name for field in fields(cast(Any, written))}
+        return cls(label, fitted(written, geometry), frozenset(fixed), taken_defaults(written, geometry))
 
     def matched(self, window_tokens: int, geometry: CacheGeometry) -> Candidate | None:
         """This candidate at another's window size; None where the others are matched to it instead."""
@@ -73,7 +76,7 @@ class Candidate:
         changed = {f.name for f in fields(other) if getattr(other, f.name) != getattr(self.policy, f.name)}  # type: ignore[arg-type]
         if changed & self.fixed:
             return None
-        return replace(self, policy=other)
+        return replace(self, policy=other, taken=tuple(one for one in self.taken if one.key not in changed))
 
     def takes_budgets(self, geometry: CacheGeometry) -> bool:
         """Whether its size can be set: not where it grows without end, is recorded, or is fixed by the user."""

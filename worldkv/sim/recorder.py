@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from worldkv.engine.fit import fitted
+
 if TYPE_CHECKING:
     from worldkv.engine.state import StepRecord
     from worldkv.geometry import CacheGeometry
@@ -21,7 +23,7 @@ class SignalRecorder:
 
     def __init__(self, geometry: CacheGeometry, policy: CachePolicy) -> None:
         """Nothing recorded yet of a rollout of `policy` in `geometry`."""
-        self._geometry, self._policy = geometry, policy
+        self._geometry, self._policy = geometry, fitted(policy, geometry)
         self._kept: list[int] = []
         self._frames: list[int] = []
         self._entries: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from worldkv.engine.fit import fitted
 from worldkv.engine.preflight import check_signals
 from worldkv.errors import SignalError
 from worldkv.geometry import CacheGeometry
@@ -43,7 +44,7 @@ def check_can_simulate(
         return
     from worldkv.specs.parse import spec_of
 
-    spec = spec_of(policy)
+    spec = spec_of(fitted(policy, geometry))
     recorded_spec = None if recorded is None or recorded.kept_tokens is None else recorded.policy
     if recorded_spec != spec:
         found = "nothing is recorded on this path" if recorded_spec is None else f"this recording is of {recorded_spec}"

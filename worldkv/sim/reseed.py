@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from worldkv.policy import Part
+from worldkv.policy import Part, names_of
 from worldkv.sim.candidate import Candidate
-from worldkv.specs.keys import Key, field_names, names_of
+from worldkv.specs.keys import Key, field_names
 
 P = TypeVar("P", bound=Part)
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from worldkv.errors import SpecError, did_you_mean
-from worldkv.policy import Part
+from worldkv.geometry import CacheGeometry
+from worldkv.policy import Part, names_of
 from worldkv.specs.values import coerced, made, text_of
 
 P = TypeVar("P", bound=Part)
@@ -35,23 +36,25 @@ class Key(NamedTuple):
         return cls(name, number, field)
 
 
-def names_of(cls: type[Part]) -> tuple[str, ...]:
-    """What a key may call a part: its own spec names, or its class where it has none."""
-    return vars(cls).get("spec_names") or (cls.__name__,)
-
-
 def field_names(cls: type[Part]) -> list[str]:
     """Names of a policy's or part's parameters."""
     return [field.name for field in dataclasses.fields(typing.cast(Any, cls))]
 
 
-def built(cls: type[P], pairs: Mapping[str, str], spec: str) -> P:
+def built(cls: type[P], pairs: Mapping[str, str], spec: str, geometry: CacheGeometry | None = None) -> P:
     """A policy or part from the pairs of its spec string, each given to the part that has it.
+
+    Args:
+        cls: the class.
+        pairs: the parameters as typed.
+        spec: the whole spec string, for errors.
+        geometry: where it is known, a default that does not fit it and was typed is refused: typed, it is no default
+            that may be rounded.
 
     Raises:
         SpecError: no part has a key, several have it, or a value is out of its range.
     """
-    keys = _Keys(cls, pairs, spec)
+    keys = _Keys(cls, pairs, spec, geometry)
     values = keys.changes(cls, None)
     keys.check()
     return made(cls, values)
@@ -106,8 +109,8 @@ def _tree(part: Part) -> list[Part]:
 class _Keys:
     """The pairs of a spec string on their way to the parts that have them."""
 
-    def __init__(self, cls: type[Part], pairs: Mapping[str, str], spec: str) -> None:
-        self._cls, self._pairs, self._spec = cls, pairs, spec
+    def __init__(self, cls: type[Part], pairs: Mapping[str, str], spec: str, geometry: CacheGeometry | None) -> None:
+        self._cls, self._pairs, self._spec, self._geometry = cls, pairs, spec, geometry
         self._own = frozenset(field_names(cls))
         self._takers: dict[str, tuple[str, int]] = {}
         self._met: Counter[str] = Counter()
@@ -116,6 +119,8 @@ class _Keys:
     def changes(self, cls: type[Part], part: Part | None) -> dict[str, Any]:
         """What the pairs change in `part`, or in a new policy of class `cls` where it is None, and in parts inside."""
         values = coerced(cls, self._taken(cls, is_root=part is None), self._spec)
+        if self._geometry is not None:
+            _refuse_unfit_defaults(cls, part, values, self._geometry)
         for field in dataclasses.fields(typing.cast(Any, cls)):
             inside = values.get(field.name, field.default if part is None else getattr(part, field.name))
             refined: Any = self._refined(inside)
@@ -189,3 +194,32 @@ class _Keys:
         return SpecError(
             f"{self._spec!r}: the number in {typed} must be 1 to {self._met[key.name]}, as many as it has of that name"
         )
+
+
+def _refuse_unfit_defaults(
+    cls: type[Part], part: Part | None, typed: Mapping[str, Any], geometry: CacheGeometry
+) -> None:
+    """Refuse typed values that `worldkv.engine.fit.fitted` would take for defaults and change.
+
+    Args:
+        cls: the class they are parameters of.
+        part: the default part whose values they replace; None for a policy.
+        typed: the values by parameter.
+        geometry: the model's cache shape.
+    """
+    for field in dataclasses.fields(typing.cast(Any, cls)):
+        if field.name not in typed:
+            continue
+        value, defaults = typed[field.name], [field.default]
+        if part is not None:
+            defaults.append(getattr(part, field.name))
+        if not isinstance(value, int | str) or value not in defaults:
+            continue
+        whole = cls.default_in(geometry, field.name, value)
+        if whole != value and field.name.endswith("_frames"):
+            geometry.chunks_of(typing.cast(int, value), f"{cls.__name__}.{field.name}")
+        if whole != value:
+            raise SpecError(
+                f"{cls.__name__}.{field.name} must fit chunks of {geometry.frames_per_chunk} latent frames "
+                f"({geometry.chunk_tokens} tokens), got {value}; take {whole}"
+            )

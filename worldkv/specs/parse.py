@@ -45,7 +45,8 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
 
     Args:
         spec: `name`, `name:key=value,...`, `pkg.mod:Class` or `file.py:Class`, each with or without `:key=value,...`.
-        geometry: lets every `x_frames` be given as `x_chunks` too.
+        geometry: lets every `x_frames` be given as `x_chunks` too. A default that is not whole chunks is refused where
+            it was typed; left out it stays as it is here, and the engine rounds it up.
 
     Raises:
         SpecError: unknown name or parameter (with the nearest known one), or a value out of its range.
@@ -63,7 +64,7 @@ def parse_policy(spec: str, geometry: CacheGeometry | None = None) -> CachePolic
         raise SpecError(f"{cls.__name__} must be a dataclass of its parameters; put @dataclass(frozen=True) above it")
     if geometry is not None:
         pairs = _chunks_as_frames(spec, named, pairs, geometry)
-    return built(cls, _rebase_as_positions(cls, pairs, spec), spec)
+    return built(cls, _rebase_as_positions(cls, pairs, spec), spec, geometry)
 
 
 def in_frames(spec: str, geometry: CacheGeometry) -> str:

@@ -54,7 +54,7 @@ def judged_rollout(
             complaints.append(failure)
         return shown if instrument is None else instrument(*shown)
 
-    trial = Trial(under_test.policy, scenario, on_question, config, show)
+    trial = Trial(under_test.fitted(scenario.geometry), scenario, on_question, config, show)
     try:
         while len(trial.records) < len(trial.viewpoints) and not complaints:
             trial.run(1)

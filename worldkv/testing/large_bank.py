@@ -32,7 +32,8 @@ def large_bank(
         is_seasoned: whether something is resident, planned and was looked for before, within a budget.
         seed: of the path and of what a model would have measured.
     """
-    geometry, needs, policy = under_test.geometries[0], under_test.needs, under_test.policy
+    geometry, needs = under_test.geometries[0], under_test.needs
+    policy = under_test.fitted(geometry)
     path = _wandering(geometry, needs, chunks, seed)
     table, (here, summary, attention_ahead) = path.table.copy(), copy.deepcopy(path[1:])
     held = {*np.asarray(policy.pinned(chunks, geometry)).tolist(), *range(chunks - RECENT_CHUNKS, chunks)}

@@ -36,7 +36,7 @@ def digests(under_test: PolicyUnderTest, *, is_reversed: bool = False) -> list[s
     """All decisions of each reference rollout as one hexadecimal number; reversed, the last rollout is run first."""
     scenarios = reference_scenarios(under_test)
     order = reversed(scenarios) if is_reversed else scenarios
-    told = [repr(decisions(Trial(under_test.policy, scenario).run().records)) for scenario in order]
+    told = [repr(decisions(Trial(under_test.fitted(scenario.geometry), scenario).run().records)) for scenario in order]
     found = [hashlib.sha256(text.encode()).hexdigest() for text in told]
     return found[::-1] if is_reversed else found
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from functools import cached_property
 
+from worldkv.engine.fit import fitted
 from worldkv.errors import SpecError, WorldKVError
 from worldkv.geometry import PRESETS, CacheGeometry
 from worldkv.policy import (
@@ -31,9 +32,13 @@ GEOMETRIES = (
     TINY,
     CacheGeometry(1, 2, 1, 4, 1, 5, frames_per_chunk=3, itemsize=2, rope_frames=1 << 16, name="three frames of 5"),
     CacheGeometry(3, 1, 1, 2, 2, 2, frames_per_chunk=1, itemsize=2, rope_frames=1 << 16, name="one frame of 4"),
+    CacheGeometry(1, 1, 1, 2, 1, 3, frames_per_chunk=4, itemsize=2, rope_frames=1 << 16, name="four frames of 3"),
+    CacheGeometry(1, 1, 1, 2, 1, 2, frames_per_chunk=5, itemsize=2, rope_frames=1 << 16, name="five frames of 2"),
+    CacheGeometry(1, 1, 1, 2, 2, 1, frames_per_chunk=7, itemsize=2, rope_frames=1 << 16, name="seven frames of 2"),
+    CacheGeometry(1, 1, 1, 2, 1, 1, frames_per_chunk=8, itemsize=2, rope_frames=1 << 16, name="eight frames of 1"),
     CacheGeometry(1, 4, 2, 2, 2, 3, frames_per_chunk=2, branches=2, rope_frames=1 << 16, name="two frames of 6"),
 )
-"""Shapes that a policy is tried in: the smallest of everything that can differ."""
+"""Shapes that a policy is tried in: the smallest of everything that can differ, and the chunks of models in use."""
 LONGEST_FILL = 120
 """Chunks after which a window that still grows is taken to be full, and one that let nothing go to keep everything."""
 _FILL_SECONDS = 20.0
@@ -58,6 +63,7 @@ class PolicyUnderTest:
         """
         self.part, self.spec = part, spec
         self.policy = part if isinstance(part, CachePolicy) else _composed(part)
+        self._fitted: dict[CacheGeometry, CachePolicy] = {}
 
     @property
     def name(self) -> str:
@@ -72,7 +78,7 @@ class PolicyUnderTest:
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The policy and everything in it."""
-        return tuple(_all_parts(self.policy))
+        return tuple(all_parts(self.policy))
 
     @cached_property
     def geometries(self) -> tuple[CacheGeometry, ...]:
@@ -82,6 +88,12 @@ class PolicyUnderTest:
         except SpecError:
             return ()
         return tuple(shape for shape in map(bound.of, GEOMETRIES) if self._starts(shape) is None)
+
+    def fitted(self, geometry: CacheGeometry) -> CachePolicy:
+        """The policy as it runs in `geometry`, the same object each time; see `worldkv.engine.fit.fitted`."""
+        if geometry not in self._fitted:
+            self._fitted[geometry] = fitted(self.policy, geometry)
+        return self._fitted[geometry]
 
     @property
     def refusal(self) -> WorldKVError | None:
@@ -98,7 +110,7 @@ class PolicyUnderTest:
         try:
             with time_limit(_FILL_SECONDS):
                 scenario = Scenario(MotionScript(moves), self.geometries[0], has_keys=self.is_data_dependent)
-                return _full_after(Trial(self.policy, scenario))
+                return _full_after(Trial(self.fitted(scenario.geometry), scenario))
         except (WorldKVError, TimedOut):
             return 1  # another check says so
 
@@ -109,7 +121,7 @@ class PolicyUnderTest:
 
     def _starts(self, geometry: CacheGeometry) -> WorldKVError | None:
         try:
-            Trial(self.policy, Scenario(MotionScript((Move(),)), geometry)).run()
+            Trial(self.fitted(geometry), Scenario(MotionScript((Move(),)), geometry)).run()
         except SpecError as error:
             return error
         except WorldKVError as error:
@@ -151,10 +163,11 @@ def _composed(part: Part) -> CachePolicy:
     )
 
 
-def _all_parts(part: Part) -> Iterator[Part]:
+def all_parts(part: Part) -> Iterator[Part]:
+    """A policy or part and everything in it."""
     yield part
     for inner in part.parts():
-        yield from _all_parts(inner)
+        yield from all_parts(inner)
 
 
 def with_fields(policy: CachePolicy, **values: object) -> CachePolicy | None:

@@ -243,9 +243,10 @@ def cache_machine(
         warm_chunks: chunks generated before hypothesis takes over; as many as fill the window by default.
     """
     under_test = policy if isinstance(policy, PolicyUnderTest) else PolicyUnderTest(policy)
+    shape = geometry or under_test.geometries[0]
     own: dict[str, Any] = {
-        "policy": under_test.policy,
-        "geometry": geometry or under_test.geometries[0],
+        "policy": under_test.fitted(shape),
+        "geometry": shape,
         "warm_chunks": min(LONGEST - 20, under_test.fill_chunks) if warm_chunks is None else warm_chunks,
         "needs_keys": under_test.is_data_dependent,
         "__module__": __name__,

@@ -12,6 +12,7 @@ import numpy as np
 from worldkv.answers import Keep
 from worldkv.errors import SpecError
 from worldkv.parts.host_array import on_host
+from worldkv.parts.over_ranks import mean_over_heads
 from worldkv.parts.scorer.unlike_anchor import UnlikeAnchor
 from worldkv.policy import Compression, TokenScorer
 from worldkv.views import ChunkView
@@ -29,7 +30,7 @@ class WorldCompression(Compression):
     Attributes:
         keep_ratio: kept share of each frame but the anchor, in (0, 1].
         pooled: rank the tokens of all later frames together instead of frame by frame.
-        scorer: what each token is worth, the mean over heads; an `AnchorPenalty` goes round `UnlikeAnchor()`.
+        scorer: what each token is worth, the mean over all heads; an `AnchorPenalty` goes round `UnlikeAnchor()`.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("world-compression", "worldkv")
@@ -53,7 +54,7 @@ class WorldCompression(Compression):
         """The choice by `chunk.keys` `(layers, kv_heads, tokens, head_dim)`; its tokens are `(layers, count)`."""
         counted = self.kept_tokens(chunk)
         ends = np.cumsum([round(tokens) for tokens in chunk.frame_tokens])
-        scores = on_host(self.scorer.token_scores(chunk)).mean(axis=1)
+        scores = mean_over_heads(on_host(self.scorer.token_scores(chunk)), chunk)
         # Groups of tokens that compete with each other: first token, the one behind the last, how many stay.
         if self.pooled:
             groups = [(int(ends[0]), int(ends[-1]), counted.count - int(ends[0]))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from worldkv.errors import SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compression.scored_tokens import scores_of
 from worldkv.parts.eviction.sink_recent import recent_chunks
+from worldkv.parts.over_ranks import summed_over_ranks
 from worldkv.parts.scorer.novelty import Novelty
 from worldkv.parts.scorer.scored_by import ScoreFunction, scorer_of
 from worldkv.policy import EvictionRule, Part, TokenScorer
@@ -85,13 +87,16 @@ def admitted(chunk: ChunkView, scorer: TokenScorer, least_utility: float) -> Rag
     if chunk.keys is None:
         return _replayed(chunk)
     flags = scores_of(scorer, chunk) >= least_utility
-    if not flags.any():
+    edges = np.cumsum([0, *(round(tokens) for tokens in chunk.frame_tokens)])
+    of_frames = [flags[..., a:b].sum() for a, b in itertools.pairwise(edges)]
+    sums = summed_over_ranks(np.array([*of_frames, flags.shape[0] * flags.shape[1]]), chunk)
+    if not sums[:-1].any():
         return None
+    frames = sums[:-1] / sums[-1]
     counts = flags.sum(axis=2).astype(np.int64)
     tokens = tuple(tuple(np.flatnonzero(head).astype(np.int64) for head in layer) for layer in flags)
-    edges = np.cumsum([0, *(round(tokens) for tokens in chunk.frame_tokens)])
-    frames = [float(flags[..., a:b].sum() / counts.size) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    return RaggedKeep(counts, tuple(frames), tokens)
+    mean_count = None if chunk.reduce is None else float(frames.sum())
+    return RaggedKeep(counts, tuple(frames.tolist()), tokens, mean_count)
 
 
 def _replayed(chunk: ChunkView) -> RaggedKeep | None:

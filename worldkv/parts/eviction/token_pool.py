@@ -14,6 +14,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.parts.compress import replayed
 from worldkv.parts.compression.scored_tokens import frames_of, scores_of
 from worldkv.parts.eviction.sink_recent import recent_chunks
+from worldkv.parts.over_ranks import summed_over_ranks
 from worldkv.parts.scorer.attention_received import AttentionReceived
 from worldkv.policy import EvictionRule, TokenScorer
 from worldkv.views import ChunkView, WindowView
@@ -24,8 +25,9 @@ class TokenPool(EvictionRule):
     """The newest frames whole, and of everything older the `pool_frames` frames' worth of tokens that score highest.
 
     Chunks are shrunk in place to the tokens that are left, those with none are discarded; what is out stays out. Scores
-    are averaged over layers and heads, so that every layer and head keeps the same tokens (published, each chooses its
-    own). How many tokens each chunk has left depends on the model: the simulator replays a recording.
+    are summed over layers and heads (of all ranks where heads are split), so that every layer and head keeps the same
+    tokens (published, each chooses its own). How many tokens each chunk has left depends on the model: the simulator
+    replays a recording.
     Source: the eviction of H2O (arXiv 2306.14048).
 
     Attributes:
@@ -71,12 +73,12 @@ class TokenPool(EvictionRule):
 
 def _highest(chunks: list[ChunkView], scorer: TokenScorer, places: int) -> list[Keep | None]:
     """What each chunk keeps of its tokens if the `places` best of all stay, of equal ones the older."""
-    scores = [scores_of(scorer, chunk).mean(axis=(0, 1), dtype=np.float64) for chunk in chunks]
-    order = np.argsort(-np.concatenate(scores), kind="stable")[:places]
-    stays: NDArray[np.bool_] = np.zeros(sum(map(len, scores)), np.bool_)
+    sums = np.concatenate([scores_of(scorer, chunk).sum(axis=(0, 1), dtype=np.float64) for chunk in chunks])
+    order = np.argsort(-summed_over_ranks(sums, chunks[0]), kind="stable")[:places]
+    stays: NDArray[np.bool_] = np.zeros(len(sums), np.bool_)
     stays[order] = True
     keeps: list[Keep | None] = []
-    for chunk, flags in zip(chunks, np.split(stays, np.cumsum([len(part) for part in scores])[:-1]), strict=True):
+    for chunk, flags in zip(chunks, np.split(stays, np.cumsum([chunk.tokens for chunk in chunks])[:-1]), strict=True):
         tokens = np.flatnonzero(flags)
         keeps.append(Keep(len(tokens), frames_of(tokens, chunk), tokens) if len(tokens) else None)
     return keeps

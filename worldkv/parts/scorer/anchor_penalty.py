@@ -29,8 +29,8 @@ class AnchorPenalty(TokenScorer):
     Attributes:
         base: the scorer whose scores are changed.
         penalty: what full alignment costs, as a share of the range of scores.
-        direction: path of a safetensors file with `direction` `(layers, kv_heads, head_dim)`, where heads are split
-            over ranks of this rank's; empty for none, which changes nothing.
+        direction: path of a safetensors file with `direction` `(layers, kv_heads, head_dim)` of the whole model (under
+            a `reduce=` of one's own of this rank's heads); empty for none, which changes nothing.
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("anchor-penalty",)
@@ -61,7 +61,7 @@ class AnchorPenalty(TokenScorer):
         scores = self.base.token_scores(chunk)
         if self.penalty == 0 or not self.direction:
             return scores
-        anchor = load_direction(self.direction)
+        anchor = load_direction(self.direction)[:, chunk.heads or slice(None)]
         keys = chunk.keys
         if anchor.shape != (keys.shape[0], keys.shape[1], keys.shape[3]):
             raise SpecError(

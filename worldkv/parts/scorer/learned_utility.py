@@ -31,8 +31,8 @@ _SHAPES = {
 class LearnedUtility(TokenScorer):
     """Utility = sigmoid(w2 SiLU(w1 h + b1) + b2) of a token's hidden state h, per layer and KV head.
 
-    The file holds the arrays `w1`, `b1`, `w2`, `b2` of all layers; without one every utility is sigmoid(5), where
-    training starts. Source: arXiv 2605.14037.
+    The file holds the arrays `w1`, `b1`, `w2`, `b2` of all layers and heads; without one every utility is sigmoid(5),
+    where training starts. Source: arXiv 2605.14037.
 
     Attributes:
         weights: path of the safetensors file; empty for the untrained start.
@@ -67,16 +67,17 @@ class LearnedUtility(TokenScorer):
         if not self.weights:
             start = 1 / (1 + np.exp(-START_BIAS))
             return np.full((geometry.layers, geometry.kv_heads, chunk.tokens), start, np.float32)
-        net = loaded(self.weights)
-        if net["w1"].shape[::2] != hidden.shape[::2] or net["w2"].shape[:2] != (geometry.layers, geometry.kv_heads):
+        net, heads = loaded(self.weights), chunk.heads or slice(None)
+        w2, b2 = net["w2"][:, heads], net["b2"][:, heads]
+        if net["w1"].shape[::2] != hidden.shape[::2] or w2.shape[:2] != (geometry.layers, geometry.kv_heads):
             raise SpecError(
-                f"{self.weights}: w1 {net['w1'].shape} and w2 {net['w2'].shape} do not fit a model of "
+                f"{self.weights}: w1 {net['w1'].shape} and w2 {w2.shape} do not fit a model of "
                 f"{geometry.layers} layers, {geometry.kv_heads} kv_heads and {hidden.shape[2]} channels; they must be "
                 f"{_SHAPES['w1']} and {_SHAPES['w2']}"
             )
         inner = np.einsum("lhc,ltc->lth", net["w1"], hidden) + net["b1"][:, None]
         inner /= 1 + np.exp(-np.clip(inner, -60, 60))
-        logits = np.einsum("lkh,lth->lkt", net["w2"], inner) + net["b2"][..., None]
+        logits = np.einsum("lkh,lth->lkt", w2, inner) + b2[..., None]
         utility: NDArray[np.float32] = (1 / (1 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
         return utility
 

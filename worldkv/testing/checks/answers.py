@@ -14,7 +14,7 @@ from worldkv.signals import Signal
 from worldkv.testing.check import CheckFailed, NotApplicable, check
 from worldkv.testing.judged_rollout import judged_rollout
 from worldkv.testing.large_bank import large_bank
-from worldkv.testing.policy_under_test import LONGEST_FILL, PolicyUnderTest
+from worldkv.testing.policy_under_test import LONGEST_FILL, PolicyUnderTest, all_parts
 from worldkv.testing.recording_policy import Question
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import scenarios
@@ -30,7 +30,7 @@ from worldkv.testing.trial import Trial
 )
 def answers_on_every_path(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """No exception, neither the policy's own nor the engine's."""
-    Trial(under_test.policy, scenario).run()
+    Trial(under_test.fitted(scenario.geometry), scenario).run()
 
 
 @check("evict names chunks at home in the window, each once.", kind=CachePolicy, scenarios=scenarios)
@@ -52,11 +52,12 @@ def right_in_a_large_bank(under_test: PolicyUnderTest) -> None:
     """Which chunks evict and retrieve name where ids are large, afresh and with something resident."""
     if Signal.LANDMARKS in under_test.needs:
         raise NotApplicable("it reads landmarks, which are not placed for so many chunks")
+    policy = under_test.fitted(under_test.geometries[0])
     for chunks in (300, 10_000):
         for is_seasoned in (False, True):
             asked, window = large_bank(under_test, chunks, is_seasoned=is_seasoned)
-            _judge_retrieval(Question("retrieve", chunks, asked, under_test.policy.retrieve(*asked)))
-            _judge_eviction(Question("evict", chunks, window, under_test.policy.evict(*window)))
+            _judge_retrieval(Question("retrieve", chunks, asked, policy.retrieve(*asked)))
+            _judge_eviction(Question("evict", chunks, window, policy.evict(*window)))
 
 
 @check("What is not looked at afresh is what was there.", kind=CachePolicy, scenarios=scenarios)
@@ -105,7 +106,8 @@ def discarded_stays_away(under_test: PolicyUnderTest, scenario: Scenario) -> Non
 def retrieve_fits(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """At most its `retrieved_frames`, where it has such a field; at most `query.room_tokens`, where it reads that."""
     per_chunk = scenario.geometry.frames_per_chunk
-    declared = [getattr(part, "retrieved_frames", None) for part in under_test.parts]
+    policy = under_test.fitted(scenario.geometry)
+    declared = [getattr(part, "retrieved_frames", None) for part in all_parts(policy)]
     most = next((frames // per_chunk for frames in declared if isinstance(frames, int)), None)
     if most is None:
         raise NotApplicable("it has no field retrieved_frames, and its window is judged by window_fits_its_budget")

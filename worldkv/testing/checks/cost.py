@@ -51,7 +51,7 @@ def _ask(under_test: PolicyUnderTest, kind: str, place: int, chunks: int) -> tup
     dearest: dict[str, float] = {}
     for is_seasoned in (False, True):
         shown = large_bank(under_test, chunks, is_seasoned=is_seasoned)[place]
-        ask = getattr(under_test.policy, kind)
+        ask = getattr(under_test.fitted(under_test.geometries[0]), kind)
         views = InstrumentedViews()
         ask(*views.instrument(*shown))
         counted = {"rows": float(views.rows), "elements": _elements(ask, shown)}

@@ -18,7 +18,8 @@ from worldkv.testing.trial import Trial
 @check("A policy that keeps everything is full KV.", kind=CachePolicy, scenarios=scenarios, share=0.5)
 def everything_kept_is_full_kv(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """With room for all in retrieved_frames and keep_ratio 1, or an unbounded window, every token is attended."""
-    geometry, policy = scenario.geometry, under_test.policy
+    geometry = scenario.geometry
+    policy = under_test.fitted(geometry)
     if under_test.is_data_dependent:
         raise NotApplicable("how much it keeps depends on keys, and it says so")
     if policy.is_bounded:
@@ -40,7 +41,7 @@ def everything_kept_is_full_kv(under_test: PolicyUnderTest, scenario: Scenario) 
                 f"it says that its window is not bounded, and attends {plan.attended.tolist()} at step {step} of all "
                 f"{step} chunks; say is_bounded = True"
             )
-        if policy is under_test.policy and record.shrunk:
+        if policy is under_test.fitted(geometry) and record.shrunk:
             raise NotApplicable("it thins what it keeps, by choice")
         whole = (step + 1) * geometry.chunk_tokens
         if plan.attended_tokens != whole:
@@ -68,7 +69,7 @@ def more_room_never_hurts_an_oracle(under_test: PolicyUnderTest) -> Mapping[str,
         landmarks = place_landmarks(chunked)
         before = 0.0
         for chunks in (2, 3, 5, 8, 13, 21):
-            policy = under_test.policy.resized(chunks * geometry.chunk_tokens, geometry)
+            policy = under_test.fitted(geometry).resized(chunks * geometry.chunk_tokens, geometry)
             if policy is None:
                 raise NotApplicable("it cannot be given another size (resized answers None)")
             recall = simulate(chunked, policy, geometry, machine, landmarks=landmarks).recall or 0.0

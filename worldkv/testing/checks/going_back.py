@@ -22,7 +22,7 @@ def _rewindable(under_test: PolicyUnderTest) -> SearchStrategy[Scenario]:
 @check("Snapshot, restore and go on is never having stopped.", kind=CachePolicy, scenarios=scenarios, share=0.5)
 def snapshot_goes_on_the_same(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """From the middle of the rollout, twice."""
-    trial = Trial(under_test.policy, scenario).run(len(scenario.script) // 2)
+    trial = Trial(under_test.fitted(scenario.geometry), scenario).run(len(scenario.script) // 2)
     snapshot, before = trial.engine.snapshot(), len(trial.records)
     whole = list(trial.run().records)
     for _ in range(2):
@@ -34,8 +34,8 @@ def snapshot_goes_on_the_same(under_test: PolicyUnderTest, scenario: Scenario) -
 @check("Rewinding takes back exactly what happened.", kind=CachePolicy, scenarios=_rewindable, share=0.5)
 def rewind_is_exact(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Some chunks, with a step open and without; then the rollout goes on as the first time."""
-    whole = Trial(under_test.policy, scenario).run().records
-    trial = Trial(under_test.policy, scenario).run((len(whole) + 1) // 2)
+    whole = Trial(under_test.fitted(scenario.geometry), scenario).run().records
+    trial = Trial(under_test.fitted(scenario.geometry), scenario).run((len(whole) + 1) // 2)
     done = len(trial.records)
     if done < len(trial.viewpoints):
         trial.engine.begin(trial.viewpoints[done])
@@ -48,8 +48,8 @@ def rewind_is_exact(under_test: PolicyUnderTest, scenario: Scenario) -> None:
 @check("A fork goes on alone.", kind=CachePolicy, scenarios=scenarios, share=0.5)
 def fork_goes_on_alone(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """Both go on, in turn, as one would."""
-    whole = Trial(under_test.policy, scenario).run().records
-    trial = Trial(under_test.policy, scenario).run(len(whole) // 2)
+    whole = Trial(under_test.fitted(scenario.geometry), scenario).run().records
+    trial = Trial(under_test.fitted(scenario.geometry), scenario).run(len(whole) // 2)
     engines = [trial.engine, trial.engine.fork()]
     records = [list(trial.records), list(trial.records)]
     for viewpoint in trial.viewpoints[len(trial.records) :]:
@@ -62,7 +62,7 @@ def fork_goes_on_alone(under_test: PolicyUnderTest, scenario: Scenario) -> None:
 @check("Reset is as new.", kind=CachePolicy, scenarios=scenarios, share=0.5)
 def reset_is_fresh(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """The same rollout again on the same engine."""
-    trial = Trial(under_test.policy, scenario).run()
+    trial = Trial(under_test.fitted(scenario.geometry), scenario).run()
     whole = list(trial.records)
     trial.engine.reset()
     trial.records.clear()

@@ -128,7 +128,7 @@ def _chunk(scenario: Scenario, under_test: PolicyUnderTest, *, has_keys: bool, i
 
 def _kept(under_test: PolicyUnderTest, chunk: ChunkView) -> Any:
     try:
-        return under_test.policy.compress(chunk)
+        return under_test.fitted(chunk.geometry).compress(chunk)
     except WorldKVError:
         raise
     except Exception as error:

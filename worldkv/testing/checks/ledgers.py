@@ -31,10 +31,10 @@ def tokens_and_bytes_add_up(under_test: PolicyUnderTest, scenario: Scenario) -> 
 def spilling_changes_no_decision(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """The same rollout with all of the bank in memory and with a host that holds little or nothing."""
     roomy = dataclasses.replace(scenario, host_chunks=None, disk_chunks=None)
-    expected = Trial(under_test.policy, roomy).run().records
+    expected = Trial(under_test.fitted(roomy.geometry), roomy).run().records
     for host_chunks in (0, 1.5):
         tight = dataclasses.replace(roomy, host_chunks=host_chunks)
-        found = Trial(under_test.policy, tight).run().records
+        found = Trial(under_test.fitted(tight.geometry), tight).run().records
         if difference := rollout_difference(expected, found, bytes_too=False):
             raise CheckFailed(
                 f"with room for {host_chunks:g} chunks on the host and the rest on disk it decides differently: "
@@ -48,7 +48,7 @@ def keys_change_no_decision(under_test: PolicyUnderTest, scenario: Scenario) -> 
     if under_test.is_data_dependent:
         raise NotApplicable("how much it keeps depends on keys, and it says so")
     both = (dataclasses.replace(scenario, has_keys=has_keys) for has_keys in (False, True))
-    without, shown = (Trial(under_test.policy, one).run().records for one in both)
+    without, shown = (Trial(under_test.fitted(one.geometry), one).run().records for one in both)
     if difference := rollout_difference(without, shown, bytes_too=True):
         raise CheckFailed(
             f"with keys it decides differently from without: {difference}; the simulator has no keys, decide by "
@@ -91,7 +91,7 @@ def agrees_with_a_dictionary(under_test: PolicyUnderTest) -> None:
 
 
 def _audit_every_step(under_test: PolicyUnderTest, scenario: Scenario, audit: Callable[[CacheEngine], None]) -> None:
-    trial = Trial(under_test.policy, scenario)
+    trial = Trial(under_test.fitted(scenario.geometry), scenario)
     for _ in range(len(scenario.script)):
         trial.run(1)
         audit(trial.engine)

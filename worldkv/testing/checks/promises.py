@@ -67,11 +67,11 @@ def is_plain_data(under_test: PolicyUnderTest) -> None:
 @check("Pinned chunks (sink, recent, reference) are never evicted.", kind=CachePolicy, scenarios=scenarios)
 def pinned_chunks_stay(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """What `pinned(step)` names is at home in the window after every commit."""
-    trial = Trial(under_test.policy, scenario)
+    trial = Trial(under_test.fitted(scenario.geometry), scenario)
     for number in range(len(scenario.script)):
         record = trial.run(1).records[-1]
         step = number + 1
-        pinned = np.asarray(_answered(under_test.policy.pinned, step, scenario.geometry))
+        pinned = np.asarray(_answered(under_test.fitted(scenario.geometry).pinned, step, scenario.geometry))
         if pinned.dtype.kind not in "iu" and len(np.atleast_1d(pinned)):
             raise CheckFailed(f"pinned({step}) answered {pinned.tolist()!r}; answer an array of ids")
         if len(pinned) and (pinned.min() < 0 or pinned.max() >= step or (np.diff(pinned) <= 0).any()):
@@ -101,7 +101,10 @@ def window_stops_growing(under_test: PolicyUnderTest) -> None:
             scenario = Scenario(
                 MotionScript((move,) * chunks), under_test.geometries[0], has_keys=under_test.is_data_dependent
             )
-            tokens = [record.plan.attended_tokens for record in Trial(under_test.policy, scenario).run().records]
+            tokens = [
+                record.plan.attended_tokens
+                for record in Trial(under_test.fitted(scenario.geometry), scenario).run().records
+            ]
             early, late = max(tokens[: chunks // 2]), max(tokens[chunks // 2 :])
             if late <= early:
                 break
@@ -116,14 +119,15 @@ def window_stops_growing(under_test: PolicyUnderTest) -> None:
 def window_fits_its_budget(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """`resized(tokens)` attends at most that many; a policy that reads `query.room_tokens` never asks for more."""
     geometry = scenario.geometry
+    policy = under_test.fitted(geometry)
     judged = False
     for chunks in (2, 4, 7):
         budget = chunks * geometry.chunk_tokens
-        smaller = _answered(under_test.policy.resized, budget, geometry)
+        smaller = _answered(policy.resized, budget, geometry)
         if smaller is None:
             continue
         judged = True
-        _refuse_other_rule(under_test.policy, smaller, budget)
+        _refuse_other_rule(policy, smaller, budget)
         peak = max(record.plan.attended_tokens for record in Trial(smaller, scenario).run().records)
         if peak > budget:
             raise CheckFailed(
@@ -131,7 +135,7 @@ def window_fits_its_budget(under_test: PolicyUnderTest, scenario: Scenario) -> N
                 f"({geometry.chunk_tokens} tokens)"
             )
     views = InstrumentedViews()
-    roomy = Trial(under_test.policy, scenario).run()
+    roomy = Trial(policy, scenario).run()
     half = max(1, max(record.plan.attended_tokens for record in roomy.records) // geometry.chunk_tokens // 2)
     config = dataclasses.replace(scenario.config(), window_budget_bytes=half * geometry.chunk_bytes, over_budget="flag")
     trial = judged_rollout(under_test, scenario, config=config, instrument=views.instrument)

@@ -30,7 +30,7 @@ _CURE = "answer from the views alone; draw with np.random.default_rng((seed, que
 def same_views_same_answer(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     """At once, and long after, in another order, on copies of the views."""
     asked: list[tuple[Question, tuple[Any, ...]]] = []
-    policy = under_test.policy
+    policy = under_test.fitted(scenario.geometry)
     before: list[tuple[Any, ...]] = []
     given: list[Any] = []
 
@@ -115,11 +115,12 @@ def rollouts_do_not_meet(under_test: PolicyUnderTest, scenario: Scenario) -> Non
         has_keys=scenario.has_keys,
         seed=scenario.seed + 1,
     )
-    fresh = [copy.deepcopy(under_test.policy) for _ in range(2)]
+    policy = under_test.fitted(scenario.geometry)
+    fresh = [copy.deepcopy(policy) for _ in range(2)]
     alone = [Trial(policy, one).run().records for policy, one in zip(fresh, (scenario, other), strict=True)]
     again = Trial(fresh[0], scenario).run().records
     _refuse_difference(alone[0], again, "a second rollout with the same policy object")
-    shared = copy.deepcopy(under_test.policy)
+    shared = copy.deepcopy(policy)
     both = [Trial(shared, scenario), Trial(shared, other)]
     for _ in range(len(scenario.script)):
         for trial in both:

@@ -61,8 +61,8 @@ def _compare(
         raise NotApplicable(f"it promises nothing under a change of {change} (invariant_under)")
     if not under_test.needs:
         raise NotApplicable("it reads no poses")
-    expected = Trial(under_test.policy, scenario).run().records
+    expected = Trial(under_test.fitted(scenario.geometry), scenario).run().records
     for one in changes:
-        found = Trial(under_test.policy, replace(scenario, coordinates=one)).run().records
+        found = Trial(under_test.fitted(scenario.geometry), replace(scenario, coordinates=one)).run().records
         if difference := rollout_difference(expected, found, bytes_too=False):
             raise CheckFailed(f"{told(one)} is decided differently: {difference}; {cure}")
