@@ -17,7 +17,7 @@ SHORTER, SMOOTHER = 0.85, 0.5
 TURNED_DEGREES = 20.0
 """Two frames that differ by more tell whether motion goes with the camera."""
 
-SAMPLES = 200
+SAMPLES = 120
 """Frames that the order of quaternions is judged by."""
 
 
