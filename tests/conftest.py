@@ -63,6 +63,15 @@ def shared_data_dir() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def cases_dir() -> Path:
+    """The folder of small real inputs beside the recorded paths; its tests carry the marker `shared_data` too."""
+    cases = SHARED_DATA.parent / "cases"
+    if not cases.is_dir():
+        pytest.skip(f"needs the small real inputs in {cases}")
+    return cases
+
+
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
     for item in items:
         if item.get_closest_marker(marker):

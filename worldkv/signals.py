@@ -94,8 +94,6 @@ def _chunk_pose(matrices: Matrices) -> ChunkPose:
     """The pose of a chunk from matrices that a model hands over."""
     from worldkv.trajectory.matrices import from_matrices
 
-    if hasattr(matrices, "detach"):  # a torch tensor, perhaps on a device, in half precision or with a gradient
-        matrices = matrices.detach().double().cpu().numpy()
     path = from_matrices(matrices)
     return Poses.of(path.positions[None], path.rotations[None])[0]
 

@@ -113,6 +113,8 @@ def test_a_recording_is_a_trajectory_of_the_same_chunks(
     short = () if chunks is None else ("--chunks", chunks)
     first = worldkv("run", source, "--passes", "1", *short, "--record", file, "--json", "-").document
     again = worldkv("run", file, "--passes", "1", "--json", "-").document
+    taken = [document["trajectory"].pop("read_as") for document in (first, again)]
+    assert taken[0] is None and taken[1]["format"] == "recorded"
     assert first["trajectory"] == again["trajectory"]
     for key in ("revisit_recall", "bytes_host_to_device", "bytes_device_to_host", "tokens_banked", "steps"):
         assert first["rows"][0][key] == again["rows"][0][key]

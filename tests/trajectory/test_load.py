@@ -74,7 +74,7 @@ def test_unfit_text(content: bytes | str, match: str, tmp_path: Path) -> None:
 def test_zero_bytes_in_a_forced_text(tmp_path: Path) -> None:
     refused(b"\x00" * 9, tmp_path, "zero byte at offset 0", format="tum")
     refused("", tmp_path, "no poses", format="kitti")
-    refused("0 1 2\n", tmp_path, "line 1: expected the video's URL", format="realestate10k")
+    refused("0 1 2\n", tmp_path, "line 1: 3 numbers instead of 19", format="realestate10k")
 
 
 def test_rotations_off_by_a_little_are_projected_with_a_note(tmp_path: Path) -> None:
@@ -216,13 +216,21 @@ def test_any_bytes_give_a_path_or_a_sentence(
         assert "\n" not in str(error)
 
 
+TABLES = (
+    ":axes=unreal,direction=w2c,units=km",
+    ":units=ns",
+    "table:columns=t,x,y,z,qw,qx,qy,qz",
+    "table:columns=rx,ry,rz,x,y,z,t,axes=ros",
+)
+
+
 @given(lines=st.lists(st.lists(st.floats(), min_size=1, max_size=20), max_size=4), comma=st.booleans())
 def test_any_numbers_give_a_path_or_a_sentence(
     lines: list[list[float]], comma: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.mktemp("numbers") / "x"
     file.write_text("\n".join(("," if comma else " ").join(map(repr, line)) for line in lines))
-    for format in (None, "tum", "kitti", "euroc", "tartanair"):
+    for format in (None, "tum", "kitti", "replica", "euroc", "tartanair", "arkitscenes", "realestate10k", *TABLES):
         try:
             load_trajectory(str(file), format=format)
         except WorldKVError as error:

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from worldkv.errors import TrajectoryError
 from worldkv.trajectory import load_trajectory
 from worldkv.trajectory.formats import tum
-from worldkv.trajectory.formats.registry import FORMATS, detect_format
+from worldkv.trajectory.formats.registry import detect_format
 from worldkv.trajectory.formats.sniff import FileHead
 
 Array = NDArray[np.float64]
@@ -102,7 +102,7 @@ def test_round_trip_of_any_path(seed: int, frames: int, name: str, tmp_path_fact
     positions, rotations = poses(seed, frames)
     file = tmp_path_factory.mktemp("any") / "x"
     file.write_text(ENCODERS[name](positions, rotations))
-    path = FORMATS[name].read(file)
+    path = load_trajectory(file, format=name)
     assert_allclose(path.positions, positions, atol=1e-8)
     assert_allclose(path.rotations, rotations, atol=1e-8)
     assert_allclose(path.rotations @ path.rotations.transpose(0, 2, 1), np.tile(np.eye(3), (frames, 1, 1)), atol=1e-9)

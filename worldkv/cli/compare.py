@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worldkv.cli.options import (
+    AxesOption,
     BudgetsOption,
     ChunksOption,
+    DirectionOption,
     DiskBudgetOption,
     FormatOption,
+    FovOption,
     FpsOption,
     GeometryOption,
     HostBudgetOption,
@@ -21,6 +24,7 @@ from worldkv.cli.options import (
     PlanOption,
     SeedOption,
     TrajectoryArgument,
+    UnitsOption,
     ViewDistanceOption,
     WhenFullOption,
     WorldOption,
@@ -33,6 +37,7 @@ from worldkv.experiments.defaults import COMPARED_POLICIES, Match
 from worldkv.experiments.outputs import check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.trajectory.format_spec import format_spec
 
 if TYPE_CHECKING:
     from worldkv.experiments.comparison import Comparison
@@ -107,6 +112,10 @@ def compare(
     ] = 0.0,
     fps: FpsOption = None,
     format: FormatOption = None,
+    axes: AxesOption = None,
+    direction: DirectionOption = None,
+    units: UnitsOption = None,
+    fov: FovOption = None,
     json: JsonOption = None,
     log: Annotated[
         str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object for every step of every row.")
@@ -148,7 +157,7 @@ def compare(
             view_distance=view_distance,
             pose_noise=pose_noise,
             fps=fps,
-            format=format,
+            format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
             device_budget=device_budget,
             host_budget=host_budget,
             disk_budget=disk_budget,

@@ -7,18 +7,23 @@ from typing import Annotated
 import typer
 
 from worldkv.cli.options import (
+    AxesOption,
+    DirectionOption,
     FormatOption,
+    FovOption,
     FpsOption,
     GeometryOption,
     JsonOption,
     SeedOption,
     TrajectoryArgument,
+    UnitsOption,
     ViewDistanceOption,
 )
 from worldkv.cli.output import print_result
 from worldkv.cli.progress import Progress
 from worldkv.experiments.outputs import check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY
+from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
     "worldkv explain generate:loop --policy worldkv --step 100",
@@ -43,6 +48,10 @@ def explain(
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
+    axes: AxesOption = None,
+    direction: DirectionOption = None,
+    units: UnitsOption = None,
+    fov: FovOption = None,
     seed: SeedOption = 0,
     json: JsonOption = None,
 ) -> None:
@@ -62,7 +71,7 @@ def explain(
             seed=seed,
             view_distance=view_distance,
             fps=fps,
-            format=format,
+            format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
             progress=progress,
         )
     print_result(result, json, [])

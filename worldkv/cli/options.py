@@ -10,6 +10,9 @@ from worldkv.experiments.run_request import NumberType
 from worldkv.experiments.seeds import MOST_SEED
 from worldkv.geometry import PRESETS
 from worldkv.tiers import WhenFull
+from worldkv.trajectory.axes import AXES
+from worldkv.trajectory.format_spec import LENGTHS, TIMES
+from worldkv.trajectory.formats.registry import FORMATS
 
 _PATH = "Trajectory"
 _CACHE = "Cache"
@@ -28,7 +31,48 @@ TrajectoryArgument = Annotated[
 FormatOption = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="NAME", rich_help_panel=_PATH, help="Format of the pose file; detected if not given."
+        "--format",
+        metavar="NAME",
+        rich_help_panel=_PATH,
+        help=f"Format of the pose file; detected if not given: {', '.join(FORMATS)}; any other table as in "
+        "[cyan]table:columns=t,x,y,z,qw,qx,qy,qz[/cyan] (docs/formats.md).",
+    ),
+]
+AxesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--axes",
+        metavar="NAME",
+        rich_help_panel=_PATH,
+        help=f"Axes of the camera in the file: {', '.join(AXES)}, or where x, y and z point as three letters of "
+        "r l u d f b; by default the format's.",
+    ),
+]
+DirectionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--direction",
+        metavar="c2w|w2c",
+        rich_help_panel=_PATH,
+        help="Poses in the file are camera-to-world or world-to-camera; by default the format's.",
+    ),
+]
+UnitsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--units",
+        metavar="U,T",
+        rich_help_panel=_PATH,
+        help=f"Units in the file, of positions ({', '.join(LENGTHS)}), time stamps ({', '.join(TIMES)}) or both.",
+    ),
+]
+FovOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fov",
+        metavar="WxH",
+        rich_help_panel=_PATH,
+        help="Full horizontal and vertical field of view in degrees, as in 90x60; by default the file's.",
     ),
 ]
 FpsOption = Annotated[

@@ -8,10 +8,13 @@ import typer
 
 from worldkv.cli.exit_codes import NOT_MET
 from worldkv.cli.options import (
+    AxesOption,
     ChunksOption,
     DeviceOption,
+    DirectionOption,
     DiskBudgetOption,
     FormatOption,
+    FovOption,
     FpsOption,
     HostBudgetOption,
     JsonOption,
@@ -20,6 +23,7 @@ from worldkv.cli.options import (
     SeedOption,
     SpillFolderOption,
     TrajectoryArgument,
+    UnitsOption,
     ViewDistanceOption,
     WhenFullOption,
     policies_option,
@@ -28,6 +32,7 @@ from worldkv.cli.output import print_result
 from worldkv.cli.progress import Progress
 from worldkv.experiments.outputs import check_outputs
 from worldkv.experiments.require_torch import require_torch
+from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
     "worldkv parity generate:loop",
@@ -54,6 +59,10 @@ def parity(
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
+    axes: AxesOption = None,
+    direction: DirectionOption = None,
+    units: UnitsOption = None,
+    fov: FovOption = None,
     json: JsonOption = None,
     record: Annotated[
         str | None,
@@ -90,7 +99,7 @@ def parity(
             spill_folder=spill_folder,
             view_distance=view_distance,
             fps=fps,
-            format=format,
+            format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
             record=record,
             progress=progress,
         )

@@ -8,16 +8,20 @@ import typer
 
 from worldkv.cli.exit_codes import NOT_MET
 from worldkv.cli.options import (
+    AxesOption,
     ChunksOption,
     DeviceOption,
+    DirectionOption,
     ExamplesOption,
     FormatOption,
+    FovOption,
     FpsOption,
     NumberTypeOption,
     PassesOption,
     RunGeometryOption,
     SeedOption,
     TrajectoryArgument,
+    UnitsOption,
     ViewDistanceOption,
 )
 from worldkv.cli.output import print_result
@@ -26,6 +30,7 @@ from worldkv.experiments.check import require_hypothesis
 from worldkv.experiments.defaults import CHECK_EXAMPLES, PROMOTED_CHUNKS
 from worldkv.experiments.outputs import STANDARD_OUTPUT, check_outputs
 from worldkv.experiments.require_torch import require_torch
+from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
     "worldkv promote my_policy.py:MyPolicy generate:tour:rooms=12,seed=1",
@@ -63,6 +68,10 @@ def promote(
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
+    axes: AxesOption = None,
+    direction: DirectionOption = None,
+    units: UnitsOption = None,
+    fov: FovOption = None,
     json: Annotated[
         str | None,
         typer.Option(
@@ -111,7 +120,7 @@ def promote(
             seed=seed,
             view_distance=view_distance,
             fps=fps,
-            format=format,
+            format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
             on_stage=tell,
             progress=progress,
         )

@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from worldkv.cli.options import (
+    AxesOption,
     ChunksOption,
     DeviceOption,
+    DirectionOption,
     DiskBudgetOption,
     FormatOption,
+    FovOption,
     FpsOption,
     HostBudgetOption,
     JsonOption,
@@ -21,6 +24,7 @@ from worldkv.cli.options import (
     RunGeometryOption,
     SpillFolderOption,
     TrajectoryArgument,
+    UnitsOption,
     ViewDistanceOption,
     WhenFullOption,
     WorldOption,
@@ -32,6 +36,7 @@ from worldkv.experiments.outputs import check_outputs
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.seeds import MOST_SEED
 from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
     "worldkv run generate:loop --policy worldkv",
@@ -94,6 +99,10 @@ def run(
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
+    axes: AxesOption = None,
+    direction: DirectionOption = None,
+    units: UnitsOption = None,
+    fov: FovOption = None,
     json: JsonOption = None,
     log: Annotated[str | None, typer.Option(metavar="FILE.jsonl", help="Write one JSON object for every step.")] = None,
     plan: PlanOption = None,
@@ -141,7 +150,7 @@ def run(
             spill_folder=spill_folder,
             view_distance=view_distance,
             fps=fps,
-            format=format,
+            format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
             log=log,
             plan=plan,
             record=record,

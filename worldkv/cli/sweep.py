@@ -9,11 +9,15 @@ import typer
 
 from worldkv.cli.exit_codes import NOT_MET
 from worldkv.cli.options import (
+    AxesOption,
+    DirectionOption,
     FormatOption,
+    FovOption,
     FpsOption,
     GeometryOption,
     MachineOption,
     NoBaselinesOption,
+    UnitsOption,
     ViewDistanceOption,
     policies_option,
 )
@@ -22,6 +26,7 @@ from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SE
 from worldkv.experiments.outputs import check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
     "worldkv sweep KITTI_00_gt.txt --out kitti.csv --plot kitti.png",
@@ -79,6 +84,10 @@ def sweep(
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
+    axes: AxesOption = None,
+    direction: DirectionOption = None,
+    units: UnitsOption = None,
+    fov: FovOption = None,
 ) -> None:
     """Run policies at several window sizes, trajectories and seeds, over all cores, into one CSV or Parquet file.
 
@@ -109,7 +118,7 @@ def sweep(
                 machine=machine,
                 view_distance=view_distance,
                 fps=fps,
-                format=format,
+                format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
                 progress=progress,
             )
         except KeyboardInterrupt as stop:

@@ -8,17 +8,22 @@ from typing import Annotated
 import typer
 
 from worldkv.cli.options import (
+    AxesOption,
+    DirectionOption,
     FormatOption,
+    FovOption,
     FpsOption,
     GeometryOption,
     JsonOption,
     TrajectoryArgument,
+    UnitsOption,
     ViewDistanceOption,
 )
 from worldkv.cli.output import print_result
 from worldkv.cli.progress import Progress
 from worldkv.experiments.outputs import check_folder, check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY
+from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
     "worldkv trajectory KITTI_00_gt.txt --plot path.png",
@@ -34,6 +39,10 @@ def trajectory(
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
+    axes: AxesOption = None,
+    direction: DirectionOption = None,
+    units: UnitsOption = None,
+    fov: FovOption = None,
     json: JsonOption = None,
     plot: Annotated[str | None, typer.Option(metavar="FILE.png", help="Draw the trajectory from above.")] = None,
     write_lingbot: Annotated[
@@ -54,7 +63,12 @@ def trajectory(
 
     with Progress() as progress:
         result = describe(
-            trajectory, geometry=geometry, view_distance=view_distance, fps=fps, format=format, progress=progress
+            trajectory,
+            geometry=geometry,
+            view_distance=view_distance,
+            fps=fps,
+            format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
+            progress=progress,
         )
     if plot is not None:
         result.plot(plot)

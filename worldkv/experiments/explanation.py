@@ -15,6 +15,7 @@ from worldkv.report.explanation_text import StepTrace, sentences
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.given import PolicyLike, as_policy, label_of_given
 from worldkv.trajectory.loaded import LoadedPath
+from worldkv.trajectory.read_as import read_as_document
 
 if TYPE_CHECKING:
     from worldkv.engine.engine import CacheEngine
@@ -175,6 +176,8 @@ def _document(
     counted = int(landmarks.num_counted[step])
     return {
         "trajectory": path.summary.name,
+        "read_as": read_as_document(path.summary.read_as),
+        "trajectory_notes": list(path.summary.notes),
         "step": step,
         "attended_tokens": plan.attended_tokens,
         "bank_chunks": len(trace.bank),

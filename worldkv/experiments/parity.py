@@ -15,6 +15,7 @@ from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.specs.given import PolicyLike, as_policy, as_several, label_of_given
+from worldkv.trajectory.read_as import read_as_document
 
 if TYPE_CHECKING:
     from worldkv.config import CacheConfig
@@ -117,6 +118,8 @@ def check_parity(
         write_recording(os.fspath(record), path, found)
     document = {
         "trajectory": path.summary.name,
+        "read_as": read_as_document(path.summary.read_as),
+        "trajectory_notes": list(path.summary.notes),
         "chunks": path.chunked.num_chunks,
         "geometry": shape.name,
         "device": device,

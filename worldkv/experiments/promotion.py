@@ -18,6 +18,7 @@ from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType
 from worldkv.specs.given import PolicyLike, spec_of_given
+from worldkv.trajectory.read_as import read_as_document
 
 if TYPE_CHECKING:
     from worldkv.experiments.inputs import TrajectoryLike
@@ -162,6 +163,8 @@ def promote(
             "this_machine": this_machine(device),
             "spec": request.spec,
             "trajectory": path.summary.name,
+            "read_as": read_as_document(path.summary.read_as),
+            "trajectory_notes": list(path.summary.notes),
             "chunks": path.chunked.num_chunks,
             "geometry": path.geometry.name,
             "device": device,

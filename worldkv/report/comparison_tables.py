@@ -9,6 +9,7 @@ from rich.table import Table
 
 from worldkv.report.format import folded, gib, number, rate, share, size
 from worldkv.report.printer import Printer, new_table
+from worldkv.trajectory.read_as import read_as_sentence
 
 
 class Column(NamedTuple):
@@ -93,10 +94,12 @@ def _budgets(document: dict[str, Any]) -> str:
 
 
 def path_line(path: dict[str, Any]) -> str:
-    """A path in one line."""
+    """A path in one line, and below it what its file was taken for."""
+    read_as = read_as_sentence(path.get("read_as"))
     gap = path.get("revisit_gap_chunks")
     after = "" if gap is None else f" after {gap:g} chunks (median)"
-    return (
+    line = (
         f"{path['name']}: {path['frames']:,} video frames in {path['chunks']:,} chunks, view distance "
         f"{path['view_distance']:.3g}, {share(path['revisit_share'])} of chunks come back{after}"
     )
+    return line if read_as is None else f"{line}\n{read_as}"

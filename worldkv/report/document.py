@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from worldkv.report.budget_notes import budget_notes
 from worldkv.report.notes import comparison_notes, taken_default_notes
 from worldkv.sim.document import budget_word, geometry_document, row_document
+from worldkv.trajectory.read_as import read_as_document
 
 if TYPE_CHECKING:
     from worldkv.sim.compare import ComparedRows
@@ -32,6 +33,7 @@ def comparison_document(compared: ComparedRows, summary: PathSummary) -> dict[st
             "counted_share": None if landmarks is None else landmarks.counted_share,
             "never_returns": None if landmarks is None else landmarks.never_returns,
             "revisit_gap_chunks": summary.median_gap,
+            "read_as": read_as_document(summary.read_as),
         },
         "geometry": geometry_document(setup.geometry),
         "machine": setup.machine.name,

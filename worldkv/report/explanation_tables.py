@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from worldkv.report.printer import Printer, new_table
+from worldkv.report.trajectory_summary import write_read_as
 
 
 def write_explanation(out: Printer, spec: str, document: dict[str, Any]) -> None:
@@ -12,6 +13,7 @@ def write_explanation(out: Printer, spec: str, document: dict[str, Any]) -> None
     from worldkv.report.format import number, share
 
     out.line(f"{spec} at step {document['step']} of {document['trajectory']}", style="bold")
+    write_read_as(out, document)
     out.line(
         f"{document['attended_tokens']:,} tokens attended, {len(document['window'])} chunks at home in the window, "
         f"{len(document['retrieved'])} fetched of {document['bank_chunks']} in the bank\n"
@@ -43,3 +45,4 @@ def write_explanation(out: Printer, spec: str, document: dict[str, Any]) -> None
         add(row, "dim")
     out.table(table)
     out.notes(document["sentences"], head="At this step")
+    out.notes(document["trajectory_notes"], head="On the trajectory")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from worldkv.report.printer import Printer, new_table
+from worldkv.report.trajectory_summary import write_read_as
 
 
 def write_parity(out: Printer, document: dict[str, Any]) -> None:
     """Write a row a policy: equal, or the first step that differs."""
     from worldkv.report.format import amount
 
-    out.line(f"{document['trajectory']}: {document['chunks']} chunks, {document['geometry']} on {document['device']}\n")
+    out.line(f"{document['trajectory']}: {document['chunks']} chunks, {document['geometry']} on {document['device']}")
+    write_read_as(out, document)
+    out.line()
     table = new_table(("policy", "steps", "of them\nrevisits", "records", "to disk", "result"), left=(0, 5))
     for row in document["rows"]:
         cells = (row["policy"], row["steps"], row["revisits"], row["records"], amount(row["bytes_host_to_disk"]))
@@ -20,6 +23,7 @@ def write_parity(out: Printer, document: dict[str, Any]) -> None:
     out.table(table)
     out.notes([difference_sentence(row) for row in document["rows"] if not row["equal"]], head="First differences")
     out.notes([f"{name} was left out: {why}" for name, why in document["left_out"].items()])
+    out.notes(document["trajectory_notes"], head="On the trajectory")
 
 
 def difference_sentence(row: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from worldkv.report.format import amount, number, rate
 from worldkv.report.printer import Printer, new_table
+from worldkv.report.trajectory_summary import write_read_as
 
 
 def outcome(name: str, stage: dict[str, Any]) -> str:
@@ -57,6 +58,7 @@ def _write_numbers(
         f"{document['denoise_passes']} denoise passes",
         wrap=False,
     )
+    write_read_as(out, document)
     heads = (
         "",
         "recall",

@@ -117,6 +117,8 @@ def _paths(plan: SweepPlan, rows: Sequence[SweepRow]) -> Iterator[str]:
     for path in plan.paths:
         if len(path.given_names) > 1:
             yield f"{listed(path.given_names)} are the same path: it is swept once."
+        if path.chunked.trajectory.read_as is not None:
+            yield f"{path.name}: read as {path.chunked.trajectory.read_as}"
         own = [row for row in rows if row["trajectory"] == path.name and row["status"] == "ok"]
         if own and all(row["revisit_recall"] is None for row in own):
             yield f"{path.name} never comes back: revisit recall has no meaning there and is empty."

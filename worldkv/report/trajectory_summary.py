@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from worldkv.report.printer import Printer, new_table
+from worldkv.trajectory.read_as import read_as_sentence
 
 if TYPE_CHECKING:
     from worldkv.trajectory.loaded import LoadedPath
@@ -46,12 +47,20 @@ def write_path(out: Printer, path: LoadedPath) -> None:
     out.notes(summary.notes)
 
 
+def write_read_as(out: Printer, document: dict[str, Any]) -> None:
+    """Write what the trajectory's file was taken for, in a line of its own; nothing for one that was made here."""
+    sentence = read_as_sentence(document["read_as"])
+    if sentence is not None:
+        out.line(sentence)
+
+
 def _facts(path: LoadedPath) -> list[tuple[str, str]]:
     summary = path.summary
     rate = "unknown frame rate" if summary.frames_per_second is None else f"{summary.frames_per_second:.4g} fps"
     time = "" if summary.seconds is None else f", {summary.seconds:,.1f} s"
     wide, tall = summary.field_of_view
-    facts = [
+    facts = [("read as", str(summary.read_as))] if summary.read_as is not None else []
+    facts += [
         ("frames", f"{summary.frames:,} at {rate}{time}"),
         ("chunks", f"{summary.chunks:,} of {path.geometry.video_frames_per_chunk} frames ({path.geometry.name})"),
         ("way", f"{summary.length:,.4g} long, {summary.extent:,.4g} from corner to corner, in the path's unit"),
@@ -59,6 +68,9 @@ def _facts(path: LoadedPath) -> list[tuple[str, str]]:
         ("comes back", f"{summary.revisit_share:.0%} of chunks (near a pose of more than 7 chunks ago)"),
         ("returns", f"{summary.return_share:.0%} of chunks (likewise, and the camera was away in between)"),
     ]
+    if summary.forward_motion is not None:
+        looks = f"{summary.forward_motion:.2f} along its motion in the median (1 ahead, 0 sideways, -1 backwards)"
+        facts.append(("looks", looks))
     if summary.median_gap is not None:
         ends = f"{summary.gap_quantiles[0]:g} to {summary.gap_quantiles[-1]:g}"
         facts.append(("after", f"{summary.median_gap:g} chunks in the median, {ends} for the middle 80 %"))

@@ -15,7 +15,7 @@ import numpy as np
 from worldkv.policy import Part
 from worldkv.trajectory.trajectory import Trajectory
 
-LABEL_FIELDS = frozenset({"name", "notes"})
+LABEL_FIELDS = frozenset({"name", "notes", "read_as"})
 """Fields of a trajectory that say nothing about where the camera was."""
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from worldkv.trajectory.anomalies import RotationJump, gaps_in, rotation_jumps
 from worldkv.trajectory.chunked import ChunkedTrajectory
+from worldkv.trajectory.formats.doubts import motion_in_camera
+from worldkv.trajectory.read_as import ReadAs
 from worldkv.trajectory.revisits import Revisits, find_revisits
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -39,6 +41,9 @@ class PathSummary:
         rotation_jumps: single-frame rotation jumps, largest first.
         num_walls: wall segments of the trajectory's world; None in the open.
         notes: what the reader mended or wants known.
+        forward_motion: median cosine between the viewing direction and the motion, over the frames that move: 1 ahead,
+            0 sideways, -1 backwards; None for a standing camera.
+        read_as: what the trajectory's file was taken for; None where it was made here.
     """
 
     name: str
@@ -59,6 +64,8 @@ class PathSummary:
     rotation_jumps: tuple[RotationJump, ...]
     num_walls: int | None
     notes: tuple[str, ...]
+    forward_motion: float | None = None
+    read_as: ReadAs | None = None
 
     def __repr__(self) -> str:
         return (
@@ -81,6 +88,7 @@ def describe(chunked: ChunkedTrajectory) -> PathSummary:
     extent, revisits = revisits_of(chunked)
     gaps = revisits.gaps[revisits.gaps > 0]
     rate = path.frames_per_second
+    motion = motion_in_camera(path.positions, path.rotations)
     seconds = None if rate is None else path.num_frames / rate
     stamps = path.timestamps
     if stamps is not None:
@@ -104,4 +112,6 @@ def describe(chunked: ChunkedTrajectory) -> PathSummary:
         rotation_jumps=rotation_jumps(path.rotations),
         num_walls=None if path.walls is None else len(path.walls),
         notes=path.notes,
+        forward_motion=None if motion is None else float(motion[2]),
+        read_as=path.read_as,
     )

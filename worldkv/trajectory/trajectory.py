@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from worldkv.pose import Array
 
 if TYPE_CHECKING:
+    from worldkv.trajectory.read_as import ReadAs
     from worldkv.trajectory.recorded_signals import RecordedSignals
 
 DEFAULT_FIELD_OF_VIEW = (90.0, 60.0)
@@ -33,6 +34,7 @@ class Trajectory:
         notes: what a reader had to mend or wants known, one sentence each.
         timestamps: when each frame was taken in seconds `(frames,)`, ascending; None where the source does not say.
         time_gaps: stretches without samples that resampling bridged, as start and length in seconds.
+        read_as: what its file was taken for; None where it was made here.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Trajectory:
     notes: tuple[str, ...] = ()
     timestamps: Array | None = None
     time_gaps: tuple[tuple[float, float], ...] = ()
+    read_as: ReadAs | None = None
 
     def __repr__(self) -> str:
         rate = "unknown frame rate" if self.frames_per_second is None else f"{self.frames_per_second:.4g} fps"

@@ -10,6 +10,7 @@ import numpy as np
 
 from worldkv.errors import TrajectoryError
 from worldkv.trajectory.actions import from_actions
+from worldkv.trajectory.format_spec import FormatSpec
 from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_lines
 from worldkv.trajectory.trajectory import Trajectory
@@ -31,7 +32,7 @@ def looks_like(file_head: FileHead) -> bool:
     return isinstance(first, dict) and "camera" in first
 
 
-def read(path: Path) -> Trajectory:
+def read(path: Path, spec: FormatSpec) -> Trajectory:
     """The dead-reckoned trajectory of recorded actions; MineRL's pitch points down, its yaw to the right.
 
     Raises:

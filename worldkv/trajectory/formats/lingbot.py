@@ -9,13 +9,14 @@ import numpy as np
 
 from worldkv.errors import OutputError, TrajectoryError
 from worldkv.files import write_atomically
-from worldkv.pose import Array
 from worldkv.trajectory.field_of_view import field_of_view, focal_lengths
+from worldkv.trajectory.format_spec import FormatSpec
 from worldkv.trajectory.formats.array_file import MAGIC, read_array
 from worldkv.trajectory.formats.naming import name_of
+from worldkv.trajectory.formats.raw import RawPath
 from worldkv.trajectory.formats.sniff import FileHead
+from worldkv.trajectory.matrices import split_matrices
 from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW, Trajectory
-from worldkv.trajectory.validate import checked
 
 IMAGE_WIDTH, IMAGE_HEIGHT = 832, 480
 """Pixels that `intrinsics.npy` counts in."""
@@ -25,14 +26,18 @@ FRAMES_PER_SECOND = 16.0
 
 
 def looks_like(file_head: FileHead) -> bool:
-    """A folder with `poses.npy` or `*_poses.npy`, or a .npy file: where that is unfit, `read` says why."""
-    if any(name == "poses.npy" or name.endswith("_poses.npy") for name in file_head.entries):
+    """A folder with `poses.npy` or `*_poses.npy`, or such a file: where that is unfit, `read` says why."""
+    if any(_is_poses(name) for name in file_head.entries):
         return True
-    return file_head.first_bytes.startswith(MAGIC)
+    return file_head.first_bytes.startswith(MAGIC) and _is_poses(file_head.path.name)
 
 
-def read(path: Path) -> Trajectory:
-    """The trajectory of a LingBot folder, or of a poses file with the files that lie beside it.
+def _is_poses(name: str) -> bool:
+    return name == "poses.npy" or name.endswith("_poses.npy")
+
+
+def read(path: Path, spec: FormatSpec) -> RawPath:
+    """The poses of a LingBot folder, or of a poses file with the files that lie beside it.
 
     Action keys are binary and lack the camera's turns, so no poses can be integrated from them.
 
@@ -43,21 +48,17 @@ def read(path: Path) -> Trajectory:
     name = name_of(poses_file)
     prefix = poses_file.stem.removesuffix("poses") if poses_file.stem.endswith("poses") else None
     source = str(poses_file)
-    poses = read_array(poses_file)
-    if poses.ndim != 3 or poses.shape[1:] not in ((4, 4), (3, 4)):
-        raise TrajectoryError(f"{source} has shape {poses.shape}; camera-to-world poses are (frames, 4, 4)")
-    if poses.shape[1] == 4:
-        _check_last_rows(poses, source)
-    angles, notes = _angles_beside(poses_file, prefix, len(poses))
-    trajectory = Trajectory(
+    positions, rotations = split_matrices(read_array(poses_file), source)
+    angles, notes = _angles_beside(poses_file, prefix, len(positions))
+    return RawPath(
         name.removesuffix("_poses"),
-        poses[:, :3, 3],
-        poses[:, :3, :3],
-        frames_per_second=FRAMES_PER_SECOND,
+        source,
+        positions,
+        rotations,
+        rate=FRAMES_PER_SECOND,
         field_of_view=angles,
         notes=notes + _action_notes(poses_file, prefix),
     )
-    return checked(trajectory, source)
 
 
 def write(trajectory: Trajectory, folder: Path) -> None:
@@ -93,22 +94,13 @@ def _poses_file(path: Path) -> Path:
     return found[0]
 
 
-def _check_last_rows(poses: Array, source: str) -> None:
-    with np.errstate(invalid="ignore"):
-        off = ~(np.abs(poses[:, 3] - np.array([0.0, 0.0, 0.0, 1.0])).max(axis=1) <= 1e-3)
-    if off.any():
-        frame = int(off.argmax())
-        cure = "transpose the matrices" if np.allclose(poses[frame, :3, 3], 0) else "save 4x4 rigid poses"
-        raise TrajectoryError(
-            f"{source}, frame {frame}: the last row is {poses[frame, 3].tolist()} instead of 0 0 0 1; {cure}"
-        )
-
-
-def _angles_beside(poses_file: Path, prefix: str | None, num_poses: int) -> tuple[tuple[float, float], tuple[str, ...]]:
+def _angles_beside(
+    poses_file: Path, prefix: str | None, num_poses: int
+) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
     file = poses_file.with_name(f"{prefix}intrinsics.npy")
     if prefix is None or not file.is_file():
         wide, high = DEFAULT_FIELD_OF_VIEW
-        return DEFAULT_FIELD_OF_VIEW, (f"no intrinsics beside it: a field of view of {wide:g} x {high:g} is taken",)
+        return None, (f"no intrinsics beside it: a field of view of {wide:g} x {high:g} is taken",)
     values = np.atleast_2d(read_array(file))
     if values.ndim != 2 or values.shape[1] != 4 or len(values) not in (1, num_poses):
         raise TrajectoryError(

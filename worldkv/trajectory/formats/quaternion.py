@@ -47,7 +47,12 @@ def rotations_from_quaternions(
     notes: tuple[str, ...] = ()
     if off[worst] > MENDED_NORM:
         notes = (f"quaternions normalised: length {norms[worst]:.4f} at {place(worst)}",)
-    x, y, z, w = (quaternions / norms[:, None]).T
+    return matrices_of(quaternions / norms[:, None]), notes
+
+
+def matrices_of(quaternions: Array) -> Array:
+    """Rotation matrices `(frames, 3, 3)` of unit quaternions `(frames, 4)` = x y z w."""
+    x, y, z, w = quaternions.T
     rotations = np.empty((len(quaternions), 3, 3))
     rotations[:, 0, 0] = 1 - 2 * (y * y + z * z)
     rotations[:, 0, 1] = 2 * (x * y - z * w)
@@ -58,4 +63,12 @@ def rotations_from_quaternions(
     rotations[:, 2, 0] = 2 * (x * z - y * w)
     rotations[:, 2, 1] = 2 * (y * z + x * w)
     rotations[:, 2, 2] = 1 - 2 * (x * x + y * y)
-    return rotations, notes
+    return rotations
+
+
+def quaternions_of_vectors(vectors: Array) -> Array:
+    """Quaternions `(frames, 4)` = x y z w of axis-angle vectors `(frames, 3)`, whose length is the angle in radians."""
+    with np.errstate(over="ignore", invalid="ignore"):  # NaN is refused with its place by `checked`
+        half = np.linalg.norm(vectors, axis=1, keepdims=True) / 2
+        # sin(a) / a, whose limit at zero is one
+        return np.concatenate([vectors / 2 * np.sinc(half / np.pi), np.cos(half)], axis=1)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from worldkv.errors import TrajectoryError
 from worldkv.files import write_atomically
+from worldkv.trajectory.format_spec import FormatSpec
 from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.recorded_signals import SIGNAL_AXES, check_array
 from worldkv.trajectory.recorded_signals import RecordedSignals as RecordedSignals
@@ -36,7 +37,7 @@ def looks_like(file_head: FileHead) -> bool:
     return len(file_head.first_bytes) > 9 and file_head.first_bytes[8:9] == b"{" and 2 <= length < 1 << 32
 
 
-def read(path: Path) -> Trajectory:
+def read(path: Path, spec: FormatSpec) -> Trajectory:
     """The trajectory and signals of a recording.
 
     Raises:

@@ -1,51 +1,293 @@
-"""The table of recorded formats, and their detection by content."""
+"""The table of formats, from which files are told, read and described; docs/formats.md is made from it too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
 from worldkv.trajectory.formats import (
+    arkitscenes,
+    array_matrices,
     bench76,
+    colmap,
     euroc,
     kitti,
     lingbot,
     matrix_game,
+    named_table,
+    nerfstudio,
+    pose_folder,
+    pose_lists,
     realestate10k,
     recorded,
+    rosbag,
     tartanair,
     tum,
+    worldplay,
 )
+from worldkv.trajectory.formats.assemble import ASSUMED
+from worldkv.trajectory.formats.format import CONVENTION, Format
 from worldkv.trajectory.formats.sniff import FileHead
-from worldkv.trajectory.trajectory import Trajectory
 
-
-@dataclass(frozen=True)
-class Format:
-    """One recorded format: how to tell it and how to read it.
-
-    Attributes:
-        looks_like: judges the head of a file.
-        read: the trajectory of a file or folder; raises TrajectoryError.
-    """
-
-    looks_like: Callable[[FileHead], bool]
-    read: Callable[[Path], Trajectory]
-
+_STAMPS = "time stamps"
+_NONE = "unknown"
+_OPEN = frozenset({"axes", "direction"})
+_NO_OPTIONS: frozenset[str] = frozenset()
 
 FORMATS: dict[str, Format] = {
-    "recorded": Format(recorded.looks_like, recorded.read),
-    "lingbot": Format(lingbot.looks_like, lingbot.read),
-    "matrix-game": Format(matrix_game.looks_like, matrix_game.read),
-    "bench76": Format(bench76.looks_like, bench76.read),
-    "realestate10k": Format(realestate10k.looks_like, realestate10k.read),
-    "euroc": Format(euroc.looks_like, euroc.read),
-    "kitti": Format(kitti.looks_like, kitti.read),
-    "tum": Format(tum.looks_like, tum.read),
-    "tartanair": Format(tartanair.looks_like, tartanair.read),
+    "recorded": Format(
+        written_by="worldkv (`worldkv run --record`)",
+        detected_by="a safetensors header",
+        rate="in the file",
+        field_of_view="in the file",
+        options=_NO_OPTIONS,
+        looks_like=recorded.looks_like,
+        read=recorded.read,
+    ),
+    "rosbag": Format(
+        written_by="ROS 1 and 2; refused with the command that converts it",
+        detected_by="`#ROSBAG`, SQLite or MCAP bytes",
+        axes="ros",
+        rotation="quaternion x y z w",
+        rate=_STAMPS,
+        field_of_view="-",
+        options=_NO_OPTIONS,
+        looks_like=rosbag.looks_like,
+        read=rosbag.read,
+    ),
+    "lingbot": Format(
+        written_by="LingBot-World: `poses.npy` (n, 4, 4), `intrinsics.npy`",
+        detected_by="the name `poses.npy` or `*_poses.npy`, alone or in a folder",
+        rate="the model's",
+        field_of_view="`intrinsics.npy` in pixels of 832 x 480, else 90 x 60 degrees assumed",
+        doubts=_OPEN,
+        looks_like=lingbot.looks_like,
+        read=lingbot.read,
+    ),
+    "llff": Format(
+        written_by="LLFF, NeRF: `poses_bounds.npy` (n, 17)",
+        detected_by="17 columns in a `.npy`, or the name in a folder",
+        axes="llff",
+        rate=_NONE,
+        field_of_view="height, width and focal length in the file",
+        looks_like=array_matrices.looks_like_llff,
+        read=array_matrices.read_llff,
+    ),
+    "matrix-game": Format(
+        written_by="Matrix-Game 2 and 3: `keyboard` (n, 4), `mouse` (n, 2)",
+        detected_by="the names of the two arrays in an `.npz` or folder",
+        direction="actions",
+        rotation="15 degrees a unit of mouse, none below 0.02",
+        units="12.35 a key and frame",
+        rate=_NONE,
+        field_of_view=ASSUMED,
+        options=frozenset({"degrees"}),
+        looks_like=matrix_game.looks_like,
+        read=matrix_game.read,
+    ),
+    "matrices": Format(
+        written_by="any program, by numpy: `.npy` or `.npz` of (n, 4, 4) or (n, 3, 4)",
+        detected_by="any other `.npy` or `.npz`; arrays named c2w, poses, w2c, extrinsics and the like, intrinsics, K",
+        rate=_NONE,
+        field_of_view="intrinsics or K in the archive, else 90 x 60 degrees assumed",
+        doubts=_OPEN,
+        looks_like=array_matrices.looks_like,
+        read=array_matrices.read,
+    ),
+    "nerfstudio": Format(
+        written_by="nerfstudio, instant-ngp, Blender: `transforms.json`",
+        detected_by="`transform_matrix`, `fl_x` or `camera_angle_x` in JSON",
+        axes="opengl",
+        rate=_NONE,
+        field_of_view="`fl_x`, `fl_y`, `w`, `h`, or `camera_angle_x`",
+        looks_like=nerfstudio.looks_like,
+        read=nerfstudio.read,
+    ),
+    "nerfstudio-path": Format(
+        written_by="nerfstudio's viewer: `camera_path.json`",
+        detected_by="`camera_path` in JSON",
+        axes="opengl",
+        rate="`fps` in the file",
+        field_of_view="`fov` (vertical) and the size of the render",
+        looks_like=nerfstudio.looks_like_path,
+        read=nerfstudio.read_path,
+    ),
+    "worldplay": Format(
+        written_by="HY-WorldPlay: pose JSON",
+        detected_by="`extrinsic` and `K` in JSON",
+        rate="the model's",
+        field_of_view="K, whose principal point is in mid-picture",
+        looks_like=worldplay.looks_like,
+        read=worldplay.read,
+    ),
+    "worldplay-actions": Format(
+        written_by="HY-WorldPlay: `w-31,right-3`, also as `script:w-31,right-3`",
+        detected_by="one line of such actions",
+        direction="c2w",
+        rotation="3 degrees a latent frame",
+        units="0.08 a latent frame",
+        rate="the model's",
+        field_of_view="the model's",
+        options=frozenset({"fov"}),
+        looks_like=worldplay.looks_like_actions,
+        read=worldplay.read_actions,
+    ),
+    "flashworld": Format(
+        written_by="FlashWorld: request JSON",
+        detected_by="`cameras` with `quaternion`, or `image_prompt`, in JSON",
+        axes="opengl",
+        rotation="quaternion w x y z",
+        rate=_NONE,
+        field_of_view="`fx`, `fy` and `resolution`, else 90 x 60 degrees assumed",
+        looks_like=pose_lists.looks_like_flashworld,
+        read=pose_lists.read_flashworld,
+    ),
+    "recammaster": Format(
+        written_by="ReCamMaster, MultiCamVideo: `camera_extrinsics.json`",
+        detected_by="`frame0` and `cam..` in JSON",
+        axes="unreal",
+        rotation="transposed matrix as text",
+        units="centimetres, read as metres",
+        length_unit="cm",
+        rate=_NONE,
+        field_of_view=ASSUMED,
+        options=CONVENTION | {"camera"},
+        looks_like=pose_lists.looks_like_recammaster,
+        read=pose_lists.read_recammaster,
+    ),
+    "motionctrl": Format(
+        written_by="MotionCtrl: JSON lists of 12 numbers",
+        detected_by="a JSON list of lists of numbers",
+        direction="w2c",
+        rate=_NONE,
+        field_of_view=ASSUMED,
+        doubts=frozenset({"direction"}),
+        looks_like=pose_lists.looks_like_motionctrl,
+        read=pose_lists.read_motionctrl,
+    ),
+    "bench76": Format(
+        written_by="Bench76, MineRL: jsonl of keys and `camera`",
+        detected_by="`camera` in the JSON object of the first line",
+        direction="actions",
+        rotation="degrees a frame, pitch down",
+        units="blocks, 0.2158 a key and frame",
+        rate=_NONE,
+        field_of_view=ASSUMED,
+        options=_NO_OPTIONS,
+        looks_like=bench76.looks_like,
+        read=bench76.read,
+    ),
+    "pose-folder": Format(
+        written_by="7-Scenes, ScanNet: `frame-000000.pose.txt`, `pose/0.txt`",
+        detected_by="numbered text files of four rows of four numbers in a folder",
+        rate=_NONE,
+        field_of_view="`intrinsic/intrinsic_color.txt` beside, else 90 x 60 degrees assumed",
+        doubts=_OPEN,
+        looks_like=pose_folder.looks_like,
+        read=pose_folder.read,
+    ),
+    "colmap": Format(
+        written_by="COLMAP: `images.txt` or `.bin`, with `cameras`",
+        detected_by="rows of an image, the names, or a folder with them",
+        direction="w2c",
+        rotation="quaternion w x y z",
+        rate=_NONE,
+        field_of_view="`cameras` beside, else 90 x 60 degrees assumed",
+        looks_like=colmap.looks_like,
+        read=colmap.read,
+    ),
+    "realestate10k": Format(
+        written_by="RealEstate10K, CameraCtrl, VideoX-Fun",
+        detected_by="19 numbers a line, below a URL, a blank line or nothing",
+        direction="w2c",
+        rate="time stamps in microseconds, where they differ",
+        field_of_view="shares of the picture in the file",
+        looks_like=realestate10k.looks_like,
+        read=realestate10k.read,
+    ),
+    "euroc": Format(
+        written_by="EuRoC, ASL: csv of the body frame",
+        detected_by="8 to 17 numbers with commas, whole nanoseconds first, w first",
+        rotation="quaternion w x y z",
+        units="metres",
+        rate="time stamps in nanoseconds",
+        field_of_view=ASSUMED,
+        doubts=frozenset({"axes"}),
+        looks_like=euroc.looks_like,
+        read=euroc.read,
+    ),
+    "tum": Format(
+        written_by="TUM RGB-D, evo, most SLAM systems; as CSV too",
+        detected_by="8 numbers a line, in this order where a header names them",
+        rotation="quaternion x y z w",
+        rate="time stamps in seconds",
+        field_of_view=ASSUMED,
+        doubts=_OPEN,
+        looks_like=tum.looks_like,
+        read=tum.read,
+    ),
+    "table": Format(
+        written_by="anything else: `--format table:columns=t,x,y,z,qw,qx,qy,qz`",
+        detected_by="a header that names other columns, as DROID-SLAM's files have",
+        rotation="by its columns",
+        rate="time stamps, if there is a column t",
+        field_of_view=ASSUMED,
+        doubts=_OPEN,
+        options=CONVENTION | {"columns"},
+        looks_like=named_table.looks_like,
+        read=named_table.read,
+    ),
+    "kitti": Format(
+        written_by="KITTI odometry",
+        detected_by="12 numbers a line",
+        rate="a times file beside",
+        field_of_view=ASSUMED,
+        doubts=_OPEN,
+        looks_like=kitti.looks_like,
+        read=kitti.read,
+    ),
+    "replica": Format(
+        written_by="Replica (NICE-SLAM's `traj.txt`) and others",
+        detected_by="16 numbers a line",
+        rate="a times file beside",
+        field_of_view=ASSUMED,
+        doubts=_OPEN,
+        looks_like=kitti.looks_like_replica,
+        read=kitti.read_replica,
+    ),
+    "arkitscenes": Format(
+        written_by="ARKitScenes: `lowres_wide.traj`",
+        detected_by="7 numbers a line: ascending times, no unit quaternion",
+        direction="w2c",
+        rotation="axis-angle vector",
+        units="metres",
+        rate="time stamps in seconds",
+        field_of_view="`.pincam` files beside, else 90 x 60 degrees assumed",
+        looks_like=arkitscenes.looks_like,
+        read=arkitscenes.read,
+    ),
+    "tartanair": Format(
+        written_by="TartanAir",
+        detected_by="7 numbers a line, a unit quaternion last",
+        axes="ned",
+        rotation="quaternion x y z w",
+        units="metres",
+        rate=_NONE,
+        field_of_view=ASSUMED,
+        doubts=frozenset({"axes"}),
+        looks_like=tartanair.looks_like,
+        read=tartanair.read,
+    ),
 }
-"""Recorded formats by name, in the order they are tried."""
+"""Formats by name, in the order they are tried."""
+
+IN_MEMORY = Format(
+    written_by="Python: an array, tensor or list (n, 4, 4) or (n, 3, 4)",
+    detected_by="its shape",
+    rate=_NONE,
+    field_of_view=ASSUMED,
+    doubts=_OPEN,
+    looks_like=lambda head: False,
+    read=rosbag.read,
+)
+"""Matrices that are handed over in memory."""
 
 
 def detect_format(file_head: FileHead) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from worldkv.errors import TrajectoryError
@@ -51,14 +53,38 @@ class FileHead:
         lines, comments = _text_lines(head)
         return cls(path, first_bytes=head, lines=lines, comments=comments)
 
-    def numbers(self, line: int = 0, separator: str | None = None) -> list[float] | None:
+    def numbers(self, line: int = 0) -> list[float] | None:
         """The numbers of one of `lines`, or None where there is no such line or it holds anything else."""
         if line >= len(self.lines):
             return None
         try:
-            return [float(token) for token in self.lines[line].split(separator)]
+            return [float(token) for token in split_row(self.lines[line])]
         except ValueError:
             return None
+
+    def is_json(self, *keys: str) -> bool:
+        """Whether the file starts as a JSON object and its head holds all of `keys`, each in quotes."""
+        start = self.first_bytes.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        return start == b"{" and all(f'"{key}"'.encode() in self.first_bytes for key in keys)
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """Names of the arrays in an `.npz` archive; empty for any other file, and for a damaged one."""
+        if not self.first_bytes.startswith(b"PK\x03\x04"):
+            return ()
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return tuple(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
+        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
+            return ()
+
+
+def split_row(line: str) -> list[str]:
+    """The tokens of a row, which are separated by commas, semicolons or white space."""
+    for separator in ",;":
+        if separator in line:
+            return line.rstrip(separator + " \t").split(separator)
+    return line.split()
 
 
 def _text_lines(head: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -7,41 +7,57 @@ from pathlib import Path
 import numpy as np
 
 from worldkv.files import write_atomically
-from worldkv.trajectory.anomalies import rate_of
+from worldkv.trajectory.format_spec import FormatSpec
+from worldkv.trajectory.formats.columns import TUM, header_columns
+from worldkv.trajectory.formats.frame_stamps import counts_frames
 from worldkv.trajectory.formats.naming import name_of
 from worldkv.trajectory.formats.quaternion import rotations_from_quaternions
+from worldkv.trajectory.formats.quaternion_order import W_FIRST, quaternion_order
+from worldkv.trajectory.formats.raw import RawPath
 from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_table
 from worldkv.trajectory.trajectory import Trajectory
-from worldkv.trajectory.validate import checked
 
 MEANING = "timestamp tx ty tz qx qy qz qw"
 
 
 def looks_like(file_head: FileHead) -> bool:
-    """Eight numbers a line; where they are no pose, `read` says which line."""
-    row = file_head.numbers()
-    return row is not None and len(row) == 8
+    """Eight numbers a line, in this order where a header names them; where they are no pose, `read` says which line."""
+    named = header_columns(file_head)
+    row = file_head.numbers(0 if named is None or file_head.numbers() is not None else 1)
+    in_order = named is None or (named.roles == TUM and named.time_unit in (None, "s"))
+    return row is not None and len(row) == 8 and in_order
 
 
-def read(path: Path) -> Trajectory:
-    """The trajectory of a TUM file.
+def read(path: Path, spec: FormatSpec) -> RawPath:
+    """The poses of a TUM file, also as CSV; with w first where nothing names the columns and the poses tell so.
 
     Raises:
-        TrajectoryError: not such a file, or its poses or time stamps are unusable.
+        TrajectoryError: not such a file, or its poses are unusable.
     """
-    table = read_table(path, (8,), MEANING)
-    rotations, notes = rotations_from_quaternions(table.values[:, 4:], str(path), table.place)
-    stamps = table.values[:, 0]
-    trajectory = Trajectory(
+    head = FileHead.of(path)
+    named = header_columns(head)
+    table = read_table(path, (8,), MEANING, skip=int(named is not None and head.numbers() is None))
+    quaternions, notes = table.values[:, 4:], table.notes
+    w_first = False
+    if named is None and spec.name is None:
+        counted = counts_frames(table.values[:, 0])
+        w_first, order_notes = quaternion_order(
+            path, table.values[:, 1:4], quaternions, counts_frames=counted, other=W_FIRST
+        )
+        quaternions, notes = np.roll(quaternions, -1, axis=1) if w_first else quaternions, notes + order_notes
+    rotations, norm_notes = rotations_from_quaternions(quaternions, str(path), table.place)
+    return RawPath(
         name_of(path),
+        str(path),
         table.values[:, 1:4],
         rotations,
-        timestamps=stamps,
-        notes=notes,
-        frames_per_second=rate_of(stamps),
+        place=table.place,
+        stamps=table.values[:, 0],
+        rotation="quaternion w x y z" if w_first else None,
+        length_unit=None if named is None else named.length_unit,
+        notes=notes + norm_notes,
     )
-    return checked(trajectory, str(path), table.place)
 
 
 def write(trajectory: Trajectory, path: Path) -> None:
