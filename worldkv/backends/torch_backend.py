@@ -26,7 +26,7 @@ from worldkv.backend import (
 )
 from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer, StoredChunk
+from worldkv.backends.bank.stored_chunk import HostBuffer, StoredTable
 from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
@@ -44,7 +44,7 @@ class TorchState(NamedTuple):
     """A `TorchBackend` as it was."""
 
     arena: ArenaState
-    stored: dict[int, StoredChunk]
+    stored: StoredTable
     staged: tuple[int, ...]
     traffic: Traffic
     hidden: dict[int, Tensor]
@@ -161,7 +161,7 @@ class TorchBackend(CacheBackend):
         self.settle()
         self.bank.finish_storing()
         staged, hidden = self._incoming.staged, self.hidden.table()
-        return TorchState(self.arena.snapshot(), dict(self.bank.stored), staged, self.traffic(), hidden)
+        return TorchState(self.arena.snapshot(), self.bank.snapshot(), staged, self.traffic(), hidden)
 
     def restore(self, state: TorchState) -> None:
         """See `CacheBackend.restore`."""
@@ -238,7 +238,7 @@ class TorchBackend(CacheBackend):
         """Where a chunk's home is, by where its storage lies."""
         stored = self.bank.stored.get(chunk)
         if stored is not None:
-            return Tier.DISK if stored.host is None or stored.is_on_disk else Tier.HOST
+            return Tier.DISK if stored.is_on_disk else Tier.HOST
         return Tier.DEVICE if chunk in self.arena.groups[0].layout.extents else Tier.NONE
 
     def close(self) -> None:

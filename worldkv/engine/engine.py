@@ -18,6 +18,7 @@ from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.preflight import check_fits, check_policy_frames, check_positions, check_signals
 from worldkv.engine.ranks import AgreedCaller, Ranks
 from worldkv.engine.reach import check_distance
+from worldkv.engine.remembered import RememberedBytes, remembered_bytes
 from worldkv.engine.state import EngineState, StepPlan, StepRecord
 from worldkv.engine.window import reconcile_staging, reconcile_window
 from worldkv.errors import BudgetError, LostChunkError, OutputError, PolicyError, SignalError, SpecError
@@ -286,6 +287,10 @@ class CacheEngine:
             )
         if steps:
             self._take_back(steps)
+
+    def remembered(self) -> RememberedBytes:
+        """Bytes of forgotten chunks that `rewind` may bring back, beside what the ledgers hold and the limits bound."""
+        return remembered_bytes((checkpoint.journal for checkpoint in self._history), self.table)
 
     def fork(self) -> CacheEngine:
         """A second rollout that continues from here on its own; the bank is shared.

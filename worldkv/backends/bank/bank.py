@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import threading
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from worldkv.backends.bank.disk import DiskChunk, DiskStore
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredChunk
+from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredChunk, StoredTable
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.errors import LostChunkError, TransferError, WorldKVError
@@ -35,6 +36,7 @@ class Bank:
         self._ops, self._copies, self._folder = ops, copies, folder
         self.pool = HostPool(ops, dtype)
         self.stored: dict[int, StoredChunk] = {}
+        self._snapshots: weakref.WeakSet[StoredTable] = weakref.WeakSet()
         self._failed: set[int] = set()  # that may not be where they belong; some may be gone since
         self._storing: list[tuple[int, Event]] = []
         self._store: DiskStore | None = None
@@ -47,15 +49,22 @@ class Bank:
         """A bank of its own that shares all stored chunks; close the first one last."""
         twin = Bank(self._ops, copies, self.pool.dtype, self._folder)
         twin.pool = self.pool
+        twin._snapshots = self._snapshots
         twin.adopt(self.stored)
         twin._store, twin._thread, twin._is_owner = self._disk(), self._worker(), False
         return twin
 
     # ------------------------------------------------------------------ changing
 
+    def snapshot(self) -> StoredTable:
+        """All chunks as they are. What leaves the host later leaves it here too, and is read back by `adopt`."""
+        table = StoredTable(self.stored)
+        self._snapshots.add(table)
+        return table
+
     def adopt(self, stored: Mapping[int, StoredChunk]) -> None:
         """Hold these chunks and no others; those on their way to the disk free host memory once they are there."""
-        self.stored = dict(stored)
+        self.stored = {chunk: self._at_home(one) for chunk, one in stored.items()}
         self._writing.clear()
         self._failed.clear()
         for chunk, one in self.stored.items():
@@ -63,7 +72,7 @@ class Bank:
                 continue
             if one.host.failed is not None:
                 self._failed.add(chunk)
-            elif one.writing is not None:
+            elif one.is_on_disk and one.writing is not None:
                 self._writing.append((chunk, one.writing))
 
     def put(
@@ -101,9 +110,12 @@ class Bank:
         if stored.filled is not None:
             self._arrive(chunk, stored.filled)
         self._copies.wrote(stored)
+        if stored.writing is not None and stored.writing.done() and stored.writing.exception() is None:
+            self.stored[chunk] = dataclasses.replace(stored, host=None, filled=None, is_on_disk=True)
+            return  # it was there before a rewind, and a stored chunk never changes
         writing = self._worker().submit(self._write, chunk, buffer)
         self._writing.append((chunk, writing))
-        self.stored[chunk] = dataclasses.replace(stored, writing=writing)
+        self.stored[chunk] = dataclasses.replace(stored, writing=writing, is_on_disk=True)
 
     def forget(self, chunk: int) -> None:
         """A chunk is gone; its memory or file too, once no snapshot holds it."""
@@ -157,7 +169,7 @@ class Bank:
             if has_failed:
                 self._failed.add(chunk)
             else:
-                self.stored[chunk] = dataclasses.replace(stored, host=None, filled=None)
+                self._leave_host(stored, writing)
 
     def close(self) -> None:
         """Wait for the thread; files of chunks that no snapshot or fork holds are removed."""
@@ -191,9 +203,12 @@ class Bank:
         stored = self.stored.get(chunk)
         if stored is None or stored.host is None:
             return None
-        if stored.host.failed is not None:
+        failed = stored.host.failed
+        if isinstance(failed, LostChunkError):
+            return failed
+        if failed is not None:
             return TransferError(
-                f"chunk {chunk} could not be stored: {stored.host.failed}, rewind to before it was evicted, or go on "
+                f"chunk {chunk} could not be stored: {failed}, rewind to before it was evicted, or go on "
                 "without it (when_lost=go-on)"
             )
         if stored.writing is None or stored.writing.exception() is None:
@@ -202,8 +217,26 @@ class Bank:
         error = writing.exception()
         if error is not None:
             return error if isinstance(error, WorldKVError) else TransferError(f"chunk {chunk}: {error}")
-        self.stored[chunk] = dataclasses.replace(stored, host=None, filled=None, writing=writing)
+        self._leave_host(stored, writing)
         return None
+
+    def _leave_host(self, stored: StoredChunk, writing: Future[DiskChunk]) -> None:
+        """A chunk is in its file: neither the bank nor a snapshot of it holds host memory for it any more."""
+        for table in (self.stored, *self._snapshots):
+            held = table.get(stored.chunk)
+            if held is not None and held.host is stored.host:
+                table[stored.chunk] = dataclasses.replace(held, host=None, filled=None, writing=writing)
+
+    def _at_home(self, stored: StoredChunk) -> StoredChunk:
+        """A chunk of a snapshot, read back to the host if that was its home; going back is no traffic."""
+        if stored.is_on_disk or stored.host is not None or stored.writing is None:
+            return stored
+        try:
+            buffer = self._read(stored.writing.result(), stored.elements)
+        except (LostChunkError, TransferError) as error:
+            buffer = self.pool.take(stored.elements)
+            buffer.failed = error
+        return dataclasses.replace(stored, host=buffer)
 
     def _content(self, stored: StoredChunk) -> HostBuffer:
         """Host memory with a chunk: where it still lies there that, else the file's content."""
