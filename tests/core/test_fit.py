@@ -13,7 +13,7 @@ from worldkv.engine.engine import CacheEngine
 from worldkv.engine.fit import TakenDefault, fitted, taken_defaults
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.parts import PARTS, Slots, SinkRecent, TokenPool
+from worldkv.parts import PARTS, SinkRecent, Slots, TokenPool
 from worldkv.policies import Composed, DropOldest, FullKV, ReferenceWindow, SlidingWindow, WorldKV
 from worldkv.policy import EvictionRule, Part
 from worldkv.sim.backend import SimBackend
