@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
@@ -12,9 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from worldkv.errors import SpecError, did_you_mean
+from worldkv.files import read_plain
 
 DEFAULT_MACHINE = "worldkv-project-page"
 """The machine file that predicts by default."""
+
+MOST_BYTES = 1 << 16
+"""Largest machine file read (64 KiB); those of the package have one."""
+
+MOST_MARKS = 100
+"""Dots and brackets in a line: of keys of thousands of parts Python's reader takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +100,13 @@ def load_machine(name: str) -> Machine:
         text = (resources.files("worldkv.sim") / "machines" / f"{name}.toml").read_text()
     else:
         path = Path(name)
-        if not path.is_file():
+        if "\0" in name or not os.path.lexists(path):
             raise SpecError(
                 f"unknown machine {name!r}; {did_you_mean(name, machine_names())} or the path of a .toml file"
             )
         try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_plain(path, SpecError, MOST_BYTES).decode()
+        except UnicodeDecodeError as error:
             raise SpecError(f"{name}: cannot be read as text ({error}); give a .toml machine file") from None
     return _parsed(name, text)
 
@@ -120,9 +128,11 @@ def machine_text(machine: Machine) -> str:
 
 
 def _parsed(where: str, text: str) -> Machine:
+    if max((line.count(".") + line.count("[") + line.count("{") for line in text.split("\n")), default=0) > MOST_MARKS:
+        raise SpecError(f"{where}: a line has more than {MOST_MARKS} dots or brackets; compare with a preset")
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a ValueError
         raise SpecError(f"{where}: not TOML ({error}); compare with a preset machine file") from None
     fields = {field.name: field for field in dataclasses.fields(Machine)}
     edges = content.pop("edges", {})
