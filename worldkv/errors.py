@@ -26,6 +26,14 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[-(most // 3) :]}"
 
 
+def repr_of(value: object) -> str:
+    """The repr of a value from a file, which Python refuses for numbers of thousands of digits."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a value of type {type(value).__name__} too large to show"
+
+
 class WorldKVError(Exception):
     """Anything a user can cause; the command line prints its sentence and exits with code 2.
 

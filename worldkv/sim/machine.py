@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from worldkv.errors import SpecError, did_you_mean
+from worldkv.errors import SpecError, did_you_mean, repr_of
 from worldkv.files import read_plain
 
 DEFAULT_MACHINE = "worldkv-project-page"
@@ -150,10 +150,10 @@ def _parsed(where: str, text: str) -> Machine:
 def _checked(where: str, key: str, kind: str, value: Any) -> Any:
     if kind == "Edge":
         if not isinstance(value, dict) or not set(value) <= {"bytes_per_second", "latency_seconds"}:
-            raise SpecError(f"{where}: edge {key} takes bytes_per_second and latency_seconds, got {value!r}")
+            raise SpecError(f"{where}: edge {key} takes bytes_per_second and latency_seconds, got {repr_of(value)}")
         rate, latency = value.get("bytes_per_second", 1e30), value.get("latency_seconds", 0.0)
         if not _is_number(rate) or not _is_number(latency) or rate < 1 or latency < 0:
-            raise SpecError(f"{where}: edge {key} needs a positive rate and a latency of at least 0, got {value!r}")
+            raise SpecError(f"{where}: edge {key} needs a positive rate and no negative latency, got {repr_of(value)}")
         return Edge(float(rate), float(latency))
     if kind == "bool" and isinstance(value, bool):
         return value
@@ -163,7 +163,7 @@ def _checked(where: str, key: str, kind: str, value: Any) -> Any:
         return value
     if kind == "float" and _is_number(value) and value >= (1e-9 if key in _POSITIVE else 0):
         return float(value)
-    raise SpecError(f"{where}: {key} must be a valid {kind}, got {value!r}")
+    raise SpecError(f"{where}: {key} must be a valid {kind}, got {repr_of(value)}")
 
 
 _POSITIVE = ("fixed_seconds", "attention_flops_per_second")

@@ -30,7 +30,7 @@ _PREFIX_BYTES = {1: 2, 2: 4, 3: 4}
 _MOST_HEADER_BYTES = 1 << 14
 _DESCR = re.compile(r"""['"]descr['"]\s*:\s*['"]([<>|=]?)([A-Za-z?])(\d{0,9})[^'"]{0,40}['"]""")
 _FORTRAN = re.compile(r"""['"]fortran_order['"]\s*:\s*(True|False)\b""")
-_SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(((?:\s*\d{1,18}L?\s*,)*(?:\s*\d{1,18}L?\s*)?)\)""")
+_SHAPE = re.compile(r"""['"]shape['"]\s*:\s*\(((?:\s*\d{1,18}L?\s*,)*(?:\s*\d{1,18}L?\s*)?)\)\s*[,}]""")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ MOST_VALUES = 1 << 25
 MOST_NESTED = 60
 """Deepest JSON read; what is deeper would exhaust Python's stack, here or wherever its value is shown."""
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _OTHERS = bytes(set(range(256)) - set(b"[]{},"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from worldkv.errors import printable
@@ -15,7 +16,7 @@ _GENERIC = frozenset(
 
 def name_of(path: Path) -> str:
     """The file's name without its ending, or the folder's where every sequence has a file of that name."""
-    whole = path.resolve()
+    whole = Path(os.path.realpath(path))  # says nothing of loops of links, which are refused where they are opened
     return printable(whole.parent.name if whole.stem in _GENERIC and whole.parent.name else whole.stem)
 
 
