@@ -404,7 +404,7 @@ def test_errors_keep_head_and_cure() -> None:
 @pytest.mark.parametrize("name", ["..", ".", "", "/", "a\0b", "x" * 5000, "\udcff", "/dev/zero", 7])
 def test_streams_with_odd_names_are_read(name: object) -> None:
     stream = io.BytesIO(samples.FILES["tum"]["a.txt"]())
-    stream.name = name  # type: ignore[attr-defined]
+    stream.name = name
     assert load_trajectory(stream).num_frames == samples.FRAMES
     text = io.StringIO("\ud800 0")
     with pytest.raises(TrajectoryError):

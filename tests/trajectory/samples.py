@@ -6,6 +6,7 @@ import io
 import json
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,7 @@ def _matrix_words(matrix: object) -> str:
     return " ".join(f"[{' '.join(map(str, row))}]" for row in np.asarray(matrix).T)
 
 
-K = [[500.0, 0, 400], [0, 500, 300], [0, 0, 1]]
+K: list[list[float]] = [[500.0, 0, 400], [0, 500, 300], [0, 0, 1]]
 FILES: dict[str, dict[str, Callable[[], bytes]]] = {
     "recorded": {"a.safetensors": _recorded},
     "rosbag": {"a.bag": lambda: b"#ROSBAG V2.0\n" + bytes(64)},
@@ -131,7 +132,7 @@ FILES: dict[str, dict[str, Callable[[], bytes]]] = {
         "poses_bounds.npy": lambda: _npy(
             np.column_stack(
                 [
-                    np.concatenate([POSES[:, :3], np.tile([[300], [400], [350]], (FRAMES, 1, 1))], 2).reshape(-1, 15),
+                    np.concatenate([POSES[:, :3], np.tile([[300.0], [400], [350]], (FRAMES, 1, 1))], 2).reshape(-1, 15),
                     np.ones((FRAMES, 2)),
                 ]
             )
@@ -177,7 +178,7 @@ FILES: dict[str, dict[str, Callable[[], bytes]]] = {
     },
     "motionctrl": {"a.json": lambda: _json([m[:3].ravel().tolist() for m in np.linalg.inv(POSES)])},
     "bench76": {"a.jsonl": _bench76},
-    "pose-folder": {f"{i}.txt": (lambda i=i: _rows(POSES[i])) for i in range(FRAMES)},
+    "pose-folder": {f"{i}.txt": partial(_rows, POSES[i]) for i in range(FRAMES)},
     "colmap": {"images.bin": _images_binary, "cameras.bin": _cameras_binary},
     "realestate10k": {"a.txt": _realestate},
     "euroc": {"data.csv": _euroc},

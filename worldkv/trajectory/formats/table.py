@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def read_table(path: Path, columns: tuple[int, ...], meaning: str, *, skip: int 
     width = len(split_row(lines[content[0]]))
     rows = (split_row(lines[i]) for i in content)  # made anew wherever they are read: their words take most memory
     try:
-        flat = np.fromiter((float(word) for row in rows for word in row if len(row) == width), np.float64)
+        flat = np.fromiter(map(float, chain.from_iterable(row for row in rows if len(row) == width)), np.float64)
     except ValueError:
         flat = np.full(1, np.nan)
     if width not in columns or len(flat) != width * len(content) or not np.isfinite(flat).all():
