@@ -83,7 +83,7 @@ parity: install ## compare simulator and tensors: every policy and wrapper on ev
 
 fuzz: install ## change bytes of valid files of every format, FUZZ_EXAMPLES times each and drawn afresh (minutes, or as long as you like)
 	@WORLDKV_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=default \
-	    tests/trajectory/test_mutated_files.py
+	    tests/trajectory/test_mutated_files.py tests/cli/test_mutated_sweeps.py
 
 check: install ## check format, lint, types and import laws
 	$(BIN)/ruff format --check $(SOURCES)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldkv.errors import OutputError
+from worldkv.errors import OutputError, shortened
 from worldkv.files import MOST_TEXT_BYTES, read_plain, write_bytes
 
 if TYPE_CHECKING:
@@ -139,8 +139,10 @@ def parquet_rows(name: str) -> list[SweepRow]:
 
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(read_plain(Path(name), OutputError)))
-    except pyarrow.ArrowException as error:
-        raise _foreign(name, f"it is no whole Parquet file: {str(error).partition('.')[0]}") from None
+        table.validate(full=True)  # texts that are no UTF-8
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        why = shortened(str(error).partition("\n")[0].partition(".")[0], 200)
+        raise _foreign(name, f"it is no whole Parquet file: {why}") from None
     if not table.schema.equals(_schema()):
         raise _foreign(name, "its columns are not a sweep's")
     rows: list[SweepRow] = table.to_pylist()
