@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.chunks import Tier
+from worldkv.errors import WorldKVError
 from worldkv.signals import Signal
 
 
@@ -139,6 +140,16 @@ class CacheBackend(ABC):
     @abstractmethod
     def commit(self, chunk: int, num_bytes: int) -> None:
         """The chunk just generated enters the window with its clean pass's keys and values."""
+
+    def failed_store(self, *, wait: bool) -> tuple[int, WorldKVError] | None:
+        """A banked chunk that did not get where it belongs, and why; None where all did, and where none can fail.
+
+        Asked before a step changes anything. What can be done again, a file's writing, was done again first.
+
+        Args:
+            wait: whether to wait for what is still on its way off the device.
+        """
+        return None
 
     @abstractmethod
     def traffic(self) -> Traffic:

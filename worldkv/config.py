@@ -9,7 +9,7 @@ from worldkv.errors import check_choice
 from worldkv.tiers import TierLimits
 
 WhenLost = Literal["error", "go-on"]
-"""What happens when a banked chunk cannot be read back."""
+"""What happens when a banked chunk cannot be stored or read back."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,10 @@ class CacheConfig:
         over_budget: "error" refuses a plan over it, "flag" lets it pass and notes the first step.
         limits: capacities of host and disk.
         staging_chunks: whole chunks of device memory kept for prefetching.
-        rewind_chunks: how many of the last chunks `rewind` can take back.
-        when_lost: what happens when a banked chunk cannot be read back: "error" stops, "go-on" discards it and asks
-            the policy again.
+        rewind_chunks: how many of the last chunks `rewind` can take back; what the bank forgot in them is held so long
+            beside `limits`, see `CacheEngine.remembered`.
+        when_lost: what happens when a banked chunk cannot be stored or read back: "error" stops, "go-on" discards it
+            and asks the policy again.
     """
 
     window_budget_bytes: int | None = None

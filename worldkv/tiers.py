@@ -24,7 +24,7 @@ class TierLimits:
     Attributes:
         host_bytes: host memory for banked chunks; None for no limit.
         disk_bytes: disk for chunks that spill from the host; None for no limit, 0 for no disk.
-        when_full: what to do when both are full.
+        when_full: what to do when both are full, or the disk takes no more before its limit.
     """
 
     host_bytes: int | None = None

@@ -318,7 +318,7 @@ def test_a_disk_that_really_takes_no_more(store: DiskStore) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (PIECE_BYTES + 4096, hard))
-        with pytest.raises(OutputError, match="chunk 1 .* cannot be written to .* earlier chunks are still there"):
+        with pytest.raises(OutputError, match="chunk 1 .* cannot be written to .* still in host memory"):
             store.write(1, content_of(1, 2 * PIECE_BYTES))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from tests.backends.late_ops import LateOps
-from tests.backends.rollouts import Path, generate, inputs_of, loop, open_cache
-from worldkv.backends.bank import disk
+from tests.backends.rollouts import PASSES, Path, generate, inputs_of, loop, open_cache
+from worldkv.backend import Forget
+from worldkv.backends.bank import chunk_file, disk
 from worldkv.backends.bank.bank import MOST_WRITING
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
@@ -177,12 +178,7 @@ def test_a_full_disk_is_reported_and_earlier_chunks_stay_readable(monkeypatch: p
                 generate(cache, path, step)
             cache.backend.drain()
         bank = cache.backend.bank
-        while True:  # whatever else was on its way fails too, and all of it is still on the host
-            try:
-                bank.finish_writing()
-                break
-            except OutputError:
-                pass
+        bank.finish_writing()  # whatever else was on its way fails too, and all of it is still on the host
         stored = [chunk for chunk, stored in bank.stored.items() if stored.host is None]
         assert len(stored) == room
         for chunk in bank.stored:
@@ -205,23 +201,185 @@ def test_a_copy_that_fails_is_tried_once_more_then_named(times: int, is_noticed:
         assert all(torch.equal(generate(cache, path, step)[0], out) for step, out in enumerate(undisturbed))
 
 
-def test_a_store_that_fails_is_named_and_its_chunk_never_attended() -> None:
+def test_a_rollout_goes_on_without_a_chunk_that_could_not_be_stored() -> None:
     """The second copy stores chunk 3 or so; nobody may find NaN in the bank for it."""
     path = loop(SMALL)
-    ops = LateOps(failing={2: 2})
-    cache = open_cache(WHOLE, SMALL, path, ops, config=CacheConfig(rewind_chunks=2, when_lost="go-on"))
+    cache = open_cache(WHOLE, SMALL, path, LateOps(failing={2: 2}), config=CacheConfig(when_lost="go-on"))
+    discarded: list[int] = []
+    for step in range(len(path.views)):
+        out, record = generate(cache, path, step)
+        assert torch.isfinite(out).all()
+        discarded += record.discarded
+    assert len(discarded) == 1 and discarded[0] not in cache.backend.bank.stored
+
+
+def test_a_store_that_failed_is_named_until_it_is_taken_back() -> None:
+    path = loop(SMALL)
+    with open_cache(WHOLE, SMALL, path) as cache:
+        undisturbed = [generate(cache, path, step)[0] for step in range(len(path.views))]
+    cache = open_cache(WHOLE, SMALL, path, LateOps(failing={2: 2}), config=CacheConfig(rewind_chunks=3))
     step, named = 0, 0
     while step < len(path.views):
         try:
-            out, record = generate(cache, path, step)
+            out = generate(cache, path, step)[0]
         except TransferError as error:
-            assert "could not be stored: a copy of" in str(error)
+            assert "could not be stored: a copy of" in str(error) and "rewind to before it was evicted" in str(error)
+            for _ in range(2):
+                with pytest.raises(TransferError, match="could not be stored"):
+                    cache.begin(path.views[step])
             named += 1
-            cache.rewind(0)  # the open step alone; the chunk that was not stored stays in the books
+            cache.rewind(1)
+            step -= 1
             continue
-        assert torch.isfinite(out).all()
+        assert torch.equal(out, undisturbed[step])
         step += 1
     assert named == 1
+
+
+# ---------------------------------------------------------------------- a full disk and the one way on
+
+FULL = os.strerror(errno.ENOSPC)
+
+
+class Disk:
+    """The disk under every store: no chunk after the `room`-th is written while `is_full`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int = 2) -> None:
+        self.is_full, self.room = True, room
+        write = chunk_file.write_file
+
+        def limited(part: FilePath, chunk: int, data: chunk_file.Bytes) -> int:
+            if self.is_full and len(list(part.parent.glob("*.safetensors"))) >= self.room:
+                raise OSError(errno.ENOSPC, FULL)
+            return write(part, chunk, data)
+
+        monkeypatch.setattr(disk, "write_file", limited)
+
+
+def run_on(cache: WorldCache, path: Path, start: int) -> list[torch.Tensor]:
+    return [generate(cache, path, step)[0] for step in range(start, len(path.views))]
+
+
+def passes(cache: WorldCache, step: int) -> torch.Tensor:
+    """The step between begin and commit."""
+    outs = []
+    for number in range(PASSES):
+        for layer in range(SMALL.layers):
+            outs.append(cache.attend(layer, *inputs_of(cache, step, number, layer), clean=number == PASSES - 1))
+    return torch.stack(outs)
+
+
+def wait_for_the_disk(cache: WorldCache) -> None:
+    """So that what happened there is known at the next call, and in that one."""
+    for stored in cache.backend.bank.stored.values():
+        if stored.writing is not None:
+            stored.writing.exception()
+
+
+@pytest.mark.parametrize("call", ["begin", "commit"])
+def test_once_there_is_room_the_call_that_failed_is_made_again(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path, refused = loop(SMALL), 0
+    with open_cache(WHOLE, SMALL, path, config=spilling()) as cache:
+        undisturbed = run_on(cache, path, 0)
+    full = Disk(monkeypatch)
+
+    def again(name: str, act: Callable[[], object]) -> None:
+        nonlocal refused
+        if name == call:
+            wait_for_the_disk(cache)
+        try:
+            act()
+        except OutputError as error:
+            assert name == call and FULL in str(error)
+            with pytest.raises(OutputError, match="free space there and make the same call again"):
+                act()
+            full.is_full, refused = False, refused + 1
+            act()
+
+    with open_cache(WHOLE, SMALL, path, config=spilling()) as cache:
+        ask = cache.backend.failed_store
+        if call == "commit":  # as where the thread is not that far when the step begins
+            monkeypatch.setattr(cache.backend, "failed_store", lambda wait: ask(wait=wait) if wait else None)
+        for step, (view, expected) in enumerate(zip(path.views, undisturbed, strict=True)):
+            again("begin", lambda view=view: cache.begin(view))  # type: ignore[misc]
+            assert torch.equal(passes(cache, step).cpu(), expected)
+            again("commit", cache.commit)
+        assert refused == 1
+        banked = cache.backend.bank.stored.values()
+        assert len(on_disk(cache)) == sum(stored.is_on_disk for stored in banked) > full.room
+
+
+@pytest.mark.parametrize(("when_lost", "when_full"), [("go-on", "error"), ("error", "forget-oldest")])
+def test_a_disk_that_stays_full_costs_chunks_and_not_the_rollout(
+    monkeypatch: pytest.MonkeyPatch, when_lost: str, when_full: str
+) -> None:
+    path = loop(SMALL)
+    gone: list[int] = []
+    full = Disk(monkeypatch)
+    limits = TierLimits(int(1.5 * SMALL.chunk_bytes), None, when_full)  # type: ignore[arg-type]
+    config = CacheConfig(limits=limits, when_lost=when_lost)  # type: ignore[arg-type]
+    with open_cache(WHOLE, SMALL, path, config=config) as cache:
+        for step in range(len(path.views)):
+            out, record = generate(cache, path, step)
+            assert torch.isfinite(out).all()
+            wait_for_the_disk(cache)
+            gone += record.discarded
+            told = [*record.plan.moves, *record.moves]
+            assert sorted(move.chunk for move in told if isinstance(move, Forget)) == sorted(record.discarded)
+        assert len(gone) > 5 and gone == sorted(set(gone))
+        cache.backend.bank.finish_writing()
+        left = [chunk for chunk, stored in cache.backend.bank.stored.items() if stored.host is None]
+        assert len(left) == full.room and cache.engine.state.counts.forgotten == len(gone) * SMALL.chunk_tokens
+        if when_full == "forget-oldest":
+            assert max(gone) < min(left), "room was made by the oldest, as the configuration says"
+        else:
+            assert max(left) < min(gone), "what is on disk stays, what finds no room goes"
+        held = cache.engine.state.tiers.disk.held
+        assert held == sum(stored.elements * 4 for stored in cache.backend.bank.stored.values() if stored.is_on_disk)
+
+
+def test_a_folder_that_cannot_be_made_is_told_like_a_full_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath
+) -> None:
+    """It is made for the first chunk that spills, in the middle of a commit; that commit is not torn by it."""
+    path = loop(SMALL)
+    (tmp_path / "file").touch()
+    with open_cache(WHOLE, SMALL, path, config=spilling()) as cache:
+        cache.backend.bank._folder = tmp_path / "file" / "chunks"
+        with pytest.raises(OutputError, match="cannot be made"):
+            for step in range(len(path.views)):
+                generate(cache, path, step)
+        (tmp_path / "file").unlink()
+        if cache.engine.is_open:
+            cache.commit()
+        for step in range(len(cache.engine.table), len(path.views)):
+            assert torch.isfinite(generate(cache, path, step)[0]).all()
+
+
+def test_a_torn_cache_is_neither_copied_nor_forked() -> None:
+    """What it would hand out is half a step: 49 of 60 steps that followed a restore of it attended other keys."""
+    path, ops = loop(SMALL), LateOps()
+    with open_cache(WHOLE, SMALL, path, ops) as cache:
+        for step in range(9):
+            generate(cache, path, step)
+        whole = cache.snapshot()
+
+        def torn(*arguments: object) -> None:
+            raise TransferError("the bus is gone")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cache.backend.arena, "update", torn)
+            with pytest.raises(TransferError):
+                run_on(cache, path, 9)
+        refused = "is refused: step .* restore a snapshot or reset first$"
+        with pytest.raises(PolicyError, match=f"^snapshot {refused}"):
+            cache.snapshot()
+        with pytest.raises(PolicyError, match=f"^fork {refused}"):
+            cache.fork()
+        with pytest.raises(PolicyError, match="rewind"):
+            cache.rewind(0)
+        cache.restore(whole)
+        assert all(torch.isfinite(out).all() for out in run_on(cache, path, 9))
 
 
 def test_what_a_full_disk_refused_is_still_there_after_a_restore(monkeypatch: pytest.MonkeyPatch) -> None:

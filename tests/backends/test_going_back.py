@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import random
+import weakref
+from pathlib import Path as FilePath
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from tests.backends.retrieval_policies import AfterFirstPass, Prefetching
 from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
 from tests.policies.all_policies import EVERY
 from worldkv.backend import Traffic
+from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import Snapshot
@@ -23,7 +26,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.parts import Rebased
 from worldkv.policies import DropOldest, WorldKV
 from worldkv.signals import Signal
-from worldkv.tiers import TierLimits
+from worldkv.tiers import TierLimits, WhenFull
 
 SMALL = CacheGeometry(2, 2, 1, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
 CONFIGS = {
@@ -197,3 +200,52 @@ def test_going_back_while_chunks_are_written_keeps_none_of_them_in_memory() -> N
         stored = cache.backend.bank.stored.values()
         on_host = sum(stored.elements * 4 for stored in stored if stored.host is not None)
         assert on_host <= (config.limits.host_bytes or 0) < sum(stored.elements * 4 for stored in stored)
+
+
+@pytest.mark.parametrize("when_full", ["error", "forget-oldest"])
+def test_what_can_be_taken_back_takes_the_host_memory_and_files_that_are_told(
+    when_full: WhenFull, monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath
+) -> None:
+    """Every buffer lent by the pool and every file in the folder is counted, whoever holds it."""
+    disk = None if when_full == "error" else 3 * SMALL.chunk_bytes
+    limits = TierLimits(2 * SMALL.chunk_bytes, disk, when_full)
+    lent: list[weakref.ref[HostBuffer]] = []
+    take = HostPool.take
+
+    def noted(pool: HostPool, elements: int, *, host_writes: bool = False) -> HostBuffer:
+        buffer = take(pool, elements, host_writes=host_writes)
+        lent.append(weakref.ref(buffer))
+        return buffer
+
+    monkeypatch.setattr(HostPool, "take", noted)
+    policy, header = WorldKV(3, 6, 3, 1.0), 512
+    kept: Snapshot | None = None
+    config = CacheConfig(limits=limits, rewind_chunks=8)
+    with open_cache(policy, SMALL, path(), config=config) as cache:
+        cache.backend.bank._folder = tmp_path
+        most, remembered = 0, 0
+        for step in range(STEPS):
+            generate(cache, path(), step)
+            if step == 4:
+                kept = cache.snapshot()
+            cache.backend.drain()
+            cache.backend.bank.finish_writing()
+            held = sum(b.tensor.nbytes for b in (ref() for ref in lent) if b is not None)
+            tiers, beside = cache.engine.state.tiers, cache.engine.remembered()
+            if when_full == "error":
+                assert held <= (limits.host_bytes or 0) and beside == (0, 0)
+            else:  # the snapshot is the caller's own, and holds what its chunks take
+                of_snapshot = 0 if kept is None else 5 * SMALL.chunk_bytes
+                files = [file.stat().st_size - header for file in tmp_path.iterdir()]
+                assert sum(files) <= tiers.disk.held + beside.disk + of_snapshot
+                assert held <= (limits.host_bytes or 0) + beside.host + of_snapshot
+            most, remembered = max(most, held), max(remembered, beside.disk)
+        assert most > 0 and (remembered > 0) == (when_full == "forget-oldest")
+        cache.rewind(8)
+        for step in range(STEPS - 8, STEPS):
+            generate(cache, path(), step)
+        assert kept is not None
+        cache.restore(kept)
+        again = generate(cache, path(), 5)[0]
+    with open_cache(policy, SMALL, path(), config=config) as cache:
+        assert torch.equal([generate(cache, path(), step)[0] for step in range(6)][-1], again)

@@ -26,7 +26,9 @@ def test_a_step_that_is_open_is_committed_before_anything_else() -> None:
     engine = blind_engine(FullKV())
     steps(engine, 4)
     plan = engine.begin(HERE)
-    assert sentence(lambda: engine.begin(HERE)) == "step 4 is still open; commit it before the next begin"
+    assert sentence(lambda: engine.begin(HERE)) == (
+        "step 4 is still open; commit it (or rewind(0), restore or reset) before the next begin"
+    )
     assert sentence(engine.snapshot) == "snapshot between steps only; commit step 4 first"
     assert sentence(engine.fork) == "fork between steps only; commit step 4 first"
     assert engine.commit().plan is plan
@@ -36,9 +38,7 @@ def test_what_belongs_into_a_step_is_refused_outside_of_it() -> None:
     engine = blind_engine(FullKV())
     steps(engine, 2)
     assert sentence(lambda: engine.refine(None)) == "refine comes after begin and before commit; no step is open"
-    assert sentence(engine.commit) == (
-        "commit comes once after begin; no step is open, or its commit failed: rewind or restore"
-    )
+    assert sentence(engine.commit) == "commit comes once after begin; no step is open"
     assert len(engine.table) == 2 and engine.state.counts.produced == 2 * TINY.chunk_tokens
 
 
@@ -56,12 +56,16 @@ def test_moves_that_failed_leave_the_engine_inconsistent_until_it_is_taken_back(
     engine, backend = failing_engine(rewind_chunks=0)
     before = engine.snapshot()
     assert sentence(lambda: engine.begin(HERE), TransferError) == "the bus is gone"
-    inconsistent = "the last step failed half way; rewind, restore or reset before the next begin"
-    assert sentence(lambda: engine.begin(HERE)) == inconsistent
+    inconsistent = " is refused: step 4 failed half way; restore a snapshot or reset first"
+    assert sentence(lambda: engine.begin(HERE)) == "begin" + inconsistent
     backend.failures = {}
-    assert sentence(lambda: engine.begin(HERE)) == inconsistent, (
+    assert sentence(lambda: engine.begin(HERE)) == "begin" + inconsistent, (
         "a window half way is not made whole by a backend that is"
     )
+    assert sentence(engine.commit) == "commit" + inconsistent
+    assert sentence(engine.snapshot) == "snapshot" + inconsistent, "what is restored from would be half a step"
+    assert sentence(engine.fork) == "fork" + inconsistent
+    assert sentence(lambda: engine.rewind(0)) == "rewind(0)" + inconsistent, "there is nothing to go back to"
     engine.restore(before)
     assert engine.begin(HERE).attended.tolist() == [1, 3]
     engine.commit()

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.core.scripted import Scripted
 from tests.core.test_engine import BLIND, TINY, steps
+from worldkv.answers import Eviction
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine
 from worldkv.policies import FullKV
 from worldkv.signals import Signal
 from worldkv.sim.backend import SimBackend
+from worldkv.tiers import TierLimits
 
 
 class Held:
@@ -59,3 +62,28 @@ def test_only_what_rewind_may_need_is_remembered(rewind_chunks: int) -> None:
     steps(engine, 20)
     engine.reset()
     assert held(engine) == 0
+
+
+def test_what_rewind_holds_of_the_bank_is_counted() -> None:
+    """Against the chunks that lie in the backend's remembered states and no longer in the backend."""
+    limits = TierLimits(int(1.5 * TINY.chunk_bytes), 3 * TINY.chunk_bytes, "forget-oldest")
+    policy = Scripted({step: Eviction(bank=(step - 1,)) for step in range(1, 30)})
+    engine = CacheEngine(policy, TINY, SimBackend(), CacheConfig(limits=limits, rewind_chunks=3), BLIND)
+    most = 0
+    for _ in range(12):
+        steps(engine, 1)
+        backend = engine.backend
+        assert isinstance(backend, SimBackend)
+        held = {**backend.host, **backend.disk}
+        gone = {
+            chunk: size
+            for checkpoint in engine._history
+            for chunk, size in {**checkpoint.backend.host, **checkpoint.backend.disk}.items()
+            if chunk not in held
+        }
+        told = engine.remembered()
+        assert told.host + told.disk == sum(gone.values())
+        most = max(most, told.disk)
+    assert most == 4 * TINY.chunk_bytes, "three steps and the last one, a chunk each"
+    engine.rewind(3)
+    assert engine.remembered() == (0, TINY.chunk_bytes)

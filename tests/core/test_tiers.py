@@ -107,8 +107,10 @@ def test_a_commit_that_failed_must_be_rewound() -> None:
     engine.begin(HERE)
     with pytest.raises(BudgetError, match="the bank is full: chunk 1"):
         engine.commit()
-    with pytest.raises(PolicyError, match="rewind or restore"):
-        engine.commit()
+    refused = r" is refused: step 1 failed half way; call rewind\(0\), restore or reset first"
+    for call in ("commit", "snapshot", "fork"):
+        with pytest.raises(PolicyError, match=f"^{call}{refused}$"):
+            getattr(engine, call)()
     engine.rewind(0)
     assert len(engine.table) == 1 and engine.state.counts.produced == TINY.chunk_tokens
     engine.begin(HERE)

@@ -413,7 +413,8 @@ class WorldCache:
 
         Raises:
             PolicyError: no step is open, or the last pass did not go through every layer.
-            OutputError, TransferError: a chunk could not be stored.
+            OutputError, TransferError: an earlier chunk could not be stored; the step is still open, so make room and
+                commit again.
             GroupError: another rank of the group failed or decides otherwise.
         """
         with self._together("commit"):
@@ -432,6 +433,7 @@ class WorldCache:
                 raise PolicyError(
                     f"{signal.value} is measured in the clean pass; call attend(..., clean=True) in the last pass"
                 )
+        can_repeat = len(self._views) == 1 and self._ranks is None
         try:
             with self.stopwatch.span("policy"):
                 if len(self._views) > 1:
@@ -441,7 +443,8 @@ class WorldCache:
                 self._note(record, self._views[0], measured)
                 return record
         finally:
-            self._abandon_step()
+            if not (can_repeat and self.engine.is_open):
+                self._abandon_step()
 
     # ------------------------------------------------------------------ going back
 

@@ -26,7 +26,7 @@ from worldkv.backend import (
 )
 from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer, StoredChunk
+from worldkv.backends.bank.stored_chunk import HostBuffer, StoredTable
 from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
@@ -35,7 +35,7 @@ from worldkv.backends.transfer.staging import Staging
 from worldkv.backends.window.arena import KEYS, VALUES, Arena, ArenaForm
 from worldkv.backends.window.copy_on_write import ArenaState
 from worldkv.chunks import Tier
-from worldkv.errors import PolicyError, TransferError
+from worldkv.errors import PolicyError, TransferError, WorldKVError
 from worldkv.signals import Signal
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 
@@ -44,7 +44,7 @@ class TorchState(NamedTuple):
     """A `TorchBackend` as it was."""
 
     arena: ArenaState
-    stored: dict[int, StoredChunk]
+    stored: StoredTable
     staged: tuple[int, ...]
     traffic: Traffic
     hidden: dict[int, Tensor]
@@ -110,7 +110,7 @@ class TorchBackend(CacheBackend):
 
         Raises:
             LostChunkError: a chunk to bring cannot be read back; nothing has moved.
-            OutputError, TransferError: a copy or a file failed, twice.
+            TransferError: a copy failed, twice.
         """
         with self._stopwatch.span("transfer"):
             self.settle()
@@ -131,10 +131,16 @@ class TorchBackend(CacheBackend):
         """See `CacheBackend.commit`."""
         with self._stopwatch.span("transfer"):
             self.settle()
-            self.bank.finish_storing()  # of the last commit; they had the whole step
             self.advance(wait=True)
             self.arena.append(chunk, num_bytes // self.form.geometry.token_bytes, self.own_turn)
             self.hidden.commit(chunk)
+
+    def failed_store(self, *, wait: bool) -> tuple[int, WorldKVError] | None:
+        """See `CacheBackend.failed_store`."""
+        with self._stopwatch.span("transfer"):
+            if wait:
+                self.bank.finish_storing()  # of the last commit; they had the whole step
+            return self.bank.failed_store()
 
     def traffic(self) -> Traffic:
         """See `CacheBackend.traffic`: the sum of the copies issued, debug channels left out."""
@@ -155,7 +161,7 @@ class TorchBackend(CacheBackend):
         self.settle()
         self.bank.finish_storing()
         staged, hidden = self._incoming.staged, self.hidden.table()
-        return TorchState(self.arena.snapshot(), dict(self.bank.stored), staged, self.traffic(), hidden)
+        return TorchState(self.arena.snapshot(), self.bank.snapshot(), staged, self.traffic(), hidden)
 
     def restore(self, state: TorchState) -> None:
         """See `CacheBackend.restore`."""
@@ -213,19 +219,26 @@ class TorchBackend(CacheBackend):
         self._incoming.advance(wait=wait)
 
     def drain(self) -> None:
-        """Wait for every copy and file, so that everything lies where it belongs."""
+        """Wait for every copy and file, so that everything lies where it belongs.
+
+        Raises:
+            OutputError, TransferError: one failed, twice.
+        """
         self.settle()
         self.bank.finish_storing()
         self.advance(wait=True)
         self.staging.drain()
         self.ops.synchronize()
         self.bank.finish_writing()
+        failed = self.bank.failed_store()
+        if failed is not None:
+            raise failed[1]
 
     def tier(self, chunk: int) -> Tier:
         """Where a chunk's home is, by where its storage lies."""
         stored = self.bank.stored.get(chunk)
         if stored is not None:
-            return Tier.DISK if stored.host is None or stored.is_on_disk else Tier.HOST
+            return Tier.DISK if stored.is_on_disk else Tier.HOST
         return Tier.DEVICE if chunk in self.arena.groups[0].layout.extents else Tier.NONE
 
     def close(self) -> None:

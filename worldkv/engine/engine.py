@@ -10,7 +10,7 @@ import numpy as np
 
 from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Retrieval
 from worldkv.backend import CacheBackend, Move, Traffic
-from worldkv.chunks import ChunkTable
+from worldkv.chunks import ChunkTable, Tier
 from worldkv.config import CacheConfig
 from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
 from worldkv.engine.fit import fitted
@@ -18,9 +18,10 @@ from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.preflight import check_fits, check_policy_frames, check_positions, check_signals
 from worldkv.engine.ranks import AgreedCaller, Ranks
 from worldkv.engine.reach import check_distance
+from worldkv.engine.remembered import RememberedBytes, remembered_bytes
 from worldkv.engine.state import EngineState, StepPlan, StepRecord
 from worldkv.engine.window import reconcile_staging, reconcile_window
-from worldkv.errors import BudgetError, LostChunkError, PolicyError, SignalError, SpecError
+from worldkv.errors import BudgetError, LostChunkError, OutputError, PolicyError, SignalError, SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene
@@ -134,11 +135,16 @@ class CacheEngine:
             BudgetError: the plan does not fit the window budget (nothing has moved).
             PositionError: it attends keys farther away than `position_limit` (nothing has moved).
             LostChunkError: the plan needs a chunk that cannot be read back, and `config.when_lost` is "error".
+            OutputError, TransferError: a banked chunk could not be stored, and neither `config.when_lost` nor
+                `limits.when_full` gives it up; nothing has moved, so the same call may be made again.
         """
+        self._refuse_inconsistent("begin")
         if self._open is not None:
-            raise PolicyError(f"step {self._open[1].step} is still open; commit it before the next begin")
-        if self._is_inconsistent:
-            raise PolicyError("the last step failed half way; rewind, restore or reset before the next begin")
+            raise PolicyError(
+                f"step {self._open[1].step} is still open; commit it (or rewind(0), restore or reset) before the next "
+                "begin"
+            )
+        self._give_up_failed_stores(wait=False)
         self._generate(viewpoint.frames_of(self.geometry))
         plan = self._reconcile(viewpoint, None, is_asked=self.policy.asked_at == "begin")
         self.state.tiers.device.take(self._own_bytes)
@@ -190,9 +196,12 @@ class CacheEngine:
             PolicyError: no step is open, or an answer breaks the contract.
             SignalError: attention was not measured for exactly the chunks attended.
             BudgetError: an evicted chunk fits nowhere in the bank; rewind or restore to go on.
+            OutputError, TransferError: an earlier chunk could not be stored, as for `begin`; the step is still open.
         """
-        if self._open is None or self._is_inconsistent:
-            raise PolicyError("commit comes once after begin; no step is open, or its commit failed: rewind or restore")
+        self._refuse_inconsistent("commit")
+        if self._open is None:
+            raise PolicyError("commit comes once after begin; no step is open")
+        self._give_up_failed_stores(wait=True)
         viewpoint, plan = self._open
         self._is_inconsistent = True
         geometry, state, own_tokens, own_bytes = self.geometry, self.state, self._own_tokens, self._own_bytes
@@ -219,7 +228,8 @@ class CacheEngine:
         self._traffic = traffic
         self._open, self._is_inconsistent = None, False
         discarded = (*eviction.discard, *forgotten, *state.lost)
-        state.lost = ()
+        moves = (*state.forgets, *moves)
+        state.lost = state.forgets = ()
         return StepRecord(
             plan,
             eviction.bank,
@@ -235,10 +245,20 @@ class CacheEngine:
             moves,
         )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a step is open and its commit may still be made."""
+        return self._open is not None and not self._is_inconsistent
+
     # ------------------------------------------------------------------ going back
 
     def snapshot(self) -> Snapshot:
-        """The rollout as it stands between two steps."""
+        """The rollout as it stands between two steps.
+
+        Raises:
+            PolicyError: a step is open, or the last one failed half way.
+        """
+        self._refuse_inconsistent("snapshot")
         self._refuse_open("snapshot")
         return Snapshot(self.table.copy(), self.state.copy(), self.backend.snapshot())
 
@@ -254,8 +274,11 @@ class CacheEngine:
         """Take back the last `chunks` commits, exactly; an open step is abandoned first (`rewind(0)` only that).
 
         Raises:
-            PolicyError: more than `config.rewind_chunks` or than were committed.
+            PolicyError: more than `config.rewind_chunks` or than were committed, or none where the last step failed
+                half way and was not remembered.
         """
+        if self._open is None and chunks == 0:
+            self._refuse_inconsistent("rewind(0)")
         steps = chunks + (self._open is not None)
         if not 0 <= chunks <= self.config.rewind_chunks or steps > len(self._history):
             raise PolicyError(
@@ -265,8 +288,17 @@ class CacheEngine:
         if steps:
             self._take_back(steps)
 
+    def remembered(self) -> RememberedBytes:
+        """Bytes of forgotten chunks that `rewind` may bring back, beside what the ledgers hold and the limits bound."""
+        return remembered_bytes((checkpoint.journal for checkpoint in self._history), self.table)
+
     def fork(self) -> CacheEngine:
-        """A second rollout that continues from here on its own; the bank is shared."""
+        """A second rollout that continues from here on its own; the bank is shared.
+
+        Raises:
+            PolicyError: a step is open, or the last one failed half way.
+        """
+        self._refuse_inconsistent("fork")
         self._refuse_open("fork")
         twin = object.__new__(CacheEngine)
         twin.__dict__.update(self.__dict__)
@@ -293,6 +325,14 @@ class CacheEngine:
         if self._open is not None:
             raise PolicyError(f"{what} between steps only; commit step {self._open[1].step} first")
 
+    def _refuse_inconsistent(self, what: str) -> None:
+        """Refuse to go on from, or to hand out, a step that failed half way."""
+        if self._is_inconsistent:
+            step = len(self.table) if self._open is None else self._open[1].step
+            is_remembered = self._open is not None and self._history
+            way = "call rewind(0), restore or reset first" if is_remembered else "restore a snapshot or reset first"
+            raise PolicyError(f"{what} is refused: step {step} failed half way; {way}")
+
     def _checkpoint(self) -> None:
         state, length = self.state, len(self.table)
         self.state = state.copy()
@@ -315,7 +355,6 @@ class CacheEngine:
             is_asked: whether the policy is; if not, what is resident stays.
         """
         is_open = False
-        forgets: tuple[Move, ...] = ()
         while True:
             retrieval = None
             if is_asked and self.state.bank_count:
@@ -332,17 +371,46 @@ class CacheEngine:
             spare = self.state.copy() if self.config.when_lost == "go-on" else None
             try:
                 plan = self._apply(retrieval, first, is_over, ids, positions)
-                return plan._replace(moves=(*forgets, *plan.moves)) if forgets else plan
+                if self.state.forgets:
+                    plan = plan._replace(moves=(*self.state.forgets, *plan.moves))
+                    self.state.forgets = ()
+                return plan
             except Exception as error:
                 if spare is None or not isinstance(error, LostChunkError):
                     if is_open:
                         self._take_back(1)
                     raise
                 self.state, self._is_inconsistent = spare, False
-                moves = forget_chunk(self.state, self.table, error.chunk)
-                self.backend.apply(moves)
-                forgets += tuple(moves)
-                self.state.lost = (*self.state.lost, error.chunk)
+                self._give_up(error.chunk)
+
+    def _give_up_failed_stores(self, *, wait: bool) -> None:
+        """Before a step changes anything: give up chunks that could not be stored, where the configuration says so.
+
+        A file that cannot be written is one more way in which the bank is full, so what is forgotten for it where that
+        is allowed are the oldest chunks on disk.
+        """
+        while (failed := self.backend.failed_store(wait=wait)) is not None:
+            chunk, error = failed
+            if self._ranks is None and isinstance(error, OutputError) and self._forgets_oldest:
+                on_disk = np.flatnonzero(self.table.columns["tier"][: len(self.table)] == Tier.DISK)
+                chunk = int(on_disk[0])
+            elif self.config.when_lost == "error":
+                raise error
+            self._give_up(chunk)
+
+    @property
+    def _forgets_oldest(self) -> bool:
+        return self.config.limits.when_full == "forget-oldest"
+
+    def _give_up(self, chunk: int) -> None:
+        """A banked chunk is lost; it is forgotten, and the step's record will tell."""
+        state = self.state
+        moves = forget_chunk(state, self.table, chunk)
+        self._is_inconsistent = True
+        self.backend.apply(moves)
+        self._is_inconsistent = False
+        state.forgets = (*state.forgets, *moves)
+        state.lost = (*state.lost, chunk)
 
     def _positions(self, ids: Ids, wanted: tuple[int, ...]) -> Ids:
         """Where each attended chunk, and last the chunk being generated, stands.

@@ -55,7 +55,8 @@ class EngineState:
         last_refresh: step of the last retrieval that looked afresh.
         summary: the last query summary.
         shrunk: chunks shrunk in place since the last begin.
-        lost: chunks of the bank that could not be read back since the last commit.
+        lost: chunks of the bank that could not be stored or read back since the last commit.
+        forgets: the moves for them that no plan or record has told yet.
         bank_first: least banked id; meaningless while `bank_count` is 0.
         bank_last: greatest banked id, likewise.
         bank_count: banked chunks.
@@ -75,6 +76,7 @@ class EngineState:
     summary: Any = None
     shrunk: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
+    forgets: tuple[Move, ...] = ()
     bank_first: int = 0
     bank_last: int = 0
     bank_count: int = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import threading
+import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,10 +15,10 @@ from torch import Tensor
 
 from worldkv.backends.bank.disk import DiskChunk, DiskStore
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredChunk
+from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredChunk, StoredTable
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
-from worldkv.errors import LostChunkError, TransferError
+from worldkv.errors import LostChunkError, TransferError, WorldKVError
 
 MOST_WRITING = 2
 """Chunks on their way to the disk at a time; each still takes its host memory."""
@@ -27,7 +29,6 @@ class Bank:
 
     Attributes:
         stored: by chunk.
-        spoiled: chunks whose content never arrived.
     """
 
     def __init__(self, ops: DeviceOps, copies: Copies, dtype: torch.dtype, folder: Path | None) -> None:
@@ -35,9 +36,11 @@ class Bank:
         self._ops, self._copies, self._folder = ops, copies, folder
         self.pool = HostPool(ops, dtype)
         self.stored: dict[int, StoredChunk] = {}
-        self.spoiled: set[int] = set()
+        self._snapshots: weakref.WeakSet[StoredTable] = weakref.WeakSet()
+        self._failed: set[int] = set()  # that may not be where they belong; some may be gone since
         self._storing: list[tuple[int, Event]] = []
         self._store: DiskStore | None = None
+        self._opening = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
         self._is_owner = True
         self._writing: collections.deque[tuple[int, Future[DiskChunk]]] = collections.deque()
@@ -46,52 +49,57 @@ class Bank:
         """A bank of its own that shares all stored chunks; close the first one last."""
         twin = Bank(self._ops, copies, self.pool.dtype, self._folder)
         twin.pool = self.pool
+        twin._snapshots = self._snapshots
         twin.adopt(self.stored)
-        twin.spoiled = set(self.spoiled)
         twin._store, twin._thread, twin._is_owner = self._disk(), self._worker(), False
         return twin
 
     # ------------------------------------------------------------------ changing
 
+    def snapshot(self) -> StoredTable:
+        """All chunks as they are. What leaves the host later leaves it here too, and is read back by `adopt`."""
+        table = StoredTable(self.stored)
+        self._snapshots.add(table)
+        return table
+
     def adopt(self, stored: Mapping[int, StoredChunk]) -> None:
         """Hold these chunks and no others; those on their way to the disk free host memory once they are there."""
-        self.stored = dict(stored)
+        self.stored = {chunk: self._at_home(one) for chunk, one in stored.items()}
         self._writing.clear()
+        self._failed.clear()
         for chunk, one in self.stored.items():
-            if one.writing is not None and one.host is not None:
-                if _has_failed(one.writing):  # then the host is its home after all
-                    self.stored[chunk] = dataclasses.replace(one, writing=None)
-                else:
-                    self._writing.append((chunk, one.writing))
+            if one.host is None:
+                continue
+            if one.host.failed is not None:
+                self._failed.add(chunk)
+            elif one.is_on_disk and one.writing is not None:
+                self._writing.append((chunk, one.writing))
 
     def put(
         self, chunk: int, counts: tuple[int, ...], packing: Packing | None, buffer: HostBuffer, filled: Event
     ) -> None:
         """A chunk is on the host from `filled` on."""
         self.stored[chunk] = StoredChunk(chunk, counts, buffer.tensor.numel(), packing, buffer, filled)
-        self.spoiled.discard(chunk)
         self._storing.append((chunk, filled))
 
     def finish_storing(self) -> None:
-        """Wait until every chunk that was put is on the host.
-
-        Raises:
-            TransferError: a copy failed, twice; the chunks concerned are lost.
-        """
+        """Wait until every chunk that was put is on the host; where a copy failed, `failed_store` tells."""
         storing, self._storing = self._storing, []
-        for place, (chunk, filled) in enumerate(storing):
-            try:
-                self._ops.synchronize(filled)
-            except TransferError as error:
-                self.spoiled.update(later for later, _ in storing[place:])
-                raise TransferError(f"chunk {chunk} could not be stored: {error}") from error
+        for chunk, filled in storing:
+            self._arrive(chunk, filled)
+
+    def failed_store(self) -> tuple[int, WorldKVError] | None:
+        """A chunk that is not where it belongs, and why; None where there is none. A file is written again first."""
+        self.finish_writing(len(self._writing))
+        for chunk in sorted(self._failed):
+            error = self._store_again(chunk)
+            if error is not None:
+                return chunk, error
+            self._failed.discard(chunk)
+        return None
 
     def spill(self, chunk: int) -> None:
-        """Move a chunk to the disk; its host memory is free once it is there.
-
-        Raises:
-            OutputError: an earlier chunk could not be written; it is still on the host.
-        """
+        """Move a chunk to the disk; its host memory is free once it is there."""
         self.finish_writing(MOST_WRITING - 1)
         stored = self.stored[chunk]
         buffer = stored.host
@@ -100,11 +108,14 @@ class Bank:
                 f"chunk {chunk} is to be spilled but is not on the host; a backend was handed wrong moves"
             )
         if stored.filled is not None:
-            self._ops.synchronize(stored.filled)
+            self._arrive(chunk, stored.filled)
         self._copies.wrote(stored)
-        writing = self._worker().submit(_write, self._disk(), chunk, buffer)
+        if stored.writing is not None and stored.writing.done() and stored.writing.exception() is None:
+            self.stored[chunk] = dataclasses.replace(stored, host=None, filled=None, is_on_disk=True)
+            return  # it was there before a rewind, and a stored chunk never changes
+        writing = self._worker().submit(self._write, chunk, buffer)
         self._writing.append((chunk, writing))
-        self.stored[chunk] = dataclasses.replace(stored, writing=writing)
+        self.stored[chunk] = dataclasses.replace(stored, writing=writing, is_on_disk=True)
 
     def forget(self, chunk: int) -> None:
         """A chunk is gone; its memory or file too, once no snapshot holds it."""
@@ -120,68 +131,52 @@ class Bank:
             TransferError: reading failed twice.
         """
         stored = self.stored[chunk]
-        if chunk in self.spoiled:
-            raise LostChunkError(chunk, "the copy that was to store it failed")
-        if stored.host is not None and (stored.writing is None or _has_failed(stored.writing)):
-            return stored.host
-        if stored.writing is None:
-            raise LostChunkError(chunk, "it is neither on the host nor on disk")
-        self._copies.read(stored)
-        return self._read(stored.writing.result(), stored.elements)
+        if stored.is_on_disk:
+            self._copies.read(stored)
+        return self._content(stored)
 
     def inspect(self, chunk: int) -> Tensor:
         """A chunk's numbers at full size, for inspection; not counted as a copy."""
         stored = self.stored[chunk]
-        held = self._held(stored)
+        if stored.filled is not None:
+            self._ops.synchronize(stored.filled)
+        held = self._content(stored).tensor
         if stored.packing is None:
             return held
         whole = held.new_empty(stored.packing.whole_elements)
         stored.packing.unpack(held, whole)
         return whole
 
-    def _held(self, stored: StoredChunk) -> Tensor:
-        if stored.host is not None:
-            if stored.filled is not None:
-                self._ops.synchronize(stored.filled)
-            return stored.host.tensor
-        assert stored.writing is not None  # noqa: S101 - a stored chunk is on the host or on disk
-        return self._read(stored.writing.result(), stored.elements).tensor
-
     def content_later(self, chunk: int) -> Future[HostBuffer]:
         """Read a chunk that is on disk in the thread; see `content`."""
         stored = self.stored[chunk]
-        writing = stored.writing
-        if writing is None:
+        if not stored.is_on_disk:
             raise TransferError(
                 f"chunk {chunk} is to be read from disk but is on the host; a backend was handed wrong moves"
             )
         self._copies.read(stored)
-        return self._worker().submit(lambda: self._read(writing.result(), stored.elements))
+        return self._worker().submit(self._content, stored)
 
     def finish_writing(self, left: int = 0) -> None:
-        """Wait until at most `left` chunks are on their way to the disk.
-
-        Raises:
-            OutputError: one could not be written; its home is the host again.
-        """
+        """Wait until at most `left` chunks are on their way to the disk; of one that failed `failed_store` tells."""
         while self._writing and (len(self._writing) > left or self._writing[0][1].done()):
             chunk, writing = self._writing.popleft()
             stored = self.stored.get(chunk)
             is_current = stored is not None and stored.writing is writing
-            try:
-                writing.result()
-            except Exception:
-                if stored is not None and is_current:
-                    self.stored[chunk] = dataclasses.replace(stored, writing=None)
-                raise
-            if stored is not None and is_current:
-                self.stored[chunk] = dataclasses.replace(stored, host=None, filled=None)
+            has_failed = writing.exception() is not None
+            if stored is None or not is_current:
+                continue
+            if has_failed:
+                self._failed.add(chunk)
+            else:
+                self._leave_host(stored, writing)
 
     def close(self) -> None:
         """Wait for the thread; files of chunks that no snapshot or fork holds are removed."""
         self.stored.clear()
         self._storing.clear()
         self._writing.clear()
+        self._failed.clear()
         if not self._is_owner:
             return
         if self._thread is not None:
@@ -193,15 +188,82 @@ class Bank:
 
     # ------------------------------------------------------------------ inside
 
+    def _arrive(self, chunk: int, filled: Event) -> None:
+        """Wait until a chunk is on the host, or note that it never will be."""
+        try:
+            self._ops.synchronize(filled)
+        except TransferError as error:
+            stored = self.stored.get(chunk)
+            if stored is not None and stored.host is not None and stored.filled is filled:
+                stored.host.failed = error
+                self._failed.add(chunk)
+
+    def _store_again(self, chunk: int) -> WorldKVError | None:
+        """Why a chunk that failed is still not where it belongs; None where it is, or is gone."""
+        stored = self.stored.get(chunk)
+        if stored is None or stored.host is None:
+            return None
+        failed = stored.host.failed
+        if isinstance(failed, LostChunkError):
+            return failed
+        if failed is not None:
+            return TransferError(
+                f"chunk {chunk} could not be stored: {failed}, rewind to before it was evicted, or go on "
+                "without it (when_lost=go-on)"
+            )
+        if stored.writing is None or stored.writing.exception() is None:
+            return None
+        writing = self._worker().submit(self._write, chunk, stored.host)
+        error = writing.exception()
+        if error is not None:
+            return error if isinstance(error, WorldKVError) else TransferError(f"chunk {chunk}: {error}")
+        self._leave_host(stored, writing)
+        return None
+
+    def _leave_host(self, stored: StoredChunk, writing: Future[DiskChunk]) -> None:
+        """A chunk is in its file: neither the bank nor a snapshot of it holds host memory for it any more."""
+        for table in (self.stored, *self._snapshots):
+            held = table.get(stored.chunk)
+            if held is not None and held.host is stored.host:
+                table[stored.chunk] = dataclasses.replace(held, host=None, filled=None, writing=writing)
+
+    def _at_home(self, stored: StoredChunk) -> StoredChunk:
+        """A chunk of a snapshot, read back to the host if that was its home; going back is no traffic."""
+        if stored.is_on_disk or stored.host is not None or stored.writing is None:
+            return stored
+        try:
+            buffer = self._read(stored.writing.result(), stored.elements)
+        except (LostChunkError, TransferError) as error:
+            buffer = self.pool.take(stored.elements)
+            buffer.failed = error
+        return dataclasses.replace(stored, host=buffer)
+
+    def _content(self, stored: StoredChunk) -> HostBuffer:
+        """Host memory with a chunk: where it still lies there that, else the file's content."""
+        if stored.host is not None:
+            if stored.host.failed is not None:
+                raise LostChunkError(stored.chunk, "the copy that was to store it failed")
+            return stored.host
+        if stored.writing is None:
+            raise LostChunkError(stored.chunk, "it is neither on the host nor on disk")
+        return self._read(stored.writing.result(), stored.elements)
+
+    def _write(self, chunk: int, buffer: HostBuffer) -> DiskChunk:
+        """Write a buffer's bytes; the argument keeps it from going back to its pool meanwhile."""
+        if buffer.failed is not None:
+            raise buffer.failed
+        return self._disk().write(chunk, as_bytes(buffer.tensor))
+
     def _read(self, file: DiskChunk, elements: int) -> HostBuffer:
         buffer = self.pool.take(elements, host_writes=True)
         self._disk().read(file, as_bytes(buffer.tensor))
         return buffer
 
     def _disk(self) -> DiskStore:
-        if self._store is None:
-            self._store = DiskStore(self._folder)
-        return self._store
+        with self._opening:
+            if self._store is None:
+                self._store = DiskStore(self._folder)
+            return self._store
 
     def _worker(self) -> ThreadPoolExecutor:
         if self._thread is None:
@@ -212,12 +274,3 @@ class Bank:
 def as_bytes(tensor: Tensor) -> Tensor:
     """The bytes of a flat tensor, not copied."""
     return tensor.view(torch.uint8)
-
-
-def _write(store: DiskStore, chunk: int, buffer: HostBuffer) -> DiskChunk:
-    """Write a buffer's bytes; the argument keeps it from going back to its pool meanwhile."""
-    return store.write(chunk, as_bytes(buffer.tensor))
-
-
-def _has_failed(writing: Future[DiskChunk]) -> bool:
-    return writing.done() and writing.exception() is not None

@@ -132,8 +132,9 @@ class DiskStore:
             if not isinstance(error, OSError):
                 raise
             raise OutputError(
-                f"chunk {chunk} ({data.nbytes} bytes) cannot be written to {self.folder} ({error.strerror}); free "
-                "space there or name a folder on a larger disk, earlier chunks are still there"
+                f"chunk {chunk} ({data.nbytes} bytes) cannot be written to {self.folder} ({error.strerror}); it is "
+                "still in host memory: free space there and make the same call again, or let the bank go on without it "
+                "(when_lost=go-on) or forget its oldest chunks (when_full=forget-oldest)"
             ) from error
         stored = DiskChunk(chunk, path, data.nbytes, crc32)
         weakref.finalize(stored, _unless_forked(_unlink), path)

@@ -13,6 +13,7 @@ from torch import Tensor
 from worldkv.backends.bank.disk import DiskChunk
 from worldkv.backends.bank.quantise import Packing
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
+from worldkv.errors import LostChunkError, TransferError
 
 
 class HostBuffer:
@@ -21,11 +22,13 @@ class HostBuffer:
     Attributes:
         tensor: flat.
         busy: the last copy to or from it; the host itself may write it only after that.
+        failed: why what it was taken for never arrived in it; None where it did or still may.
     """
 
     def __init__(self, tensor: Tensor, busy: list[Event]) -> None:
         """A buffer over `tensor`."""
         self.tensor, self.busy = tensor, busy
+        self.failed: LostChunkError | TransferError | None = None
 
 
 MOST_UNUSED = 8
@@ -85,7 +88,8 @@ class StoredChunk:
         packing: how it lies there where it is quantised; None for the numbers themselves.
         host: the buffer it lies in; None once it is on disk and nowhere else.
         filled: when the host buffer is filled; None if it always was.
-        writing: the file it is being written to; None while it is at home on the host.
+        writing: the file it is being written to, or could not be; None where it never went to disk.
+        is_on_disk: whether its home is the disk, be it still on the way.
     """
 
     chunk: int
@@ -95,8 +99,10 @@ class StoredChunk:
     host: HostBuffer | None
     filled: Event | None = None
     writing: Future[DiskChunk] | None = None
+    is_on_disk: bool = False
 
-    @property
-    def is_on_disk(self) -> bool:
-        """Whether its home is the disk, be it still on the way."""
-        return self.writing is not None
+
+class StoredTable(dict[int, StoredChunk]):
+    """Stored chunks by id, as a snapshot holds them; weakly referenced by the bank, which lends them the room."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # each is one of its own, whatever it holds
