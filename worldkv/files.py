@@ -47,7 +47,9 @@ def open_plain(path: Path, error: type[WorldKVError], most: int = MOST_BYTES) ->
             _check_plain(path, os.fstat(handle), error, most)  # it may have been replaced in between
             yield stream
     except OSError as fault:
-        raise error(f"{path} cannot be read ({fault.strerror or fault}); check that it exists and is yours") from None
+        raise error(
+            f"{path} cannot be read ({fault.strerror or fault}); check that it exists and that you may read it"
+        ) from None
     except ValueError as fault:
         if "null byte" not in str(fault):
             raise
