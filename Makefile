@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test late-device device-tests kit parity check format bench mutants policies-page \
+.PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
     fidelity real-weights architecture-picture clean
 
 VENV := .venv
@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 PYTHON ?= python3.11 python3
 EXTRAS ?= torch,testing,llm,diffusers,dev
 PYTEST_ARGS ?= -n auto
+FUZZ_EXAMPLES ?= 2000
 WORLDKV_SHARED_DATA ?= ../shared/data
 LATE_SEEDS ?= 1 2
 ON_DEVICE := tests/late_device $(addprefix tests/backends/test_,$(addsuffix .py,door faults going_back numerics observer \
@@ -79,6 +80,10 @@ parity: install ## compare simulator and tensors: every policy and wrapper on ev
 	            $(addprefix --policy ,$(COMPOSED) $(PENALISED)direction=$$direction); echo; \
 	    done; \
 	done
+
+fuzz: install ## change bytes of valid files of every format, FUZZ_EXAMPLES times each and drawn afresh (minutes, or as long as you like)
+	@WORLDKV_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=default \
+	    tests/trajectory/test_mutated_files.py tests/cli/test_mutated_sweeps.py
 
 check: install ## check format, lint, types and import laws
 	$(BIN)/ruff format --check $(SOURCES)

@@ -3,12 +3,52 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 
+LONGEST_WORD, LONGEST_SENTENCE = 400, 2_000
+"""Characters that a word, and a whole sentence, of an error may have; what is longer loses its middle."""
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """A name from a file as terminals, tables and files may show it: `?` for controls and lone surrogates.
+
+    Args:
+        text: the name.
+        most: characters after which it is cut; None for all.
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:most])
+
+
+def shortened(text: str, most: int) -> str:
+    """`text` without its middle, where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most * 2 // 3]}...{text[-(most // 3) :]}"
+
+
+def repr_of(value: object) -> str:
+    """The repr of a value from a file, which Python refuses for numbers of thousands of digits."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a value of type {type(value).__name__} too large to show"
+
 
 class WorldKVError(Exception):
-    """Anything a user can cause; the command line prints its sentence and exits with code 2."""
+    """Anything a user can cause; the command line prints its sentence and exits with code 2.
+
+    Its text is safe to print: control characters and lone surrogates are escaped, and long values shortened.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) > LONGEST_WORD:
+            words = (shortened(word, LONGEST_WORD) for word in re.split(r"(\s+)", shortened(text, 1_000_000)))
+            text = shortened("".join(words), LONGEST_SENTENCE)
+        return "".join(
+            letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+            for letter in text
+        )
 
 
 class TrajectoryError(WorldKVError):
@@ -89,7 +129,8 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     known = sorted(words)
     if not known:
         return "there are none"
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    # a word of megabytes is compared for minutes
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5) if len(word) <= LONGEST_WORD else []
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 
 

@@ -1,18 +1,75 @@
-"""Write files whole or not at all."""
+"""Read files of any origin within bounds, and write files whole or not at all.
+
+Whatever a user names is opened by `open_plain`: named pipes, devices and files of the system would block or never end.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
-from worldkv.errors import OutputError
+from worldkv.errors import OutputError, WorldKVError
+
+MOST_BYTES = 1 << 32
+"""Largest file read (4 GiB)."""
+
+MOST_TEXT_BYTES = 1 << 29
+"""Largest text file read (512 MiB): a million 4x4 matrices to the last digit are 400 MB."""
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
+
+
+@contextmanager
+def open_plain(path: Path, error: type[WorldKVError], most: int = MOST_BYTES) -> Iterator[BinaryIO]:
+    """A plain file of at most `most` bytes, opened without ever waiting for another process.
+
+    Raises:
+        WorldKVError: `error`, where it is missing, may not be read, is no plain file, or is larger.
+    """
+    try:
+        _check_plain(path, os.stat(path), error, most)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(handle, "rb") as stream:
+            _check_plain(path, os.fstat(handle), error, most)  # it may have been replaced in between
+            yield stream
+    except OSError as fault:
+        raise error(
+            f"{path} cannot be read ({fault.strerror or fault}); check that it exists and that you may read it"
+        ) from None
+    except ValueError as fault:
+        if "null byte" not in str(fault):
+            raise
+        raise error(f"{str(path)!r} is no name of a file; check the path") from None
+
+
+def read_plain(path: Path, error: type[WorldKVError], most: int = MOST_BYTES) -> bytes:
+    """The bytes of a plain file; raises as `open_plain` does."""
+    with open_plain(path, error, most) as stream:
+        return stream.read(os.fstat(stream.fileno()).st_size)
+
+
+def _check_plain(path: Path, found: os.stat_result, error: type[WorldKVError], most: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no plain file")
+        raise error(f"{path} is {kind}, not a regular file; save what it holds in a file and name that")
+    if os.path.realpath(path).startswith(("/proc/", "/sys/")):
+        raise error(f"{path} is a file of the system, made as it is read; copy it, and name the copy")
+    if found.st_size > most:
+        raise error(f"{path} has {found.st_size:,} bytes, more than the {most:,} that are read; take a part of it")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -41,7 +98,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_bytes(name: str, content: bytes) -> None:
     """Write a whole file, or nothing of it."""
-    write_atomically(Path(name).resolve(), content)
+    write_atomically(Path(os.path.realpath(name)), content)
 
 
 @contextmanager
@@ -51,13 +108,13 @@ def text_file(name: str) -> Iterator[TextIO]:
     Raises:
         OutputError: the disk is full or the folder has gone.
     """
-    path = Path(name).resolve()
+    path = Path(os.path.realpath(name))
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
         raise OutputError(f"{name} cannot be written ({error.strerror}); check its folder") from None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
             yield stream
         mask = os.umask(0)
         os.umask(mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from worldkv.parts import (
     UnlikeAnchor,
     WorldCompression,
 )
-from worldkv.parts.scorer.anchor_penalty import mean_difference, save_direction
+from worldkv.parts.scorer.anchor_penalty import load_direction, mean_difference, save_direction
 from worldkv.policy import TokenScorer
 from worldkv.views import ChunkView
 
@@ -155,8 +156,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         save_file(arrays, tmp_path / f"{name}.safetensors")
         with pytest.raises(SpecError, match=said):
             LearnedUtility(str(tmp_path / f"{name}.safetensors"))
-    with pytest.raises(SpecError, match="no readable safetensors"):
+    with pytest.raises(SpecError, match="cannot be read"):
         LearnedUtility(str(tmp_path / "missing.safetensors"))
+    (tmp_path / "odd.safetensors").write_bytes(b"\x02" + bytes(7) + b"[]")
+    for load in (LearnedUtility, load_direction):
+        with pytest.raises(SpecError, match="no readable safetensors"):
+            load(str(tmp_path / "odd.safetensors"))
+        with pytest.raises(SpecError, match="is a (device|folder)"):
+            load("/dev/zero" if os.path.exists("/dev/zero") else str(tmp_path))
     wide = {**net, "w1": np.zeros((2, 7, 9), np.float32)}
     save_file(wide, tmp_path / "wide.safetensors")
     with pytest.raises(SpecError, match="do not fit a model of 2 layers, 2 kv_heads and 5 channels"):

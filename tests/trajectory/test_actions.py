@@ -113,7 +113,7 @@ def test_bench76(tmp_path: Path) -> None:
     [
         (np.zeros((3, 3)), np.zeros((3, 2)), r"keyboard has shape \(3, 3\)"),
         (np.zeros((3, 4)), np.zeros((2, 2)), r"mouse has shape \(2, 2\)"),
-        (np.zeros((0, 4)), np.zeros((0, 2)), "no actions"),
+        (np.zeros((0, 4)), np.zeros((0, 2)), "no numbers"),
         (np.zeros((3, 4)), np.array([[0, 0], [np.nan, 0], [0, 0]]), "frame 1"),
         (np.array([[None] * 4]), np.zeros((1, 2)), "unpickling"),
     ],

@@ -101,7 +101,7 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "match"),
     [
-        (np.zeros((0, 4, 4)), "no poses"),
+        (np.zeros((0, 4, 4)), "no numbers"),
         (np.full((2, 4, 4), np.nan), "frame 0"),
         (np.zeros((3, 4)), r"has shape"),
         (np.zeros((3, 4, 4), dtype=complex), "complex128"),

@@ -117,6 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
         return CLOSED_PIPE  # rich leaves this way, and only then; it has pointed standard output elsewhere already
     except WorldKVError as error:
         return _refuse(str(error))
+    except RecursionError:
+        return _refuse("a value is nested too deep to be read; write it flat")
     except (RuntimeError, MemoryError) as error:
         if not _is_memory(error):
             raise
@@ -149,5 +151,6 @@ def _is_memory(error: Exception) -> bool:
 
 
 def _refuse(sentence: str) -> int:
+    sentence = str(WorldKVError(sentence))  # escaped and shortened, whoever wrote it
     print(f"worldkv: {' '.join(sentence.split())}", file=sys.stderr)
     return BAD_INPUT

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from worldkv.errors import printable
 from worldkv.experiments.outputs import STANDARD_OUTPUT
 from worldkv.files import finite, write_bytes
 
@@ -34,4 +35,4 @@ def print_result(result: Result, json: str | None, files: Sequence[str | None]) 
     result.write(TextPrinter())
     written = [name for name in files if name is not None]
     if written:
-        print(f"\nWritten: {', '.join(written)}")
+        print(f"\nWritten: {printable(', '.join(written))}")

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from numpy.typing import ArrayLike
 
-from worldkv.errors import SpecError
+from worldkv.errors import SpecError, printable
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.geometry import CacheGeometry
 from worldkv.sim.machine import Machine
@@ -103,5 +103,5 @@ def as_limits(host_budget: str | int | None, disk_budget: str | int | None, when
 def _name_of(trajectory: TrajectoryLike) -> str:
     """The trajectory's name in progress."""
     if isinstance(trajectory, str | os.PathLike):
-        return os.fspath(trajectory)
+        return printable(os.fspath(trajectory), 200)
     return str(getattr(trajectory, "name", "the trajectory"))

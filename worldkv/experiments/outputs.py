@@ -27,13 +27,15 @@ def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> Non
     Raises:
         OutputError: a folder that is missing or not writable, something that is no plain file, the same file twice.
     """
-    taken = {Path(os.path.expanduser(source)).resolve(): "TRAJECTORY"}
+    taken = {_whole(os.path.expanduser(source)): "TRAJECTORY"}
     for option, name in outputs:
         if name is None or (name == STANDARD_OUTPUT and option == "--json"):
             continue
         if name in ("", STANDARD_OUTPUT):
             raise OutputError(f"{option} needs a file name, got {name!r}; only --json can go to standard output")
-        path = Path(name).resolve()
+        if "\0" in name:
+            raise OutputError(f"{option} {name} has a zero byte in it, which no file name may; name another")
+        path = _whole(name)
         if path in taken:
             raise OutputError(f"{option} {name} is the same file as {taken[path]}; give it a name of its own")
         taken[path] = option
@@ -44,10 +46,17 @@ def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> Non
         _check_writable(f"{option} {name}", path)
 
 
+def _whole(name: str) -> Path:
+    """The absolute path that a name stands for; one of a loop of links stays as it is, and is refused where used."""
+    return Path(os.path.realpath(name)) if "\0" not in name else Path(name)
+
+
 def _check_writable(what: str, path: Path) -> None:
     try:
         if path.is_dir():
             raise OutputError(f"{what} is a folder; name a file in it")
+        if path.is_symlink():
+            raise OutputError(f"{what} is a link that leads to itself; name another file")
         if path.exists() and not path.is_file():
             raise OutputError(f"{what} is not a plain file; name a new or an ordinary one")
         if not path.parent.is_dir():
@@ -68,8 +77,8 @@ def check_folder(option: str, name: str, source: str) -> None:
     Raises:
         OutputError: a file is in its place, it or the nearest folder above is not writable, or it is the source.
     """
-    folder = Path(name).resolve()
-    if folder == Path(os.path.expanduser(source)).resolve():
+    folder = _whole(name)
+    if folder == _whole(os.path.expanduser(source)):
         raise OutputError(f"{option} {name} is the folder of TRAJECTORY itself; name another")
     while not folder.exists():
         folder = folder.parent

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worldkv.errors import OutputError
-from worldkv.files import write_bytes
+from worldkv.errors import OutputError, shortened
+from worldkv.files import MOST_TEXT_BYTES, read_plain, write_bytes
 
 if TYPE_CHECKING:
     from worldkv.sim.sweep import SweepRow
@@ -83,7 +83,7 @@ def csv_bytes(rows: Iterable[SweepRow]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([_as_text(row[name]) for name in COLUMNS] for row in rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def csv_rows(name: str) -> list[SweepRow]:
@@ -95,7 +95,7 @@ def csv_rows(name: str) -> list[SweepRow]:
     from worldkv.sim.sweep import COLUMNS
 
     try:
-        text = Path(name).read_bytes().decode()
+        text = read_plain(Path(name), OutputError, MOST_TEXT_BYTES).decode()
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise _foreign(name, f"it is no CSV: {error}") from None
@@ -121,7 +121,8 @@ def parquet_bytes(rows: list[SweepRow]) -> bytes:
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.Table.from_pylist(rows, schema=_schema())
+    plain = [{key: _encodable(value) for key, value in row.items()} for row in rows]
+    table = pyarrow.Table.from_pylist(plain, schema=_schema())
     sink = io.BytesIO()
     pyarrow.parquet.write_table(table, sink)
     return sink.getvalue()
@@ -137,9 +138,11 @@ def parquet_rows(name: str) -> list[SweepRow]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(io.BytesIO(Path(name).read_bytes()))
-    except pyarrow.ArrowException as error:
-        raise _foreign(name, f"it is no whole Parquet file: {str(error).partition('.')[0]}") from None
+        table = pyarrow.parquet.read_table(io.BytesIO(read_plain(Path(name), OutputError)))
+        table.validate(full=True)  # texts that are no UTF-8
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        why = shortened(str(error).partition("\n")[0].partition(".")[0], 200)
+        raise _foreign(name, f"it is no whole Parquet file: {why}") from None
     if not table.schema.equals(_schema()):
         raise _foreign(name, "its columns are not a sweep's")
     rows: list[SweepRow] = table.to_pylist()
@@ -161,6 +164,11 @@ def _cells(cells: list[str]) -> Iterable[tuple[tuple[str, type], str]]:
     from worldkv.sim.sweep import COLUMNS
 
     return zip(COLUMNS.items(), cells, strict=True)
+
+
+def _encodable(value: object) -> object:
+    """The value; a text that is not UTF-8, as file names may be, with escapes."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _as_text(value: object) -> str:

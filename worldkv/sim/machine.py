@@ -5,16 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from worldkv.errors import SpecError, did_you_mean
+from worldkv.errors import SpecError, did_you_mean, repr_of
+from worldkv.files import read_plain
 
 DEFAULT_MACHINE = "worldkv-project-page"
 """The machine file that predicts by default."""
+
+MOST_BYTES = 1 << 16
+"""Largest machine file read (64 KiB); those of the package have one."""
+
+MOST_MARKS = 100
+"""Dots and brackets in a line: of keys of thousands of parts Python's reader takes minutes."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +100,13 @@ def load_machine(name: str) -> Machine:
         text = (resources.files("worldkv.sim") / "machines" / f"{name}.toml").read_text()
     else:
         path = Path(name)
-        if not path.is_file():
+        if "\0" in name or not os.path.lexists(path):
             raise SpecError(
                 f"unknown machine {name!r}; {did_you_mean(name, machine_names())} or the path of a .toml file"
             )
         try:
-            text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_plain(path, SpecError, MOST_BYTES).decode()
+        except UnicodeDecodeError as error:
             raise SpecError(f"{name}: cannot be read as text ({error}); give a .toml machine file") from None
     return _parsed(name, text)
 
@@ -120,9 +128,11 @@ def machine_text(machine: Machine) -> str:
 
 
 def _parsed(where: str, text: str) -> Machine:
+    if max((line.count(".") + line.count("[") + line.count("{") for line in text.split("\n")), default=0) > MOST_MARKS:
+        raise SpecError(f"{where}: a line has more than {MOST_MARKS} dots or brackets; compare with a preset")
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a ValueError
         raise SpecError(f"{where}: not TOML ({error}); compare with a preset machine file") from None
     fields = {field.name: field for field in dataclasses.fields(Machine)}
     edges = content.pop("edges", {})
@@ -140,10 +150,10 @@ def _parsed(where: str, text: str) -> Machine:
 def _checked(where: str, key: str, kind: str, value: Any) -> Any:
     if kind == "Edge":
         if not isinstance(value, dict) or not set(value) <= {"bytes_per_second", "latency_seconds"}:
-            raise SpecError(f"{where}: edge {key} takes bytes_per_second and latency_seconds, got {value!r}")
+            raise SpecError(f"{where}: edge {key} takes bytes_per_second and latency_seconds, got {repr_of(value)}")
         rate, latency = value.get("bytes_per_second", 1e30), value.get("latency_seconds", 0.0)
         if not _is_number(rate) or not _is_number(latency) or rate < 1 or latency < 0:
-            raise SpecError(f"{where}: edge {key} needs a positive rate and a latency of at least 0, got {value!r}")
+            raise SpecError(f"{where}: edge {key} needs a positive rate and no negative latency, got {repr_of(value)}")
         return Edge(float(rate), float(latency))
     if kind == "bool" and isinstance(value, bool):
         return value
@@ -153,7 +163,7 @@ def _checked(where: str, key: str, kind: str, value: Any) -> Any:
         return value
     if kind == "float" and _is_number(value) and value >= (1e-9 if key in _POSITIVE else 0):
         return float(value)
-    raise SpecError(f"{where}: {key} must be a valid {kind}, got {value!r}")
+    raise SpecError(f"{where}: {key} must be a valid {kind}, got {repr_of(value)}")
 
 
 _POSITIVE = ("fixed_seconds", "attention_flops_per_second")

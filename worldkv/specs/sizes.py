@@ -12,6 +12,7 @@ _UNITS: dict[str, int] = {
     **{f"{prefix}B": 1000**power for power, prefix in enumerate("KMGT", start=1)},
     **{f"{prefix}IB": 1024**power for power, prefix in enumerate("KMGT", start=1)},
 }
+_MOST_DIGITS = 40
 _SIZE = re.compile(r"(?P<number>\d+(\.\d*)?)\s*(?P<unit>[A-Za-z]*)")
 
 
@@ -29,6 +30,6 @@ def parse_size(size: str | int | None, option: str) -> int | None:
         return None
     match = _SIZE.fullmatch(str(size).strip())
     unit = None if match is None else _UNITS.get(match["unit"].upper())
-    if match is None or unit is None:
+    if match is None or unit is None or len(match["number"]) > _MOST_DIGITS:
         raise SpecError(f"{option} must be a size such as 24GiB, 80GB, 512MB or a number of bytes, got {size!r}")
     return round(float(match["number"]) * unit)

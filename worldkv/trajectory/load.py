@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from worldkv.errors import SpecError, TrajectoryError, WorldKVError, did_you_mean
+from worldkv.errors import SpecError, TrajectoryError, WorldKVError, did_you_mean, printable
+from worldkv.files import MOST_BYTES
 from worldkv.trajectory.anomalies import rotation_jumps
 from worldkv.trajectory.format_spec import FormatSpec, format_spec, parse_format
 from worldkv.trajectory.formats import worldplay
@@ -102,12 +103,15 @@ def _trajectory_of(source: Any, spec: FormatSpec, text: str | None) -> Trajector
 def _from_stream(stream: IO[Any], spec: FormatSpec) -> Trajectory:
     """The trajectory in a file object, text or bytes, from where it stands; its `name`, if any, names it."""
     given = getattr(stream, "name", None)
-    name = Path(given).name if isinstance(given, str) and given else "stream"
+    name = printable(Path(given).name, 100) if isinstance(given, str) else ""
+    name = name if name.strip(".") else "stream"
     with tempfile.TemporaryDirectory(prefix="worldkv-") as folder:
         path = Path(folder) / name
         with path.open("wb") as copy:
             while block := stream.read(1 << 20):
-                copy.write(block.encode() if isinstance(block, str) else block)
+                copy.write(block.encode(errors="surrogatepass") if isinstance(block, str) else block)
+                if copy.tell() > MOST_BYTES:
+                    raise TrajectoryError(f"{name} goes on after {MOST_BYTES:,} bytes; hand over a part of it")
         try:
             return _read(str(path), spec)
         except WorldKVError as error:
@@ -190,6 +194,8 @@ def _suggestion(source: str, path: Path) -> str:
         pass
     if ":" in source and difflib.get_close_matches(name, ("script", "generate"), n=1):
         return f"did you mean {difflib.get_close_matches(name, ('script', 'generate'), n=1)[0]}:...?"
+    if os.path.islink(path):
+        return "it is a link to nothing, or to itself"
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
     except (OSError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worldkv.errors import printable
 from worldkv.pose import Array
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Trajectory:
     timestamps: Array | None = None
     time_gaps: tuple[tuple[float, float], ...] = ()
     read_as: ReadAs | None = None
+
+    def __post_init__(self) -> None:
+        # names come from files and end in terminals, tables and files
+        object.__setattr__(self, "name", printable(self.name))
 
     def __repr__(self) -> str:
         rate = "unknown frame rate" if self.frames_per_second is None else f"{self.frames_per_second:.4g} fps"

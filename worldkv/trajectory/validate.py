@@ -20,6 +20,9 @@ MENDED_ORTHONORMALITY = 1e-3
 MAX_COORDINATE = 1e12
 """No world is larger; squares of larger numbers would run out of range."""
 
+SLOWEST_RATE, FASTEST_RATE = 1e-3, 1e6
+"""Frames a second that a file may claim."""
+
 DUPLICATE_SHARE = 1e-3
 """Stamps closer than this share of the median interval are the same instant, recorded twice."""
 
@@ -36,6 +39,12 @@ def checked(trajectory: Trajectory, source: str, place: Callable[[int], str] | N
         TrajectoryError: empty, wrong shape, NaN or infinite, mirrored, not orthonormal, unsorted time stamps.
     """
     place = place or (lambda frame: f"frame {frame}")
+    rate = trajectory.frames_per_second
+    if rate is not None and not SLOWEST_RATE <= rate <= FASTEST_RATE:
+        raise TrajectoryError(
+            f"{source}: {rate:.3g} frames a second is no camera's rate ({SLOWEST_RATE:g} to {FASTEST_RATE:,.0f}); "
+            "mend it"
+        )
     positions = checked_positions(trajectory.positions, source, place)
     rotations, notes = checked_rotations(trajectory.rotations, source, place)
     if len(positions) != len(rotations):
@@ -80,7 +89,8 @@ def checked_rotations(rotations: Array, source: str, place: Callable[[int], str]
         raise TrajectoryError(
             f"{source}, {place(frame)}: the rotation holds NaN or infinity; delete that pose or record it again"
         )
-    mirrored = np.linalg.det(rotations) < 0
+    with np.errstate(all="ignore"):  # of numbers near the smallest, which the next check refuses
+        mirrored = np.linalg.det(rotations) < 0
     if mirrored.any():
         frame = int(mirrored.argmax())
         raise TrajectoryError(

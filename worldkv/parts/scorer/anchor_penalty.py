@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldkv.errors import SpecError
+from worldkv.errors import SpecError, WorldKVError
+from worldkv.files import read_plain
 from worldkv.geometry import ModelShape
 from worldkv.parts.scorer.key_diff import KeyDiff
 from worldkv.policy import TokenScorer
@@ -128,12 +129,13 @@ def load_direction(path: str) -> NDArray[np.float32]:
     Raises:
         SpecError: the file cannot be read, or holds no direction.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     try:
-        found = load_file(Path(path)).get("direction")
-    except (OSError, SafetensorError) as error:
+        found = load(read_plain(Path(path), SpecError)).get("direction")
+    except WorldKVError:
+        raise
+    except Exception as error:  # KeyError, TypeError and more for headers that are not its own
         raise SpecError(f"{path} is no readable safetensors file of a direction: {error}") from None
     if found is None or found.ndim != 3 or not np.isfinite(found).all():
         raise SpecError(f"{path} must hold `direction` (layers, kv_heads, head_dim), finite numbers")

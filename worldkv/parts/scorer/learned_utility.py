@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from worldkv.errors import SpecError
+from worldkv.errors import SpecError, WorldKVError
+from worldkv.files import read_plain
 from worldkv.geometry import ModelShape
 from worldkv.parts.host_array import on_host
 from worldkv.policy import TokenScorer
@@ -89,12 +90,13 @@ def loaded(path: str) -> dict[str, NDArray[np.float32]]:
     Raises:
         SpecError: the file cannot be read, or its arrays do not fit together.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     try:
-        arrays = load_file(Path(path))
-    except (OSError, SafetensorError) as error:
+        arrays = load(read_plain(Path(path), SpecError))
+    except WorldKVError:
+        raise
+    except Exception as error:  # KeyError, TypeError and more for headers that are not its own
         raise SpecError(f"{path} is no readable safetensors file of a utility network: {error}") from None
     if not set(_SHAPES) <= set(arrays):
         wanted = ", ".join(f"{name} {shape}" for name, shape in _SHAPES.items())

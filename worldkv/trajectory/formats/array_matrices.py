@@ -57,7 +57,7 @@ def looks_like_llff(file_head: FileHead) -> bool:
     if not file_head.first_bytes.startswith(MAGIC):
         return False
     try:
-        shape, _ = header_of(io.BytesIO(file_head.first_bytes), str(file_head.path))
+        shape = header_of(io.BytesIO(file_head.first_bytes), str(file_head.path)).shape
     except TrajectoryError:
         return False
     return len(shape) == 2 and shape[1] == 17

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from worldkv.errors import TrajectoryError
 from worldkv.trajectory.actions import from_actions
 from worldkv.trajectory.format_spec import FormatSpec
+from worldkv.trajectory.formats.json_file import parsed
 from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_lines
 from worldkv.trajectory.trajectory import Trajectory
@@ -26,7 +26,7 @@ def looks_like(file_head: FileHead) -> bool:
     if not file_head.lines or not file_head.lines[0].startswith("{"):
         return False
     try:
-        first = json.loads(file_head.lines[0])
+        first = parsed(file_head.lines[0].encode())
     except (ValueError, RecursionError):
         return False
     return isinstance(first, dict) and "camera" in first
@@ -57,7 +57,7 @@ def read(path: Path, spec: FormatSpec) -> Trajectory:
 def _row(path: Path, line: str, number: int, is_last: bool) -> list[float]:
     """Keys and camera of one line."""
     try:
-        action = json.loads(line)
+        action = parsed(line.encode())
     except (ValueError, RecursionError):
         cure = "the last line was cut off, delete it" if is_last and number > 1 else "write one object a line"
         raise TrajectoryError(f"{path}, line {number}: not JSON; {cure}") from None
@@ -67,7 +67,7 @@ def _row(path: Path, line: str, number: int, is_last: bool) -> list[float]:
     keys = [action.get(key, 0) for key in _KEYS]
     for key, value in zip(_KEYS, keys, strict=True):
         if not isinstance(value, bool) and not _is_number(value):
-            raise TrajectoryError(f"{path}, line {number}: {key} must be 0 or 1, got {value!r}")
+            raise TrajectoryError(f"{path}, line {number}: {key} must be 0 or 1, got {str(value)[:40]}")
     return [float(value) for value in (*keys, *camera)]
 
 

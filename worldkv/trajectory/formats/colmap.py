@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from worldkv.errors import TrajectoryError
+from worldkv.files import read_plain
 from worldkv.trajectory.field_of_view import field_of_view
 from worldkv.trajectory.format_spec import FormatSpec
-from worldkv.trajectory.formats.naming import name_of, printable
+from worldkv.trajectory.formats.naming import label, name_of
 from worldkv.trajectory.formats.nerfstudio import natural
 from worldkv.trajectory.formats.quaternion import is_roughly_unit, rotations_from_quaternions
 from worldkv.trajectory.formats.raw import RawPath
@@ -79,9 +80,7 @@ def read(path: Path, spec: FormatSpec) -> RawPath:
         raise TrajectoryError(f"{path} holds no images; reconstruct it again")
     images.sort(key=lambda image: (natural(image.name), image.number))
     values = np.array([image.numbers for image in images])
-    rotations, notes = rotations_from_quaternions(
-        values[:, [1, 2, 3, 0]], str(path), lambda i: printable(images[i].name)
-    )
+    rotations, notes = rotations_from_quaternions(values[:, [1, 2, 3, 0]], str(path), lambda i: label(images[i].name))
     angles, angle_notes = _angles(path, images)
     order = "images are in the order of their names; they have no time stamps, so the frame rate is unknown"
     return RawPath(
@@ -89,7 +88,7 @@ def read(path: Path, spec: FormatSpec) -> RawPath:
         str(path),
         values[:, 4:],
         rotations,
-        place=lambda frame: printable(images[frame].name),
+        place=lambda frame: label(images[frame].name),
         field_of_view=angles,
         notes=(*notes, *angle_notes, order),
     )
@@ -116,7 +115,7 @@ def _text_images(path: Path) -> Iterator[_Image]:
 
 def _binary_images(path: Path) -> Iterator[_Image]:
     try:
-        raw = path.read_bytes()
+        raw = read_plain(path, TrajectoryError)
         (count,) = struct.unpack_from("<Q", raw)
         at = 8
         for _ in range(count):
@@ -128,8 +127,6 @@ def _binary_images(path: Path) -> Iterator[_Image]:
             at = end + 9 + 24 * points
             if at > len(raw):
                 raise ValueError
-    except OSError as error:
-        raise TrajectoryError(f"{path} cannot be read ({error.strerror}); check the path") from None
     except (struct.error, ValueError):
         raise TrajectoryError(f"{path} is cut off or no COLMAP images.bin; reconstruct it again") from None
 
@@ -142,7 +139,7 @@ def _angles(path: Path, images: list[_Image]) -> tuple[tuple[float, float] | Non
     missing = next((image for image in images if image.camera not in cameras), None)
     if missing is not None:
         raise TrajectoryError(
-            f"{file} has no camera {missing.camera}, which {printable(missing.name)} names; fetch the pair"
+            f"{file} has no camera {missing.camera}, which {label(missing.name)} names; fetch the pair"
         )
     used = [cameras[image.camera] for image in images]
     shares = []
@@ -181,7 +178,7 @@ def _text_cameras(path: Path) -> dict[int, _Camera]:
 def _binary_cameras(path: Path) -> dict[int, _Camera]:
     cameras: dict[int, _Camera] = {}
     try:
-        raw = path.read_bytes()
+        raw = read_plain(path, TrajectoryError)
         (count,) = struct.unpack_from("<Q", raw)
         at = 8
         for _ in range(count):
@@ -192,8 +189,6 @@ def _binary_cameras(path: Path) -> dict[int, _Camera]:
                 raise ValueError
             cameras[number] = (name, (float(width), float(height)), params)
             at += 24 + 8 * num_params
-    except OSError as error:
-        raise TrajectoryError(f"{path} cannot be read ({error.strerror}); check the path") from None
     except (struct.error, ValueError, KeyError):
         raise TrajectoryError(
             f"{path} is cut off, or has a camera model that is not known here; export it as text"

@@ -18,6 +18,8 @@ MATRIX = tuple(f"m{row}{column}" for row in range(4) for column in range(4))
 ROLES = ("t", *POSITION, *QUATERNION, *AXIS_ANGLE, *MATRIX, SKIPPED)
 _WHOLE = {"m12": MATRIX[:12], "m16": MATRIX}
 
+_LONGEST_HEADER = 2_000  # characters; the patterns below take quadratic time
+
 _TIME_NAMES = re.compile(
     r"^(time|timestamps?|stamp|ts|t|sec|seconds|time_?stamp|.*\bheader\.stamp|%time)(_?(s|ms|us|ns))?$"
 )
@@ -86,6 +88,8 @@ def header_columns(head: FileHead) -> Columns | None:
         rows = head.lines[1:]
     width = len(split_row(rows[0])) if rows and _is_row(rows[0]) else None
     for line in named:
+        if len(line) > _LONGEST_HEADER:
+            continue
         columns = _columns_of(line)
         if columns is not None and len(columns.roles) == width and columns.of((*POSITION, *QUATERNION)) is not None:
             return columns

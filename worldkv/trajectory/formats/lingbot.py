@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def write(trajectory: Trajectory, folder: Path) -> None:
 def _poses_file(path: Path) -> Path:
     if not path.is_dir():
         return path
-    if (path / "poses.npy").exists():
+    if os.path.lexists(path / "poses.npy"):
         return path / "poses.npy"
     found = sorted(path.glob("*_poses.npy"))
     if len(found) != 1:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from worldkv.errors import printable
 
 # Names a data set gives to every one of its sequences; the folder is what tells them apart.
 _GENERIC = frozenset(
@@ -13,10 +16,10 @@ _GENERIC = frozenset(
 
 def name_of(path: Path) -> str:
     """The file's name without its ending, or the folder's where every sequence has a file of that name."""
-    whole = path.resolve()
-    return whole.parent.name if whole.stem in _GENERIC and whole.parent.name else whole.stem
+    whole = Path(os.path.realpath(path))  # says nothing of loops of links, which are refused where they are opened
+    return printable(whole.parent.name if whole.stem in _GENERIC and whole.parent.name else whole.stem)
 
 
-def printable(name: str) -> str:
-    """A name from a file as messages and tables may show it: short, and without control characters."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name[:40])
+def label(name: str) -> str:
+    """A name in a file as notes and sentences may show it: at most 40 characters of it."""
+    return printable(name, 40)

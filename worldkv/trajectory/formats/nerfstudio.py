@@ -94,7 +94,9 @@ _NO_RATE = "no time stamps, so the frame rate is unknown"
 
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts `frame_2` before `frame_10`."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+    parts = re.split(r"0*([0-9]+)", name)
+    # by length, then digit by digit: a number of thousands of digits is none to Python
+    return [(0, len(part), part) if i % 2 else (1, 0, part) for i, part in enumerate(parts)]
 
 
 def _angles(

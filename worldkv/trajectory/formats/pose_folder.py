@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
 
-from worldkv.errors import TrajectoryError
+from worldkv.errors import TrajectoryError, printable
 from worldkv.pose import Array
 from worldkv.trajectory.field_of_view import field_of_view
 from worldkv.trajectory.format_spec import FormatSpec
@@ -57,7 +58,7 @@ def read(path: Path, spec: FormatSpec) -> RawPath:
     files = [file for file, keep in zip(files, kept, strict=True) if keep]
     angles, angle_notes = _angles_beside(path)
     return RawPath(
-        name_of(path) if path.name in ("pose", "poses") else path.resolve().name,
+        name_of(path) if path.name in ("pose", "poses") else printable(Path(os.path.realpath(path)).name),
         str(path),
         *split_matrices(matrices[kept], str(path), lambda frame: files[frame]),
         place=lambda frame: files[frame],

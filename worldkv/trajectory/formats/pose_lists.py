@@ -12,7 +12,7 @@ from worldkv.errors import SpecError, TrajectoryError, did_you_mean
 from worldkv.trajectory.field_of_view import field_of_view
 from worldkv.trajectory.format_spec import FormatSpec
 from worldkv.trajectory.formats.json_file import number_of, numbers_of, objects_of, read_json
-from worldkv.trajectory.formats.naming import name_of, printable
+from worldkv.trajectory.formats.naming import label, name_of
 from worldkv.trajectory.formats.quaternion import rotations_from_quaternions
 from worldkv.trajectory.formats.raw import RawPath
 from worldkv.trajectory.formats.sniff import FileHead
@@ -58,21 +58,21 @@ def read_recammaster(path: Path, spec: FormatSpec) -> RawPath:
     """
     document = read_json(path)
     frames = document if isinstance(document, dict) else {}
-    indices = sorted(int(key[5:]) for key in frames if re.fullmatch(r"frame\d{1,9}", key))
-    cameras = list(frames[f"frame{indices[0]}"]) if indices and isinstance(frames[f"frame{indices[0]}"], dict) else []
+    keys = sorted((key for key in frames if re.fullmatch(r"frame[0-9]{1,9}", key)), key=lambda key: int(key[5:]))
+    cameras = list(frames[keys[0]]) if keys and isinstance(frames[keys[0]], dict) else []
     if not cameras:
         raise TrajectoryError(f"{path} holds no cameras; expected frame0 and on, each with cam01, cam02, ...")
     camera = spec.camera or cameras[0]
     if camera not in cameras:
-        raise SpecError(f"{path} has no camera {camera!r}; {did_you_mean(camera, map(printable, cameras))}")
-    matrices = np.stack([_matrix(frames[f"frame{index}"], camera, f"{path}, frame{index}") for index in indices])
+        raise SpecError(f"{path} has no camera {camera!r}; {did_you_mean(camera, map(label, cameras))}")
+    matrices = np.stack([_matrix(frames[key], camera, f"{path}, {key}") for key in keys])
     notes: tuple[str, ...] = (NO_RATE,)
     if len(cameras) > 1:
-        taken, first, last = map(printable, (camera, cameras[0], cameras[-1]))
+        taken, first, last = map(label, (camera, cameras[0], cameras[-1]))
         others = f"{len(cameras)} cameras, {first} to {last}"
         notes += (f"{taken} is read of {others}; another: --format recammaster:camera=NAME",)
     positions, rotations = split_matrices(matrices.transpose(0, 2, 1), str(path))
-    return RawPath(f"{name_of(path)}-{printable(camera)}", str(path), positions, rotations, notes=notes)
+    return RawPath(f"{name_of(path)}-{label(camera)}", str(path), positions, rotations, notes=notes)
 
 
 def _matrix(frame: Any, camera: str, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -81,7 +81,7 @@ def _matrix(frame: Any, camera: str, what: str) -> np.ndarray[Any, np.dtype[np.f
         numbers = [float(word) for word in str(text).replace("[", " ").replace("]", " ").split()]
     except ValueError:
         numbers = []
-    return numbers_of(numbers, (4, 4), f"{what}: {printable(camera)}")
+    return numbers_of(numbers, (4, 4), f"{what}: {label(camera)}")
 
 
 def read_flashworld(path: Path, spec: FormatSpec) -> RawPath:

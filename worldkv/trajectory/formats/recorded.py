@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worldkv.errors import TrajectoryError
-from worldkv.files import write_atomically
+from worldkv.errors import TrajectoryError, WorldKVError, printable
+from worldkv.files import open_plain, write_atomically
 from worldkv.trajectory.format_spec import FormatSpec
+from worldkv.trajectory.formats.json_file import parsed
+from worldkv.trajectory.formats.naming import label
 from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.recorded_signals import SIGNAL_AXES, check_array
 from worldkv.trajectory.recorded_signals import RecordedSignals as RecordedSignals
 from worldkv.trajectory.trajectory import DEFAULT_FIELD_OF_VIEW, Trajectory
-from worldkv.trajectory.validate import checked
+from worldkv.trajectory.validate import FASTEST_RATE, SLOWEST_RATE, checked
 
 FORMAT = "worldkv-recorded"
 VERSION = "2"
@@ -61,14 +63,14 @@ def read(path: Path, spec: FormatSpec) -> Trajectory:
     for name, values in arrays.items():
         if name in _PATH_AXES or name in SIGNAL_AXES:
             check_array(name, values, {**_PATH_AXES, **SIGNAL_AXES}[name], sizes, str(path))
-    poses = {name: arrays[name].astype(np.float64) for name in _PATH_AXES if name in arrays}
+    poses = {name: np.asarray(arrays[name], dtype=np.float64) for name in _PATH_AXES if name in arrays}
     if ("action_positions" in poses) != ("action_rotations" in poses):
         raise TrajectoryError(f"{path} has action positions or rotations only; record both or neither")
     signals = {name: arrays[name] for name in SIGNAL_AXES if name in arrays}
     rate, angles = _numbers(path, metadata)
     extra = sorted(set(arrays) - set(_PATH_AXES) - set(SIGNAL_AXES))
     trajectory = Trajectory(
-        metadata.get("name") or path.stem,
+        printable(metadata.get("name") or path.stem, 200),
         poses["positions"],
         poses["rotations"],
         frames_per_second=rate,
@@ -81,7 +83,7 @@ def read(path: Path, spec: FormatSpec) -> Trajectory:
         )
         if signals
         else None,
-        notes=(f"arrays not read: {', '.join(extra)}",) if extra else (),
+        notes=(f"arrays not read: {', '.join(map(label, extra[:8]))}",) if extra else (),
         action_positions=poses.get("action_positions"),
         action_rotations=poses.get("action_rotations"),
         walls=poses.get("walls"),
@@ -123,18 +125,23 @@ def write(trajectory: Trajectory, path: Path) -> None:
 
 
 def _load(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     arrays: dict[str, NDArray[Any]] = {}
     name = "header"
     try:
-        with safe_open(path, framework="numpy") as file:
+        with open_plain(path, TrajectoryError), safe_open(path, framework="numpy") as file:
             metadata = dict(file.metadata() or {})
             for name in file.keys():  # noqa: SIM118 - a safetensors file, not a mapping
                 arrays[name] = file.get_tensor(name)
-    except (SafetensorError, OSError, TypeError, ValueError, AttributeError) as error:
+    except WorldKVError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Rust's, where memory ends
+            raise
         raise TrajectoryError(
-            f"{path}, {name}: not a readable safetensors array ({error}); fetch or record it again, numbers as float32"
+            f"{path}, {label(name)}: not a readable safetensors array ({str(error)[:200]}); fetch or record it again, "
+            "numbers as float32"
         ) from None
     return metadata, arrays
 
@@ -154,10 +161,10 @@ def _numbers(path: Path, metadata: dict[str, str]) -> tuple[float | None, tuple[
     """Frame rate and field of view as the metadata tell them."""
     try:
         rate = float(metadata["frames_per_second"]) if "frames_per_second" in metadata else None
-        wide, high = json.loads(metadata.get("field_of_view", json.dumps(DEFAULT_FIELD_OF_VIEW)))
+        wide, high = parsed(metadata.get("field_of_view", json.dumps(DEFAULT_FIELD_OF_VIEW)).encode())
         angles = (float(wide), float(high))
-        fits = (rate is None or 0 < rate < 1e6) and all(0 < angle < 180 for angle in angles)
-    except (ValueError, TypeError):
+        fits = (rate is None or SLOWEST_RATE <= rate <= FASTEST_RATE) and all(0 < angle < 180 for angle in angles)
+    except (ValueError, TypeError, OverflowError):
         fits = False
     if not fits:
         raise TrajectoryError(

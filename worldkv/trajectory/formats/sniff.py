@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from worldkv.errors import TrajectoryError
+from worldkv.files import open_plain
+from worldkv.trajectory.formats.array_file import archive_of
 
 HEAD_BYTES = 1 << 16
 """Bytes of a file that a format's `looks_like` may judge by."""
@@ -42,9 +43,7 @@ class FileHead:
         try:
             if path.is_dir():
                 return cls(path, entries=tuple(sorted(entry.name for entry in path.iterdir())))
-            if not path.is_file():
-                raise TrajectoryError(f"{path} is not a regular file or folder; name the recorded path itself")
-            with path.open("rb") as stream:
+            with open_plain(path, TrajectoryError) as stream:
                 head = stream.read(HEAD_BYTES)
         except OSError as error:
             raise TrajectoryError(
@@ -73,9 +72,9 @@ class FileHead:
         if not self.first_bytes.startswith(b"PK\x03\x04"):
             return ()
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with archive_of(self.path) as archive:
                 return tuple(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError):
+        except TrajectoryError:
             return ()
 
 

@@ -11,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import TrajectoryError
+from worldkv.files import MOST_TEXT_BYTES, read_plain
 from worldkv.pose import Array
 from worldkv.trajectory.formats.sniff import split_row
+
+MOST_LINES, MOST_LETTERS = 1 << 24, 1 << 20
+"""Lines of the largest text read, and characters of its longest line."""
 
 SURE_ROWS = 5
 """Rows of numbers written alike from which on a shorter one was cut off."""
@@ -45,10 +49,9 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         TrajectoryError: the file cannot be read, or is not UTF-8 text.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TrajectoryError(f"{path} cannot be read ({error.strerror}); check the path") from None
+    raw = read_plain(path, TrajectoryError, MOST_TEXT_BYTES)
+    if raw.count(b"\n") > MOST_LINES:
+        raise TrajectoryError(f"{path} has more than {MOST_LINES:,} lines, which no camera path has; take a part of it")
     if b"\0" in raw:
         at = raw.index(b"\0")
         raise TrajectoryError(f"{path} is not text (zero byte at offset {at}); save it as UTF-8, or name its --format")
@@ -57,7 +60,13 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise TrajectoryError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from None
-    return [line.rstrip("\r") for line in text.split("\n")]
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    longest = max(range(len(lines)), key=lambda i: len(lines[i]))
+    if len(lines[longest]) > MOST_LETTERS:
+        raise TrajectoryError(
+            f"{path}, line {longest + 1}: {len(lines[longest]):,} characters are no row of numbers; write a pose a line"
+        )
+    return lines
 
 
 def read_table(path: Path, columns: tuple[int, ...], meaning: str, *, skip: int = 0) -> Table:
@@ -77,15 +86,15 @@ def read_table(path: Path, columns: tuple[int, ...], meaning: str, *, skip: int 
     content = [i for i, line in enumerate(lines) if line.strip() and line.lstrip()[0] != "#"][skip:]
     if not content:
         raise TrajectoryError(f"{path} holds no poses; expected lines of {meaning}")
-    rows = [split_row(lines[i]) for i in content]
-    width = len(rows[0])
+    width = len(split_row(lines[content[0]]))
+    rows = (split_row(lines[i]) for i in content)  # made anew wherever they are read: their words take most memory
     try:
-        flat = np.fromiter(map(float, chain.from_iterable(rows)), np.float64)
+        flat = np.fromiter(map(float, chain.from_iterable(row for row in rows if len(row) == width)), np.float64)
     except ValueError:
         flat = np.full(1, np.nan)
-    if width not in columns or any(len(row) != width for row in rows) or not np.isfinite(flat).all():
-        raise TrajectoryError(f"{path}, {_fault(rows, content, columns, meaning)}")
-    notes = () if not lines[-1].strip() else _cut_off([row[-1] for row in rows[-64:]], path, content)
+    if width not in columns or len(flat) != width * len(content) or not np.isfinite(flat).all():
+        raise TrajectoryError(f"{path}, {_fault([split_row(lines[i]) for i in content], content, columns, meaning)}")
+    notes = () if not lines[-1].strip() else _cut_off([split_row(lines[i])[-1] for i in content[-64:]], path, content)
     return Table(flat.reshape(-1, width), np.array(content, dtype=np.int64) + 1, path, notes)
 
 

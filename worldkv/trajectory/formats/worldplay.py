@@ -13,7 +13,7 @@ from worldkv.trajectory.dead_reckoning import look_rotations
 from worldkv.trajectory.field_of_view import field_of_view
 from worldkv.trajectory.format_spec import FormatSpec
 from worldkv.trajectory.formats.json_file import numbers_of, read_json
-from worldkv.trajectory.formats.naming import name_of, printable
+from worldkv.trajectory.formats.naming import label, name_of
 from worldkv.trajectory.formats.raw import RawPath
 from worldkv.trajectory.formats.sniff import FileHead
 from worldkv.trajectory.formats.table import read_lines
@@ -61,12 +61,8 @@ def read(path: Path, spec: FormatSpec) -> RawPath:
     entries = list(document.items()) if isinstance(document, dict) else []
     if not entries or not all(isinstance(entry, dict) for _, entry in entries):
         raise TrajectoryError(f'{path} must be an object of poses: {{"0": {{"extrinsic": 4x4, "K": 3x3}}, ...}}')
-    poses = [
-        numbers_of(entry.get("extrinsic"), (4, 4), f"{path}, {printable(key)}: extrinsic") for key, entry in entries
-    ]
-    intrinsics = np.stack(
-        [numbers_of(entry.get("K"), (3, 3), f"{path}, {printable(key)}: K") for key, entry in entries]
-    )
+    poses = [numbers_of(entry.get("extrinsic"), (4, 4), f"{path}, {label(key)}: extrinsic") for key, entry in entries]
+    intrinsics = np.stack([numbers_of(entry.get("K"), (3, 3), f"{path}, {label(key)}: K") for key, entry in entries])
     # The model takes the principal point for the middle of the picture.
     centre = np.stack([intrinsics[:, 0, 2], intrinsics[:, 1, 2]], axis=1)
     if not (centre > 0).all():
