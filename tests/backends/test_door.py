@@ -186,6 +186,30 @@ def test_a_pass_that_stopped_half_way_is_run_again() -> None:
         assert cache.commit().plan.step == 0
 
 
+def test_a_first_pass_that_is_run_again_is_asked_about_once() -> None:
+    """Queries of the half that ran are forgotten, and the pass still counts as the first."""
+    with opened(MeanKeyRetrieval(3, 6, 3)) as cache:
+        by_attend(cache)
+        expected = cache.engine.state.resident
+    with opened(MeanKeyRetrieval(3, 6, 3)) as cache:
+        for _, number, layer, q, k, v in steps(cache):
+            if (number, layer) == (0, 0):
+                cache.window(0, v, k, queries=torch.zeros_like(q))  # an attempt that stopped
+                with pytest.raises(PolicyError, match="reads queries"):
+                    cache.window(0, k, v)
+            cache.window(layer, k, v, queries=q)
+        assert cache.engine.state.resident == expected
+
+
+def test_a_measured_pass_that_stopped_is_not_run_again() -> None:
+    with opened(H2O(3, 3)) as cache:
+        cache.begin(path().views[0])
+        for number, layer in ((0, 0), (0, 1), (1, 0)):
+            cache.attend(layer, *inputs(GEOMETRY, cache.dtype, 0, number, layer), clean=number == 1)
+        with pytest.raises(PolicyError, match="stopped half way and cannot be run again"):
+            cache.attend(0, *inputs(GEOMETRY, cache.dtype, 0, 1, 0), clean=True)
+
+
 def test_the_next_begin_commits() -> None:
     with opened(SMALL_WORLDKV) as cache:
         by_attend(cache)

@@ -355,8 +355,7 @@ class WorldCache:
                 f"{name} keeps other tokens in every head, which one tensor of keys cannot hold; call attend"
             )
         with torch.no_grad():
-            number = self._passes.begun(0) + (layer == 0)
-            if queries is None and self._meter.wants_queries(clean, number, branch):
+            if queries is None and self._meter.wants_queries(clean, self._passes.number(layer), branch):
                 raise PolicyError(f"{name} reads queries or attention mass; hand window(..., queries=...) the queries")
             seen = self._write(layer, queries, keys, values, branch, clean, hidden)
             windowed = arena.attended(layer, self._own_tokens, branch)
@@ -548,9 +547,11 @@ class WorldCache:
         """A new pass of a branch; before the second, a policy that is asked then says what it wants."""
         if self.policy.asked_at == "first_pass" and not self._passes.is_refined and self._passes.is_second(branch):
             self._refine(branch)
-        self._passes.start(branch, clean)
         if branch in (None, 0):
+            if self._passes.stopped(branch):
+                self._meter.forget_pass(self._passes.begun(0))
             self.backend.hidden.forget_pass()
+        self._passes.start(branch, clean)
 
     def _refine(self, branch: int | None) -> None:
         """Ask the policy again, with the first pass's queries.

@@ -17,6 +17,7 @@ from worldkv.backends.group.rank_group import RankGroup
 from worldkv.backends.window.arena import KEYS, Arena
 from worldkv.backends.window.run_layout import Extent
 from worldkv.engine.state import StepPlan
+from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
 from worldkv.signals import Measured, Signal
 
@@ -74,6 +75,20 @@ class SignalMeter:
         """Forget the last step."""
         self._queries: list[Tensor] = []
         self._received: list[_Received] = []
+
+    def forget_pass(self, number: int) -> None:
+        """Forget what was measured of a pass that stopped half way and is run again; passes are counted from 1.
+
+        Raises:
+            PolicyError: the attention that tokens received in it is added up already.
+        """
+        if self._received and len({one.call for one in self._received}) % self._geometry.layers:
+            raise PolicyError(
+                "a pass that measures attention stopped half way and cannot be run again: what tokens received is "
+                "added up already; call rewind(0), restore or reset"
+            )
+        if number == 1:
+            self._queries.clear()
 
     def note_queries(self, queries: Tensor) -> None:
         """Note one layer's queries of the first pass `(branches, heads, tokens, head_dim)`, layers in order."""

@@ -42,8 +42,16 @@ class Passes:
         return range(branch, branch + 1)
 
     def begun(self, branch: int) -> int:
-        """Passes that a branch has begun in this step."""
+        """Passes that a branch has begun in this step; one that stopped half way and is run again counts once."""
         return self._begun[branch]
+
+    def number(self, layer: int) -> int:
+        """Which pass of the first branch, counted from 1, a call for `layer` is of."""
+        return self._begun[0] + (layer == 0 and not self.stopped(0))
+
+    def stopped(self, branch: int | None) -> bool:
+        """Whether a pass of a branch named stopped half way."""
+        return any(self._begun[one] > 0 and self._done[one] < self._layers for one in self.of(branch))
 
     def is_second(self, branch: int | None) -> bool:
         """Whether the next pass of a branch named is its second, the first complete."""
@@ -55,9 +63,9 @@ class Passes:
         return self.is_complete and all(begun == 1 for begun in self._begun)
 
     def start(self, branch: int | None, clean: bool) -> None:
-        """A new pass of the branches named."""
+        """A new pass of the branches named, or the last one again where it stopped half way."""
         for one in self.of(branch):
-            self._begun[one] += 1
+            self._begun[one] += not self.stopped(one)
             self._done[one], self._is_clean[one] = 0, clean
 
     def check(self, layer: int, branch: int | None, clean: bool) -> None:
