@@ -6,17 +6,16 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
+from tests.backends.retrieval_policies import Neglected
 from tests.backends.rollouts import PASSES, inputs, loop, open_cache
-from worldkv.answers import Eviction, Keep, Retrieval
 from worldkv.backend import Move, Shrink, Store
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.group.rank_group import Split
@@ -32,8 +31,6 @@ from worldkv.parts import (
     QuantisedBank,
     Rebased,
     ScoredTokens,
-    SinkRecent,
-    WholeChunk,
     WorldCompression,
 )
 from worldkv.parts.scorer.anchor_penalty import mean_difference, save_direction
@@ -53,30 +50,12 @@ from worldkv.policies import (
     WorldKV,
 )
 from worldkv.policy import CachePolicy
-from worldkv.signals import Signal
-from worldkv.views import BankView, ChunkView, Query, WindowView
 
 WHOLE = CacheGeometry(2, 8, 4, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
 TWO_BRANCHES = dataclasses.replace(WHOLE, branches=2)
 CHUNKS = 9
 MEASURED = ("attention_mass", "key_mean", "key_min", "key_max")
 DIRECTION, UTILITY = "direction.safetensors", "utility.safetensors"
-
-
-@dataclass(frozen=True)
-class Neglected(CachePolicy):
-    """Fetches the banked chunks that received least attention."""
-
-    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.ATTENTION_MASS})
-
-    def evict(self, window: WindowView) -> Eviction:
-        return SinkRecent(3, 3).evict(window)
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        return Retrieval(tuple(bank.ids[np.argsort(bank.attention_mass, kind="stable")[:2]].tolist()))
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        return WholeChunk().keep(chunk)
 
 
 def policies(folder: Path | None = None) -> dict[str, CachePolicy]:

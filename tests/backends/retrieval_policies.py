@@ -78,3 +78,19 @@ class UnequalSizes(_NewestAtHome):
         tokens = np.arange(chunk.tokens * (3, 2, 3, 4)[chunk.id % 4] // 4)
         per_frame = np.bincount(tokens // chunk.geometry.tokens_per_frame, minlength=chunk.geometry.frames_per_chunk)
         return Keep(len(tokens), tuple(per_frame.astype(float).tolist()), tokens)
+
+
+@dataclass(frozen=True)
+class Neglected(CachePolicy):
+    """Fetches the banked chunks that received least attention."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.ATTENTION_MASS})
+
+    def evict(self, window: WindowView) -> Eviction:
+        return SinkRecent(3, 3).evict(window)
+
+    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
+        return Retrieval(tuple(bank.ids[np.argsort(bank.attention_mass, kind="stable")[:2]].tolist()))
+
+    def compress(self, chunk: ChunkView) -> Keep:
+        return WholeChunk().keep(chunk)

@@ -12,6 +12,7 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 import pytest
 
+from tests.backends.retrieval_policies import Neglected
 from tests.conftest import SHARED_DATA
 from tests.policies.all_policies import EVERY
 from worldkv.answers import Eviction, Keep, Retrieval
@@ -124,22 +125,6 @@ def test_grouped_heads_and_two_branches(name: str) -> None:
 
 
 # ---------------------------------------------------------------------- what only a model can tell
-
-
-@dataclass(frozen=True)
-class Neglected(CachePolicy):
-    """Fetches the banked chunks that received least attention."""
-
-    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.ATTENTION_MASS})
-
-    def evict(self, window: WindowView) -> Eviction:
-        return SinkRecent(3, 3).evict(window)
-
-    def retrieve(self, query: Query, bank: BankView) -> Retrieval:
-        return Retrieval(tuple(bank.ids[np.argsort(bank.attention_mass, kind="stable")[:2]].tolist()))
-
-    def compress(self, chunk: ChunkView) -> Keep:
-        return WholeChunk().keep(chunk)
 
 
 @dataclass(frozen=True)

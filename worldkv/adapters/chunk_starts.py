@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from worldkv.adapters.cache_form import check_form
 from worldkv.errors import PolicyError
@@ -12,6 +12,8 @@ from worldkv.signals import Viewpoint
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
 
+L = TypeVar("L")
+"""An engine's layer."""
 ViewpointOf = Callable[[int], Viewpoint | Sequence[Viewpoint]]
 """The viewpoint of a chunk by its number, counted from 0; several, where one pass is a prefill of several chunks."""
 
@@ -83,7 +85,16 @@ class ChunkStarts:
         self.chunk = -1
 
 
-def branches_of(cache: WorldCache) -> list[int | None]:
-    """What `window` calls each guidance branch: None where there is only one."""
-    branches = cache.geometry.branches
-    return [None] if branches == 1 else list(range(branches))
+def layers_of(
+    make: Callable[[ChunkStarts, int, int | None], L], cache: WorldCache, viewpoint_of: ViewpointOf
+) -> tuple[list[L], ...]:
+    """One list of an engine's layers for each branch of the cache's geometry, all over the same starts.
+
+    Args:
+        make: makes the shell of a layer, by its number and what `window` calls its branch.
+        cache: the rollout's cache.
+        viewpoint_of: the viewpoint of a chunk by its number.
+    """
+    starts, geometry = ChunkStarts(cache, viewpoint_of), cache.geometry
+    branches: Sequence[int | None] = [None] if geometry.branches == 1 else range(geometry.branches)
+    return tuple([make(starts, layer, branch) for layer in range(geometry.layers)] for branch in branches)

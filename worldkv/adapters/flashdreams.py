@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from worldkv.adapters.chunk_starts import ChunkStarts, ViewpointOf, branches_of
+from worldkv.adapters.chunk_starts import ChunkStarts, ViewpointOf, layers_of
 from worldkv.errors import PolicyError, SpecError
 
 if TYPE_CHECKING:
@@ -112,10 +112,7 @@ def layers(cache: WorldCache, viewpoint_of: ViewpointOf) -> tuple[list[Layer], .
         cache: of the network's shape.
         viewpoint_of: the viewpoint of a chunk by its number.
     """
-    starts = ChunkStarts(cache, viewpoint_of)
-    return tuple(
-        [Layer(starts, layer, branch) for layer in range(cache.geometry.layers)] for branch in branches_of(cache)
-    )
+    return layers_of(Layer, cache, viewpoint_of)
 
 
 def install(blocks: Iterable[Any], cache: WorldCache, viewpoint_of: ViewpointOf) -> Callable[[], None]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worldkv.adapters.chunk_starts import ChunkStarts, ViewpointOf, branches_of
+from worldkv.adapters.chunk_starts import ChunkStarts, ViewpointOf, layers_of
 from worldkv.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -134,7 +134,4 @@ def layers(cache: WorldCache, viewpoint_of: ViewpointOf) -> tuple[list[Layer], .
         cache: of this rank's heads.
         viewpoint_of: the viewpoint of a chunk by its number.
     """
-    starts = ChunkStarts(cache, viewpoint_of)
-    return tuple(
-        [Layer(starts, layer, branch) for layer in range(cache.geometry.layers)] for branch in branches_of(cache)
-    )
+    return layers_of(Layer, cache, viewpoint_of)

@@ -271,8 +271,9 @@ class WorldCache:
             with self.stopwatch.span("policy"):
                 plan = self.engine.begin(views[0])
         self._abandon_step()
-        more = (frames - plan.frames) * self.geometry.tokens_per_frame  # of the chunks behind the first
-        plan = plan._replace(frames=frames, attended_tokens=plan.attended_tokens + more)
+        if len(views) > 1:
+            more = (frames - plan.frames) * self.geometry.tokens_per_frame  # of the chunks behind the first
+            plan = plan._replace(frames=frames, attended_tokens=plan.attended_tokens + more)
         self._plan, self._views, self.chunk_frames = plan, tuple(views), frames
         return plan
 

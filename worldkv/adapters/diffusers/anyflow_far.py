@@ -13,12 +13,11 @@ call is refused; `model.register_to_config(full_chunk_limit=...)` above the numb
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from worldkv.adapters.diffusers.geometry import check_geometry
+from worldkv.adapters.diffusers.removable import Removable
 from worldkv.errors import PolicyError, SpecError, WorldKVError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def apply_worldkv_far(transformer: Any, cache: WorldCache) -> FarAttachment:
     return FarAttachment(transformer, cache)
 
 
-class FarAttachment:
+class FarAttachment(Removable):
     """A transformer under a cache; as a context manager it removes itself.
 
     Attributes:
@@ -62,7 +61,7 @@ class FarAttachment:
         """Sets the processors."""
         self.cache = cache
         self.kv_cache: list[dict[str, Tensor]] = [{} for _ in transformer.blocks]
-        self._undo: list[Callable[[], object]] = []
+        super().__init__()
         for layer, block in enumerate(transformer.blocks):
             self._undo.append(partial(block.attn1.set_processor, block.attn1.processor))
             block.attn1.set_processor(FarSelfAttention(self, layer))
@@ -70,17 +69,6 @@ class FarAttachment:
     def flag(self, chunk: int) -> dict[str, Any]:
         """What to hand the model as `kv_cache_flag` for chunk `chunk`, counted from 0."""
         return {"num_cached_chunks": chunk, "is_cache_step": False}
-
-    def remove(self) -> None:
-        """Give the model its own processors back; the second time nothing happens."""
-        while self._undo:
-            self._undo.pop()()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.remove()
 
 
 class FarSelfAttention:

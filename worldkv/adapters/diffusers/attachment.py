@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from worldkv.adapters.diffusers.cache_context import context_hook, name_of
+from worldkv.adapters.diffusers.removable import Removable
 from worldkv.adapters.diffusers.self_attention import CallUnderWay, WanSelfAttention
 from worldkv.backends.uncompiled import uncompiled
 from worldkv.errors import PolicyError, PositionError, SpecError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _HOOK = "worldkv"
 
 
-class Attachment(CallUnderWay):
+class Attachment(CallUnderWay, Removable):
     """A transformer under a cache; as a context manager it removes itself.
 
     Attributes:
@@ -33,9 +33,9 @@ class Attachment(CallUnderWay):
 
     def __init__(self, transformer: Any, cache: WorldCache, branches: Mapping[str, int]) -> None:
         """Not in force yet; call `apply_worldkv`."""
-        super().__init__(cache)
+        CallUnderWay.__init__(self, cache)
+        Removable.__init__(self)
         self.transformer, self.branches = transformer, branches
-        self._undo: list[Callable[[], object]] = []
         self._named: Any = None
         self._last: tuple[StepPlan | None, Any, Any] | None = None
 
@@ -72,17 +72,6 @@ class Attachment(CallUnderWay):
             own = block.attn1.processor
             self._undo.append(partial(block.attn1.set_processor, own))
             block.attn1.set_processor(WanSelfAttention(self, layer, own._attention_backend))
-
-    def remove(self) -> None:
-        """Give the model its own processors and positions back; the second time nothing happens."""
-        while self._undo:
-            self._undo.pop()()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.remove()
 
     # ------------------------------------------------------------------ inside
 

@@ -6,17 +6,16 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 
 from worldkv.adapters.self_forcing.forms import KEYS, Form, check_modules, form_of, grid_of, is_list_of_caches, model_of
+from worldkv.adapters.self_forcing.handle import Handle
 from worldkv.adapters.self_forcing.slots import Slot, slots
 from worldkv.adapters.self_forcing.steps import Steps, Viewpoints
 from worldkv.adapters.self_forcing.watched import PATCH
 from worldkv.backends import WorldCache
-from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
@@ -66,7 +65,7 @@ def install(
     return Installed(pipeline, names[0], policy, viewpoints, geometry, make_cache)
 
 
-class Installed:
+class Installed(Handle):
     """A cache in a pipeline's place, until `uninstall` or `close`.
 
     The cache itself is opened when the pipeline first asks for one, and reset when it asks again.
@@ -114,25 +113,6 @@ class Installed:
             )
         return self._steps
 
-    @property
-    def cache(self) -> WorldCache:
-        """The cache, once the pipeline has asked for one."""
-        return self.steps.cache
-
-    @property
-    def plans(self) -> list[StepPlan]:
-        """The plan of every chunk begun in this rollout."""
-        return self.steps.plans
-
-    @property
-    def records(self) -> list[StepRecord]:
-        """The record of every chunk committed in this rollout."""
-        return self.steps.records
-
-    def commit(self) -> StepRecord | None:
-        """Commit the rollout's last chunk, which no next one commits; None if none is open."""
-        return self.steps.commit()
-
     def uninstall(self) -> None:
         """Let the pipeline make its own caches again; this one stays open."""
         for name, value in self._kept.items():
@@ -147,12 +127,6 @@ class Installed:
         self.uninstall()
         if self._steps is not None:
             self._steps.cache.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     # ------------------------------------------------------------------ inside
 

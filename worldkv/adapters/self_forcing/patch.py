@@ -6,17 +6,16 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from worldkv.adapters.cache_form import check_form
+from worldkv.adapters.self_forcing.handle import Handle
 from worldkv.adapters.self_forcing.steps import Steps, Viewpoints
 from worldkv.backends import WorldCache, attend
 from worldkv.backends.uncompiled import uncompiled
-from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.errors import PolicyError, SpecError
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
@@ -87,7 +86,7 @@ def _output(output: Tensor, end: int) -> Tensor:
     return output
 
 
-class Patched:
+class Patched(Handle):
     """A model whose attention asks the cache, until `unpatch` or `close`."""
 
     def __init__(
@@ -101,7 +100,7 @@ class Patched:
         returns: Callable[[Tensor, int], Any],
     ) -> None:
         """See `patch`."""
-        self.steps = steps
+        self._steps = steps
         cache, policy = steps.cache, steps.cache.policy
         unclean = sorted(signal.value for signal in needs_of(policy) & _NEEDS_CLEAN)
         if unclean and is_clean is None:
@@ -141,23 +140,9 @@ class Patched:
             self._hook = model.register_forward_pre_hook(partial(self._note_pass, is_clean), with_kwargs=True)
 
     @property
-    def cache(self) -> WorldCache:
-        """The cache."""
-        return self.steps.cache
-
-    @property
-    def plans(self) -> list[StepPlan]:
-        """The plan of every chunk begun in this rollout."""
-        return self.steps.plans
-
-    @property
-    def records(self) -> list[StepRecord]:
-        """The record of every chunk committed in this rollout."""
-        return self.steps.records
-
-    def commit(self) -> StepRecord | None:
-        """Commit the rollout's last chunk, which no next one commits; None if none is open."""
-        return self.steps.commit()
+    def steps(self) -> Steps:
+        """The chunks begun and committed."""
+        return self._steps
 
     def reset(self) -> None:
         """As new, for another rollout: the pipeline's own reset is not seen here."""
@@ -178,12 +163,6 @@ class Patched:
         """Unpatch, and close the cache; a chunk that is not committed yet is given up."""
         self.unpatch()
         self.cache.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     # ------------------------------------------------------------------ inside
 
