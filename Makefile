@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
+.PHONY: help install demo test gpu late-device device-tests kit parity fuzz check format bench mutants policies-page \
     fidelity real-weights architecture-picture clean
 
 VENV := .venv
@@ -56,6 +56,9 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+gpu: ## ask the GPU here whether the cache works on it and what it costs: nine minutes, one page (.venv or else python3; GPU_ARGS=...)
+	@python=$(BIN)/python; [ -x "$$python" ] || python=python3; "$$python" -m worldkv gpu-check $(GPU_ARGS)
 
 late-device: install ## compile the accelerator that the device tests run on (g++, a minute; once)
 	@$(BIN)/python -m tests.late_device.build

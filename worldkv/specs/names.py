@@ -17,6 +17,9 @@ from pathlib import Path
 from worldkv.errors import SpecError, did_you_mean
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, by_spec_name
 
+GROUP = "worldkv.policies"
+"""The entry points' group, and worldkv's own package of policies: from a bare checkout no entry point names it."""
+
 
 def policy_homes() -> dict[str, str]:
     """Every installed policy as `name -> module:Class`; a third-party package adds its own.
@@ -27,11 +30,12 @@ def policy_homes() -> dict[str, str]:
     from importlib.metadata import entry_points
 
     found: dict[str, str] = {}
-    for entry in entry_points(group="worldkv.policies"):
-        if ":" in entry.value:
-            found[entry.name] = entry.value
+    installed = [(entry.name, entry.value) for entry in entry_points(group=GROUP)]
+    for name, value in dict.fromkeys([("worldkv", GROUP), *installed]):
+        if ":" in value:
+            found[name] = value
             continue
-        exported = by_spec_name(vars(_module(entry.value, entry.name)), CachePolicy)  # type: ignore[type-abstract]
+        exported = by_spec_name(vars(_module(value, name)), CachePolicy)  # type: ignore[type-abstract]
         found |= {name: f"{cls.__module__}:{cls.__qualname__}" for name, cls in exported.items()}
     return {name: found[name] for name in sorted(found)}
 
