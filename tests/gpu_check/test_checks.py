@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import random
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Ran
-from worldkv.cli import main
 from worldkv.experiments import parity as parity_experiment
 from worldkv.experiments.gpu_check.check import Setting
 from worldkv.experiments.gpu_check.checks import CHECKS, check_of
@@ -132,37 +129,3 @@ def test_what_pytest_says(said: str, code: int, holds: list[bool], measured: str
     figures = of_pytest(said, code, 0)
     assert [figure.holds for figure in figures] == holds
     assert figures[0].measured == measured
-
-
-# ---------------------------------------------------------------------- the command
-
-
-def ran(capsys: pytest.CaptureFixture[str], *words: object) -> Ran:
-    code = main([str(word) for word in words])
-    said = capsys.readouterr()
-    return Ran(code, said.out, said.err)
-
-
-def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
-    done = ran(capsys, "gpu-check", "--list")
-    assert (done.code, done.err) == (0, "")
-    assert [line.split()[0] for line in done.out.splitlines()] == [check.name for check in CHECKS]
-
-
-@pytest.mark.parametrize("words", [(), ("--device", "late:7"), ("--device", "nonsense")])
-def test_a_device_that_is_not_there(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
-) -> None:
-    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
-    done = ran(capsys, "gpu-check", *words, "--out", tmp_path / "made")
-    assert (done.code, done.out) == (2, "")
-    assert done.err.count("\n") == 1 and done.err.startswith("worldkv: ")
-    assert not (tmp_path / "made").exists()
-
-
-def test_one_check_by_the_command_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    done = ran(capsys, "gpu-check", "--device", "cpu", "--only", "versions", "--only", "pinned", "--out", tmp_path)
-    assert done.code == 0
-    assert [line[:16] for line in done.err.splitlines()] == ["[1/2] versions: ", "[1/2] versions: ", "[2/2] pinned: no"]
-    assert "- versions: Everything is installed" in done.out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gpu-check.json", "gpu-check.md"]

@@ -77,7 +77,7 @@ def test_every_check_runs_whatever_became_of_those_before(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("made")
 def test_a_check_gets_its_own_time_or_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, given = [1000.0], []
-    monkeypatch.setattr(library.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("worldkv.experiments.gpu_check.run.time.monotonic", lambda: now[0])
 
     def start(check: Check, setting: Setting) -> Outcome:
         given.append(setting.seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 HOLDS, TOLD, FALLS_SHORT, FAILED, TOO_SLOW = "holds", "ran, nothing judged", "falls short", "failed", "out of time"
@@ -12,6 +13,8 @@ NOT_RUN, NOT_HERE, NO_TIME = "not run", "not on this device", "no time left"
 """How a check ends."""
 BAD = frozenset({FALLS_SHORT, FAILED, TOO_SLOW})
 """Endings that somebody has to look into."""
+ROOT = Path(__file__).resolve().parents[3]
+"""The folder that holds the package: the repository, where it is run from a checkout."""
 
 
 class Figure(NamedTuple):

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from worldkv.experiments.gpu_check.check import Figure, NotRunError, Setting
+from worldkv.experiments.gpu_check.check import ROOT, Figure, NotRunError, Setting
 from worldkv.experiments.gpu_check.packages import FOR_TESTS, install_line, missing
-from worldkv.experiments.gpu_check.worker import ROOT
 
 CONTRACT = ("tests/backends",)
 NUMERICS = tuple(f"tests/backends/test_{name}.py" for name in ("numerics", "faults", "going_back"))

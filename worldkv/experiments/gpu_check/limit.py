@@ -9,8 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from worldkv.experiments.gpu_check.check import NOT_HERE, Figure, NotRunError, Setting
-from worldkv.experiments.gpu_check.worker import ROOT
+from worldkv.experiments.gpu_check.check import NOT_HERE, ROOT, Figure, NotRunError, Setting
 
 BENCHMARK = "benchmarks.bench_backend"
 

@@ -19,14 +19,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import worldkv
 from worldkv.errors import WorldKVError
-from worldkv.experiments.gpu_check.check import FAILED, TOO_SLOW, Check, Figure, NotRunError, Outcome, Setting, judged
+from worldkv.experiments.gpu_check.check import (
+    FAILED,
+    ROOT,
+    TOO_SLOW,
+    Check,
+    Figure,
+    NotRunError,
+    Outcome,
+    Setting,
+    judged,
+)
 
 Note = Callable[[dict[str, Any]], None]
 """Takes one line of the report: a figure, or how it ended."""
-ROOT = Path(worldkv.__file__).resolve().parents[1]
-"""The folder that holds the package: the repository, where it is run from a checkout."""
 MOST_WHY = 400
 """Characters of an error that are reported."""
 
