@@ -129,6 +129,14 @@ PlanOption = Annotated[
         "moves between tiers (docs/step-plans.md).",
     ),
 ]
+ReportOption = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="FILE.html",
+        help="Write one self-contained page for the browser: tables, and every step on a map (docs/report.md).",
+    ),
+]
 RunGeometryOption = Annotated[
     str,
     typer.Option(

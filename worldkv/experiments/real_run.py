@@ -15,12 +15,14 @@ from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType, RunRequest
 from worldkv.experiments.worlds import check_world
+from worldkv.files import write_bytes
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
     from worldkv.config import WhenLost
     from worldkv.experiments.inputs import GeometryLike, MachineLike, TrajectoryLike
+    from worldkv.exports.reported import Reported
     from worldkv.report.printer import Printer
     from worldkv.specs.given import PolicyLike
     from worldkv.tiers import WhenFull
@@ -30,7 +32,24 @@ TINY = "tiny"
 
 @dataclass(frozen=True, repr=False, eq=False)
 class RealRun(DocumentResult):
-    """One policy on tensors: the parts of a step's time beside their prediction, and memory."""
+    """One policy on tensors: the parts of a step's time beside their prediction, and memory.
+
+    Attributes:
+        reported: the run as the files for other viewers take it.
+    """
+
+    reported: Reported
+
+    def report(self, file: str | os.PathLike[str]) -> None:
+        """Write one self-contained page for the browser; see `Comparison.report`.
+
+        Raises:
+            OutputError: another suffix than `.html`, or it cannot be written.
+        """
+        from worldkv.exports.page_file import rows_page
+
+        check_written(None, report=file)
+        write_bytes(os.fspath(file), rows_page(self.reported))
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""
@@ -144,7 +163,8 @@ def run(
         progress.begin(prepared.candidate.label, prepared.setup.chunked.num_chunks)
         for step in started.steps:
             progress.reached(step)
-        return RealRun(started.document())
+        finished = started.finished()
+        return RealRun(dict(finished.document), finished)
 
 
 def _names(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
