@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,18 +82,19 @@ class Copied:
     def mode(self) -> AbstractContextManager[Any]:
         """Under it torch's copies are counted."""
         import torch
-        from torch.utils import _python_dispatch
+        from torch.utils._python_dispatch import TorchDispatchMode
 
-        count, base = self.add, cast(Any, _python_dispatch.TorchDispatchMode)
+        count = self.add
 
-        class Mode(base):
+        class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 out = func(*args, **(kwargs or {}))
                 if func._schema.name.removeprefix("aten::") in COPYING and isinstance(out, torch.Tensor):
                     count(args[2].nbytes if "index_put" in func._schema.name else out.nbytes)
                 return out
 
-        return cast("AbstractContextManager[Any]", Mode())
+        found: AbstractContextManager[Any] = Mode()  # type: ignore[no-untyped-call]
+        return found
 
 
 def count(work: str, name: str, geometry: str, passes: int, device: str, warm: int | None, copied: Copied) -> Costs:
