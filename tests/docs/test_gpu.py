@@ -1,4 +1,7 @@
-"""docs/gpu.md: its commands are taken as they stand, and its table has every check of gpu-check."""
+"""docs/gpu.md: benchmarks and tests that it calls are there, and its table has every check of gpu-check.
+
+The commands of worldkv in it are parsed by tests/cli/test_gpu_page.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 
 from benchmarks import bench_backend, beside_peers
 from worldkv.experiments.gpu_check.checks import CHECKS
@@ -33,16 +35,6 @@ def options(words: list[str]) -> set[str]:
 
 def test_there_are_commands_of_every_kind() -> None:
     assert {words_of(line)[0] for line in COMMANDS} == {"worldkv", "make", "pytest", *BENCHMARKS}
-
-
-@pytest.mark.parametrize("line", [line for line in COMMANDS if words_of(line)[0] == "worldkv"])
-def test_a_command_is_parsed(line: str) -> None:
-    from worldkv.cli.app import app
-
-    program, (name, *words) = typer.main.get_command(app), words_of(line)[1:]
-    command = program.commands[name]  # type: ignore[attr-defined]
-    assert command.make_context(name, words).args == []  # refuses options and values that there are not
-    assert options(words) <= {spelling for parameter in command.params for spelling in parameter.opts}
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if words_of(line)[0] in BENCHMARKS])
