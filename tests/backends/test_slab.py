@@ -16,7 +16,7 @@ def test_rooms_keep_what_is_written_to_them(data: st.DataObject, dtype: torch.dt
     unit = ALIGNED_BYTES // dtype.itemsize
     slab, rooms, number = Slab(torch.zeros(12 * unit, dtype=dtype)), dict[int, Tensor](), 0
     for _ in range(data.draw(st.integers(1, 30))):
-        if rooms and data.draw(st.booleans()):
+        if len(rooms) > 0 and data.draw(st.booleans()):
             slab.give_back(rooms.pop(data.draw(st.sampled_from(sorted(rooms)))))
         else:
             number += 1
