@@ -159,7 +159,7 @@ class TorchBackend(CacheBackend):
         """See `CacheBackend.tensors`: of the first branch."""
         self.settle()
         channels = self.form.geometry.head_dim
-        keys = self.arena.read(chunk, KEYS)[..., :channels].float()
+        keys = self.arena.read(chunk, KEYS)[..., :channels]
         mass, hidden = self.arena.read_mass(chunk), self.hidden.of(chunk)
         return ChunkTensors(
             keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce, self.heads
@@ -238,6 +238,7 @@ class TorchBackend(CacheBackend):
         self.advance(wait=True)
         self.staging.drain()
         self.ops.synchronize()
+        self.bank.finish_growing()
         self.bank.finish_writing()
         failed = self.bank.failed_store()
         if failed is not None:

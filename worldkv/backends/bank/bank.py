@@ -81,6 +81,11 @@ class Bank:
         self.stored[chunk] = StoredChunk(chunk, counts, buffer.tensor.numel(), packing, buffer, filled)
         self._storing.append((chunk, filled))
 
+    def finish_growing(self) -> None:
+        """Wait until host memory that is being allocated ahead is there."""
+        if self.pool.slabs is not None:
+            self.pool.slabs.finish_growing()
+
     def finish_storing(self) -> None:
         """Wait until every chunk that was put is on the host; where a copy failed, `failed_store` tells."""
         storing, self._storing = self._storing, []
