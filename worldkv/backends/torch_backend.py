@@ -33,7 +33,7 @@ from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.backends.transfer.incoming import Incoming
 from worldkv.backends.transfer.staging import Staging
-from worldkv.backends.window.arena import KEYS, VALUES, Arena, ArenaForm
+from worldkv.backends.window.arena import KEYS, VALUES, Arena, ArenaForm, Shift
 from worldkv.backends.window.copy_on_write import ArenaState
 from worldkv.chunks import Tier
 from worldkv.errors import PolicyError, TransferError, WorldKVError
@@ -217,8 +217,17 @@ class TorchBackend(CacheBackend):
 
     # ------------------------------------------------------------------ the model's side
 
-    def settle(self) -> None:
-        """Land everything that was fetched in the window.
+    @property
+    def is_landing(self) -> bool:
+        """Whether something that was fetched is not in the window yet."""
+        return self._incoming.is_landing
+
+    def rotate(self, chunk: int, shift: Shift) -> None:
+        """Write a chunk's attended keys anew, where layers of it are still to land as each of them does."""
+        self._incoming.rotate(chunk, shift)
+
+    def settle(self, layer: int | None = None) -> None:
+        """Land what was fetched in the window: the layers up to `layer`, everything where it is None.
 
         Raises:
             TransferError: a copy failed, twice; the window is unusable until `restore` or `reset`.
@@ -226,7 +235,7 @@ class TorchBackend(CacheBackend):
         if self._broken is not None:
             raise TransferError(self._broken)
         try:
-            self._incoming.settle()
+            self._incoming.settle(layer)
         except TransferError as error:
             self._broken = str(error)
             raise
@@ -296,6 +305,7 @@ class TorchBackend(CacheBackend):
                 self._incoming.fetch(move.chunk, contents[move.chunk])
             elif isinstance(move, Land):
                 self._incoming.land(move.chunk)
+        self._incoming.send()
 
     def _move_bank(self, move: Move) -> None:
         match move:
