@@ -91,6 +91,7 @@ def run(
     log: str | os.PathLike[str] | None = None,
     plan: str | os.PathLike[str] | None = None,
     record: str | os.PathLike[str] | None = None,
+    timeline: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> RealRun:
     """Generate along a trajectory with a model and one policy: real attention, real copies, measured times.
@@ -121,6 +122,7 @@ def run(
         plan: a file for the step plans, kept tokens included, for engines that page their own cache
             (docs/step-plans.md).
         record: a file for the trajectory and what the model measured on it, to simulate from.
+        timeline: a `.json` file for where the time of every step went, which Perfetto opens (docs/report.md).
         progress: where progress is reported.
 
     Raises:
@@ -129,7 +131,7 @@ def run(
     require_torch("run")
     if world is not None:
         check_world(world, "run")
-    check_written(trajectory, log=log, plan=plan, record=record)
+    check_written(trajectory, log=log, plan=plan, record=record, timeline=timeline)
     from worldkv.experiments.prepared_run import prepare
 
     request = RunRequest(
@@ -155,6 +157,7 @@ def run(
         log=None if log is None else os.fspath(log),
         plan=None if plan is None else os.fspath(plan),
         record=None if record is None else os.fspath(record),
+        timeline=None if timeline is None else os.fspath(timeline),
         world=world,
     )
     prepared = prepare(request, progress)
