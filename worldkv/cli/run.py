@@ -22,6 +22,7 @@ from worldkv.cli.options import (
     PassesOption,
     PlanOption,
     ReportOption,
+    RerunOption,
     RunGeometryOption,
     SpillFoldersOption,
     TrajectoryArgument,
@@ -115,6 +116,7 @@ def run(
         ),
     ] = None,
     report: ReportOption = None,
+    rerun: RerunOption = None,
     timeline: Annotated[
         str | None,
         typer.Option(
@@ -136,6 +138,7 @@ def run(
 
         check_world(world, "run")
     files = {"json": json, "log": log, "plan": plan, "record": record, "report": report, "timeline": timeline}
+    files |= {"rerun": rerun}
     check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     from worldkv.experiments import real_run
 
@@ -169,4 +172,6 @@ def run(
         )
     if report is not None:
         result.report(report)
+    if rerun is not None:
+        result.rerun(rerun)
     print_result(result, json, list(files.values()))
