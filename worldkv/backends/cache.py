@@ -241,6 +241,11 @@ class WorldCache:
         """The open step's plan, as of its last refinement; None between steps."""
         return self._plan
 
+    @property
+    def passes_begun(self) -> int:
+        """Passes that the first branch has begun in the open step, or in the last one where none is open."""
+        return self._passes.begun(0)
+
     @uncompiled
     @told_when_full
     def begin(self, viewpoint: Viewpoint | Sequence[Viewpoint]) -> StepPlan:
