@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test gpu late-device device-tests kit parity fuzz check format bench mutants policies-page \
-    fidelity leaderboard real-weights architecture-picture clean
+    fidelity leaderboard real-weights architecture-picture browser-tests clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,8 +57,14 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-gpu: ## ask the GPU here whether the cache works on it and what it costs: nine minutes, one page (.venv or else python3; GPU_ARGS=...)
-	@python=$(BIN)/python; [ -x "$$python" ] || python=python3; "$$python" -m worldkv gpu-check $(GPU_ARGS)
+browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (on Debian: apt-get install chromium), read Rerun recordings back
+	@$(BIN)/python -c 'import sys, tests.exports.chromium as page; \
+	    sys.exit(None if page.chromium() else "there is no chromium; install it, or name one in WORLDKV_CHROMIUM")'
+	@$(BIN)/python -m pytest -q tests/exports
+
+$(VENV)/.browser: $(VENV)/.installed
+	@$(PIP_INSTALL) --editable '.[browser,rerun]'
+	@touch $@
 
 late-device: install ## compile the accelerator that the device tests run on (g++, a minute; once)
 	@$(BIN)/python -m tests.late_device.build

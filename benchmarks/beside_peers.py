@@ -48,7 +48,7 @@ PEERS = {work.name: WINDOWS if work.keep_ratio is None else FLOWS for work in WO
 BARE = "bare attention"
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 """Of the largest number: kernels sum in the order in which the keys lie."""
-GEOMETRY, GPU_GEOMETRY = "tiny:heads=4,kv_heads=4,head_dim=64,frame_rows=12,frame_columns=13", "wan-1.3b-480p:layers=3"
+GEOMETRY, GPU_GEOMETRY = "tiny:head_dim=64,frame_rows=12,frame_columns=13", "wan-1.3b-480p:layers=3"
 PASSES, PAIRS = 5, 20
 
 
