@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from worldkv.backends.attention_kernels import kernels_in_order
 from worldkv.backends.window.arena import Arena
 
 _SCORES = 1 << 24
@@ -36,7 +37,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool = F
     if heads != kv_heads:
         queries = queries.reshape(branches, kv_heads, heads // kv_heads * tokens, channels)
     mask = _up_to_itself(tokens, keys.shape[2], heads // kv_heads, keys.device) if is_causal else None
-    attended: Tensor = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    with kernels_in_order(keys.device):
+        attended: Tensor = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     return attended.reshape(branches, heads, tokens, channels) if heads != kv_heads else attended
 
 

@@ -85,7 +85,7 @@ class Incoming:
         """Have a chunk copied from host memory by the next `send`; its places in the window are there already."""
         packing, flat = self._bank.stored[chunk].packing, host.tensor
         layers = self._arena.form.geometry.layers
-        count = max(1, min(layers, MOST_PIECES, flat.numel() * flat.itemsize // self._ops.least_copy_bytes))
+        count = num_pieces(self._ops, layers, flat.numel() * flat.itemsize)
         for at in range(count):
             some = range(layers * at // count, layers * (at + 1) // count)
             if packing is None:
@@ -225,6 +225,11 @@ class Incoming:
     def _send(self, arrival: Arrival, host: HostBuffer) -> None:
         arrival.host, arrival.event = host, self._copies.to_device(arrival.room, (host.tensor,), arrival.packing)
         host.busy[:] = [arrival.event]
+
+
+def num_pieces(ops: DeviceOps, layers: int, num_bytes: int) -> int:
+    """How many pieces a fetched chunk of so many layers and bytes is copied in."""
+    return max(1, min(layers, MOST_PIECES, num_bytes // ops.least_copy_bytes))
 
 
 def _elements(piece: _Piece) -> int:
