@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from worldkv.backends.attention_kernels import kernels_in_order
 from worldkv.backends.window.arena import Arena
+from worldkv.geometry import CacheGeometry
 
 _SCORES = 1 << 24
 """Most scores that are in memory at a time while attention is measured on a CPU."""
@@ -113,6 +114,12 @@ def attention_received(queries: Tensor, keys: Tensor, *, is_causal: bool = False
             scores.masked_fill_(~mask[start : start + rows], -torch.inf)
         received += scores.softmax(dim=-1).sum(dim=1)
     return received / grouped.shape[1]
+
+
+def measuring_bytes(geometry: CacheGeometry, cached: int, *, on_cpu: bool) -> int:
+    """Most bytes that `attention_received` takes beside its arguments, over `cached` tokens."""
+    scores = min(geometry.heads * geometry.chunk_tokens * cached, _SCORES if on_cpu else _SCORES_ON_DEVICE)
+    return scores * ((4 if on_cpu else geometry.itemsize) + 4)
 
 
 def _received_in_large(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
