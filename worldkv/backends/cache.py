@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.attention import attend_window
+from worldkv.backends.bank.spill_folders import Folders
 from worldkv.backends.call_checks import check_hidden, check_tensors, check_views
 from worldkv.backends.group.open_group import open_group
 from worldkv.backends.group.rank_group import Split
@@ -87,7 +87,7 @@ class WorldCache:
         config: CacheConfig | None = None,
         capacity_tokens: int | None = None,
         rotary: Rotary | None = None,
-        folder: Path | None = None,
+        folder: Folders = None,
         reduce: Callable[[Any], Any] | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
         extra_signals: frozenset[Signal] = frozenset(),
@@ -113,7 +113,8 @@ class WorldCache:
                 the config's window budget, and without one the window grows as needed.
             rotary: the model's rotary positions, for policies that move keys in time and for unrotated keys; the Wan
                 family's by default.
-            folder: where spilled chunks go; a temporary folder by default.
+            folder: where spilled chunks go; of several the next is used where one is full or fails. By default a
+                temporary folder.
             reduce: sums an array over ranks that hold different heads, for compressions; `group` does it by itself.
             stopwatch: told how long everything takes.
             extra_signals: measured beside those the policy needs (to record them).
@@ -239,6 +240,11 @@ class WorldCache:
     def plan(self) -> StepPlan | None:
         """The open step's plan, as of its last refinement; None between steps."""
         return self._plan
+
+    @property
+    def passes_begun(self) -> int:
+        """Passes that the first branch has begun in the open step, or in the last one where none is open."""
+        return self._passes.begun(0)
 
     @uncompiled
     @told_when_full

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from torch import Tensor
@@ -27,6 +26,7 @@ from worldkv.backend import (
 from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.pinned_slabs import PinnedSlabs
 from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.bank.spill_folders import Folders
 from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredTable
 from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
@@ -74,7 +74,7 @@ class TorchBackend(CacheBackend):
         staging_chunks: int = 2,
         host_bytes: int | None = None,
         has_bank: bool = True,
-        folder: Path | None = None,
+        folder: Folders = None,
         reduce: Callable[[Any], Any] | None = None,
         heads: slice | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
@@ -88,7 +88,7 @@ class TorchBackend(CacheBackend):
             staging_chunks: whole chunks that may wait prefetched.
             host_bytes: the bank's host budget, debug channels left out; None for none.
             has_bank: whether chunks may go to the bank; if not, no memory is pinned for it.
-            folder: where spilled chunks go; a temporary folder where None.
+            folder: where spilled chunks go, several in the order to try them; a temporary folder where None.
             reduce: see the attribute.
             heads: likewise.
             stopwatch: told how long copies take.
