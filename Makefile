@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
+.PHONY: help install demo test gpu late-device device-tests kit parity fuzz check format bench mutants policies-page \
     fidelity leaderboard real-weights architecture-picture browser-tests clean
 
 VENV := .venv
