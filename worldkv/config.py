@@ -19,7 +19,7 @@ class CacheConfig:
     Attributes:
         window_budget_bytes: most the window may hold, the current chunk included; None for no budget.
         over_budget: "error" refuses a plan over it, "flag" lets it pass and notes the first step.
-        limits: capacities of host and disk.
+        limits: capacities of the bank's tiers.
         staging_chunks: whole chunks of device memory kept for prefetching.
         rewind_chunks: how many of the last chunks `rewind` can take back; what the bank forgot in them is held so long
             beside `limits`, see `CacheEngine.remembered`.

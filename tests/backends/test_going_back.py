@@ -233,7 +233,7 @@ def test_what_can_be_taken_back_takes_the_host_memory_and_files_that_are_told(
             held = sum(b.tensor.nbytes for b in (ref() for ref in lent) if b is not None)
             tiers, beside = cache.engine.state.tiers, cache.engine.remembered()
             if when_full == "error":
-                assert held <= (limits.host_bytes or 0) and beside == (0, 0)
+                assert held <= (limits.host_bytes or 0) and beside == (0, 0, 0)
             else:  # the snapshot is the caller's own, and holds what its chunks take
                 of_snapshot = 0 if kept is None else 5 * SMALL.chunk_bytes
                 files = [file.stat().st_size - header for file in tmp_path.iterdir()]

@@ -86,4 +86,4 @@ def test_what_rewind_holds_of_the_bank_is_counted() -> None:
         most = max(most, told.disk)
     assert most == 4 * TINY.chunk_bytes, "three steps and the last one, a chunk each"
     engine.rewind(3)
-    assert engine.remembered() == (0, TINY.chunk_bytes)
+    assert engine.remembered() == (0, TINY.chunk_bytes, 0)

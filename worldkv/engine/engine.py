@@ -119,10 +119,11 @@ class CacheEngine:
 
     def __repr__(self) -> str:
         tiers = self.state.tiers
+        spare = "" if tiers.limits.spare_bytes is None else f"{tiers.spare.held:,} bytes in spare memory, "
         return (
             f"CacheEngine under {self.policy!r}, {self.geometry.name}: {len(self.table):,} chunks, "
             f"{len(self.state.window_ids)} at home in the window, {self.state.bank_count} banked "
-            f"({tiers.host.held:,} bytes on host, {tiers.disk.held:,} on disk)"
+            f"({spare}{tiers.host.held:,} bytes on host, {tiers.disk.held:,} on disk)"
         )
 
     def begin(self, viewpoint: Viewpoint) -> StepPlan:
@@ -486,12 +487,13 @@ class CacheEngine:
             self._note_use(retrieval)
         if state.staged:
             window_bytes += sum(state.staged.values())
-        _, entered, changed, left, fetched, fetched_disk = change
+        _, entered, changed, left, fetched, fetched_disk, fetched_spare = change
         if arrives:
             entered = (newest, *entered)
         if first is not None:
             entered, changed, left = first.entered + entered, first.changed + changed, first.left + left
             fetched, fetched_disk = first.fetched_bytes + fetched, first.fetched_disk_bytes + fetched_disk
+            fetched_spare += first.fetched_spare_bytes
             over = over or first.over_budget
         return StepPlan(
             len(table),
@@ -509,6 +511,7 @@ class CacheEngine:
             positions,
             moves,
             first,
+            fetched_spare,
         )
 
     def _note_use(self, retrieval: Retrieval) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from worldkv.chunks import ChunkTable, Tier
+from worldkv.chunks import BANK_TIERS, ChunkTable, Tier
 
 
 class RememberedBytes(NamedTuple):
@@ -14,10 +14,12 @@ class RememberedBytes(NamedTuple):
     Attributes:
         host: in host memory.
         disk: in files.
+        spare: in spare device memory.
     """
 
     host: int
     disk: int
+    spare: int = 0
 
 
 def remembered_bytes(journals: Iterable[list[tuple[str, int, Any]]], table: ChunkTable) -> RememberedBytes:
@@ -25,8 +27,8 @@ def remembered_bytes(journals: Iterable[list[tuple[str, int, Any]]], table: Chun
     columns, last = table.columns, dict[int, int]()
     for journal in journals:
         for column, row, old in journal:
-            if column == "tier" and old in (Tier.HOST, Tier.DISK) and columns["tier"][row] == Tier.NONE:
+            if column == "tier" and old in BANK_TIERS and columns["tier"][row] == Tier.NONE:
                 last[row] = int(old)
     sizes = columns["stored_bytes"]
-    host, disk = (sum(int(sizes[row]) for row, at in last.items() if at == tier) for tier in (Tier.HOST, Tier.DISK))
-    return RememberedBytes(host, disk)
+    of_tier = {tier: sum(int(sizes[row]) for row, at in last.items() if at == tier) for tier in BANK_TIERS}
+    return RememberedBytes(of_tier[Tier.HOST], of_tier[Tier.DISK], of_tier[Tier.SPARE])

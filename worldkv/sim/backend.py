@@ -31,6 +31,7 @@ class SimState(NamedTuple):
     host: dict[int, int]
     disk: dict[int, int]
     traffic: Traffic
+    spare: dict[int, int]
 
 
 class SimBackend(CacheBackend):
@@ -43,7 +44,7 @@ class SimBackend(CacheBackend):
 
     def reset(self) -> None:
         """See `CacheBackend.reset`."""
-        self.restore(SimState({}, {}, {}, {}, Traffic()))
+        self.restore(SimState({}, {}, {}, {}, Traffic(), {}))
 
     def apply(self, moves: Sequence[Move]) -> None:
         """See `CacheBackend.apply`."""
@@ -64,12 +65,13 @@ class SimBackend(CacheBackend):
 
     def snapshot(self) -> SimState:
         """See `CacheBackend.snapshot`."""
-        return SimState(dict(self.window), dict(self.staging), dict(self.host), dict(self.disk), self.traffic())
+        host, disk, spare = dict(self.host), dict(self.disk), dict(self.spare)
+        return SimState(dict(self.window), dict(self.staging), host, disk, self.traffic(), spare)
 
     def restore(self, state: SimState) -> None:
         """See `CacheBackend.restore`."""
         self.window, self.staging = dict(state.window), dict(state.staging)
-        self.host, self.disk = dict(state.host), dict(state.disk)
+        self.host, self.disk, self.spare = dict(state.host), dict(state.disk), dict(state.spare)
         self._traffic = state.traffic
 
     def fork(self) -> Self:
@@ -95,21 +97,48 @@ class SimBackend(CacheBackend):
             case Unstage(chunk):
                 del self.staging[chunk]
             case Store(chunk, _, target, num_bytes):
-                to_disk = target is Tier.DISK
-                (self.disk if to_disk else self.host)[chunk] = num_bytes
-                self._copied(device_to_host=num_bytes, host_to_disk=num_bytes if to_disk else 0)
-            case Spill(chunk, num_bytes):
-                self.disk[chunk] = self.host.pop(chunk)
-                self._copied(host_to_disk=num_bytes)
+                self._held(target)[chunk] = num_bytes
+                if target is Tier.SPARE:
+                    self._copied(device_to_spare=num_bytes)
+                else:
+                    self._copied(device_to_host=num_bytes, host_to_disk=num_bytes if target is Tier.DISK else 0)
+            case Spill(chunk, num_bytes, source, target):
+                self._held(target)[chunk] = self._held(source).pop(chunk)
+                self._copied(
+                    spare_to_host=num_bytes if source is Tier.SPARE else 0,
+                    host_to_disk=num_bytes if target is Tier.DISK else 0,
+                )
             case Forget(chunk, tier):
-                del (self.host if tier is Tier.HOST else self.disk)[chunk]
+                del self._held(tier)[chunk]
+
+    def _held(self, tier: Tier) -> dict[int, int]:
+        """Bytes of each chunk in a tier of the bank."""
+        return self.host if tier is Tier.HOST else self.disk if tier is Tier.DISK else self.spare
 
     def _copy_in(self, chunk: int, source: Tier) -> None:
-        held = (self.disk if source is Tier.DISK else self.host)[chunk]
-        self._copied(host_to_device=held, disk_to_host=held if source is Tier.DISK else 0)
+        held = self._held(source)[chunk]
+        if source is Tier.SPARE:
+            self._copied(spare_to_device=held)
+        else:
+            self._copied(host_to_device=held, disk_to_host=held if source is Tier.DISK else 0)
 
     def _copied(
-        self, device_to_host: int = 0, host_to_device: int = 0, host_to_disk: int = 0, disk_to_host: int = 0
+        self,
+        device_to_host: int = 0,
+        host_to_device: int = 0,
+        host_to_disk: int = 0,
+        disk_to_host: int = 0,
+        device_to_spare: int = 0,
+        spare_to_device: int = 0,
+        spare_to_host: int = 0,
     ) -> None:
-        out, back, down, up = self._traffic
-        self._traffic = Traffic(out + device_to_host, back + host_to_device, down + host_to_disk, up + disk_to_host)
+        out, back, down, up, aside, near, off = self._traffic
+        self._traffic = Traffic(
+            out + device_to_host,
+            back + host_to_device,
+            down + host_to_disk,
+            up + disk_to_host,
+            aside + device_to_spare,
+            near + spare_to_device,
+            off + spare_to_host,
+        )
