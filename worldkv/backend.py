@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
@@ -118,7 +119,7 @@ class Traffic(NamedTuple):
 
     def since(self, earlier: Traffic) -> Traffic:
         """What was copied after `earlier`."""
-        return Traffic(*(now - then for now, then in zip(self, earlier, strict=True)))
+        return Traffic._make(map(operator.sub, self, earlier))
 
 
 class ChunkTensors(NamedTuple):

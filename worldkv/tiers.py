@@ -5,14 +5,14 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worldkv.chunks import BANK_TIERS, ChunkTable, Tier
+from worldkv.chunks import BANK_TIERS, DISK, HOST, SPARE, ChunkTable, Tier
 from worldkv.errors import BudgetError, SpecError, check_choice
 
 WhenFull = Literal["error", "forget-oldest"]
@@ -117,7 +117,7 @@ class Tiers:
 
     def ledger(self, tier: Tier) -> TierLedger:
         """The ledger of a tier of the bank."""
-        return self.host if tier == Tier.HOST else self.disk if tier == Tier.DISK else self.spare
+        return self.host if tier == HOST else self.disk if tier == DISK else self.spare
 
     @property
     def banked_bytes(self) -> int:
@@ -132,16 +132,18 @@ class Tiers:
         """
         limits = self.limits
         if limits.spare_bytes is not None and self.spare.held + num_bytes <= limits.spare_bytes:
-            return Placement(Tier.SPARE)
+            return Placement(SPARE)
         if limits.spare_bytes is None and (
             limits.host_bytes is None or self.host.held + num_bytes <= limits.host_bytes
         ):
-            return Placement(Tier.HOST)
+            return Placement(HOST)
         # The ordinary rule, with one more chunk forgotten each time, oldest first, until it fits. Nothing changes here:
         # the caller moves the ledgers.
         forgotten: list[int] = []
-        oldest_first = iter(banked_rows(table).tolist())
+        oldest_first: Iterator[int] | None = None
         while (placement := _Rooms(self, table, forgotten).place(num_bytes)) is None:
+            if oldest_first is None:
+                oldest_first = iter(banked_rows(table).tolist())
             oldest = next(oldest_first, None)
             if oldest is None or limits.when_full == "error":
                 raise self._full(chunk, num_bytes)
@@ -151,9 +153,9 @@ class Tiers:
     def room(self, tier: Tier) -> float:
         """Most bytes that a tier of the bank may hold."""
         limits = self.limits
-        if tier == Tier.SPARE:
+        if tier == SPARE:
             return limits.spare_bytes or 0
-        limit = limits.host_bytes if tier == Tier.HOST else limits.disk_bytes
+        limit = limits.host_bytes if tier == HOST else limits.disk_bytes
         return math.inf if limit is None else limit
 
     def _full(self, chunk: int, num_bytes: int) -> BudgetError:
@@ -203,7 +205,7 @@ class _Rooms:
     def _make_room(self, num_bytes: int, level: int) -> Tier | None:
         """The tier, at `level` or below, in which there is room for that many bytes now; None if there is none."""
         tier = self._tiers[level]
-        if tier == Tier.DISK:
+        if tier == DISK:
             return tier if num_bytes <= self._free[tier] else None
         if num_bytes > self._limits[tier]:
             return self._make_room(num_bytes, level + 1)
@@ -215,7 +217,7 @@ class _Rooms:
                 return None
             self._free[tier] += size
             self._free[target] -= size
-            if target != Tier.DISK:
+            if target != DISK:
                 bisect.insort(self._order(target), row, key=self._recency)
             self._spilled.append(Spilled(row, tier, target))
         return tier
@@ -225,7 +227,7 @@ class _Rooms:
         if tier not in self._waiting:
             rows = np.flatnonzero(self._table.columns["tier"][: len(self._table)] == tier)
             ordered: list[int] = rows[np.lexsort((rows, self._last_used[rows]))[::-1]].tolist()
-            self._waiting[tier] = [row for row in ordered if row not in self._forgotten]
+            self._waiting[tier] = [row for row in ordered if row not in self._forgotten] if self._forgotten else ordered
         return self._waiting[tier]
 
     def _recency(self, row: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backend import Forget, Move, Shrink, Spill, Store
-from worldkv.chunks import ChunkTable, Tier
+from worldkv.chunks import DISK, SPARE, ChunkTable, Tier
 from worldkv.engine.state import EngineState
 from worldkv.engine.window import unstage
 
@@ -29,12 +29,12 @@ def bank_chunk(
     for old, source, target in placement.spilled:
         size = int(columns["stored_bytes"][old])
         tiers.ledger(source).give(size)
-        if source is Tier.SPARE and target is Tier.DISK:
+        if source is SPARE and target is DISK:
             tiers.host.pass_through(size)
         tiers.ledger(target).take(size)
         table.write("tier", old, target)
         moves.append(Spill(old, size, source, target))
-    if placement.tier is Tier.DISK:
+    if placement.tier is DISK:
         tiers.host.pass_through(stored)
     tiers.ledger(placement.tier).take(stored)
     moves.append(Store(chunk, keep, placement.tier, stored))

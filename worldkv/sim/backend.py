@@ -19,7 +19,7 @@ from worldkv.backend import (
     Traffic,
     Unstage,
 )
-from worldkv.chunks import Tier
+from worldkv.chunks import DISK, HOST, SPARE, Tier
 from worldkv.signals import Signal
 
 
@@ -57,7 +57,7 @@ class SimBackend(CacheBackend):
 
     def traffic(self) -> Traffic:
         """See `CacheBackend.traffic`."""
-        return self._traffic
+        return Traffic._make(self._traffic)
 
     def tensors(self, chunk: int) -> None:
         """There are none."""
@@ -72,7 +72,7 @@ class SimBackend(CacheBackend):
         """See `CacheBackend.restore`."""
         self.window, self.staging = dict(state.window), dict(state.staging)
         self.host, self.disk, self.spare = dict(state.host), dict(state.disk), dict(state.spare)
-        self._traffic = state.traffic
+        self._traffic = list(state.traffic)
 
     def fork(self) -> Self:
         """See `CacheBackend.fork`."""
@@ -98,47 +98,30 @@ class SimBackend(CacheBackend):
                 del self.staging[chunk]
             case Store(chunk, _, target, num_bytes):
                 self._held(target)[chunk] = num_bytes
-                if target is Tier.SPARE:
-                    self._copied(device_to_spare=num_bytes)
-                else:
-                    self._copied(device_to_host=num_bytes, host_to_disk=num_bytes if target is Tier.DISK else 0)
+                self._traffic[_DEVICE_TO_SPARE if target is SPARE else _DEVICE_TO_HOST] += num_bytes
+                if target is DISK:
+                    self._traffic[_HOST_TO_DISK] += num_bytes
             case Spill(chunk, num_bytes, source, target):
                 self._held(target)[chunk] = self._held(source).pop(chunk)
-                self._copied(
-                    spare_to_host=num_bytes if source is Tier.SPARE else 0,
-                    host_to_disk=num_bytes if target is Tier.DISK else 0,
-                )
+                if source is SPARE:
+                    self._traffic[_SPARE_TO_HOST] += num_bytes
+                if target is DISK:
+                    self._traffic[_HOST_TO_DISK] += num_bytes
             case Forget(chunk, tier):
                 del self._held(tier)[chunk]
 
     def _held(self, tier: Tier) -> dict[int, int]:
         """Bytes of each chunk in a tier of the bank."""
-        return self.host if tier is Tier.HOST else self.disk if tier is Tier.DISK else self.spare
+        return self.host if tier is HOST else self.disk if tier is DISK else self.spare
 
     def _copy_in(self, chunk: int, source: Tier) -> None:
         held = self._held(source)[chunk]
-        if source is Tier.SPARE:
-            self._copied(spare_to_device=held)
-        else:
-            self._copied(host_to_device=held, disk_to_host=held if source is Tier.DISK else 0)
+        self._traffic[_SPARE_TO_DEVICE if source is SPARE else _HOST_TO_DEVICE] += held
+        if source is DISK:
+            self._traffic[_DISK_TO_HOST] += held
 
-    def _copied(
-        self,
-        device_to_host: int = 0,
-        host_to_device: int = 0,
-        host_to_disk: int = 0,
-        disk_to_host: int = 0,
-        device_to_spare: int = 0,
-        spare_to_device: int = 0,
-        spare_to_host: int = 0,
-    ) -> None:
-        out, back, down, up, aside, near, off = self._traffic
-        self._traffic = Traffic(
-            out + device_to_host,
-            back + host_to_device,
-            down + host_to_disk,
-            up + disk_to_host,
-            aside + device_to_spare,
-            near + spare_to_device,
-            off + spare_to_host,
-        )
+
+_DEVICE_TO_HOST, _HOST_TO_DEVICE, _HOST_TO_DISK, _DISK_TO_HOST, _DEVICE_TO_SPARE, _SPARE_TO_DEVICE, _SPARE_TO_HOST = (
+    range(len(Traffic._fields))
+)
+"""Places of the edges in `Traffic`."""

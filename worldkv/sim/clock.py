@@ -68,20 +68,20 @@ class Clock:
         compute = machine.fixed_seconds + machine.other_seconds + attention
         if not any(traffic):
             return StepTime(compute, attention, 0.0)
-        waited = (
-            machine.host_to_device.seconds(fetched_bytes)
-            + machine.disk_to_host.seconds(fetched_disk_bytes)
-            + self._from_spare.seconds(fetched_spare_bytes)
-        )
+        waited = machine.host_to_device.seconds(fetched_bytes) + machine.disk_to_host.seconds(fetched_disk_bytes)
         background = (
             machine.host_to_device.seconds(traffic.host_to_device - fetched_bytes)
             + machine.disk_to_host.seconds(traffic.disk_to_host - fetched_disk_bytes)
             + machine.device_to_host.seconds(traffic.device_to_host)
             + machine.host_to_disk.seconds(traffic.host_to_disk)
-            + self._to_spare.seconds(traffic.device_to_spare)
-            + self._from_spare.seconds(traffic.spare_to_device - fetched_spare_bytes)
-            + self._spare_to_host.seconds(traffic.spare_to_host)
         )
+        if traffic.device_to_spare or traffic.spare_to_device or traffic.spare_to_host:
+            waited += self._from_spare.seconds(fetched_spare_bytes)
+            background += (
+                self._to_spare.seconds(traffic.device_to_spare)
+                + self._from_spare.seconds(traffic.spare_to_device - fetched_spare_bytes)
+                + self._spare_to_host.seconds(traffic.spare_to_host)
+            )
         if not machine.overlap:
             stall = waited + background
         else:
