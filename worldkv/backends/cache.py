@@ -197,6 +197,8 @@ class WorldCache:
             device_ops(device),
             capacity_tokens=capacity_tokens,
             staging_chunks=config.staging_chunks,
+            host_bytes=config.limits.host_bytes,
+            has_bank=policy.has_bank,
             folder=folder,
             reduce=reduce,
             heads=heads,

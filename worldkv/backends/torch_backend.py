@@ -25,8 +25,9 @@ from worldkv.backend import (
     Unstage,
 )
 from worldkv.backends.bank.bank import Bank
+from worldkv.backends.bank.pinned_slabs import PinnedSlabs
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer, StoredTable
+from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredTable
 from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
@@ -71,6 +72,8 @@ class TorchBackend(CacheBackend):
         *,
         capacity_tokens: int | None = None,
         staging_chunks: int = 2,
+        host_bytes: int | None = None,
+        has_bank: bool = True,
         folder: Path | None = None,
         reduce: Callable[[Any], Any] | None = None,
         heads: slice | None = None,
@@ -83,6 +86,8 @@ class TorchBackend(CacheBackend):
             ops: the device.
             capacity_tokens: tokens the window holds, the chunk being generated included; None to grow as needed.
             staging_chunks: whole chunks that may wait prefetched.
+            host_bytes: the bank's host budget, debug channels left out; None for none.
+            has_bank: whether chunks may go to the bank; if not, no memory is pinned for it.
             folder: where spilled chunks go; a temporary folder where None.
             reduce: see the attribute.
             heads: likewise.
@@ -97,7 +102,11 @@ class TorchBackend(CacheBackend):
         self.hidden = HiddenStates()
         self.own_turn: int | None = 0
         self._copies = Copies(ops, form)
-        self.bank = Bank(ops, self._copies, form.dtype, folder)
+        slabs = None
+        if ops.pins_host and has_bank:
+            budget = None if host_bytes is None else host_bytes * form.channels // geometry.head_dim
+            slabs = PinnedSlabs(ops, form.dtype, whole, budget)
+        self.bank = Bank(ops, self._copies, HostPool(ops, form.dtype, slabs), folder)
         self._settings = (staging_chunks, whole)
         self._incoming = Incoming(ops, self._copies, self.arena, self.staging, self.bank)
         self._broken: str | None = None

@@ -31,10 +31,10 @@ class Bank:
         stored: by chunk.
     """
 
-    def __init__(self, ops: DeviceOps, copies: Copies, dtype: torch.dtype, folder: Path | None) -> None:
-        """An empty bank whose files go to `folder`; a temporary one where None."""
+    def __init__(self, ops: DeviceOps, copies: Copies, pool: HostPool, folder: Path | None) -> None:
+        """An empty bank with host memory of `pool`, whose files go to `folder`; a temporary one where None."""
         self._ops, self._copies, self._folder = ops, copies, folder
-        self.pool = HostPool(ops, dtype)
+        self.pool = pool
         self.stored: dict[int, StoredChunk] = {}
         self._snapshots: weakref.WeakSet[StoredTable] = weakref.WeakSet()
         self._failed: set[int] = set()  # that may not be where they belong; some may be gone since
@@ -47,8 +47,7 @@ class Bank:
 
     def twin(self, copies: Copies) -> Bank:
         """A bank of its own that shares all stored chunks; close the first one last."""
-        twin = Bank(self._ops, copies, self.pool.dtype, self._folder)
-        twin.pool = self.pool
+        twin = Bank(self._ops, copies, self.pool, self._folder)
         twin._snapshots = self._snapshots
         twin.adopt(self.stored)
         twin._store, twin._thread, twin._is_owner = self._disk(), self._worker(), False
