@@ -176,6 +176,20 @@ class CacheBackend(ABC):
     def restore(self, state: Any) -> None:
         """Go back to a state from `snapshot`; the same state may be restored many times."""
 
+    def release(self, state: Any) -> None:
+        """Let go of what a state from `snapshot` holds of the bank; it will not be restored again."""
+        return None
+
+    def spill_saved(self, state: Any, chunk: int) -> bool:
+        """Move a chunk that only states from `snapshot` hold, `state` among them, from spare to host, or host to disk.
+
+        It comes back where it was with a state that says so and is restored. Going back is no traffic.
+
+        Returns:
+            Whether it has moved; where not, it is where it was.
+        """
+        return True
+
     @abstractmethod
     def fork(self) -> Self:
         """An independent twin that shares what is immutable (the bank)."""

@@ -18,6 +18,9 @@ from worldkv.errors import BudgetError, SpecError, check_choice
 WhenFull = Literal["error", "forget-oldest"]
 """What happens when no tier of the bank has room: refuse, or discard the oldest banked chunks (counted)."""
 
+FILE_BYTES = 256
+"""Bytes that a stored chunk's file has beside its content; `disk_bytes` bounds them too."""
+
 
 @dataclass(frozen=True)
 class TierLimits:
@@ -25,7 +28,8 @@ class TierLimits:
 
     Attributes:
         host_bytes: host memory for banked chunks; None for no limit.
-        disk_bytes: disk for chunks that spill from the host; None for no limit, 0 for no disk.
+        disk_bytes: disk for chunks that spill from the host, their files' headers of `FILE_BYTES` included; None for
+            no limit, 0 for no disk.
         when_full: what to do when all are full, or the disk takes no more before its limit.
         spare_bytes: device memory for banked chunks, outside the window and filled before the host; None for none.
         spare_device: the device it is on; None for that of the window.
@@ -192,8 +196,10 @@ class _Rooms:
         self._tiers = BANK_TIERS if tiers.limits.spare_bytes is not None else BANK_TIERS[1:]
         self._limits = {tier: tiers.room(tier) for tier in self._tiers}
         self._free = {tier: self._limits[tier] - tiers.ledger(tier).held for tier in self._tiers}
+        self._free[DISK] -= FILE_BYTES * int(np.count_nonzero(columns["tier"][: len(table)] == DISK))
         for row in forgotten:
-            self._free[Tier(int(columns["tier"][row]))] += int(self._sizes[row])
+            tier = Tier(int(columns["tier"][row]))
+            self._free[tier] += int(self._sizes[row]) + (FILE_BYTES if tier is DISK else 0)
         self._waiting: dict[Tier, list[int]] = {}
         self._spilled: list[Spilled] = []
 
@@ -206,7 +212,7 @@ class _Rooms:
         """The tier, at `level` or below, in which there is room for that many bytes now; None if there is none."""
         tier = self._tiers[level]
         if tier == DISK:
-            return tier if num_bytes <= self._free[tier] else None
+            return tier if num_bytes + FILE_BYTES <= self._free[tier] else None
         if num_bytes > self._limits[tier]:
             return self._make_room(num_bytes, level + 1)
         while num_bytes > self._free[tier]:  # a tier that could hold it has something to spill
@@ -217,7 +223,9 @@ class _Rooms:
                 return None
             self._free[tier] += size
             self._free[target] -= size
-            if target != DISK:
+            if target == DISK:
+                self._free[target] -= FILE_BYTES
+            else:
                 bisect.insort(self._order(target), row, key=self._recency)
             self._spilled.append(Spilled(row, tier, target))
         return tier

@@ -20,7 +20,8 @@ TINY = PRESETS["tiny"]
 LOOP = "generate:loop:chunks=20,laps=2"
 MEASURED_KEYS = """measured_seconds measured_step_ms_p50 measured_step_ms_p95 measured_step_ms_max measured_fps_first
 measured_fps_last measured_fps_mean measured_attention_ms measured_compression_ms measured_transfer_ms
-measured_policy_ms measured_model_ms measured_attention_mass_ms device_bytes_allocated resident_bytes_peak
+measured_policy_ms measured_model_ms measured_attention_mass_ms device_bytes_allocated host_bytes_remembered
+disk_bytes_remembered resident_bytes_peak
 device_bytes_allocator_peak predicted_over_measured device dtype denoise_passes""".split()
 BY_THE_CLOCK = {"wall_seconds"}
 

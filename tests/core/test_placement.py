@@ -12,7 +12,7 @@ from tests.core.test_engine import TINY
 from worldkv.chunks import BANK_TIERS, ChunkTable, Tier
 from worldkv.errors import BudgetError, SpecError
 from worldkv.signals import Viewpoint
-from worldkv.tiers import Placement, Spilled, TierLedger, TierLimits, Tiers
+from worldkv.tiers import FILE_BYTES, Placement, Spilled, TierLedger, TierLimits, Tiers
 
 GB = 10**9
 NEW = 9
@@ -63,14 +63,14 @@ def test_no_more_spills_than_what_makes_room_least_recently_used_first() -> None
 
 
 def test_what_no_empty_host_could_hold_goes_to_disk() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=300)
+    limits = TierLimits(host_bytes=100, disk_bytes=300 + 2 * FILE_BYTES)
     assert place(101, limits, host={0: 60}, disk={1: 199}) == Placement(Tier.DISK), "and nobody spills for it"
     with pytest.raises(BudgetError):
         place(101, limits, host={0: 60}, disk={1: 200})
 
 
 def test_the_disk_is_filled_to_the_byte() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=100)
+    limits = TierLimits(host_bytes=100, disk_bytes=100 + 2 * FILE_BYTES)
     assert place(50, limits, host={0: 60, 1: 40}, disk={2: 40}) == Placement(Tier.HOST, spilled=down(0))
     with pytest.raises(BudgetError):
         place(50, limits, host={0: 60, 1: 40}, disk={2: 41})
@@ -81,7 +81,7 @@ def test_the_disk_is_filled_to_the_byte() -> None:
 
 
 def test_the_oldest_are_forgotten_wherever_they_lie_until_the_rule_works_again() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=100, when_full="forget-oldest")
+    limits = TierLimits(host_bytes=100, disk_bytes=100 + 2 * FILE_BYTES, when_full="forget-oldest")
     used = {1: 9, 3: 1, 4: 2}  # chunk 1 would be the last to spill and is forgotten all the same
     full = {"host": {1: 20, 3: 40, 4: 40}, "disk": {0: 50, 2: 50}}
     assert place(40, limits, **full, last_used=used) == Placement(Tier.HOST, spilled=down(3), forgotten=(0,))
@@ -93,7 +93,7 @@ def test_the_oldest_are_forgotten_wherever_they_lie_until_the_rule_works_again()
 
 
 def test_a_chunk_that_is_forgotten_does_not_spill() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=40, when_full="forget-oldest")
+    limits = TierLimits(host_bytes=100, disk_bytes=40 + FILE_BYTES, when_full="forget-oldest")
     used = {0: 1, 1: 2}  # 0 is both the oldest and the least recently used
     assert place(80, limits, host={0: 60, 1: 40}, last_used=used) == Placement(Tier.HOST, down(1), (0,))
 
@@ -145,17 +145,17 @@ def test_spare_memory_is_filled_first_and_to_the_byte() -> None:
 
 
 def test_what_leaves_spare_memory_may_push_others_to_disk() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=60, spare_bytes=100)
+    limits = TierLimits(host_bytes=100, disk_bytes=60 + FILE_BYTES, spare_bytes=100)
     full = {"host": {0: 60, 1: 40}, "spare": {2: 50, 3: 50}}
     assert place(50, limits, **full) == Placement(Tier.SPARE, (*down(0), *down(2, **TO_HOST)))
     used = {0: 9, 3: 1}  # so that 3 leaves spare memory for 1's place on the host
     both = (*down(1), *down(3, **TO_HOST))
-    wide = TierLimits(host_bytes=110, disk_bytes=60, spare_bytes=100)
+    wide = TierLimits(host_bytes=110, disk_bytes=60 + FILE_BYTES, spare_bytes=100)
     assert place(50, wide, **full, last_used=used) == Placement(Tier.SPARE, both)
     small = TierLimits(host_bytes=30, spare_bytes=100)
     assert place(50, small, spare={2: 50, 3: 50}) == Placement(Tier.SPARE, down(2, **TO_DISK)), "too large for the host"
     with pytest.raises(BudgetError, match="spare memory holds 1e-07 of 1e-07 GB, host holds"):
-        place(50, TierLimits(100, 59, spare_bytes=100), **full)
+        place(50, TierLimits(100, 59 + FILE_BYTES, spare_bytes=100), **full)
 
 
 def test_one_chunk_may_go_down_twice_at_once() -> None:
@@ -180,6 +180,7 @@ SIZES = st.dictionaries(st.integers(0, 8), st.tuples(st.sampled_from(BANK_TIERS)
     room=st.tuples(*(st.none() | st.integers(0, 20) for _ in BANK_TIERS)),
     used=st.lists(st.integers(0, 9), min_size=9, max_size=9),
     forgets=st.booleans(),
+    headers=st.integers(0, 3),
 )
 def test_placement_is_what_one_gets_by_trying(
     held: dict[int, tuple[Tier, int]],
@@ -187,6 +188,7 @@ def test_placement_is_what_one_gets_by_trying(
     room: tuple[int | None, ...],
     used: list[int],
     forgets: bool,
+    headers: int,
 ) -> None:
     """Against a dictionary of homes that is changed one chunk at a time, every order looked up anew."""
     most = dict(zip(BANK_TIERS, room, strict=True))
@@ -196,7 +198,10 @@ def test_placement_is_what_one_gets_by_trying(
         if of_tier is None or sum(inside[tier].values()) + size <= of_tier:
             inside[tier][chunk] = size
     spare, host, disk = (inside[tier] for tier in BANK_TIERS)
-    limits = TierLimits(most[Tier.HOST], most[Tier.DISK], "forget-oldest" if forgets else "error", most[Tier.SPARE])
+    files = most[Tier.DISK]
+    if files is not None:
+        files = most[Tier.DISK] = files + len(disk) * FILE_BYTES + headers * FILE_BYTES
+    limits = TierLimits(most[Tier.HOST], files, "forget-oldest" if forgets else "error", most[Tier.SPARE])
     expected = _by_trying(num_bytes, most, inside, used, forgets)
     try:
         found: Placement | None = place(num_bytes, limits, host, disk, dict(enumerate(used)), spare)
@@ -233,9 +238,10 @@ def _put(
     """Put a chunk into the first of `tiers` that could hold it when empty, and what it displaces below that."""
     for level, tier in enumerate(tiers):
         limit = (most[tier] or 0) if tier is Tier.SPARE else most[tier]
-        if limit is not None and size > limit:
+        file = FILE_BYTES if tier is Tier.DISK else 0
+        if limit is not None and size + file > limit:
             continue
-        while limit is not None and sum(rest[tier].values()) + size > limit:
+        while limit is not None and sum(each + file for each in rest[tier].values()) + size + file > limit:
             if tier is Tier.DISK:
                 return None
             first = min(rest[tier], key=lambda one: (used[one], one))

@@ -499,13 +499,21 @@ class WorldCache:
 
     @property
     def allocated_bytes(self) -> dict[str, int]:
-        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move."""
+        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move.
+
+        Beside them `remembered_spare`, `remembered_host` and `remembered_disk`: chunks that left the bank and that a
+        snapshot or `rewind` may bring back, see `CacheEngine.remembered`.
+        """
         form, staging = self.backend.form, self.backend.staging
+        remembered = self.engine.remembered()
         window = self.backend.arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
         return {
             "window": window,
             "staging": (staging.waiting.numel() + staging.transit.numel()) * self.dtype.itemsize,
             "rotated": window // 2 if form.is_rebased else 0,
+            "remembered_spare": remembered.spare,
+            "remembered_host": remembered.host,
+            "remembered_disk": remembered.disk,
         }
 
     # ------------------------------------------------------------------ inside

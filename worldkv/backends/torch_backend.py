@@ -183,6 +183,14 @@ class TorchBackend(CacheBackend):
         self._incoming.advance(wait=True)  # bringing back what waited is no traffic of the rollout
         self._copies.traffic = state.traffic
 
+    def release(self, state: TorchState) -> None:
+        """See `CacheBackend.release`."""
+        state.stored.clear()
+
+    def spill_saved(self, state: TorchState, chunk: int) -> bool:
+        """See `CacheBackend.spill_saved`."""
+        return self.bank.spill_saved(state.stored[chunk])
+
     def fork(self) -> Self:
         """See `CacheBackend.fork`: a window of its own, the bank's chunks shared."""
         self.settle()

@@ -74,6 +74,11 @@ class SimBackend(CacheBackend):
         self.host, self.disk, self.spare = dict(state.host), dict(state.disk), dict(state.spare)
         self._traffic = list(state.traffic)
 
+    def release(self, state: SimState) -> None:
+        """See `CacheBackend.release`."""
+        state.host.clear()
+        state.disk.clear()
+
     def fork(self) -> Self:
         """See `CacheBackend.fork`."""
         twin = type(self)(self.supplies)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
 from worldkv.geometry import CacheGeometry
+from worldkv.tiers import FILE_BYTES
 
 Home = Literal["window", "spare", "host", "disk", "gone"]
 BANK: tuple[Home, ...] = ("spare", "host", "disk")
@@ -17,13 +18,14 @@ EDGES = ("out", "in", "down", "up", "aside", "near", "off")
 
 @dataclass
 class Entry:
-    """One chunk: its home, its tokens and bytes, the step at which it was last wanted."""
+    """One chunk: its home, its tokens and bytes, the step at which it was last wanted, and what it was stored as."""
 
     home: Home
     tokens: int
     window_bytes: int
     stored_bytes: int
     last_used: int
+    content: object = None
 
 
 @dataclass
@@ -106,6 +108,20 @@ class DictionaryCache:
         """Chunks at home there, ascending."""
         return sorted(chunk for chunk, entry in self.entries.items() if entry.home == home)
 
+    def stored(self) -> dict[object, int]:
+        """Bytes of everything in the bank, by what it was stored as; copies of this cache share it."""
+        banked = [self.entries[chunk] for chunk in self._banked()]
+        return {entry.content: entry.stored_bytes for entry in banked}
+
+    def store_anew(self) -> None:
+        """Everything in the bank is its own, no copy shares it."""
+        for chunk in self._banked():
+            self.entries[chunk].content = object()
+
+    def file_bytes(self, chunk: int) -> int:
+        """Bytes of the file that a chunk has on disk."""
+        return self.entries[chunk].stored_bytes + FILE_BYTES
+
     wanted: list[int] = field(default_factory=list)
 
     # ------------------------------------------------------------------ rules
@@ -158,7 +174,8 @@ class DictionaryCache:
             of_other.home = target
         self.moved["aside" if home == "spare" else "out"] += size
         self.moved["down"] += size if home == "disk" else 0
-        self.entries[chunk].home, self.entries[chunk].stored_bytes = home, size
+        entry = self.entries[chunk]
+        entry.home, entry.stored_bytes, entry.content = home, size, object()
 
     def _room_for(self, size: int, forgotten: list[int]) -> tuple[Home, list[tuple[int, Home, Home]]] | None:
         """Where `size` bytes go once `forgotten` are gone, and what spills for them; None if there is no room.
@@ -176,11 +193,12 @@ class DictionaryCache:
         tier, below = tiers[0], tiers[1:]
         room = {"spare": self.spare_bytes or 0, "host": self.host_bytes, "disk": self.disk_bytes}[tier]
         most = float("inf") if room is None else room
-        if size > most:
+        file = FILE_BYTES if tier == "disk" else 0
+        if size + file > most:
             return self._settle(size, below, homes, spilled) if below else None
         while True:
             there = [other for other, home in homes.items() if home == tier]
-            if sum(self.entries[other].stored_bytes for other in there) + size <= most:
+            if sum(self.entries[other].stored_bytes + file for other in there) + size + file <= most:
                 return tier
             if not below:
                 return None
