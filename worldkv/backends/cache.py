@@ -198,6 +198,8 @@ class WorldCache:
             capacity_tokens=capacity_tokens,
             staging_chunks=config.staging_chunks,
             host_bytes=config.limits.host_bytes,
+            spare_bytes=config.limits.spare_bytes,
+            spare_device=config.limits.spare_device,
             has_bank=policy.has_bank,
             folder=folder,
             reduce=reduce,
@@ -499,8 +501,9 @@ class WorldCache:
 
     @property
     def allocated_bytes(self) -> dict[str, int]:
-        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move.
+        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys, `spare` memory.
 
+        Rotated keys are there where any move; spare memory is the bank's, be it on another device.
         Beside them `remembered_spare`, `remembered_host` and `remembered_disk`: chunks that left the bank and that a
         snapshot or `rewind` may bring back, see `CacheEngine.remembered`.
         """
@@ -511,6 +514,7 @@ class WorldCache:
             "window": window,
             "staging": (staging.waiting.numel() + staging.transit.numel()) * self.dtype.itemsize,
             "rotated": window // 2 if form.is_rebased else 0,
+            "spare": 0 if self.backend.bank.spare is None else self.backend.bank.spare.num_bytes,
             "remembered_spare": remembered.spare,
             "remembered_host": remembered.host,
             "remembered_disk": remembered.disk,

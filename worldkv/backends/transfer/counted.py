@@ -31,6 +31,35 @@ class Copies:
         self._count(Traffic(device_to_host=self._bytes(source.numel(), packing)))
         return self._ops.record()
 
+    def to_spare(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
+        """Copy a chunk to spare memory of another device; the event after it."""
+        self._ops.copy_async(target, source)
+        self.gathered(source.numel(), packing)
+        return self._ops.record()
+
+    def from_spare(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
+        """Copy a chunk from spare memory of another device; the event after it."""
+        self._ops.copy_async(target, source)
+        self.scattered(source.numel(), packing)
+        return self._ops.record()
+
+    def gathered(self, elements: int, packing: Packing | None) -> None:
+        """Count a chunk that is gathered straight into spare memory."""
+        self._count(Traffic(device_to_spare=self._bytes(elements, packing)))
+
+    def scattered(self, elements: int, packing: Packing | None) -> None:
+        """Count a chunk that is scattered straight from spare memory."""
+        self._count(Traffic(spare_to_device=self._bytes(elements, packing)))
+
+    def spare_to_host(
+        self, ops: DeviceOps, target: Tensor, stored: StoredChunk, source: Tensor, *, is_counted: bool
+    ) -> Event:
+        """Copy a chunk from spare memory of the device of `ops`, counted or not; the event after it."""
+        ops.copy_async(target, source)
+        if is_counted:
+            self._count(Traffic(spare_to_host=self._bytes(stored.elements, stored.packing)))
+        return ops.record()
+
     def to_device(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
         """Copy a chunk onto the device; the event after it."""
         self._ops.copy_async(target, source)

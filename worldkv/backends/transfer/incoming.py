@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from worldkv.backends.bank.bank import Bank
-from worldkv.backends.bank.stored_chunk import HostBuffer
+from worldkv.backends.bank.spare_memory import SpareBuffer
+from worldkv.backends.bank.stored_chunk import HostBuffer, StoredBuffer
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.backends.transfer.staging import Arrival, Staging
@@ -36,15 +37,20 @@ class Incoming:
         if reading is not None:
             reading.result()
 
-    def fetch(self, chunk: int, host: HostBuffer) -> None:
-        """Copy a chunk from host memory; its places in the window are there already."""
-        room = self._staging.pass_through(host.tensor.numel(), lambda: self._land(chunk))
-        arrival = Arrival(room, self._bank.stored[chunk].packing)
-        self._send(arrival, host)
+    def fetch(self, chunk: int, source: StoredBuffer) -> None:
+        """Copy a chunk from memory; its places in the window are there already."""
+        packing = self._bank.stored[chunk].packing
+        if isinstance(source, SpareBuffer) and not self._bank.is_beside:
+            self._copies.scattered(source.tensor.numel(), packing)
+            self._place(chunk, Arrival(source.tensor, packing))
+            return
+        room = self._staging.pass_through(source.tensor.numel(), lambda: self._land(chunk))
+        arrival = Arrival(room, packing)
+        self._send(arrival, source)
         self._fetched[chunk] = arrival
 
     def prefetch(self, chunk: int) -> None:
-        """Copy a chunk from host or disk to where prefetched ones wait."""
+        """Copy a chunk from host, disk or another device to where prefetched ones wait."""
         stored = self._bank.stored[chunk]
         arrival = self._staging.add(chunk, stored.elements, stored.packing)
         if stored.is_on_disk:
@@ -91,9 +97,12 @@ class Incoming:
             self._ops.synchronize()
         self._staging.clear()
 
-    def _send(self, arrival: Arrival, host: HostBuffer) -> None:
-        arrival.host, arrival.event = host, self._copies.to_device(arrival.room, host.tensor, arrival.packing)
-        host.busy[:] = [arrival.event]
+    def _send(self, arrival: Arrival, source: StoredBuffer) -> None:
+        if isinstance(source, HostBuffer) and source.from_peer is not None:
+            self._ops.wait(source.from_peer)
+        issue = self._copies.from_spare if isinstance(source, SpareBuffer) else self._copies.to_device
+        arrival.source, arrival.event = source, issue(arrival.room, source.tensor, arrival.packing)
+        source.busy[:] = [arrival.event]
 
     def _land(self, chunk: int) -> None:
         """Land a fetched chunk, unless that is done."""
