@@ -105,6 +105,14 @@ def test_spilled_chunks_go_where_they_are_told_and_are_removed(worldkv: Worldkv,
     assert list(folder.iterdir()) == []
 
 
+def test_a_second_folder_takes_what_the_first_does_not(worldkv: Worldkv, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    second = tmp_path / "second"
+    folders = ("--spill-folder", tmp_path / "file" / "first", "--spill-folder", second)
+    (row,) = run(worldkv, "--host-budget", "50kB", *folders)["rows"]
+    assert row["disk_bytes_peak"] > 0 and second.is_dir()
+
+
 @pytest.mark.parametrize("source", [LOOP, "script:W_D_S_L90_200", "generate:tour:rooms=2,chunks=14"])
 @pytest.mark.parametrize("chunks", [None, 9])
 def test_a_recording_is_a_trajectory_of_the_same_chunks(

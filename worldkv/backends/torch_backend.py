@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from torch import Tensor
@@ -28,13 +27,14 @@ from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.pinned_slabs import PinnedSlabs
 from worldkv.backends.bank.quantise import Packing
 from worldkv.backends.bank.spare_memory import SpareBuffer, SpareMemory
+from worldkv.backends.bank.spill_folders import Folders
 from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredBuffer, StoredTable
 from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.backends.transfer.incoming import Incoming
 from worldkv.backends.transfer.staging import Staging
-from worldkv.backends.window.arena import KEYS, VALUES, Arena, ArenaForm
+from worldkv.backends.window.arena import KEYS, VALUES, Arena, ArenaForm, Shift
 from worldkv.backends.window.copy_on_write import ArenaState
 from worldkv.chunks import Tier
 from worldkv.errors import PolicyError, TransferError, WorldKVError
@@ -77,7 +77,7 @@ class TorchBackend(CacheBackend):
         spare_bytes: int | None = None,
         spare_device: str | None = None,
         has_bank: bool = True,
-        folder: Path | None = None,
+        folder: Folders = None,
         reduce: Callable[[Any], Any] | None = None,
         heads: slice | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
@@ -93,7 +93,7 @@ class TorchBackend(CacheBackend):
             spare_bytes: device memory for the bank, likewise; None for none.
             spare_device: another device that it is on; None for the window's.
             has_bank: whether chunks may go to the bank; if not, no memory is pinned for it.
-            folder: where spilled chunks go; a temporary folder where None.
+            folder: where spilled chunks go, several in the order to try them; a temporary folder where None.
             reduce: see the attribute.
             heads: likewise.
             stopwatch: told how long copies take.
@@ -169,7 +169,7 @@ class TorchBackend(CacheBackend):
         """See `CacheBackend.tensors`: of the first branch."""
         self.settle()
         channels = self.form.geometry.head_dim
-        keys = self.arena.read(chunk, KEYS)[..., :channels].float()
+        keys = self.arena.read(chunk, KEYS)[..., :channels]
         mass, hidden = self.arena.read_mass(chunk), self.hidden.of(chunk)
         return ChunkTensors(
             keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce, self.heads
@@ -228,8 +228,17 @@ class TorchBackend(CacheBackend):
 
     # ------------------------------------------------------------------ the model's side
 
-    def settle(self) -> None:
-        """Land everything that was fetched in the window.
+    @property
+    def is_landing(self) -> bool:
+        """Whether something that was fetched is not in the window yet."""
+        return self._incoming.is_landing
+
+    def rotate(self, chunk: int, shift: Shift) -> None:
+        """Write a chunk's attended keys anew, where layers of it are still to land as each of them does."""
+        self._incoming.rotate(chunk, shift)
+
+    def settle(self, layer: int | None = None) -> None:
+        """Land what was fetched in the window: the layers up to `layer`, everything where it is None.
 
         Raises:
             TransferError: a copy failed, twice; the window is unusable until `restore` or `reset`.
@@ -237,7 +246,7 @@ class TorchBackend(CacheBackend):
         if self._broken is not None:
             raise TransferError(self._broken)
         try:
-            self._incoming.settle()
+            self._incoming.settle(layer)
         except TransferError as error:
             self._broken = str(error)
             raise
@@ -259,6 +268,7 @@ class TorchBackend(CacheBackend):
         self.ops.synchronize()
         if self.bank.spare is not None:
             self.bank.spare.ops.synchronize()
+        self.bank.finish_growing()
         self.bank.finish_writing()
         failed = self.bank.failed_store()
         if failed is not None:
@@ -312,6 +322,7 @@ class TorchBackend(CacheBackend):
                 self._incoming.fetch(move.chunk, contents[move.chunk])
             elif isinstance(move, Land):
                 self._incoming.land(move.chunk)
+        self._incoming.send()
 
     def _move_bank(self, move: Move) -> None:
         match move:
@@ -365,8 +376,8 @@ class TorchBackend(CacheBackend):
         if packing is not None:
             leaving = self.staging.workspace(packing.elements, wait)
             packing.pack(passing, leaving)
-        issue = self._copies.to_spare if target is Tier.SPARE else self._copies.to_host
-        issued.append(issue(buffer.tensor, leaving, packing))
+        is_spare = target is Tier.SPARE
+        issued.append(self._copies.to_host(buffer.tensor, leaving, packing, is_spare=is_spare))
         buffer.busy[:] = issued
         self._gathered[chunk] = passing
         self.bank.put(chunk, counts, packing, buffer, issued[0])

@@ -8,14 +8,14 @@ import threading
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from worldkv.backends.bank.disk import DiskChunk, DiskStore
+from worldkv.backends.bank.disk import DiskChunk
 from worldkv.backends.bank.quantise import Packing
 from worldkv.backends.bank.spare_memory import SpareBuffer, SpareMemory
+from worldkv.backends.bank.spill_folders import Folders, SpillFolders
 from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredBuffer, StoredChunk, StoredTable
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
@@ -36,16 +36,19 @@ class Bank:
     """
 
     def __init__(
-        self, ops: DeviceOps, copies: Copies, pool: HostPool, folder: Path | None, spare: SpareMemory | None = None
+        self, ops: DeviceOps, copies: Copies, pool: HostPool, folder: Folders, spare: SpareMemory | None = None
     ) -> None:
-        """An empty bank with host memory of `pool`, whose files go to `folder`; a temporary one where None."""
+        """An empty bank with host memory of `pool`.
+
+        Its files go to `folder`, the first of several that takes them; a temporary one if None.
+        """
         self._ops, self._copies, self._folder = ops, copies, folder
         self.pool, self.spare = pool, spare
         self.stored: dict[int, StoredChunk] = {}
         self._snapshots: weakref.WeakSet[StoredTable] = weakref.WeakSet()
         self._failed: set[int] = set()  # that may not be where they belong; some may be gone since
         self._storing: list[tuple[int, Event]] = []
-        self._store: DiskStore | None = None
+        self._store: SpillFolders | None = None
         self._opening = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
         self._is_owner = True
@@ -109,6 +112,11 @@ class Bank:
             self.stored[chunk] = dataclasses.replace(stored, spare=buffer, is_spare=True)
         if filled is not None:
             self._storing.append((chunk, filled))
+
+    def finish_growing(self) -> None:
+        """Wait until host memory that is being allocated ahead is there."""
+        if self.pool.slabs is not None:
+            self.pool.slabs.finish_growing()
 
     def finish_storing(self) -> None:
         """Wait until every chunk that was put is there; where a copy failed, `failed_store` tells."""
@@ -365,10 +373,10 @@ class Bank:
         self._disk().read(file, as_bytes(buffer.tensor))
         return buffer
 
-    def _disk(self) -> DiskStore:
+    def _disk(self) -> SpillFolders:
         with self._opening:
             if self._store is None:
-                self._store = DiskStore(self._folder)
+                self._store = SpillFolders(self._folder)
             return self._store
 
     def _worker(self) -> ThreadPoolExecutor:

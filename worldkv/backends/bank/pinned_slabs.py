@@ -105,6 +105,12 @@ class PinnedSlabs:
         """A room is free, its last copies those before `busy`."""
         self._returned.append((room, list(busy)))
 
+    def finish_growing(self) -> None:
+        """Wait for the thread that adds a slab, if one does."""
+        growth = self._growth
+        if growth is not None:
+            growth.join()
+
     # ------------------------------------------------------------------ inside
 
     def _new(self, num_bytes: int) -> Slab:

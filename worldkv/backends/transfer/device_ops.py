@@ -28,10 +28,12 @@ class DeviceOps(ABC):
 
     Attributes:
         device: where the window lies.
+        least_copy_bytes: copies smaller than this are not worth a call of their own.
         pins_host: whether host memory is pinned, which is slow to allocate and so is asked for in slabs.
     """
 
     device: torch.device
+    least_copy_bytes: ClassVar[int] = 1
     pins_host: ClassVar[bool] = False
 
     @abstractmethod
