@@ -61,7 +61,9 @@ class Measurements:
 
         device = str(cache.backend.ops.device)
         allocated = cache.allocated_bytes
-        remembered = {f"{tier}_bytes_remembered": allocated.pop(f"remembered_{tier}") for tier in ("host", "disk")}
+        remembered = {
+            f"{tier}_bytes_remembered": allocated.pop(f"remembered_{tier}") for tier in ("spare", "host", "disk")
+        }
         self.facts = {
             "device": accelerator_name(device) or processor_name(),
             "this_machine": this_machine(device),

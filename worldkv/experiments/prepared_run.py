@@ -51,11 +51,9 @@ def prepare(request: RunRequest, progress: Progress) -> PreparedRun:
         WorldKVError: anything the user can mend.
     """
     from worldkv.config import CacheConfig
-    from worldkv.tiers import TierLimits
 
     geometry, machine = sized_geometry(request.geometry, request.dtype), as_machine(request.machine)
-    limits = TierLimits(request.host_budget, request.disk_budget, request.when_full)
-    config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost)
+    config = CacheConfig(request.device_budget, "error", request.limits, when_lost=request.when_lost)
     (candidate,) = parse_candidates([request.policy], geometry, config, recall=request.recall, on_tensors=True)
     path = request.read_path(geometry, progress)
     world = None
