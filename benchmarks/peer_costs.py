@@ -3,8 +3,8 @@
 Copied are the bytes that torch's copying operations write (copy_, clone, cat, index_select and the like, seen by a
 dispatch mode) and those that numpy's `copyto` writes (wrapped before worldkv is loaded). Peak memory is what torch's
 profiler sees allocated on a CPU, where device and bank are one memory; numpy's short-lived arrays, at most a chunk, are
-not in it. On an accelerator it is its allocator's peak. Both from the making of the cache on, without the queries, keys
-and values that are handed in.
+not in it. On an accelerator it is its allocator's peak. Both from the making of the cache on; a step's queries, keys and
+values are in it, those of earlier steps where a cache keeps them.
 Run: python -m benchmarks.peer_costs WORK CACHE GEOMETRY PASSES DEVICE WARM
 """
 
@@ -106,14 +106,14 @@ def count(work: str, name: str, geometry: str, passes: int, device: str, warm: i
     from benchmarks.peer_work import WORKS, job
 
     here = job(next(each for each in WORKS if each.name == work), geometry, passes, device, STEPS, warm)
-    drawn = [here.inputs(step) for step in range(len(here.plans))]
     module: Any = None if device == "cpu" else torch.get_device_module(torch.device(device).type)
     if module is not None:
         before = module.memory_allocated(device)
         module.reset_peak_memory_stats(device)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=device == "cpu") as seen:
         peer = PEERS[work][name](here)
-        for step, inputs in enumerate(drawn):
+        for step in range(len(here.plans)):
+            inputs = here.inputs(step)  # of which a cache may keep what it attends
             if step < here.work.warm:
                 step_of(peer, step, inputs, 1)
                 continue
