@@ -97,7 +97,8 @@ def test_spare_memory_gives_back_what_it_was_given(name: str, spare_device: str 
     whole = SMALL.chunk_bytes
     room = TierLimits(2 * whole, spare_bytes=int(2.4 * whole), spare_device=spare_device)
     moved = check(policies[name], SMALL, torch.float32, late=late, spills=False, room=room)
-    assert min(moved.device_to_spare, moved.spare_to_device, moved.spare_to_host) > 0
+    assert min(moved.device_to_spare, moved.spare_to_host) > 0
+    assert moved.spare_to_device > 0 or name in ("worldkv", "prefetching"), "which want what has left it by then"
     assert moved.device_to_host == 0, "what fits into spare memory goes there first"
 
 

@@ -194,12 +194,15 @@ class PreparedRun:
         window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
         if self.candidate.policy.positions.moves:
             window = window * 3 // 2
-        bank = disk = 0
+        bank = disk = spare = 0
         if self.simulated is not None:
             tiers = self.simulated.rollout.engine.state.tiers
-            bank, disk = tiers.host.peak, tiers.disk.peak
+            bank, disk, spare = tiers.host.peak, tiers.disk.peak, tiers.spare.peak
+        if spare:  # and a chunk on its way to the host
+            spare += geometry.chunk_bytes
         model = model_bytes(geometry) if self.world is None else 0
-        return MemoryNeed(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
+        staging = (config.staging_chunks + 1) * geometry.chunk_bytes
+        return MemoryNeed(window, staging, model, bank, disk, spare, config.limits.spare_device)
 
 
 class StartedRun:
