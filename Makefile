@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
+.PHONY: help install demo test gpu late-device device-tests kit parity fuzz check format bench mutants policies-page \
     fidelity leaderboard real-weights architecture-picture browser-tests clean
 
 VENV := .venv
@@ -57,7 +57,7 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (on Debian: apt-get install chromium), read Rerun recordings back
+browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (Debian: apt-get install chromium), read Rerun recordings back
 	@$(BIN)/python -c 'import sys, tests.exports.chromium as page; \
 	    sys.exit(None if page.chromium() else "there is no chromium; install it, or name one in WORLDKV_CHROMIUM")'
 	@$(BIN)/python -m pytest -q tests/exports

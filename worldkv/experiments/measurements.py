@@ -68,6 +68,7 @@ class Measurements:
             "device": accelerator_name(device) or processor_name(),
             "this_machine": this_machine(device),
             "dtype": str(cache.dtype).removeprefix("torch."),
+            "host_bytes_pinned": allocated.pop("pinned"),
             "device_bytes_allocated": allocated,
             **remembered,
             "device_bytes_allocator_peak": peak_bytes(device),

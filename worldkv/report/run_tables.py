@@ -60,11 +60,14 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     seen = "" if peak is None else f"; the allocator saw {amount(peak)} with the model"
     yield "allocated on device", f"{parts}; {row['window_tokens_peak']:,} tokens attended at most{seen}"
     spare = f"{amount(row['spare_bytes_peak'])} in spare device memory, " if row["spare_bytes_peak"] else ""
+    pinned = row["host_bytes_pinned"]
+    in_slabs = f" ({amount(pinned)} pinned)" if pinned else ""
     beside = sum(row[f"{tier}_bytes_remembered"] for tier in ("spare", "host", "disk"))
     going_back = f"; {amount(beside)} beside it to go back to" if beside else ""
     yield (
         "bank at its peak",
-        f"{spare}{amount(row['host_bytes_peak'])} in host memory, {amount(row['disk_bytes_peak'])} on disk{going_back}",
+        f"{spare}{amount(row['host_bytes_peak'])} in host memory{in_slabs}, {amount(row['disk_bytes_peak'])} on disk"
+        f"{going_back}",
     )
     edges = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
     moved = (amount(row[f"bytes_{edge}"]) for edge in edges)

@@ -93,7 +93,7 @@ class Incoming:
             self._copies.scattered(flat.numel(), packing)
             self._arena.scatter(chunk, self._unpacked(flat, packing), range(layers))
             return
-        count = max(1, min(layers, MOST_PIECES, flat.numel() * flat.itemsize // self._ops.least_copy_bytes))
+        count = num_pieces(self._ops, layers, flat.numel() * flat.itemsize)
         for at in range(count):
             some = range(layers * at // count, layers * (at + 1) // count)
             if packing is None:
@@ -242,6 +242,11 @@ class Incoming:
         event = self._copies.to_device(room, sources, packing, is_spare=isinstance(buffer, SpareBuffer))
         buffer.busy[:] = [event]
         return event
+
+
+def num_pieces(ops: DeviceOps, layers: int, num_bytes: int) -> int:
+    """How many pieces a fetched chunk of so many layers and bytes is copied in."""
+    return max(1, min(layers, MOST_PIECES, num_bytes // ops.least_copy_bytes))
 
 
 def _elements(piece: _Piece) -> int:

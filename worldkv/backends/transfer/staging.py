@@ -79,6 +79,11 @@ class Staging:
         self._slots: list[Slot] = []
         self._next = 0
 
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes of the room for packing, 0 until it is needed."""
+        return 0 if self._workspace is None else self._workspace.nbytes
+
     # ------------------------------------------------------------------ waiting
 
     def add(self, chunk: int, elements: int, packing: Packing | None = None) -> Arrival:
