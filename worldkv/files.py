@@ -102,6 +102,28 @@ def write_bytes(name: str, content: bytes) -> None:
 
 
 @contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other thread or process is in here for the same folder, by a lock on the folder itself.
+
+    Where the system or the file system has no such locks nobody waits.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = None
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
 def text_file(name: str) -> Iterator[TextIO]:
     """A text file to stream into: written beside its place and renamed at the end, removed on any failure.
 
