@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from worldkv.errors import printable
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
@@ -18,7 +19,8 @@ from worldkv.experiments.plan_file import PlanFile
 from worldkv.experiments.progress import Progress
 from worldkv.experiments.run_request import itemsize_of
 from worldkv.experiments.setup import make_setup
-from worldkv.files import text_file
+from worldkv.exports.timeline import Timeline
+from worldkv.files import text_file, write_bytes
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
 from worldkv.sim.candidate import parse_candidates
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT, Painter
     from worldkv.experiments.run_request import NumberType, RunRequest
+    from worldkv.exports.reported import Reported
     from worldkv.geometry import CacheGeometry
     from worldkv.policy import CachePolicy
     from worldkv.sim import Candidate, ComparisonSetup
@@ -138,6 +141,7 @@ class PreparedRun:
 
         request, setup = self.request, self.setup
         device_ops(request.device)
+        timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
         need = self._need(capacity)
         if (request.when_full, request.when_lost) != ("error", "error"):
@@ -156,7 +160,7 @@ class PreparedRun:
                 rotary=None if painter is None else painter.rotary,
                 capacity_tokens=capacity,
                 folder=[Path(folder) for folder in request.spill_folder] or None,
-                stopwatch=device_stopwatch(request.device),
+                stopwatch=device_stopwatch(request.device, None if timeline is None else timeline.note),
                 extra_signals=ATTENTION_SIGNALS if request.record is not None else frozenset(),
             )
         )
@@ -164,7 +168,10 @@ class PreparedRun:
         plan = None
         if request.plan is not None:
             plan = PlanFile(held.enter_context(text_file(request.plan)), setup.chunked, "torch")
-        return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log, plan)
+        if timeline is not None:
+            timeline.passes = lambda: cache.passes_begun
+        model = painter or warm_model(setup.geometry, cache, request.seed)
+        return StartedRun(self, cache, model, log, plan, timeline)
 
     def _painter(self, world: PaintedWorld) -> Painter:
         from worldkv.backends.models import Painter
@@ -215,13 +222,14 @@ class StartedRun:
         model: CausalVideoDiT | Painter,
         log: TextIO | None,
         plan: PlanFile | None,
+        timeline: Timeline | None,
     ) -> None:
         """Nothing is generated yet."""
         from worldkv.backends.models import Painter
         from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutRecorder
 
-        self._run, self._cache, self._log, self._plan = run, cache, log, plan
+        self._run, self._cache, self._log, self._plan, self._timeline = run, cache, log, plan, timeline
         self._painter = model if isinstance(model, Painter) else None
         passes, seed = run.request.passes, run.request.seed
         self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
@@ -231,8 +239,10 @@ class StartedRun:
         self.measured = Measurements()
         self.steps = self._steps()
 
-    def document(self) -> dict[str, Any]:
-        """The document of `worldkv run`, once every step is done; writes the recording if the request names a file."""
+    def finished(self) -> Reported:
+        """The run, once every step is done, and its document; writes what files the request names."""
+        from worldkv.exports.reported import Reported
+
         run, setup, request = self._run, self._run.setup, self._run.request
         self.measured.close(self._cache)
         if request.record is not None:
@@ -240,22 +250,29 @@ class StartedRun:
 
             trajectory = dataclasses.replace(setup.chunked.trajectory, signals=self._signals.signals())
             recorded.write(trajectory, Path(request.record).resolve())
+        if request.timeline is not None and self._timeline is not None:
+            name = f"{run.candidate.label} on {run.path.summary.name}, {setup.geometry.name}"
+            write_bytes(request.timeline, self._timeline.trace(printable(name)))
         passes = request.passes if self._painter is None else self._painter.readings
-        document = run_document(run.path, setup, run.row(self._rollout.close()), self.measured, passes)
+        row, world = run.row(self._rollout.close()), None
+        document = run_document(run.path, setup, row, self.measured, passes)
         if self._painter is not None and run.world is not None:
             from worldkv.experiments.world_document import add_fidelity
+            from worldkv.exports.reported import ReportedWorld
             from worldkv.worlds import measure
 
             fidelity = measure(self._painter.pictures, self._painter.mass, run.world)
             add_fidelity(document, str(request.world), request.seed, run.world, [fidelity])
-        return document
+            world = ReportedWorld(run.world, [self._painter.pictures], [fidelity])
+        return Reported(document, run.path, setup, [row], world, [self.measured.by_part])
 
     def _steps(self) -> Iterator[int]:
         from worldkv.sim.document import step_document
 
         setup = self._run.setup
         write_plan = None if self._plan is None else self._plan.rollout(self._run.candidate.label)
-        for step, spent in measured_steps(self._make, self._cache, setup, self._rollout, self.measured):
+        steps = measured_steps(self._make, self._cache, setup, self._rollout, self.measured, self._timeline)
+        for step, spent in steps:
             self._signals.note(step.record, self._cache.measured)
             if write_plan is not None:
                 write_plan(self._cache.engine, step.record)

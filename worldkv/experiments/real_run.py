@@ -15,12 +15,14 @@ from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType, RunRequest
 from worldkv.experiments.worlds import check_world
+from worldkv.files import write_bytes
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
     from worldkv.config import WhenLost
     from worldkv.experiments.inputs import GeometryLike, MachineLike, TrajectoryLike
+    from worldkv.exports.reported import Reported
     from worldkv.report.printer import Printer
     from worldkv.specs.given import PolicyLike
     from worldkv.tiers import WhenFull
@@ -30,7 +32,38 @@ TINY = "tiny"
 
 @dataclass(frozen=True, repr=False, eq=False)
 class RealRun(DocumentResult):
-    """One policy on tensors: the parts of a step's time beside their prediction, and memory."""
+    """One policy on tensors: the parts of a step's time beside their prediction, and memory.
+
+    Attributes:
+        reported: the run as the files for other viewers take it.
+    """
+
+    reported: Reported
+
+    def report(self, file: str | os.PathLike[str]) -> None:
+        """Write one self-contained page for the browser; see `Comparison.report`.
+
+        Raises:
+            OutputError: another suffix than `.html`, or it cannot be written.
+        """
+        from worldkv.exports.page_file import rows_page
+
+        check_written(None, report=file)
+        write_bytes(os.fspath(file), rows_page(self.reported))
+
+    def rerun(self, file: str | os.PathLike[str]) -> None:
+        """Write a recording for the Rerun viewer; needs `worldkv[rerun]` (docs/report.md).
+
+        Args:
+            file: an `.rrd` file.
+
+        Raises:
+            OutputError: another suffix, it cannot be written, or the Rerun SDK is not installed.
+        """
+        from worldkv.exports.rerun_recording import recording
+
+        check_written(None, rerun=file)
+        write_bytes(os.fspath(file), recording(self.reported))
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""
@@ -72,6 +105,7 @@ def run(
     log: str | os.PathLike[str] | None = None,
     plan: str | os.PathLike[str] | None = None,
     record: str | os.PathLike[str] | None = None,
+    timeline: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> RealRun:
     """Generate along a trajectory with a model and one policy: real attention, real copies, measured times.
@@ -102,6 +136,7 @@ def run(
         plan: a file for the step plans, kept tokens included, for engines that page their own cache
             (docs/step-plans.md).
         record: a file for the trajectory and what the model measured on it, to simulate from.
+        timeline: a `.json` file for where the time of every step went, which Perfetto opens (docs/report.md).
         progress: where progress is reported.
 
     Raises:
@@ -110,7 +145,7 @@ def run(
     require_torch("run")
     if world is not None:
         check_world(world, "run")
-    check_written(trajectory, log=log, plan=plan, record=record)
+    check_written(trajectory, log=log, plan=plan, record=record, timeline=timeline)
     from worldkv.experiments.prepared_run import prepare
 
     request = RunRequest(
@@ -136,6 +171,7 @@ def run(
         log=None if log is None else os.fspath(log),
         plan=None if plan is None else os.fspath(plan),
         record=None if record is None else os.fspath(record),
+        timeline=None if timeline is None else os.fspath(timeline),
         world=world,
     )
     prepared = prepare(request, progress)
@@ -144,7 +180,8 @@ def run(
         progress.begin(prepared.candidate.label, prepared.setup.chunked.num_chunks)
         for step in started.steps:
             progress.reached(step)
-        return RealRun(started.document())
+        finished = started.finished()
+        return RealRun(dict(finished.document), finished)
 
 
 def _names(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:

@@ -21,6 +21,9 @@ from worldkv.geometry import CacheGeometry
 KEYS, VALUES, ROTATED = 0, 1, 2
 """Planes of the buffer; the third is there only where keys are rebased."""
 
+Shift = Callable[[Tensor, Tensor], None]
+"""Writes attended keys from stored ones, of one piece of a chunk."""
+
 MOST_GATHERED = 2
 """Scattered chunks gathered in one step and head group: many short ones would scatter each other again and again."""
 
@@ -104,7 +107,7 @@ class Arena:
         """
         end = self.length() + extra
         planes = self.buffer[layer] if branch is None else self.buffer[layer, :, branch : branch + 1]
-        return planes[self.attended_plane, :, :, :end], planes[VALUES, :, :, :end]
+        return planes[self.attended_plane].narrow(2, 0, end), planes[VALUES].narrow(2, 0, end)
 
     def attended_head(self, layer: int, head: int, extra: int = 0, branch: int | None = None) -> tuple[Tensor, Tensor]:
         """The same of one head of a ragged arena: `(branches, 1, tokens, channels)`."""
@@ -169,16 +172,23 @@ class Arena:
             attended_keys: keys as they are attended, where these are a rotated copy; the stored ones by default.
             branch: the one branch that the tensors are of `(1, kv_heads, tokens, channels)`; None for all.
         """
-        tokens = keys.shape[2]
-        branches = slice(None) if branch is None else slice(branch, branch + 1)
-        heads = [slice(None)] if not self.form.is_ragged else [slice(head, head + 1) for head in range(keys.shape[1])]
-        for some in heads:
-            start = self.length(layer, some.start or 0)
-            planes = self.buffer[layer, :, branches, some, start : start + tokens]
-            copy(planes[KEYS], keys[:, some])
-            copy(planes[VALUES], values[:, some])
-            if self.form.is_rebased:
-                copy(planes[ROTATED], (keys if attended_keys is None else attended_keys)[:, some])
+        tokens, planes = keys.shape[2], self.buffer[layer]
+        if branch is not None:
+            planes = planes[:, branch : branch + 1]
+        if not self.form.is_ragged:
+            self._write_run(planes.narrow(3, self.length(), tokens), keys, values, attended_keys)
+            return
+        for head in range(keys.shape[1]):
+            run = planes[:, :, head : head + 1].narrow(3, self.length(layer, head), tokens)
+            own = None if attended_keys is None else attended_keys[:, head : head + 1]
+            self._write_run(run, keys[:, head : head + 1], values[:, head : head + 1], own)
+
+    def _write_run(self, run: Tensor, keys: Tensor, values: Tensor, attended_keys: Tensor | None) -> None:
+        """Fill the planes of a piece of the buffer `(planes, branches, kv_heads, tokens, channels)`."""
+        copy(run[KEYS], keys)
+        copy(run[VALUES], values)
+        if self.form.is_rebased:
+            copy(run[ROTATED], keys if attended_keys is None else attended_keys)
 
     def tail(self, start: int, tokens: int) -> Tensor:
         """Copies of stored keys and values `start` tokens behind the run, in a tensor of its own.
@@ -226,7 +236,7 @@ class Arena:
             freed = sum(group.layout.tokens(chunk) for chunk in (*gone, *cut))
             kept = sum(group.count(keep) for keep in cut.values())
             self._fit(group.layout.length - freed + kept + sum(counts[number] for counts in arriving.values()))
-        for chunk in (*gone, *cut):  # what is cut is turned afresh from its stored keys before it is attended
+        for chunk in (*gone, *cut, *arriving):  # all turned afresh from their stored keys before they are attended
             self.turned.pop(chunk, None)
         # Cut while the layout still says where all tokens of a chunk are. Kept tokens move within the chunk's own
         # places, where one could overwrite another: so they take the way round by `flat`.
@@ -251,25 +261,36 @@ class Arena:
                 for start, tokens in group.layout.extents[chunk]:
                     self._pages.will_write(number, start, tokens)
 
-    def scatter(self, chunk: int, flat: Tensor) -> None:
-        """Fill the places of a chunk from what `gather` wrote of it; its attended keys are not written yet."""
-        self.turned.pop(chunk, None)
-        for group, part in zip(self.groups, self.views_by_group(flat, self.counts(chunk)), strict=True):
-            group.scatter(chunk, part)
+    def scatter(self, chunk: int, flat: Tensor, layers: range) -> None:
+        """Fill a chunk's places in some layers from what `gather` wrote of them.
+
+        Its attended keys are not written yet.
+        """
+        counts = self.counts(chunk)
+        for group, count, part in zip(
+            self._groups_of(layers), self._counts_of(counts, layers), self._views(flat, counts, layers), strict=True
+        ):
+            if count:
+                group.scatter(chunk, part, layers)
 
     def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor) -> None:
         """Collect what is kept of a chunk into `out`, flat, all layers' keys and values together."""
         for group, part in zip(self.groups, self.views_by_group(out, self.counts_of(keep)), strict=True):
             group.gather(chunk, keep, part, self.upload)
 
-    def rotate(self, chunk: int, shift: Callable[[Tensor, Tensor], None]) -> None:
-        """Write a chunk's attended keys anew from its stored ones; `shift(stored, attended)` does one piece.
+    def rotate(self, chunk: int, shift: Shift, layers: range | None = None) -> None:
+        """Write a chunk's attended keys anew from its stored ones, in some layers or all of them.
 
         The keys of riders are copied as they are.
         """
-        moved = self.form.geometry.branches - self.form.riders
+        geometry, every = self.form.geometry, range(self.form.geometry.layers)
+        moved, layers = geometry.branches - self.form.riders, every if layers is None else layers
         for number, group in enumerate(self.groups):
+            if group.place is not None and group.place[0] not in layers:
+                continue
             planes = group.by_plane
+            if group.place is None and layers != every:
+                planes = planes[:, layers.start : layers.stop]
             for start, tokens in group.layout.extents[chunk]:
                 self._pages.will_write(number, start, tokens)
                 piece = planes[..., start : start + tokens, :]
@@ -284,13 +305,34 @@ class Arena:
 
     def stored_elements(self, counts: Sequence[int]) -> int:
         """Numbers that `gather` writes of a chunk of `counts` tokens a head group."""
-        return sum(math.prod(group.stored_shape(count)) for count, group in zip(counts, self.groups, strict=True))
+        return self._elements_of(counts, range(self.form.geometry.layers))
+
+    def span_of_layers(self, counts: Sequence[int], layers: range) -> tuple[int, int]:
+        """First number of some layers of what `gather` writes, and the one behind the last."""
+        before = range(layers.start)
+        return self._elements_of(counts, before), self._elements_of(counts, range(layers.stop))
 
     def views_by_group(self, flat: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
         """What `gather` writes, head group by head group, each shaped as its `stored` with the chunk's tokens."""
+        return self._views(flat, counts, range(self.form.geometry.layers))
+
+    def _groups_of(self, layers: range) -> Sequence[HeadGroup]:
+        heads = self.form.geometry.kv_heads
+        return self.groups[layers.start * heads : layers.stop * heads] if self.form.is_ragged else self.groups
+
+    def _counts_of(self, counts: Sequence[int], layers: range) -> Sequence[int]:
+        heads = self.form.geometry.kv_heads
+        return counts[layers.start * heads : layers.stop * heads] if self.form.is_ragged else counts
+
+    def _elements_of(self, counts: Sequence[int], layers: range) -> int:
+        shapes = zip(self._counts_of(counts, layers), self._groups_of(layers), strict=True)
+        return sum(math.prod(group.stored_shape(count, layers)) for count, group in shapes)
+
+    def _views(self, flat: Tensor, counts: Sequence[int], layers: range) -> Iterator[Tensor]:
+        """What `gather` writes of some layers, head group by head group."""
         offset = 0
-        for count, group in zip(counts, self.groups, strict=True):
-            shape = group.stored_shape(count)
+        for count, group in zip(self._counts_of(counts, layers), self._groups_of(layers), strict=True):
+            shape = group.stored_shape(count, layers)
             size = math.prod(shape)
             yield flat[offset : offset + size].view(shape)
             offset += size
