@@ -26,7 +26,8 @@ def own_keys(one: Path, other: Path) -> tuple[str, ...]:
             found.add(key)
 
     for file in one.glob("*.json*"):
-        compare(*(_documents(folder.joinpath(file.name).read_bytes(), file.suffix, ()) for folder in (one, other)), "")
+        left, right = (_documents((folder / file.name).read_bytes(), file.suffix, ()) for folder in (one, other))
+        compare(left, right, "")
     return tuple(sorted(found))
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.trajectory.test_mutated_files import assert_sentence, changed
+from worldkv import files
 from worldkv.errors import OutputError
 from worldkv.experiments import sweep_file
 from worldkv.experiments.sweep_file import SweepFile, csv_bytes, csv_rows, parquet_bytes, parquet_rows
@@ -68,7 +69,7 @@ def test_a_file_of_before_there_were_checksums_is_read(tmp_path: Path) -> None:
 def test_two_that_save_at_once_lose_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second starts between the first one's reading and its writing."""
     one, two = (SweepFile(str(tmp_path / "rows.csv")) for _ in range(2))
-    write = sweep_file.write_bytes
+    write = files.write_bytes
     second = threading.Thread(target=two.save, args=(ROWS[1:], []))
 
     def start_the_second(name: str, content: bytes) -> None:
