@@ -14,15 +14,20 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.campaigns import child
+from benchmarks.campaigns.kills import can_save
 from benchmarks.campaigns.outcome import WRONG, Outcome, arguments, work_folder
 from worldkv.errors import LostChunkError, WorldKVError
 
+if TYPE_CHECKING:
+    from worldkv.backends import WorldCache
+
 HEAD_BYTES = 600
+GEOMETRY, POLICY = "tiny:layers=1,heads=1,kv_heads=1", "random:retrieved_frames=9,recent_frames=3"
 Read = Callable[[Path], Any]
 
 
@@ -36,6 +41,9 @@ def main() -> int:
         for kind, (file, read) in made(folder).items():
             if options.only is None or options.only in kind:
                 flip(outcome, draw, kind, file, read, options.trials)
+        if can_save() and (options.only is None or options.only in "saved world"):
+            for kind, (file, read) in saved_world(folder / "world").items():
+                flip(outcome, draw, kind, file, read, options.trials // 4)
         if options.only is None or options.only in "rollout":
             for _ in range(max(1, options.trials // 10)):
                 flip_in_rollout(outcome, draw, folder)
@@ -112,6 +120,43 @@ def made(folder: Path) -> dict[str, tuple[Path, Read]]:
     }
 
 
+def saved_world(folder: Path) -> dict[str, tuple[Path, Read]]:
+    """The files of a saved world by kind; reading one is opening the world and taking two steps."""
+    from worldkv import CacheConfig, TierLimits, parse_geometry, parse_policy
+    from worldkv.backends import WorldCache
+
+    geometry, policy = parse_geometry(GEOMETRY), parse_policy(POLICY)
+    config = CacheConfig(limits=TierLimits(2 * geometry.chunk_bytes))
+    with WorldCache(policy, geometry, config=config) as cache:
+        for step in range(8):
+            take_step(cache, step)
+        saving: Any = cache
+        saving.save(folder)
+
+    def read(_: Path) -> list[bytes]:
+        opening: Any = WorldCache
+        with opening.open(folder, policy, geometry, config=config) as cache:
+            return [take_step(cache, step) for step in (8, 9)]
+
+    kinds = {"description": "world.json", "state": "state-*", "window": "window-*", "bank": "bank-*"}
+    return {f"saved world, {kind}": (sorted(folder.glob(name))[0], read) for kind, name in kinds.items()}
+
+
+def take_step(cache: WorldCache, step: int) -> bytes:
+    """Generate a chunk with drawn queries, keys and values; what its attention answers."""
+    import torch
+
+    from worldkv import Viewpoint
+
+    geometry = cache.geometry
+    shape = (geometry.branches, geometry.chunk_tokens, 1, geometry.head_dim)
+    cache.begin(Viewpoint())
+    queries, keys, values = torch.randn(3, *shape, generator=torch.Generator().manual_seed(step))
+    output = cache.attend(0, queries, keys, values, clean=True).numpy().tobytes()
+    cache.commit()
+    return output
+
+
 def flip_in_rollout(outcome: Outcome, draw: random.Random, folder: Path) -> None:
     """A rollout that spills, one bit of one of its files flipped at some step."""
     step, seed = draw.randrange(8, 20), draw.randrange(1 << 30)
@@ -127,16 +172,12 @@ def flip_in_rollout(outcome: Outcome, draw: random.Random, folder: Path) -> None
 
 def rollout(folder: Path, flip_at: int | None, draw: random.Random | None) -> tuple[list[bytes], bool]:
     """The output of every step, and whether a chunk was found lost; the rollout ends there."""
-    import torch
-
-    from worldkv import CacheConfig, TierLimits, Viewpoint, parse_geometry, parse_policy
+    from worldkv import CacheConfig, TierLimits, parse_geometry, parse_policy
     from worldkv.backends import WorldCache
 
-    geometry = parse_geometry("tiny:layers=1,heads=1,kv_heads=1")
+    geometry, policy = parse_geometry(GEOMETRY), parse_policy(POLICY)
     config = CacheConfig(limits=TierLimits(2 * geometry.chunk_bytes))
-    policy = parse_policy("random:retrieved_frames=9,recent_frames=3")
     outputs = list[bytes]()
-    shape = (geometry.branches, geometry.chunk_tokens, 1, geometry.head_dim)
     with WorldCache(policy, geometry, config=config, folder=folder) as cache:
         for step in range(24):
             if step == flip_at and draw is not None:
@@ -145,10 +186,7 @@ def rollout(folder: Path, flip_at: int | None, draw: random.Random | None) -> tu
                 whole = file.read_bytes()
                 file.write_bytes(flipped(whole, draw.randrange(len(whole)), draw.randrange(8)))
             try:
-                cache.begin(Viewpoint())
-                queries, keys, values = torch.randn(3, *shape, generator=torch.Generator().manual_seed(step))
-                outputs.append(cache.attend(0, queries, keys, values, clean=True).numpy().tobytes())
-                cache.commit()
+                outputs.append(take_step(cache, step))
             except LostChunkError:
                 return outputs, True
     return outputs, False

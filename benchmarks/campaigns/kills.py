@@ -10,10 +10,12 @@ after SIGKILL unfinished files may lie there, and chunks that do must agree with
 
 from __future__ import annotations
 
+import inspect
 import random
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.campaigns import child, files
@@ -29,6 +31,10 @@ COMMANDS = {
         "run generate:loop:chunks=14 --passes 1 --no-recall --host-budget 50kB --spill-folder spill --json run.json "
         "--log run.jsonl --plan plan.jsonl --record run.safetensors"
     ).split(),
+    "run, saving": (
+        "run generate:loop:chunks=12 --passes 1 --no-recall --host-budget 50kB --spill-folder spill --json run.json "
+        "--plan plan.jsonl --save world --save-every 1"
+    ).split(),
     "compare": (
         "compare generate:loop:chunks=12 -p worldkv --json compare.json --log compare.jsonl --plot compare.png"
     ).split(),
@@ -38,7 +44,7 @@ COMMANDS = {
     ).split(),
 }
 AGAIN = 10
-"""Of so many killed sweeps one is started again."""
+"""Of so many killed sweeps one is started again; a killed run that saves its world is resumed every time."""
 
 
 def main() -> int:
@@ -49,7 +55,7 @@ def main() -> int:
     child.preload()
     with work_folder() as name:
         for kind, words in COMMANDS.items():
-            if options.only and options.only not in kind:
+            if (options.only and options.only not in kind) or ("--save" in words and not can_save()):
                 continue
             reference = name / kind
             for undisturbed in (reference, name / "twice"):
@@ -67,6 +73,8 @@ def main() -> int:
                 sent, after = SIGNALS[number % 3], draw.uniform(0, 1.02 * whole.seconds)
                 ended = child.end(child.start(words, folder), folder / "said", sent, after)
                 verdict, why = judged(ended, sent, folder, reference, own)
+                if verdict == "stopped" and "--save" in words:
+                    verdict, why = resumed(words, folder, reference, own)
                 if verdict == "stopped" and kind.startswith("sweep") and number % AGAIN == 0:
                     verdict, why = continued(words, folder, reference)
                 outcome.note(
@@ -90,7 +98,7 @@ def judged(
     expected = {file.name for file in reference.iterdir()}
     for file in folder.rglob("*"):
         where = file.relative_to(folder)
-        if file.is_dir() or file.name == "said":
+        if file.is_dir() or file.name == "said" or where.parts[0] == "world":
             continue
         if file.name in expected and len(where.parts) == 1:
             try:
@@ -105,10 +113,33 @@ def judged(
             return WRONG, f"{where} is left behind"
         elif file.suffix == ".safetensors" and len(where.parts) > 1 and not files.chunk_is_whole(file):
             return WRONG, f"{where} does not agree with its checksum"
-    missing = [name for name in expected if has_ended and not (folder / name).exists()]
+    missing = [name for name in expected - {"said", "world"} if has_ended and not (folder / name).exists()]
     if missing:
         return WRONG, f"it ended, and {', '.join(missing)} are missing"
     return ("finished before" if has_ended else "stopped"), ""
+
+
+def can_save() -> bool:
+    """Whether this version of worldkv saves worlds."""
+    from worldkv.cli.app import app
+
+    return "save" in {option.name for command in app.registered_commands for option in _options(command.callback)}
+
+
+def _options(function: Callable[..., None] | None) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values()) if function else []
+
+
+def resumed(words: list[str], folder: Path, reference: Path, own: tuple[str, ...]) -> tuple[str, str]:
+    """The verdict on a run that goes on where its world was saved last."""
+    again = child.run([*words, "--resume", "world"], folder)
+    if again.code == 2 and "Traceback" not in again.said and not list(folder.glob("world/*.json")):
+        return "stopped before anything was saved", ""
+    if again.code != 0:
+        return WRONG, f"resumed it ends with {again.code}: {again.said[-400:]}"
+    if not files.is_same(folder / "run.json", reference / "run.json", own):
+        return WRONG, "resumed it ends in another result"
+    return "stopped, and resumed to the same result", ""
 
 
 def continued(words: list[str], folder: Path, reference: Path) -> tuple[str, str]:
