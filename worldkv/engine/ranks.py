@@ -94,6 +94,7 @@ def state_facts(table: ChunkTable, state: EngineState) -> dict[str, Any]:
         "last_refresh": state.last_refresh,
         "bytes on host": state.tiers.host.held,
         "bytes on disk": state.tiers.disk.held,
+        "bytes in spare memory": state.tiers.spare.held,
     }
 
 

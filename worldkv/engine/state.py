@@ -161,6 +161,7 @@ class StepPlan(NamedTuple):
             `(chunks + 1,)`, as the policy's positions say.
         moves: what was moved for it, in order; where the policy is asked after the first pass, from there on.
         first: what the first pass attends, where the policy is asked after it; None where it is asked at begin.
+        fetched_spare_bytes: bytes that come from spare device memory, beside `fetched_bytes`.
     """
 
     step: int
@@ -178,6 +179,7 @@ class StepPlan(NamedTuple):
     positions: Ids
     moves: Sequence[Move] = ()
     first: StepPlan | None = None
+    fetched_spare_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The plan in plain JSON types: the part of a line of `--plan` that is known before the chunk is generated.
