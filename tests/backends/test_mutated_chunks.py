@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
@@ -35,4 +36,8 @@ def test_changed_chunks_are_as_they_were_or_lost(tmp_path: Path) -> None:
             assert_sentence(error)
 
     change()
+    change_to = whole[:9] + b'{"a":' * 40_000 + whole[9:]
+    stored.path.write_bytes((200_000).to_bytes(8, "little") + change_to)
+    with pytest.raises(LostChunkError, match="altered"):
+        store.read(stored, torch.zeros(2000, dtype=torch.uint8))
     assert lost > EXAMPLES // 2
