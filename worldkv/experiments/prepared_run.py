@@ -145,7 +145,7 @@ class PreparedRun:
         timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
         need = self._need(capacity)
-        if (request.when_full, request.when_lost) != ("error", "error"):
+        if (request.limits.when_full, request.when_lost) != ("error", "error"):
             need = need._replace(disk=0)  # a disk that fills up does not end it
         check_room(need, setup.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
