@@ -144,7 +144,10 @@ class PreparedRun:
         device_ops(request.device)
         timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
-        check_room(self._need(capacity), setup.geometry, request.device, request.spill_folder)
+        need = self._need(capacity)
+        if (request.limits.when_full, request.when_lost) != ("error", "error"):
+            need = need._replace(disk=0)  # a disk that fills up does not end it
+        check_room(need, setup.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
         painter = None if self.world is None else self._painter(self.world)
         cache = held.enter_context(
