@@ -152,6 +152,23 @@ class ChunkTable:
         twin._length, twin._capacity, twin._journal = self._length, self._capacity, None
         return twin
 
+    def take_in(self, rows: dict[str, NDArray[Any]], length: int) -> None:
+        """Hold `length` rows that were saved, in place of all others.
+
+        Raises:
+            ValueError: columns, shapes or types are others than this table's.
+        """
+        if rows.keys() != self.columns.keys():
+            raise ValueError(f"columns {sorted(rows)} are not {sorted(self.columns)}")
+        for name, cells in self.columns.items():
+            if rows[name].dtype != cells.dtype or rows[name].shape != (length, *cells.shape[1:]):
+                raise ValueError(f"column {name} has shape {rows[name].shape} of {rows[name].dtype}")
+        while self._capacity < length:
+            self._grow()
+        for name, cells in self.columns.items():
+            cells[:length] = rows[name]
+        self._length, self._journal = length, None
+
     def _write_pose(self, kind: str, row: int, pose: ChunkPose | None) -> None:
         if pose is None:
             raise PolicyError(f"chunk {row} was begun without its {kind} pose, which the policy needs")

@@ -252,6 +252,17 @@ class CacheEngine:
 
     # ------------------------------------------------------------------ going back
 
+    def check_between_steps(self, what: str) -> None:
+        """Refuse to do `what` while a step is open or failed half way; chunks that cannot be stored are given up first.
+
+        Raises:
+            PolicyError: a step is open, or the last one failed half way.
+            OutputError, TransferError: as for `begin`.
+        """
+        self._refuse_inconsistent(what)
+        self._refuse_open(what)
+        self._give_up_failed_stores(wait=True)
+
     def snapshot(self) -> Snapshot:
         """The rollout as it stands between two steps.
 
@@ -264,8 +275,12 @@ class CacheEngine:
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to `snapshot`; what `rewind` could take back is forgotten."""
-        self.table, self.state = snapshot.table.copy(), snapshot.state.copy()
         self.backend.restore(snapshot.backend)
+        self.take_in(snapshot.table.copy(), snapshot.state.copy())
+
+    def take_in(self, table: ChunkTable, state: EngineState) -> None:
+        """Go on from `table` and `state`, where the backend stands already; nothing before can be taken back."""
+        self.table, self.state = table, state
         self._traffic = self.backend.traffic()
         self._open, self._is_inconsistent = None, False
         self._history.clear()
@@ -381,7 +396,7 @@ class CacheEngine:
                         self._take_back(1)
                     raise
                 self.state, self._is_inconsistent = spare, False
-                self._give_up(error.chunk)
+                self.give_up(error.chunk)
 
     def _give_up_failed_stores(self, *, wait: bool) -> None:
         """Before a step changes anything: give up chunks that could not be stored, where the configuration says so.
@@ -396,13 +411,13 @@ class CacheEngine:
                 chunk = int(on_disk[0])
             elif self.config.when_lost == "error":
                 raise error
-            self._give_up(chunk)
+            self.give_up(chunk)
 
     @property
     def _forgets_oldest(self) -> bool:
         return self.config.limits.when_full == "forget-oldest"
 
-    def _give_up(self, chunk: int) -> None:
+    def give_up(self, chunk: int) -> None:
         """A banked chunk is lost; it is forgotten, and the step's record will tell."""
         state = self.state
         moves = forget_chunk(state, self.table, chunk)

@@ -103,7 +103,7 @@ class Bank:
         self.finish_writing(MOST_WRITING - 1)
         stored = self.stored[chunk]
         buffer = stored.host
-        if buffer is None:
+        if buffer is None and not stored.is_shared:
             raise TransferError(
                 f"chunk {chunk} is to be spilled but is not on the host; a backend was handed wrong moves"
             )
@@ -112,7 +112,8 @@ class Bank:
         self._copies.wrote(stored)
         if stored.writing is not None and stored.writing.done() and stored.writing.exception() is None:
             self.stored[chunk] = dataclasses.replace(stored, host=None, filled=None, is_on_disk=True)
-            return  # it was there before a rewind, and a stored chunk never changes
+            return  # it was there before a rewind, or lies in a saved world, and a stored chunk never changes
+        assert buffer is not None  # noqa: S101 - it is no shared one, which is in its file already
         writing = self._worker().submit(self._write, chunk, buffer)
         self._writing.append((chunk, writing))
         self.stored[chunk] = dataclasses.replace(stored, writing=writing, is_on_disk=True)
@@ -134,6 +135,50 @@ class Bank:
         if stored.is_on_disk:
             self._copies.read(stored)
         return self._content(stored)
+
+    def in_file(self, chunk: int) -> DiskChunk | None:
+        """The file that a chunk lies in, whole; None where it lies in none."""
+        writing = self.stored[chunk].writing
+        if writing is None or not writing.done() or writing.exception() is not None:
+            return None
+        return writing.result()
+
+    def as_stored(self, chunk: int) -> Tensor:
+        """A chunk's bytes as they are stored `(bytes,)`, on the host; not counted as a copy.
+
+        Raises:
+            LostChunkError, TransferError: as for `content`.
+        """
+        stored = self.stored[chunk]
+        if stored.filled is not None:
+            self._ops.synchronize(stored.filled)
+        return as_bytes(self._content(stored).tensor)
+
+    def take_in(
+        self,
+        chunk: int,
+        counts: tuple[int, ...],
+        packing: Packing | None,
+        elements: int,
+        token: str,
+        *,
+        file: DiskChunk,
+        host: HostBuffer | None,
+        is_on_disk: bool,
+        is_shared: bool,
+    ) -> None:
+        """Hold a chunk that was saved: in `host`, or in its `file` alone."""
+        written: Future[DiskChunk] | None = None
+        if host is None:
+            written = Future()
+            written.set_result(file)
+        self.stored[chunk] = StoredChunk(
+            chunk, counts, elements, packing, host, None, written, is_on_disk, token, is_shared
+        )
+
+    def brought_in(self, chunk: int, source: Path, num_bytes: int, crc32: int) -> DiskChunk:
+        """A saved chunk's file, among those that spill; see `DiskStore.adopt`."""
+        return self._disk().adopt(chunk, source, num_bytes, crc32)
 
     def inspect(self, chunk: int) -> Tensor:
         """A chunk's numbers at full size, for inspection; not counted as a copy."""
@@ -229,7 +274,7 @@ class Bank:
 
     def _at_home(self, stored: StoredChunk) -> StoredChunk:
         """A chunk of a snapshot, read back to the host if that was its home; going back is no traffic."""
-        if stored.is_on_disk or stored.host is not None or stored.writing is None:
+        if stored.is_on_disk or stored.is_shared or stored.host is not None or stored.writing is None:
             return stored
         try:
             buffer = self._read(stored.writing.result(), stored.elements)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
 import threading
 import weakref
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -90,6 +92,8 @@ class StoredChunk:
         filled: when the host buffer is filled; None if it always was.
         writing: the file it is being written to, or could not be; None where it never went to disk.
         is_on_disk: whether its home is the disk, be it still on the way.
+        token: names its content, by which saved worlds know it again.
+        is_shared: whether it lies in the folder of a saved world, where it is read each time and never written.
     """
 
     chunk: int
@@ -100,6 +104,8 @@ class StoredChunk:
     filled: Event | None = None
     writing: Future[DiskChunk] | None = None
     is_on_disk: bool = False
+    token: str = field(default_factory=functools.partial(secrets.token_hex, 6))
+    is_shared: bool = False
 
 
 class StoredTable(dict[int, StoredChunk]):

@@ -1,0 +1,70 @@
+"""Place the chunks of a saved bank again, where the cache that goes on has other room than the one that was saved."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from worldkv.answers import Ids
+from worldkv.chunks import ChunkTable, Tier
+from worldkv.config import CacheConfig
+from worldkv.engine.banking import forget_chunk
+from worldkv.engine.state import EngineState
+from worldkv.errors import BudgetError
+from worldkv.tiers import TierLedger, banked_rows
+
+
+def place_again(state: EngineState, table: ChunkTable, before: CacheConfig, now: CacheConfig) -> None:
+    """Bring state and table of a saved world to the room that there is now; nothing where it is the same.
+
+    The chunks retrieved last get the fastest tier that has room; where they do not fit, the oldest are forgotten first
+    if the limits say so. Moving them is no traffic of the rollout.
+
+    Raises:
+        BudgetError: the room is too small, and nothing may be forgotten.
+    """
+    state.tiers.limits = now.limits
+    room = now.staging_chunks * table.geometry.chunk_bytes
+    while now.staging_chunks < before.staging_chunks and sum(state.staged.values()) > room:
+        state.tiers.device.give(state.staged.popitem()[1])
+    if now.limits == before.limits:
+        return
+    columns, rows = table.columns, banked_rows(table)
+    for chunk in rows.tolist():
+        _ledger(state, int(columns["tier"][chunk])).give(int(columns["stored_bytes"][chunk]))
+    forgotten = 0
+    while (homes := _homes(rows[forgotten:], state, table)) is None:
+        if now.limits.when_full == "error":
+            raise BudgetError(
+                f"the bank of the saved world, {int(columns['stored_bytes'][rows].sum())} bytes, does not fit into the "
+                f"room that it has now ({now.limits}); give it more, or let it forget-oldest"
+            )
+        forgotten += 1
+    for chunk in rows[:forgotten].tolist():
+        homes[chunk] = Tier.DISK  # only to be taken out again
+    for chunk, tier in homes.items():
+        columns["tier"][chunk] = tier
+        _ledger(state, tier).take(int(columns["stored_bytes"][chunk]))
+    for chunk in rows[:forgotten].tolist():
+        state.forgets = (*state.forgets, *forget_chunk(state, table, chunk))
+        state.lost = (*state.lost, chunk)
+
+
+def _homes(chunks: Ids, state: EngineState, table: ChunkTable) -> dict[int, Tier] | None:
+    """The fastest tier with room for each chunk, those retrieved last first; None where some fit nowhere."""
+    limits, sizes = state.tiers.limits, table.columns["stored_bytes"]
+    free = {Tier.HOST: limits.host_bytes, Tier.DISK: limits.disk_bytes}
+    homes: dict[int, Tier] = {}
+    for chunk in chunks[np.lexsort((chunks, table.columns["last_used"][chunks]))[::-1]].tolist():
+        size = int(sizes[chunk])
+        for tier, room in free.items():
+            if room is None or size <= room:
+                homes[chunk] = tier
+                free[tier] = None if room is None else room - size
+                break
+        else:
+            return None
+    return homes
+
+
+def _ledger(state: EngineState, tier: int) -> TierLedger:
+    return state.tiers.host if tier == Tier.HOST else state.tiers.disk
