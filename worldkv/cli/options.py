@@ -175,6 +175,16 @@ SpillFolderOption = Annotated[
         help="Folder for chunks that do not fit on the host; by default a temporary one.",
     ),
 ]
+SpillFoldersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--spill-folder",
+        metavar="FOLDER",
+        rich_help_panel=_CACHE,
+        help="Folder for chunks that do not fit on the host; by default a temporary one. Of several, where one is full "
+        "or fails, the next is used.",
+    ),
+]
 BudgetsOption = Annotated[
     str | None,
     typer.Option(

@@ -55,11 +55,14 @@ class Measurements:
         from worldkv.backends.on_device import accelerator_name, peak_bytes
 
         device = str(cache.backend.ops.device)
+        allocated = cache.allocated_bytes
+        remembered = {f"{tier}_bytes_remembered": allocated.pop(f"remembered_{tier}") for tier in ("host", "disk")}
         self.facts = {
             "device": accelerator_name(device) or processor_name(),
             "this_machine": this_machine(device),
             "dtype": str(cache.dtype).removeprefix("torch."),
-            "device_bytes_allocated": cache.allocated_bytes,
+            "device_bytes_allocated": allocated,
+            **remembered,
             "device_bytes_allocator_peak": peak_bytes(device),
             "resident_bytes_peak": resident_peak(),
         }

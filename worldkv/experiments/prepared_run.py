@@ -152,7 +152,7 @@ class PreparedRun:
                 config=setup.config,
                 rotary=None if painter is None else painter.rotary,
                 capacity_tokens=capacity,
-                folder=None if request.spill_folder is None else Path(request.spill_folder),
+                folder=[Path(folder) for folder in request.spill_folder] or None,
                 stopwatch=device_stopwatch(request.device),
                 extra_signals=ATTENTION_SIGNALS if request.record is not None else frozenset(),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -64,7 +65,7 @@ def run(
     disk_budget: str | int | None = None,
     when_full: WhenFull = "error",
     when_lost: WhenLost = "error",
-    spill_folder: str | os.PathLike[str] | None = None,
+    spill_folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     view_distance: float | None = None,
     fps: float | None = None,
     format: str | None = None,
@@ -92,7 +93,8 @@ def run(
         disk_budget: disk for the bank.
         when_full: what happens when neither host nor disk has room.
         when_lost: what happens when a spilled chunk cannot be read back.
-        spill_folder: where chunks spill to; a temporary folder where None.
+        spill_folder: where chunks spill to; of several, the next is used where one is full or fails. A temporary folder
+            where None.
         view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
         fps: resample to this rate.
         format: a file's format; detected where None.
@@ -130,7 +132,7 @@ def run(
         disk_budget=parse_size(disk_budget, "--disk-budget"),
         when_full=when_full,
         when_lost=when_lost,
-        spill_folder=None if spill_folder is None else os.fspath(spill_folder),
+        spill_folder=() if spill_folder is None else _names(spill_folder),
         log=None if log is None else os.fspath(log),
         plan=None if plan is None else os.fspath(plan),
         record=None if record is None else os.fspath(record),
@@ -143,3 +145,8 @@ def run(
         for step in started.steps:
             progress.reached(step)
         return RealRun(started.document())
+
+
+def _names(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    several = [folders] if isinstance(folders, str | os.PathLike) else folders
+    return tuple(os.fspath(folder) for folder in several)

@@ -128,13 +128,7 @@ class DiskStore:
             LostChunkError: the file is missing, truncated, altered or another's.
             TransferError: it cannot be read, twice.
         """
-        room = _as_array(target)
-        if room.nbytes != stored.num_bytes:
-            raise DeviceError(
-                f"chunk {stored.chunk} has {stored.num_bytes} bytes, the room for it {room.nbytes}; give it as many"
-            )
-        work = functools.partial(read_file, stored.path, stored.chunk, stored.crc32, room)
-        retry_once(work, f"reading chunk {stored.chunk} from {stored.path.name}")
+        read_stored(stored, target)
 
     def close(self) -> None:
         """Remove the temporary folder; in a folder that was given, files stay as long as their `DiskChunk`."""
@@ -169,6 +163,17 @@ class DiskStore:
         """The same; its file goes with the last reference to it."""
         weakref.finalize(stored, _unless_forked(_unlink), stored.path)
         return stored
+
+
+def read_stored(stored: DiskChunk, target: Tensor) -> None:
+    """See `DiskStore.read`; a chunk's file may lie in any folder."""
+    room = _as_array(target)
+    if room.nbytes != stored.num_bytes:
+        raise DeviceError(
+            f"chunk {stored.chunk} has {stored.num_bytes} bytes, the room for it {room.nbytes}; give it as many"
+        )
+    work = functools.partial(read_file, stored.path, stored.chunk, stored.crc32, room)
+    retry_once(work, f"reading chunk {stored.chunk} from {stored.path.name}")
 
 
 def _as_array(content: Tensor) -> Bytes:

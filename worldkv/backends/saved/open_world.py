@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 from worldkv.backend import Traffic
 from worldkv.backends.bank.disk import DiskChunk
 from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.bank.spill_folders import Folders
 from worldkv.backends.saved.cache_facts import (
     cache_facts,
     check_alike,
@@ -55,7 +55,7 @@ def open_world(
     device: str,
     scene: Scene | None,
     config: CacheConfig | None,
-    spill_folder: Path | None,
+    spill_folder: Folders,
     share_bank: bool,
     **made_with: Any,
 ) -> C:
@@ -113,7 +113,7 @@ def _fill(
     arrays = {name: tensor.numpy() for name, tensor in tensors.items() if tensor.dtype is not torch.bfloat16}
     engine, backend, table = cache.engine, cache.backend, cache.engine.table
     read_table(table, arrays, _whole(world["chunks"]))
-    state = read_state(world["state"], arrays, table, before.limits)
+    state = read_state(world["state"], arrays, table, before.bank_limits(table.geometry.chunk_bytes))
     staged = [_whole(chunk) for chunk in world["staged"]]
     if set(staged) != set(state.staged):
         raise ValueError("chunks wait prefetched that the engine does not know")

@@ -10,7 +10,7 @@ from worldkv.config import CacheConfig
 from worldkv.engine.banking import forget_chunk
 from worldkv.engine.state import EngineState
 from worldkv.errors import BudgetError
-from worldkv.tiers import TierLedger, banked_rows
+from worldkv.tiers import FILE_BYTES, TierLedger, banked_rows
 
 
 def place_again(state: EngineState, table: ChunkTable, before: CacheConfig, now: CacheConfig) -> None:
@@ -22,18 +22,20 @@ def place_again(state: EngineState, table: ChunkTable, before: CacheConfig, now:
     Raises:
         BudgetError: the room is too small, and nothing may be forgotten.
     """
-    state.tiers.limits = now.limits
-    room = now.staging_chunks * table.geometry.chunk_bytes
+    chunk_bytes = table.geometry.chunk_bytes
+    was, limits = before.bank_limits(chunk_bytes), now.bank_limits(chunk_bytes)
+    state.tiers.limits = limits
+    room = now.staging_chunks * chunk_bytes
     while now.staging_chunks < before.staging_chunks and sum(state.staged.values()) > room:
         state.tiers.device.give(state.staged.popitem()[1])
-    if now.limits == before.limits:
+    if limits == was:
         return
     columns, rows = table.columns, banked_rows(table)
     for chunk in rows.tolist():
         _ledger(state, int(columns["tier"][chunk])).give(int(columns["stored_bytes"][chunk]))
     forgotten = 0
     while (homes := _homes(rows[forgotten:], state, table)) is None:
-        if now.limits.when_full == "error":
+        if limits.when_full == "error":
             raise BudgetError(
                 f"the bank of the saved world, {int(columns['stored_bytes'][rows].sum())} bytes, does not fit into the "
                 f"room that it has now ({now.limits}); give it more, or let it forget-oldest"
@@ -55,8 +57,8 @@ def _homes(chunks: Ids, state: EngineState, table: ChunkTable) -> dict[int, Tier
     free = {Tier.HOST: limits.host_bytes, Tier.DISK: limits.disk_bytes}
     homes: dict[int, Tier] = {}
     for chunk in chunks[np.lexsort((chunks, table.columns["last_used"][chunks]))[::-1]].tolist():
-        size = int(sizes[chunk])
         for tier, room in free.items():
+            size = int(sizes[chunk]) + (FILE_BYTES if tier is Tier.DISK else 0)
             if room is None or size <= room:
                 homes[chunk] = tier
                 free[tier] = None if room is None else room - size
