@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,16 @@ def measured_steps(
 ) -> Iterator[tuple[TimedStep, StepTime]]:
     """Generate along a setup's trajectory, record and measure; yield every step with its predicted time.
 
+    A cache that holds chunks already goes on behind them.
+
     Raises:
         WorldKVError: see `WorldCache`.
     """
     from worldkv.backends.rollout import roll_out
     from worldkv.scene import viewpoints
 
-    for step in roll_out(make_chunk, cache, viewpoints(setup.chunked), on_plan=recorder.begin):
+    ahead = itertools.islice(viewpoints(setup.chunked), len(cache.engine.table), None)
+    for step in roll_out(make_chunk, cache, ahead, on_plan=recorder.begin):
         spent = recorder.commit(step.record)
         measured.note(step.seconds, step.parts, spent)
         yield step, spent

@@ -169,11 +169,7 @@ class WorldFolder:
         save = SaveInProgress(self)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = [name for name in os.listdir(self.path) if not _is_own(name)]
-            if foreign:
-                raise OutputError(
-                    f"{self.path} holds {sorted(foreign)[0]!r}, which is no part of a saved world; name a new folder"
-                )
+            self.check_own()
             lock = self._alone()
             _close(_locked(self.path / READING, is_shared=True))  # the file is there for whoever may only read
             save.look_back()
@@ -185,6 +181,23 @@ class WorldFolder:
             raise
         finally:
             _close(lock)
+
+    def check_own(self) -> None:
+        """Refuse a folder that holds something else than a saved world; one that is missing is made by `writing`.
+
+        Raises:
+            OutputError: it does, or cannot be looked into.
+        """
+        try:
+            foreign = [name for name in os.listdir(self.path) if not _is_own(name)]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._refused(error) from None
+        if foreign:
+            raise OutputError(
+                f"{self.path} holds {sorted(foreign)[0]!r}, which is no part of a saved world; name a new folder"
+            )
 
     def _alone(self) -> int | None:
         try:
