@@ -62,6 +62,7 @@ class ChunkTable:
             "window_bytes": ((), np.int64),
             "last_used": ((), np.int64),
             "times_retrieved": ((), np.int64),
+            "scene": ((), np.int64),
         }
         self._pose_kinds = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
         for kind in self._pose_kinds:
@@ -92,13 +93,14 @@ class ChunkTable:
         last = self._length - 1
         return 0 if last < 0 else self.columns["start_frame"].item(last) + self.columns["frames"].item(last)
 
-    def append(self, viewpoint: Viewpoint, measured: Measured | None, frames: int | None = None) -> int:
+    def append(self, viewpoint: Viewpoint, measured: Measured | None, frames: int | None = None, scene: int = 0) -> int:
         """Add the row of a chunk that has just been committed to the window.
 
         Args:
             viewpoint: where its camera stood.
             measured: what the model measured of it.
             frames: its latent frames; None for a whole chunk.
+            scene: which scene it is of; the first is 0.
 
         Returns:
             The new chunk's id.
@@ -106,7 +108,7 @@ class ChunkTable:
         row = self._length
         if row == self._capacity:
             self._grow()
-        self.columns["start_frame"][row] = self.next_frame
+        self.columns["start_frame"][row], self.columns["scene"][row] = self.next_frame, scene
         if frames is not None and frames < self.geometry.frames_per_chunk:
             self._shorten(row, frames)
         for kind in self._pose_kinds:

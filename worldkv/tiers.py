@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -98,8 +99,10 @@ class Tiers:
         self.limits = limits
         self.device, self.host, self.disk = TierLedger(), TierLedger(), TierLedger()
 
-    def place(self, chunk: int, num_bytes: int, table: ChunkTable) -> Placement:
+    def place(self, chunk: int, num_bytes: int, table: ChunkTable, pinned: Collection[int] = ()) -> Placement:
         """Where `chunk` of `num_bytes` goes; the caller carries it out in the order forgotten, spilled, stored.
+
+        Chunks that are `pinned` may spill, but are not forgotten.
 
         Raises:
             BudgetError: it fits nowhere, and forgetting is not allowed or would not help.
@@ -111,11 +114,11 @@ class Tiers:
         # The ordinary rule, with one more chunk forgotten each time, oldest first, until it fits. Nothing changes here:
         # the caller moves the ledgers.
         forgotten: list[int] = []
-        oldest_first = iter(banked_rows(table).tolist())
+        oldest_first = (row for row in banked_rows(table).tolist() if row not in pinned)
         while (placement := self._without(forgotten, num_bytes, host_bytes, table)) is None:
             oldest = next(oldest_first, None)
             if oldest is None or limits.when_full == "error":
-                raise self._full(chunk, num_bytes)
+                raise self._full(chunk, num_bytes, has_pinned=len(pinned) > 0)
             forgotten.append(oldest)
         return placement
 
@@ -145,13 +148,15 @@ class Tiers:
             spilled.append(row)
         return Placement(Tier.HOST, tuple(spilled), tuple(forgotten))  # an empty host has room: num_bytes <= host_bytes
 
-    def _full(self, chunk: int, num_bytes: int) -> BudgetError:
+    def _full(self, chunk: int, num_bytes: int, *, has_pinned: bool = False) -> BudgetError:
         def room(ledger: TierLedger, limit: int | None) -> str:
             return f"{ledger.held / 1e9:.4g} of {'unlimited' if limit is None else f'{limit / 1e9:.4g}'} GB"
 
         cure = "give the bank more room or compress harder"
         if self.limits.when_full == "error":
             cure = "give the bank more room or let it forget-oldest"
+        elif has_pinned:
+            cure = "what is left in it is pinned: unpin some, or give it more room"
         return BudgetError(
             f"the bank is full: chunk {chunk} needs {num_bytes / 1e9:.4g} GB, host holds "
             f"{room(self.host, self.limits.host_bytes)}, disk {room(self.disk, self.limits.disk_bytes)}; {cure}"

@@ -487,6 +487,38 @@ class WorldCache:
         twin._abandon_step()
         return twin
 
+    # ------------------------------------------------------------------ what a caller asks for
+
+    @property
+    def pinned(self) -> tuple[int, ...]:
+        """Chunks that are pinned, ascending."""
+        return self.engine.state.pinned
+
+    def pin(self, chunk: int) -> None:
+        """See `CacheEngine.pin`; ranks of a group pin together."""
+        self._check_open()
+        self.engine.pin(chunk)
+
+    def unpin(self, chunk: int) -> None:
+        """See `CacheEngine.unpin`."""
+        self._check_open()
+        self.engine.unpin(chunk)
+
+    def forget(self, chunk: int) -> None:
+        """See `CacheEngine.forget`."""
+        self._check_open()
+        self.engine.forget(chunk)
+
+    @told_when_full
+    def cut(self, scene: int | None = None) -> int:
+        """See `CacheEngine.cut`."""
+        self._check_open()
+        return self.engine.cut(scene)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise PolicyError("the cache is closed; make a new one")
+
     # ------------------------------------------------------------------ beyond the process
 
     def save(self, folder: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:

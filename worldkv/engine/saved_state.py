@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.answers import Keep, RaggedKeep
-from worldkv.backend import Move
+from worldkv.backend import Move, Traffic
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.engine.state import EngineState, TokenCounts
 from worldkv.tiers import TierLedger, TierLimits, Tiers, banked_rows
@@ -18,8 +18,8 @@ from worldkv.tiers import TierLedger, TierLimits, Tiers, banked_rows
 Arrays = dict[str, NDArray[Any]]
 
 _MOVES = {kind.__name__: kind for kind in Move.__args__}
-_PLAIN = ("home_bytes", "last_refresh", "over_budget_at")
-_TUPLES = ("resident", "planned", "shrunk", "lost")
+_PLAIN = ("home_bytes", "last_refresh", "over_budget_at", "scene")
+_TUPLES = ("resident", "planned", "shrunk", "lost", "pinned")
 _BYTES_OF = ("replicas", "staged")
 
 
@@ -46,6 +46,12 @@ def state_document(state: EngineState, arrays: Arrays) -> dict[str, Any]:
         **{name: [int(chunk) for chunk in getattr(state, name)] for name in _TUPLES},
         **{name: None if getattr(state, name) is None else int(getattr(state, name)) for name in _PLAIN},
         "has_summary": summary is not None,
+        "is_cut": state.is_cut,
+        "told_traffic": [int(num_bytes) for num_bytes in state.told_traffic],
+        "ragged": [
+            [int(chunk), _keep_document(keep, f"ragged.{chunk}", arrays)] for chunk, keep in state.ragged.items()
+        ],
+        "told_late": [[int(number) for number in one] for one in state.told_late],
         "forgets": [
             [type(move).__name__, [_field(part, f"move.{at}", arrays) for part in move]]
             for at, move in enumerate(state.forgets)
@@ -94,6 +100,15 @@ def read_state(
         setattr(state, name, tuple(_whole(chunk) for chunk in document[name]))
     for name in _PLAIN:
         setattr(state, name, None if document[name] is None else _whole(document[name]))
+    for chunk, told in document["ragged"]:
+        keep = _keep_of(told, arrays)
+        if not isinstance(keep, RaggedKeep):
+            raise ValueError("a ragged chunk has one count")
+        state.ragged[_whole(chunk)] = keep
+    state.told_traffic = Traffic(*(_whole(num_bytes) for num_bytes in document["told_traffic"]))
+    state.is_cut = document["is_cut"] is True
+    told_late = ((_whole(chunk), _whole(tokens), _whole(size)) for chunk, tokens, size in document["told_late"])
+    state.told_late = tuple(told_late)
     state.summary = arrays["summary"] if document["has_summary"] else None
     state.forgets = tuple(
         _MOVES[kind](*(_part_of(part, arrays) for part in parts)) for kind, parts in document["forgets"]
@@ -115,7 +130,7 @@ def _check(state: EngineState, table: ChunkTable) -> None:
     columns, counts = table.columns, state.counts
     tier, tokens = columns["tier"][: len(table)], columns["tokens"][: len(table)]
     home, banked = np.flatnonzero(tier == Tier.DEVICE), set(banked_rows(table).tolist())
-    named = [*state.leaving, *state.shrunk, *state.lost]
+    named = [*state.leaving, *state.shrunk, *state.lost, *state.pinned]
     if (
         not np.array_equal(home, state.window_ids)
         or not (banked >= {*state.replicas, *state.staged, *state.resident, *state.planned})

@@ -33,20 +33,21 @@ def place_again(state: EngineState, table: ChunkTable, before: CacheConfig, now:
     columns, rows = table.columns, banked_rows(table)
     for chunk in rows.tolist():
         _ledger(state, int(columns["tier"][chunk])).give(int(columns["stored_bytes"][chunk]))
-    forgotten = 0
-    while (homes := _homes(rows[forgotten:], state, table)) is None:
-        if limits.when_full == "error":
+    forgotten = list[int]()
+    oldest_first = [chunk for chunk in rows.tolist() if chunk not in state.pinned]
+    while (homes := _homes(rows[~np.isin(rows, forgotten)], state, table)) is None:
+        if limits.when_full == "error" or not oldest_first:
             raise BudgetError(
                 f"the bank of the saved world, {int(columns['stored_bytes'][rows].sum())} bytes, does not fit into the "
                 f"room that it has now ({now.limits}); give it more, or let it forget-oldest"
             )
-        forgotten += 1
-    for chunk in rows[:forgotten].tolist():
+        forgotten.append(oldest_first.pop(0))
+    for chunk in forgotten:
         homes[chunk] = Tier.DISK  # only to be taken out again
     for chunk, tier in homes.items():
         columns["tier"][chunk] = tier
         _ledger(state, tier).take(int(columns["stored_bytes"][chunk]))
-    for chunk in rows[:forgotten].tolist():
+    for chunk in forgotten:
         state.forgets = (*state.forgets, *forget_chunk(state, table, chunk))
         state.lost = (*state.lost, chunk)
 
