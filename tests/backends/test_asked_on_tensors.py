@@ -106,9 +106,9 @@ def test_tensors_do_what_the_simulator_says_and_go_on_after_a_save(name: str, co
     for step, (_, *of_tensors) in enumerate(expected):
         ask(engine, script[step])
         engine.begin(path().views[step])
-        record = engine.commit()
+        simulated = engine.commit()
         tiers = engine.table.columns["tier"][: len(engine.table)].tolist()
-        assert [document(record), record.traffic, tiers] == of_tensors
+        assert [document(simulated), simulated.traffic, tiers] == of_tensors
 
 
 def test_what_is_attended_is_plain_attention_over_pins_and_the_scene() -> None:

@@ -220,7 +220,7 @@ def test_what_cannot_be_asked_is_one_sentence(action: Action, words: str) -> Non
     engine.begin(VIEWS[6])
     for kind in ("pin", "unpin", "forget", "cut"):
         with pytest.raises(PolicyError, match=f"{kind} between steps only; commit step 6 first"):
-            carry_out(engine, Action(kind, 0))  # type: ignore[arg-type]
+            carry_out(engine, Action(kind, 0))
 
 
 def test_a_policy_that_names_another_scenes_chunk_is_refused() -> None:

@@ -22,6 +22,8 @@ from worldkv.cli.options import (
     NumberTypeOption,
     PassesOption,
     PlanOption,
+    ReportOption,
+    RerunOption,
     RunGeometryOption,
     SpillFoldersOption,
     TrajectoryArgument,
@@ -40,7 +42,7 @@ from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
-    "worldkv run generate:loop --policy worldkv",
+    "worldkv run generate:loop --policy worldkv --timeline loop.json",
     "worldkv run KITTI_00_gt.txt --policy worldkv --geometry tiny:layers=4,heads=8,kv_heads=8 --chunks 100",
     "worldkv run poses/ --policy full-kv --device cuda --dtype bfloat16 --geometry wan-1.3b-480p",
     "worldkv run generate:tour --host-budget 1MB --spill-folder /mnt/nvme --machine worldkv-machine.toml",
@@ -137,6 +139,15 @@ def run(
             help="Go on where a run with the same options was saved; the result is that of one that never stopped.",
         ),
     ] = None,
+    report: ReportOption = None,
+    rerun: RerunOption = None,
+    timeline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write where the time of every step went, on tracks that ui.perfetto.dev opens (docs/report.md).",
+        ),
+    ] = None,
 ) -> None:
     """Run one policy on tensors along a trajectory: real attention, real copies, measured times.
 
@@ -150,7 +161,9 @@ def run(
         from worldkv.experiments.worlds import check_world
 
         check_world(world, "run")
-    check_outputs(trajectory, [("--json", json), ("--log", log), ("--plan", plan), ("--record", record)])
+    files = {"json": json, "log": log, "plan": plan, "record": record, "report": report, "timeline": timeline}
+    files |= {"rerun": rerun}
+    check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     from worldkv.experiments import real_run
 
     with SlowProgress() as progress:
@@ -179,6 +192,7 @@ def run(
                 log=log,
                 plan=plan,
                 record=record,
+                timeline=timeline,
                 save=save,
                 save_every=save_every,
                 resume=resume,
@@ -189,4 +203,8 @@ def run(
             for note in getattr(stop, "__notes__", ()):
                 print(f"worldkv: {note}", file=sys.stderr)
             raise
-    print_result(result, json, [json, log, plan, record])
+    if report is not None:
+        result.report(report)
+    if rerun is not None:
+        result.rerun(rerun)
+    print_result(result, json, list(files.values()))

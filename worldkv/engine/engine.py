@@ -758,8 +758,8 @@ class CacheEngine:
         for chunk in eviction.discard:
             discard_chunk(state, table, chunk)
         for chunk in eviction.bank:
-            keep = as_it_is(state, table, chunk) if is_late else None
-            keep = keep or self._caller.keep(table, state, chunk)
+            whole = as_it_is(state, table, chunk) if is_late else None
+            keep = whole or self._caller.keep(table, state, chunk)
             more, lost = bank_chunk(state, table, chunk, keep)
             moves += more
             forgotten += lost

@@ -55,6 +55,11 @@ class Measurements(Resumable):
         self.parts["model"].append(seconds - sum(parts.values()))
         self.predicted.append(predicted)
 
+    @property
+    def by_part(self) -> dict[str, list[float]]:
+        """Seconds of every step: of all of it, as `step`, and of each part."""
+        return {"step": self.seconds, **self.parts}
+
     def last_step(self) -> dict[str, float]:
         """The last step's measured milliseconds, for the log."""
         parts = {f"measured_{_key(name)}_ms": rows[-1] * 1e3 for name, rows in self.parts.items()}

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from worldkv.errors import SavedWorldError
+from worldkv.errors import SavedWorldError, printable
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
@@ -20,7 +20,8 @@ from worldkv.experiments.progress import Progress
 from worldkv.experiments.run_request import itemsize_of
 from worldkv.experiments.saved_run import OPTIONS, PROGRESS, KeptText, check_options, options_of
 from worldkv.experiments.setup import make_setup
-from worldkv.files import text_file
+from worldkv.exports.timeline import Timeline
+from worldkv.files import text_file, write_bytes
 from worldkv.metrics.resumable import Resumable
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT, Painter
     from worldkv.experiments.run_request import NumberType, RunRequest
+    from worldkv.exports.reported import Reported
     from worldkv.geometry import CacheGeometry
     from worldkv.policy import CachePolicy
     from worldkv.sim import Candidate, ComparisonSetup
@@ -143,13 +145,14 @@ class PreparedRun:
         device_ops(request.device)
         if request.resume is not None:
             check_options(request.resume, self.options)
+        timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
         check_room(self._need(capacity), setup.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
         painter = None if self.world is None else self._painter(self.world)
         scene, rotary = scene_of(setup.chunked, setup.landmarks), None if painter is None else painter.rotary
         folders = [Path(folder) for folder in request.spill_folder] or None
-        stopwatch = device_stopwatch(request.device)
+        stopwatch = device_stopwatch(request.device, None if timeline is None else timeline.note)
         if request.resume is None:
             cache = WorldCache(
                 self.candidate.policy,
@@ -183,7 +186,10 @@ class PreparedRun:
             for name, file in (("log", request.log), ("plan", request.plan))
             if file is not None
         }
-        return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), files)
+        if timeline is not None:
+            timeline.passes = lambda: cache.passes_begun
+        model = painter or warm_model(setup.geometry, cache, request.seed)
+        return StartedRun(self, cache, model, files, timeline)
 
     @property
     def options(self) -> dict[str, str]:
@@ -239,13 +245,14 @@ class StartedRun:
         cache: WorldCache,
         model: CausalVideoDiT | Painter,
         files: dict[str, KeptText],
+        timeline: Timeline | None,
     ) -> None:
         """Nothing is generated yet, or as much as was saved; `files` are the open log and plan."""
         from worldkv.backends.models import Painter
         from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutRecorder
 
-        self._run, self._cache, self._files = run, cache, files
+        self._run, self._cache, self._files, self._timeline = run, cache, files, timeline
         self._painter = model if isinstance(model, Painter) else None
         passes, seed = run.request.passes, run.request.seed
         self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
@@ -288,8 +295,10 @@ class StartedRun:
                 f"{folder} holds a world whose run is damaged; open an older copy, or start anew without --resume"
             ) from None
 
-    def document(self) -> dict[str, Any]:
-        """The document of `worldkv run`, once every step is done; writes the recording if the request names a file."""
+    def finished(self) -> Reported:
+        """The run, once every step is done, and its document; writes what files the request names."""
+        from worldkv.exports.reported import Reported
+
         run, setup, request = self._run, self._run.setup, self._run.request
         self.measured.close(self._cache)
         if request.record is not None:
@@ -297,15 +306,21 @@ class StartedRun:
 
             trajectory = dataclasses.replace(setup.chunked.trajectory, signals=self._signals.signals())
             recorded.write(trajectory, Path(request.record).resolve())
+        if request.timeline is not None and self._timeline is not None:
+            name = f"{run.candidate.label} on {run.path.summary.name}, {setup.geometry.name}"
+            write_bytes(request.timeline, self._timeline.trace(printable(name)))
         passes = request.passes if self._painter is None else self._painter.readings
-        document = run_document(run.path, setup, run.row(self._rollout.close()), self.measured, passes)
+        row, world = run.row(self._rollout.close()), None
+        document = run_document(run.path, setup, row, self.measured, passes)
         if self._painter is not None and run.world is not None:
             from worldkv.experiments.world_document import add_fidelity
+            from worldkv.exports.reported import ReportedWorld
             from worldkv.worlds import measure
 
             fidelity = measure(self._painter.pictures, self._painter.mass, run.world)
             add_fidelity(document, str(request.world), request.seed, run.world, [fidelity])
-        return document
+            world = ReportedWorld(run.world, [self._painter.pictures], [fidelity])
+        return Reported(document, run.path, setup, [row], world, [self.measured.by_part])
 
     def _steps(self) -> Iterator[int]:
         from worldkv.sim.document import step_document
@@ -315,7 +330,8 @@ class StartedRun:
         if "plan" in self._files:
             plan = PlanFile(self._files["plan"], setup.chunked, "torch")
             write_plan = plan.rollout(self._run.candidate.label, goes_on=self.first_step > 0)
-        for step, spent in measured_steps(self._make, self._cache, setup, self._rollout, self.measured):
+        steps = measured_steps(self._make, self._cache, setup, self._rollout, self.measured, self._timeline)
+        for step, spent in steps:
             self._signals.note(step.record, self._cache.measured)
             if write_plan is not None:
                 write_plan(self._cache.engine, step.record)

@@ -17,12 +17,14 @@ from worldkv.experiments.run_request import NumberType, RunRequest
 from worldkv.experiments.saved_run import check_save
 from worldkv.experiments.stop_signals import StopSignals
 from worldkv.experiments.worlds import check_world
+from worldkv.files import write_bytes
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
     from worldkv.config import WhenLost
     from worldkv.experiments.inputs import GeometryLike, MachineLike, TrajectoryLike
+    from worldkv.exports.reported import Reported
     from worldkv.report.printer import Printer
     from worldkv.specs.given import PolicyLike
     from worldkv.tiers import WhenFull
@@ -32,7 +34,38 @@ TINY = "tiny"
 
 @dataclass(frozen=True, repr=False, eq=False)
 class RealRun(DocumentResult):
-    """One policy on tensors: the parts of a step's time beside their prediction, and memory."""
+    """One policy on tensors: the parts of a step's time beside their prediction, and memory.
+
+    Attributes:
+        reported: the run as the files for other viewers take it.
+    """
+
+    reported: Reported
+
+    def report(self, file: str | os.PathLike[str]) -> None:
+        """Write one self-contained page for the browser; see `Comparison.report`.
+
+        Raises:
+            OutputError: another suffix than `.html`, or it cannot be written.
+        """
+        from worldkv.exports.page_file import rows_page
+
+        check_written(None, report=file)
+        write_bytes(os.fspath(file), rows_page(self.reported))
+
+    def rerun(self, file: str | os.PathLike[str]) -> None:
+        """Write a recording for the Rerun viewer; needs `worldkv[rerun]` (docs/report.md).
+
+        Args:
+            file: an `.rrd` file.
+
+        Raises:
+            OutputError: another suffix, it cannot be written, or the Rerun SDK is not installed.
+        """
+        from worldkv.exports.rerun_recording import recording
+
+        check_written(None, rerun=file)
+        write_bytes(os.fspath(file), recording(self.reported))
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""
@@ -74,6 +107,7 @@ def run(
     log: str | os.PathLike[str] | None = None,
     plan: str | os.PathLike[str] | None = None,
     record: str | os.PathLike[str] | None = None,
+    timeline: str | os.PathLike[str] | None = None,
     save: str | os.PathLike[str] | None = None,
     save_every: int | None = None,
     resume: str | os.PathLike[str] | None = None,
@@ -107,6 +141,7 @@ def run(
         plan: a file for the step plans, kept tokens included, for engines that page their own cache
             (docs/step-plans.md).
         record: a file for the trajectory and what the model measured on it, to simulate from.
+        timeline: a `.json` file for where the time of every step went, which Perfetto opens (docs/report.md).
         save: a folder for the run as it stands at its end, and when ctrl-c stops it (docs/save-and-resume.md).
         save_every: also after every so many steps.
         resume: a folder that `save` wrote, of a run with the same options; the result is as if it had never stopped.
@@ -118,7 +153,7 @@ def run(
     require_torch("run")
     if world is not None:
         check_world(world, "run")
-    check_written(trajectory, log=log, plan=plan, record=record)
+    check_written(trajectory, log=log, plan=plan, record=record, timeline=timeline)
     check_save(None if save is None else os.fspath(save), save_every)
     from worldkv.experiments.prepared_run import prepare
 
@@ -145,6 +180,7 @@ def run(
         log=None if log is None else os.fspath(log),
         plan=None if plan is None else os.fspath(plan),
         record=None if record is None else os.fspath(record),
+        timeline=None if timeline is None else os.fspath(timeline),
         save=None if save is None else os.fspath(save),
         resume=None if resume is None else os.fspath(resume),
         world=world,
@@ -161,7 +197,8 @@ def run(
                 started.save()
             if not is_last:
                 signals.stop(f"saved {done} of {total} chunks; go on with the same command and --resume {save}")
-        return RealRun(started.document())
+        finished = started.finished()
+        return RealRun(dict(finished.document), finished)
 
 
 def _announced(label: str, first_step: int) -> str:

@@ -67,7 +67,7 @@ class RunRequest(ModelRequest):
     Attributes:
         policy, machine, recall: the policy, the machine whose time is predicted, and whether recall is measured.
         device_budget, host_budget, disk_budget, when_full, when_lost, spill_folder: the room it has, in bytes.
-        log, plan, record: files to write; None for none.
+        log, plan, record, timeline: files to write; None for none.
         save, resume: folders of saved worlds, to write and to go on from; None for none.
         world: a painted world to generate; None for a model of random weights.
     """
@@ -84,6 +84,7 @@ class RunRequest(ModelRequest):
     log: str | None = None
     plan: str | None = None
     record: str | None = None
+    timeline: str | None = None
     save: str | None = None
     resume: str | None = None
     world: str | None = None
