@@ -57,7 +57,7 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (on Debian: apt-get install chromium), read Rerun recordings back
+browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (Debian: apt-get install chromium), read Rerun recordings back
 	@$(BIN)/python -c 'import sys, tests.exports.chromium as page; \
 	    sys.exit(None if page.chromium() else "there is no chromium; install it, or name one in WORLDKV_CHROMIUM")'
 	@$(BIN)/python -m pytest -q tests/exports

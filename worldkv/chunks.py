@@ -15,12 +15,23 @@ from worldkv.signals import Measured, Signal, Viewpoint
 
 
 class Tier(enum.IntEnum):
-    """Where a chunk's home lies. The device is the window, host and disk are the bank, none is discarded."""
+    """Where a chunk's home lies. The device is the window, the bank is `BANK_TIERS`, none is discarded.
+
+    Records carry the numbers, so a new tier takes the next one.
+    """
 
     DEVICE = 0
     HOST = 1
     DISK = 2
     NONE = 3
+    SPARE = 4
+
+
+BANK_TIERS = SPARE, HOST, DISK = Tier.SPARE, Tier.HOST, Tier.DISK
+"""Tiers of the bank from the fastest down: device memory outside the window, host memory, disk.
+
+Each has a name of its own for code that runs for every move: a look-up in an enumeration takes longer than a move.
+"""
 
 
 _KEY_COLUMNS = ("key_mean", "key_min", "key_max")

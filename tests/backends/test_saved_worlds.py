@@ -146,6 +146,24 @@ def test_chunks_are_placed_again_where_there_is_other_room(saved_on: str, opened
         WorldCache.open(tmp_path / "world", policy, SMALL, scene=cache.engine.scene, config=none)
 
 
+@pytest.mark.parametrize("opened_on", ["spare", "host"])
+def test_chunks_in_spare_memory_come_back_to_it(opened_on: str, tmp_path: FilePath) -> None:
+    spare = CacheConfig(limits=TierLimits(int(2.6 * SMALL.chunk_bytes), spare_bytes=3 * SMALL.chunk_bytes))
+    policy, stop = WorldKV(3, 6, 3, 1.0), 13
+    with open_cache(policy, SMALL, path(), LateOps(), config=spare) as whole:
+        expected, end = run(whole, path(), 0, STEPS), told(whole)
+    cache = open_cache(policy, SMALL, path(), LateOps(), config=spare)
+    run(cache, path(), 0, stop)
+    cache = reopened(cache, tmp_path / "world", LateOps(), config=spare if opened_on == "spare" else CONFIGS["host"])
+    tiers = set(cache.engine.table.columns["tier"][:stop].tolist())
+    assert (Tier.SPARE in tiers) == (opened_on == "spare")
+    found = run(cache, path(), stop, STEPS)
+    assert all(torch.equal(a, b) for (a, _), (b, _) in zip(found, expected[stop:], strict=True))
+    if opened_on == "spare":
+        assert [record for _, record in found] == [record for _, record in expected[stop:]] and told(cache) == end
+    cache.close()
+
+
 def test_what_the_model_hands_over_beside_comes_back_as_it_was(tmp_path: FilePath) -> None:
     generator = torch.Generator().manual_seed(3)
     torch.rand(5, generator=generator)

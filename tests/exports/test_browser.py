@@ -105,6 +105,12 @@ def test_the_slider_moves_everything(open_page: Open, tour: Tour, read: Page) ->
         assert page.text("#now") == f"{step} of 79" and page.address["step"] == str(step)
         row = read.head["names"].index(page.address["policy"])
         assert f"it attends {grouped(read.rows('tokens')[row][step])} tokens" in page.text("#told")
+        bank = sum(
+            banked < step <= gone
+            for banked, gone in zip(read.column(f"row{row}.banked_at"), read.column(f"row{row}.gone_at"), strict=True)
+        )
+        assert f"; {bank} chunks lie in the bank." in page.text("#told")
+        assert str(page.page.locator("#map > path").nth(0).get_attribute("d")).count("M") == bank
         numbers = page.page.locator("#numbers tbody tr", has_text="Tokens attended").locator("td").all_text_contents()
         assert numbers == [grouped(values[step]) for values in read.rows("tokens")]
         drawn[step] = [

@@ -24,7 +24,7 @@ SETTING = Setting(DEVICE, True, 600)
     ("name", "status"),
     [
         ("attention-lengths", "ran, nothing judged"),
-        ("pinned", "ran, nothing judged"),
+        ("pinned", "holds"),
         ("hidden-waits", "holds"),
         ("overlap", "not on this device"),
         ("long-run", "holds"),

@@ -201,6 +201,8 @@ class WorldCache:
             capacity_tokens=capacity_tokens,
             staging_chunks=config.staging_chunks,
             host_bytes=config.limits.host_bytes,
+            spare_bytes=config.limits.spare_bytes,
+            spare_device=config.limits.spare_device,
             has_bank=policy.has_bank,
             folder=folder,
             reduce=reduce,
@@ -653,18 +655,29 @@ class WorldCache:
 
     @property
     def allocated_bytes(self) -> dict[str, int]:
-        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move.
+        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys, `spare` memory.
 
-        Beside them `remembered_host` and `remembered_disk`: chunks that left the bank and that a snapshot or `rewind`
-        may bring back, see `CacheEngine.remembered`.
+        Rotated keys are there where any move; spare memory is the bank's, be it on another device.
+        Where there are any also `mass` (attention that tokens received), `packing` (room for one quantised chunk) and
+        `pages` (of the window, that snapshots hold since they were overwritten). On the host `pinned`: memory that is
+        pinned for the bank, whether or not chunks fill it; 0 where none is, and the bank allocates what it holds.
+        Beside them `remembered_spare`, `remembered_host` and `remembered_disk`: chunks that left the bank and that a
+        snapshot or `rewind` may bring back, see `CacheEngine.remembered`.
         """
-        form, staging = self.backend.form, self.backend.staging
+        form, staging, arena = self.backend.form, self.backend.staging, self.backend.arena
+        slabs = self.backend.bank.pool.slabs
         remembered = self.engine.remembered()
-        window = self.backend.arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
+        window = arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
         return {
             "window": window,
             "staging": (staging.waiting.numel() + staging.transit.numel()) * self.dtype.itemsize,
             "rotated": window // 2 if form.is_rebased else 0,
+            "spare": 0 if self.backend.bank.spare is None else self.backend.bank.spare.num_bytes,
+            "mass": 0 if arena.mass is None else arena.mass.nbytes,
+            "packing": staging.workspace_bytes,
+            "pages": arena.saved_bytes,
+            "pinned": 0 if slabs is None else slabs.num_bytes,
+            "remembered_spare": remembered.spare,
             "remembered_host": remembered.host,
             "remembered_disk": remembered.disk,
         }

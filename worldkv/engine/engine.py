@@ -127,10 +127,11 @@ class CacheEngine:
 
     def __repr__(self) -> str:
         tiers = self.state.tiers
+        spare = "" if tiers.limits.spare_bytes is None else f"{tiers.spare.held:,} bytes in spare memory, "
         return (
             f"CacheEngine under {self.policy!r}, {self.geometry.name}: {len(self.table):,} chunks, "
             f"{len(self.state.window_ids)} at home in the window, {self.state.bank_count} banked "
-            f"({tiers.host.held:,} bytes on host, {tiers.disk.held:,} on disk)"
+            f"({spare}{tiers.host.held:,} bytes on host, {tiers.disk.held:,} on disk)"
         )
 
     def begin(self, viewpoint: Viewpoint) -> StepPlan:
@@ -380,9 +381,9 @@ class CacheEngine:
         while (found := self._holdings.in_the_way(self.state, self.table, kept)) is not None:
             limit, saved, spill = found
             if spill is not None:
-                spill.may_leave_host = self.backend.spill_saved(saved.backend, spill.chunk)
-                if spill.may_leave_host:
-                    spill.tier = Tier.DISK
+                spill.may_leave = self.backend.spill_saved(saved.backend, spill.chunk)
+                if spill.may_leave:
+                    spill.tier = Tier.HOST if spill.tier is Tier.SPARE else Tier.DISK
                 continue
             saved.given_up = f"what the bank has forgotten since then has no room beside it within {limit}"
             self.backend.release(saved.backend)
@@ -566,12 +567,13 @@ class CacheEngine:
                 table.write("last_used", chunk, len(table))
         if state.staged:
             window_bytes += sum(state.staged.values())
-        _, entered, changed, left, fetched, fetched_disk = change
+        _, entered, changed, left, fetched, fetched_disk, fetched_spare = change
         if arrives:
             entered = (newest, *entered)
         if first is not None:
             entered, changed, left = first.entered + entered, first.changed + changed, first.left + left
             fetched, fetched_disk = first.fetched_bytes + fetched, first.fetched_disk_bytes + fetched_disk
+            fetched_spare += first.fetched_spare_bytes
             over = over or first.over_budget
         return StepPlan(
             len(table),
@@ -589,6 +591,7 @@ class CacheEngine:
             positions,
             moves,
             first,
+            fetched_spare,
             pinned=state.pinned,
             scene=state.scene,
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Ids, Keep, RaggedKeep, Retrieval
 from worldkv.backend import CacheBackend
-from worldkv.chunks import ChunkTable, Tier
+from worldkv.chunks import BANK_TIERS, ChunkTable, Tier
 from worldkv.config import CacheConfig
 from worldkv.engine.state import EngineState
 from worldkv.errors import PolicyError, WorldKVError, is_out_of_memory, no_room
@@ -24,7 +24,7 @@ from worldkv.signals import Signal, Viewpoint
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 from worldkv.views import AttendedChunks, BankView, ChunkRows, ChunkView, Query, WindowView
 
-_BANKED = frozenset({int(Tier.HOST), int(Tier.DISK)})
+_BANKED = frozenset(map(int, BANK_TIERS))
 _AT_HOME = frozenset({int(Tier.DEVICE)})
 
 

@@ -96,6 +96,7 @@ def state_facts(table: ChunkTable, state: EngineState) -> dict[str, Any]:
         "scene": state.scene,
         "bytes on host": state.tiers.host.held,
         "bytes on disk": state.tiers.disk.held,
+        "bytes in spare memory": state.tiers.spare.held,
     }
 
 

@@ -186,6 +186,7 @@ class StepPlan(NamedTuple):
             `(chunks + 1,)`, as the policy's positions say.
         moves: what was moved for it, in order; where the policy is asked after the first pass, from there on.
         first: what the first pass attends, where the policy is asked after it; None where it is asked at begin.
+        fetched_spare_bytes: bytes that come from spare device memory, beside `fetched_bytes`.
         pinned: chunks attended because a caller pinned them.
         scene: the scene that the chunk is of.
     """
@@ -205,6 +206,7 @@ class StepPlan(NamedTuple):
     positions: Ids
     moves: Sequence[Move] = ()
     first: StepPlan | None = None
+    fetched_spare_bytes: int = 0
     pinned: tuple[int, ...] = ()
     scene: int = 0
 

@@ -71,11 +71,14 @@ class Measurements(Resumable):
 
         device = str(cache.backend.ops.device)
         allocated = cache.allocated_bytes
-        remembered = {f"{tier}_bytes_remembered": allocated.pop(f"remembered_{tier}") for tier in ("host", "disk")}
+        remembered = {
+            f"{tier}_bytes_remembered": allocated.pop(f"remembered_{tier}") for tier in ("spare", "host", "disk")
+        }
         self.facts = {
             "device": accelerator_name(device) or processor_name(),
             "this_machine": this_machine(device),
             "dtype": str(cache.dtype).removeprefix("torch."),
+            "host_bytes_pinned": allocated.pop("pinned"),
             "device_bytes_allocated": allocated,
             **remembered,
             "device_bytes_allocator_peak": peak_bytes(device),

@@ -27,10 +27,10 @@ class MemoryNeed(NamedTuple):
     """Bytes a run takes in each place.
 
     Attributes:
-        window: keys and values on the device, rotated copies included.
-        staging: stored chunks on the device, on their way in or out.
+        window: keys and values on the device, with rotated copies, attention received and pages kept to go back to.
+        staging: stored chunks on the device, on their way in or out or being packed, and what scoring them takes.
         model: weights and activations on the device.
-        bank: stored chunks on the host.
+        bank: stored chunks on the host, in pinned memory as a whole where it is pinned.
         disk: stored chunks on disk.
     """
 

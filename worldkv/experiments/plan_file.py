@@ -83,6 +83,8 @@ class PlanFile:
             "staging_chunks": config.staging_chunks,
             "host_budget_bytes": config.limits.host_bytes,
             "disk_budget_bytes": config.limits.disk_bytes,
+            "spare_budget_bytes": config.limits.spare_bytes,
+            "spare_device": config.limits.spare_device,
         }
 
     def _write(self, line: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from worldkv.errors import SavedWorldError, printable
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
@@ -23,7 +25,8 @@ from worldkv.experiments.setup import make_setup
 from worldkv.exports.timeline import Timeline
 from worldkv.files import text_file, write_bytes
 from worldkv.metrics.resumable import Resumable
-from worldkv.policy import needs_of
+from worldkv.parts import QuantisedBank
+from worldkv.policy import Part, needs_of
 from worldkv.signals import Signal
 from worldkv.sim.candidate import parse_candidates
 from worldkv.sim.recorder import SignalRecorder, needs_model
@@ -50,11 +53,9 @@ def prepare(request: RunRequest, progress: Progress) -> PreparedRun:
         WorldKVError: anything the user can mend.
     """
     from worldkv.config import CacheConfig
-    from worldkv.tiers import TierLimits
 
     geometry, machine = sized_geometry(request.geometry, request.dtype), as_machine(request.machine)
-    limits = TierLimits(request.host_budget, request.disk_budget, request.when_full)
-    config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost)
+    config = CacheConfig(request.device_budget, "error", request.limits, when_lost=request.when_lost)
     (candidate,) = parse_candidates([request.policy], geometry, config, recall=request.recall, on_tensors=True)
     path = request.read_path(geometry, progress)
     world = None
@@ -218,16 +219,36 @@ class PreparedRun:
         return int(self.simulated.rollout.attended_tokens.max())
 
     def _need(self, capacity: int | None) -> MemoryNeed:
+        from worldkv.backends.attention import measuring_bytes
+        from worldkv.backends.bank.pinned_slabs import pinned_bytes
+
         geometry, config = self.setup.geometry, self.setup.config
-        window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
-        if self.candidate.policy.positions.moves:
+        policy, on_cpu = self.candidate.policy, self.request.device == "cpu"
+        tokens = capacity or 4 * geometry.chunk_tokens
+        window = tokens * geometry.token_bytes
+        if policy.positions.moves:
             window = window * 3 // 2
+        staging = (config.staging_chunks + 1) * geometry.chunk_bytes
+        measures = Signal.ATTENTION_MASS in needs_of(policy) or self.request.record is not None
+        if measures:
+            window += tokens * geometry.layers * geometry.kv_heads * np.dtype(np.float32).itemsize
+        if any(isinstance(part, QuantisedBank) for part in _every_part(policy)):
+            staging += geometry.chunk_bytes
+        staging += measuring_bytes(geometry, tokens, on_cpu=on_cpu) if measures else 0
         bank = disk = 0
         if self.simulated is not None:
             tiers = self.simulated.rollout.engine.state.tiers
             bank, disk = tiers.host.peak, tiers.disk.peak
+        if not on_cpu and policy.has_bank:
+            bank = pinned_bytes(bank, geometry.chunk_bytes, config.limits.host_bytes)
         model = model_bytes(geometry) if self.world is None else 0
-        return MemoryNeed(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
+        return MemoryNeed(window, staging, model, bank, disk)
+
+
+def _every_part(part: Part) -> Iterator[Part]:
+    yield part
+    for inner in part.parts():
+        yield from _every_part(inner)
 
 
 class StartedRun:

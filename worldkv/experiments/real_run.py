@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worldkv.experiments.defaults import WORLD_GEOMETRY
+from worldkv.experiments.inputs import as_limits
 from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
@@ -96,6 +97,8 @@ def run(
     recall: bool = True,
     seed: int = 0,
     device_budget: str | int | None = None,
+    spare_budget: str | int | None = None,
+    spare_device: str | None = None,
     host_budget: str | int | None = None,
     disk_budget: str | int | None = None,
     when_full: WhenFull = "error",
@@ -128,9 +131,11 @@ def run(
         recall: whether landmarks are placed and recall measured.
         seed: of model, noise and landmarks.
         device_budget: device memory for keys and values; a run that would go over it is refused.
+        spare_budget: device memory for the bank, outside the window and filled before the host; the rest spills there.
+        spare_device: the device it is on; that of the window where None.
         host_budget: host memory for the bank; the rest spills to disk.
         disk_budget: disk for the bank.
-        when_full: what happens when neither host nor disk has room.
+        when_full: what happens when no tier of the bank has room.
         when_lost: what happens when a spilled chunk cannot be read back.
         spill_folder: where chunks spill to; of several, the next is used where one is full or fails. A temporary folder
             where None.
@@ -172,9 +177,7 @@ def run(
         fps=fps,
         format=format,
         device_budget=parse_size(device_budget, "--device-budget"),
-        host_budget=parse_size(host_budget, "--host-budget"),
-        disk_budget=parse_size(disk_budget, "--disk-budget"),
-        when_full=when_full,
+        limits=as_limits(host_budget, disk_budget, when_full, spare_budget, spare_device),
         when_lost=when_lost,
         spill_folder=() if spill_folder is None else _names(spill_folder),
         log=None if log is None else os.fspath(log),

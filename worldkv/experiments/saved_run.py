@@ -63,9 +63,10 @@ def options_of(request: RunRequest, setup: ComparisonSetup, candidate: Candidate
         "--no-recall": f"{not request.recall}",
         "--seed": f"{request.seed}",
         "--device-budget": f"{request.device_budget}",
-        "--host-budget": f"{request.host_budget}",
-        "--disk-budget": f"{request.disk_budget}",
-        "--when-full": request.when_full,
+        "--spare-budget": f"{request.limits.spare_bytes}",
+        "--host-budget": f"{request.limits.host_bytes}",
+        "--disk-budget": f"{request.limits.disk_bytes}",
+        "--when-full": request.limits.when_full,
         "--when-lost": request.when_lost,
         **{f"--{name}": what for name, what in files.items()},
     }

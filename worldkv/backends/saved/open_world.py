@@ -181,13 +181,14 @@ def _fill_bank(
             or len(counts) != len(cache.backend.arena.groups)
         ):
             raise ValueError("a banked chunk has another size than its tokens")
-        is_on_disk = bool(tier[chunk] == Tier.DISK)
+        home = Tier(int(tier[chunk]))
+        is_shared = lease is not None and home is not Tier.SPARE  # what is to lie on a device is brought there
         place.check(file)
         host, lies = None, DiskChunk(chunk, place.path / file.name, file.num_bytes, file.crc32, lease)
-        if lease is None:
+        if not is_shared:
             host = bank.pool.take(elements, host_writes=True)
             place.read_chunk(file, chunk, host.tensor.view(torch.uint8).numpy())
-            if is_on_disk:  # read all the same: what is damaged is told now, not at some later step
+            if home is Tier.DISK:  # read all the same: what is damaged is told now, not at some later step
                 host, lies = None, bank.brought_in(chunk, lies.path, file.num_bytes, file.crc32)
         bank.take_in(
             chunk,
@@ -197,8 +198,8 @@ def _fill_bank(
             str(entry["token"]),
             file=lies,
             host=host,
-            is_on_disk=is_on_disk,
-            is_shared=lease is not None,
+            home=home,
+            is_shared=is_shared,
         )
     if set(bank.stored) != set(banked_rows(table).tolist()):
         raise ValueError("the bank holds other chunks than the engine knows")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from worldkv.answers import Ids
-from worldkv.chunks import ChunkTable, Tier
+from worldkv.chunks import BANK_TIERS, ChunkTable, Tier
 from worldkv.config import CacheConfig
 from worldkv.engine.banking import forget_chunk
 from worldkv.engine.state import EngineState
 from worldkv.errors import BudgetError
-from worldkv.tiers import FILE_BYTES, TierLedger, banked_rows
+from worldkv.tiers import FILE_BYTES, banked_rows
 
 
 def place_again(state: EngineState, table: ChunkTable, before: CacheConfig, now: CacheConfig) -> None:
@@ -26,13 +26,13 @@ def place_again(state: EngineState, table: ChunkTable, before: CacheConfig, now:
     was, limits = before.bank_limits(chunk_bytes), now.bank_limits(chunk_bytes)
     state.tiers.limits = limits
     room = now.staging_chunks * chunk_bytes
-    while now.staging_chunks < before.staging_chunks and sum(state.staged.values()) > room:
+    while state.staged and (limits != was or sum(state.staged.values()) > room):  # the next step plans anew
         state.tiers.device.give(state.staged.popitem()[1])
     if limits == was:
         return
     columns, rows = table.columns, banked_rows(table)
     for chunk in rows.tolist():
-        _ledger(state, int(columns["tier"][chunk])).give(int(columns["stored_bytes"][chunk]))
+        state.tiers.ledger(Tier(int(columns["tier"][chunk]))).give(int(columns["stored_bytes"][chunk]))
     forgotten = list[int]()
     oldest_first = [chunk for chunk in rows.tolist() if chunk not in state.pinned]
     while (homes := _homes(rows[~np.isin(rows, forgotten)], state, table)) is None:
@@ -46,7 +46,7 @@ def place_again(state: EngineState, table: ChunkTable, before: CacheConfig, now:
         homes[chunk] = Tier.DISK  # only to be taken out again
     for chunk, tier in homes.items():
         columns["tier"][chunk] = tier
-        _ledger(state, tier).take(int(columns["stored_bytes"][chunk]))
+        state.tiers.ledger(tier).take(int(columns["stored_bytes"][chunk]))
     for chunk in forgotten:
         state.forgets = (*state.forgets, *forget_chunk(state, table, chunk))
         state.lost = (*state.lost, chunk)
@@ -54,20 +54,15 @@ def place_again(state: EngineState, table: ChunkTable, before: CacheConfig, now:
 
 def _homes(chunks: Ids, state: EngineState, table: ChunkTable) -> dict[int, Tier] | None:
     """The fastest tier with room for each chunk, those retrieved last first; None where some fit nowhere."""
-    limits, sizes = state.tiers.limits, table.columns["stored_bytes"]
-    free = {Tier.HOST: limits.host_bytes, Tier.DISK: limits.disk_bytes}
+    sizes = table.columns["stored_bytes"]
+    free = {tier: state.tiers.room(tier) for tier in BANK_TIERS}
     homes: dict[int, Tier] = {}
     for chunk in chunks[np.lexsort((chunks, table.columns["last_used"][chunks]))[::-1]].tolist():
         for tier, room in free.items():
             size = int(sizes[chunk]) + (FILE_BYTES if tier is Tier.DISK else 0)
-            if room is None or size <= room:
-                homes[chunk] = tier
-                free[tier] = None if room is None else room - size
+            if size <= room:
+                homes[chunk], free[tier] = tier, room - size
                 break
         else:
             return None
     return homes
-
-
-def _ledger(state: EngineState, tier: int) -> TierLedger:
-    return state.tiers.host if tier == Tier.HOST else state.tiers.disk

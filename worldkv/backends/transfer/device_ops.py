@@ -89,6 +89,22 @@ class DeviceOps(ABC):
         """
         return torch.from_numpy(numbers)
 
+    def peer(self, device: str) -> DeviceOps:
+        """The ops of another device of the same kind; from now on `copy_async` copies between it and this one as well.
+
+        A copy between the two runs after all that either of them was given to compute so far.
+
+        Raises:
+            DeviceError: no such device, or none that chunks can be put on beside this one.
+        """
+        asked = torch.device(device)
+        if asked != self.device:
+            raise DeviceError(
+                f"spare memory was asked for on {device} and the window is on {self.device}; take memory of that one "
+                "(leave spare_device out), or an accelerator for both"
+            )
+        return self  # a machine without an accelerator has one memory, from and to which copies run beside the rest
+
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor lies on this very device."""
         place = tensor.device

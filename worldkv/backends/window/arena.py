@@ -140,6 +140,11 @@ class Arena:
             return None
         return join(self.mass, self.groups[0].layout.extents[chunk])[..., 0]
 
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes that snapshots hold of the window beside it."""
+        return self._pages.saved_bytes
+
     # ------------------------------------------------------------------ writing
 
     def reserve(self, tokens: int) -> None:

@@ -49,18 +49,35 @@ class Work(NamedTuple):
         self.cache.commit()
 
 
-def work(setting: Setting, policy: str, geometry: str = SMALL, passes: int = 3) -> Work:
-    """A cache of that policy; small, and over a short path, in a rehearsal. Close the cache."""
+def work(setting: Setting, policy: str, geometry: str = SMALL, passes: int = 3, host_chunks: int | None = None) -> Work:
+    """A cache of that policy; small, and over a short path, in a rehearsal. Close the cache.
+
+    Args:
+        setting: the device.
+        policy: a spec.
+        geometry: what it is where this is no rehearsal.
+        passes: of a step, the clean one included.
+        host_chunks: a host budget for the bank, in whole chunks; None for none.
+    """
     import torch
 
     from worldkv.backends.cache import WorldCache, default_dtype
+    from worldkv.config import CacheConfig
     from worldkv.scene import scene_of, viewpoints
     from worldkv.specs.parse import parse_geometry, parse_policy
+    from worldkv.tiers import TierLimits
     from worldkv.trajectory import cut, load_trajectory
 
     shape = parse_geometry(SMALL if setting.is_rehearsal else geometry)
     path = cut(load_trajectory(REHEARSED_PATH if setting.is_rehearsal else PATH), shape)
-    cache = WorldCache(parse_policy(policy, shape), shape, device=setting.device, scene=scene_of(path))
+    limits = TierLimits(None if host_chunks is None else host_chunks * shape.chunk_bytes)
+    cache = WorldCache(
+        parse_policy(policy, shape),
+        shape,
+        device=setting.device,
+        scene=scene_of(path),
+        config=CacheConfig(limits=limits),
+    )
     dtype, device = default_dtype(shape), cache.backend.ops.device
     draw = torch.Generator().manual_seed(0)
     q, k, v = (
