@@ -36,14 +36,20 @@ def code_digest(policy: Part) -> str:
     digest = hashlib.sha256()
     files: set[Path] = set()
     for file in _source_files(policy):
-        _collect(Path(file), files)
+        files |= with_neighbours(Path(file))
     for content in sorted(hashlib.sha256(file.read_bytes()).digest() for file in files):
         digest.update(content)
     return digest.hexdigest()
 
 
+def with_neighbours(file: Path) -> set[Path]:
+    """A Python file, every module of its folder that it imports by its bare name, and what that one imports."""
+    found: set[Path] = set()
+    _collect(file, found)
+    return found
+
+
 def _collect(file: Path, found: set[Path]) -> None:
-    """`file`, and every module of its folder that it imports by its bare name, and what that one imports."""
     if file in found:
         return
     found.add(file)
