@@ -41,6 +41,8 @@ DEFERRED = frozenset(
         "vizdoom",
         "transformers",
         "diffusers",
+        "ray",
+        "distributed",
     }
 )
 """Slow or optional to import: only inside the function that needs them."""
@@ -64,6 +66,8 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
     "vizdoom",
     "transformers",
     "diffusers",
+    "ray",
+    "distributed",
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -87,8 +88,10 @@ class SweepResult(Result):
     def _notes(self) -> list[str]:
         from worldkv.report.sweep_tables import sweep_notes
 
-        told = [f"{sentence[0].upper()}{sentence[1:]}." for sentence in self.told]
-        return [*told, *sweep_notes(self.plan, self.done, self.geometry, self.machine)]
+        told = Counter(self.told)
+        times = (f" ({count} times)" if count > 1 else "" for count in told.values())
+        said = [f"{sentence[0].upper()}{sentence[1:]}{often}." for sentence, often in zip(told, times, strict=True)]
+        return [*said, *sweep_notes(self.plan, self.done, self.geometry, self.machine)]
 
     def __repr__(self) -> str:
         budgets, seeds = ({row[name] for row in self.done} for name in ("budget", "seed"))
@@ -149,7 +152,7 @@ def sweep(
         check_written(source, out=out)
     shape, rates = as_geometry(geometry), as_machine(machine)
     file = None if out is None else SweepFile(os.fspath(out))
-    rows: dict[str, SweepRow] = {} if file is None else file.rows
+    rows: dict[str, SweepRow] = {} if file is None else dict(file.rows)
     progress.begin("reading the paths")
     plan = plan_sweep(
         sources,
@@ -167,13 +170,6 @@ def sweep(
     named = ("trajectory", "policy")  # labels depend on what else is in the sweep
     found = [rows[key] | {name: row[name] for name in named} for key, row in plan.rows.items() if key in rows]
 
-    def keep(more: Sequence[SweepRow]) -> Mapping[str, SweepRow]:
-        if file is None:
-            rows.update({row["key"]: row for row in more})
-            return rows
-        file.save(more, plan.rows)
-        return file.rows
-
     told: list[str] = []
 
     def tell(sentence: str) -> None:
@@ -181,22 +177,32 @@ def sweep(
         if on_note is not None:
             on_note(sentence)
 
-    held = keep(found)
+    def keep(more: Sequence[SweepRow], *, is_last: bool = False) -> None:
+        rows.update({row["key"]: row for row in more})
+        if file is not None and is_last:
+            file.save(more, plan.rows)
+        elif file is not None:
+            file.add(more, plan.rows)
+
+    keep(found, is_last=True)
     progress.begin(f"sweeping {len(plan.rows) - plan.num_done} of {len(plan.rows)} rows", len(plan.tasks))
     try:
         with closing(_run(plan, on, jobs, tell)) as done:
-            for place, more in enumerate(done):
-                held = keep(more)
-                progress.reached(place)
+            try:
+                for place, more in enumerate(done):
+                    keep(more)
+                    progress.reached(place)
+            finally:
+                keep((), is_last=True)
     except KeyboardInterrupt as stop:
         if file is not None:
-            there = sum(key in held for key in plan.rows)
+            there = sum(key in file.rows for key in plan.rows)
             stop.add_note(
                 f"stopped; {file.name} has {there:,} of {len(plan.rows):,} rows, and the same command goes on "
                 "from there"
             )
         raise
-    return SweepResult(plan, [held[key] for key in plan.rows], shape, rates, tuple(told))
+    return SweepResult(plan, [rows[key] for key in plan.rows], shape, rates, tuple(told))
 
 
 def _run(plan: SweepPlan, on: str, jobs: int | None, tell: Callable[[str], None]) -> Generator[list[SweepRow]]:

@@ -41,7 +41,7 @@ class WorkerDied:
 
 @dataclass(frozen=True)
 class GivenUp:
-    """Every worker that ran a task died; it does not run again.
+    """Every worker that ran a task died; the cluster does not run it again.
 
     Attributes:
         task: what `Cluster.submit` returned.
@@ -60,9 +60,11 @@ class Cluster(Protocol):
 
     Attributes:
         name: as the user gave it: `dask:10.0.0.1:8786`.
+        blames_bystanders: whether it counts a death against every task that waits at the dead worker.
     """
 
     name: str
+    blames_bystanders: bool
 
     def num_cores(self) -> int:
         """Tasks that run at once now; 0 where no worker is there yet."""
@@ -94,7 +96,8 @@ def run_on_cluster(
 ) -> Iterator[list[SweepRow]]:
     """The rows of every task, in the order in which tasks are done. Leaves the cluster at the end, whatever it is.
 
-    No more tasks are handed over than run at once: then a worker that dies takes nobody else's task along.
+    No more tasks are handed over than run at once, so that few wait at a worker that dies. Where the cluster blames
+    those too, what it gives up runs once more at the end, alone.
 
     Args:
         tasks: what to run.
@@ -109,11 +112,16 @@ def run_on_cluster(
     with closing(cluster):
         wanted = versions()
         waiting, running = deque(tasks), dict[Hashable, SweepTask]()
+        suspects = deque[SweepTask]()
+        is_alone = False
         left = Counter(task.path_at_seed.digest for task in tasks)
         shared: dict[str, Any] = {}
         room, until_asked = 0, 0
         is_told_of_none = False
-        while waiting or running:
+        while waiting or running or suspects:
+            if not waiting and not running:
+                waiting.append(suspects.popleft())
+                is_alone = True
             if until_asked <= 0:
                 cores = cluster.num_cores()
                 room = jobs or max(cores, 1)
@@ -134,6 +142,10 @@ def run_on_cluster(
                     continue
                 del running[event.task]
                 until_asked -= 1
+                if isinstance(event, GivenUp) and cluster.blames_bystanders and not is_alone:
+                    tell(f"{_named(task)} is put off to run alone at the end: {event.workers} workers that had it died")
+                    suspects.append(task)
+                    continue
                 left[task.path_at_seed.digest] -= 1
                 if not left[task.path_at_seed.digest]:
                     del shared[task.path_at_seed.digest]
@@ -145,7 +157,6 @@ def run_on_cluster(
                 if kind == REFUSED:
                     raise WorldKVError(content)
                 yield content
-
 
 
 def _errand(task: SweepTask) -> bytes:

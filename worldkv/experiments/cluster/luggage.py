@@ -29,11 +29,13 @@ class TravellingFiles:
         contents: by path in the folder where they are unpacked.
         names: for each name of a file in a spec, its path in that folder.
         import_from: folders in that folder whose modules specs name.
+        homes: for each of its folders, the one that the files have come from.
     """
 
     contents: dict[str, bytes] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     import_from: tuple[str, ...] = ()
+    homes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +77,8 @@ def travelling_files(policies: Iterable[tuple[str, Part]]) -> TravellingFiles:
             contents[place] = file.read_bytes()
         if sum(map(len, contents.values())) > MOST_BYTES:
             raise SpecError(
-                f"the files of the policies are more than {MOST_BYTES:,} bytes with {file}; a cluster gets no more: put "
-                "the policy into a folder of its own, or install it on the workers"
+                f"the files of the policies are more than {MOST_BYTES:,} bytes with {file}; a cluster gets no more: "
+                "put the policy into a folder of its own, or install it on the workers"
             )
         return place
 
@@ -92,7 +94,8 @@ def travelling_files(policies: Iterable[tuple[str, Part]]) -> TravellingFiles:
             import_from.append(root)
             for one in others:
                 add(one, root, one.relative_to(root).as_posix())
-    return TravellingFiles(contents, names, tuple(dict.fromkeys(folders[root] for root in import_from)))
+    homes = {place: str(root) for root, place in folders.items()}
+    return TravellingFiles(contents, names, tuple(dict.fromkeys(folders[root] for root in import_from)), homes)
 
 
 def respelled(spec: str, places: dict[str, str]) -> str:

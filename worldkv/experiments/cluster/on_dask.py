@@ -25,6 +25,8 @@ _POLL_SECONDS = 1.0
 class DaskCluster:
     """Tasks as futures of Dask, whose scheduler runs what a dead worker ran again; what it says of that is told."""
 
+    blames_bystanders = True
+
     def __init__(self, name: str, address: str) -> None:
         """Connect.
 
@@ -38,15 +40,15 @@ class DaskCluster:
         from distributed import Client, as_completed
 
         self.name = name
-        self._log = logging.getLogger("distributed")
-        self._log_level = self._log.level
-        self._log.setLevel(logging.CRITICAL)  # what it would say of dead workers is told in sentences
+        self._logs = {log: log.level for log in map(logging.getLogger, ("distributed", "distributed.client"))}
+        for log in self._logs:
+            log.setLevel(logging.CRITICAL + 1)  # what it would say of dead workers is told in sentences
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # versions are compared below
                 self._client = Client(address, timeout=PATIENCE_SECONDS, set_as_default=False)
         except (OSError, ValueError, ImportError) as error:
-            self._log.setLevel(self._log_level)
+            self._speak()
             raise DeviceError(f"--on {name}: no scheduler of Dask can be used there: {error}") from None
         try:
             self._check_versions()
@@ -79,14 +81,19 @@ class DaskCluster:
             future, result = self._done.queue.get(timeout=_POLL_SECONDS)
         except queue.Empty:
             return self._deaths()
-        return [*self._deaths(), self._event(future, result)]
+        event = self._event(future, result)  # first: the last death of a task that is given up is not told twice
+        return [*self._deaths(), event]
 
     def close(self) -> None:
         """See `Cluster.close`. A task that a worker has begun runs to its end there."""
         try:
             self._client.close(timeout=PATIENCE_SECONDS)
         finally:
-            self._log.setLevel(self._log_level)
+            self._speak()
+
+    def _speak(self) -> None:
+        for log, level in self._logs.items():
+            log.setLevel(level)
 
     def _event(self, future: Any, result: Any) -> Event:
         from distributed import KilledWorker
@@ -128,8 +135,10 @@ class DaskCluster:
         """
         found = self._client.get_versions()
         here = found["client"]
-        places = {"its scheduler": found["scheduler"]} | {f"worker {name}": one for name, one in found["workers"].items()}
-        for place, there in places.items():
+        places = {"its scheduler": found["scheduler"]} | {
+            f"worker {name}": one for name, one in found["workers"].items()
+        }
+        for place, there in {"its scheduler": found["scheduler"], **places}.items():
             for package in _COMPARED:
                 theirs, ours = (_version(one, package) for one in (there, here))
                 if theirs != ours:

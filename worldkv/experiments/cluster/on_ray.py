@@ -6,8 +6,11 @@ tasks are Ray tasks.
 
 from __future__ import annotations
 
+import signal
+import threading
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from worldkv.errors import DeviceError, WorldKVError
@@ -21,6 +24,8 @@ _POLL_SECONDS = 1.0
 
 class RayCluster:
     """Tasks as Ray tasks of one core each. What a dead worker ran is submitted again here, so that it can be told."""
+
+    blames_bystanders = False
 
     def __init__(self, name: str, address: str) -> None:
         """Connect.
@@ -38,7 +43,7 @@ class RayCluster:
         if ray.is_initialized():
             raise DeviceError("Ray is in use in this process already; leave it first: ray.shutdown()")
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _same_signals():
                 warnings.simplefilter("ignore")  # what went wrong is in the error as well
                 ray.init(address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -104,6 +109,15 @@ class RayCluster:
                 f"{self.name} is gone ({_sentence(error)}); what was done is kept: give the same command when it is "
                 "up again"
             ) from None
+
+
+@contextmanager
+def _same_signals() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, which Ray replaces by one that exits at once."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _sentence(error: BaseException) -> str:

@@ -44,7 +44,8 @@ def run_errand(versions: Mapping[str, str], errand: bytes, luggage: bytes) -> tu
 
     with _ONE_AT_A_TIME:
         opened = _opened(luggage)
-        places = _UNPACKED.places(opened.files)
+        folder, files = _UNPACKED.folder_of(opened.files), opened.files
+        places = {name: f"{folder}/./{place}" for name, place in files.names.items()}
         task: SweepTask = pickle.loads(errand)
         path = replace(task.path_at_seed, source=LoadedPath(opened.trajectory))
         rows = tuple((respelled(spec, places) if places else spec, known) for spec, known in task.rows)
@@ -52,10 +53,13 @@ def run_errand(versions: Mapping[str, str], errand: bytes, luggage: bytes) -> tu
             done = run_task(replace(task, path_at_seed=path, rows=rows))
         except WorldKVError as error:
             return REFUSED, str(error)
+    # A spec has a name with the dot in it; where Python tells a file's name, the dot is gone and the name was absolute.
+    here = {place: name for name, place in places.items()}
+    here |= {f"{folder}/{place}/": f"{home}/" for place, home in files.homes.items()}
     for row in done:
         for column in ("spec", "status"):
-            for name, place in places.items():
-                row[column] = row[column].replace(place, name)
+            for found, name in here.items():
+                row[column] = row[column] and row[column].replace(found, name)
     return ROWS, done
 
 
@@ -73,9 +77,9 @@ class _Unpacked:
         self._files = TravellingFiles()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
-    def places(self, files: TravellingFiles) -> dict[str, str]:
-        """Where each file that specs name lies here; unpacks them if they are not those of the last task."""
-        if files != self._files:
+    def folder_of(self, files: TravellingFiles) -> str:
+        """Where they lie; unpacks them if they are not those of the last task."""
+        if files != self._files or self._folder is None:
             if self._folder is not None:
                 forget_modules(Path(self._folder.name))
                 self._folder.cleanup()
@@ -86,8 +90,7 @@ class _Unpacked:
                 place.write_bytes(content)
             sys.path[:0] = [os.path.join(self._folder.name, name) for name in files.import_from]
             self._files = files
-        home = "" if self._folder is None else self._folder.name
-        return {name: os.path.join(home, place) for name, place in files.names.items()}
+        return self._folder.name
 
 
 _UNPACKED = _Unpacked()
