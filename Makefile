@@ -4,8 +4,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
-    scale-tests fidelity real-weights architecture-picture clean
+.PHONY: help install demo test gpu late-device device-tests kit parity fuzz check format bench mutants policies-page \
+    scale-tests fidelity leaderboard real-weights architecture-picture browser-tests clean
 
 VENV := .venv
 SCALE_VENV := .venv-scale
@@ -57,6 +57,15 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (Debian: apt-get install chromium), read Rerun recordings back
+	@$(BIN)/python -c 'import sys, tests.exports.chromium as page; \
+	    sys.exit(None if page.chromium() else "there is no chromium; install it, or name one in WORLDKV_CHROMIUM")'
+	@$(BIN)/python -m pytest -q tests/exports
+
+$(VENV)/.browser: $(VENV)/.installed
+	@$(PIP_INSTALL) --editable '.[browser,rerun]'
+	@touch $@
 
 late-device: install ## compile the accelerator that the device tests run on (g++, a minute; once)
 	@$(BIN)/python -m tests.late_device.build
@@ -128,6 +137,9 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 	@cd docs && ../$(BIN)/worldkv demo --filmstrip rooms-revisits.png --film rooms.gif >/dev/null && rm -f worldkv-demo.png
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
+
+leaderboard: install ## score every policy that has no card in docs/scores yet and write docs/leaderboard.md (an hour; resumes where it stopped)
+	@$(BIN)/python -m benchmarks.leaderboard docs/leaderboard.md --data "$(WORLDKV_SHARED_DATA)"
 
 real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md and docs/policies.md (some minutes; resumes where it stopped)
 	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md docs/policies.md

@@ -139,12 +139,22 @@ class ChunkRows:
     @property
     def landmarks(self) -> NDArray[np.uint8]:
         """Landmarks each chunk saw, packed bits `(chunks, bytes)`; needs `Signal.LANDMARKS` (oracles only)."""
+        seen = self._declared_landmarks().seen[self._rows]
+        seen.flags.writeable = False
+        return seen
+
+    @property
+    def landmarks_by_word(self) -> NDArray[np.uint64]:
+        """The same bits, words first `(words, chunks)`, as `greedy_cover` takes them."""
+        seen = self._declared_landmarks().seen_by_word[:, self._rows]
+        seen.flags.writeable = False
+        return seen
+
+    def _declared_landmarks(self) -> Landmarks:
         self.require(Signal.LANDMARKS)
         if self._landmarks is None:
             raise SignalError("landmarks were declared but this run has none; run it through `worldkv compare`")
-        seen = self._landmarks.seen[self._rows]
-        seen.flags.writeable = False
-        return seen
+        return self._landmarks
 
 
 class AttendedChunks(NamedTuple):
@@ -184,8 +194,9 @@ class ChunkView:
         step: chunks committed so far.
         geometry: the cache's shape.
         frame_tokens: its current tokens per latent frame `(frames,)`.
-        keys: its current keys `(layers, kv_heads, tokens, head_dim)` in float32, in any array-API namespace, averaged
-            over nothing (a batch's branches share the first's decisions); None in the simulator.
+        keys: its current keys `(layers, kv_heads, tokens, head_dim)` in the cache's own dtype and any array-API
+            namespace, averaged over nothing (a batch's branches share the first's decisions); None in the simulator.
+            Not copied: `worldkv.parts.key_layers` reads them in float32, a few layers at a time.
         read_values: reads `values`; None in the simulator.
         attention_mass: attention each token received, summed over steps `(layers, kv_heads, tokens)`; None unless
             declared and measured.

@@ -35,14 +35,14 @@ KNOWN = Machine(
 )
 
 
-def known_steps() -> list[StepSample]:
+def known_steps(machine: Machine = KNOWN) -> list[StepSample]:
     """Steps as the known machine would take them."""
-    clock, steps = Clock(KNOWN, TINY), []
+    clock, steps = Clock(machine, TINY), []
     half = TINY.chunk_bytes // 2
     for tokens in range(48, 48 * 40, 48):
         for stored, fetched in ((0, 0), (half, 0), (2 * half, 0), (half, half), (half, 4 * half), (2 * half, 2 * half)):
             spent = clock.step(tokens, fetched, 0, Traffic(stored, fetched))
-            upkeep = spent.stall_seconds + KNOWN.other_seconds
+            upkeep = spent.stall_seconds + machine.other_seconds
             steps.append(StepSample("r", tokens, stored, fetched, spent.seconds, upkeep))
     return steps
 
@@ -64,6 +64,42 @@ def test_the_fit_finds_a_machine_that_is_known() -> None:
         assert edge.latency_seconds == pytest.approx(known.latency_seconds, rel=1e-5)
     assert max(abs(error) for errors in fit.errors.values() for error in errors) < 1e-6
     assert predicted_over_measured(found, TINY, known_steps()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_whether_fetches_hide_behind_the_first_pass_is_measured(waits: bool) -> None:
+    slow = dataclasses.replace(KNOWN, host_to_device=Edge(3e7, 2e-5), first_fetch_share=0.0 if waits else 0.25)
+    machine = dataclasses.replace(slow, waits_for_fetches=waits)
+    copies = [
+        copy._replace(seconds=slow.host_to_device.seconds(copy.num_bytes)) if copy.edge == "host_to_device" else copy
+        for copy in known_copies()
+    ]
+    found = fit_machine(KNOWN.name, KNOWN.source, TINY, 2, known_steps(machine), copies, fetch_pieces=4).machine
+    assert (found.waits_for_fetches, found.first_fetch_share) == (waits, 0.0 if waits else 0.25)
+    assert predicted_over_measured(found, TINY, known_steps(machine)) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5, 10])
+@pytest.mark.parametrize("bus_over_pass", [0.05, 0.5, 1.0, 3.0])
+def test_what_stalls_is_what_a_pass_over_the_layers_has_to_wait_for(pieces: int, bus_over_pass: float) -> None:
+    """Against a walk over the pieces: each is attended once it has arrived and the one before has been."""
+    machine = dataclasses.replace(
+        KNOWN,
+        waits_for_fetches=False,
+        first_fetch_share=1 / pieces,
+        host_to_device=Edge(1e9),
+        storing=Edge(),
+        landing=Edge(),
+    )
+    clock = Clock(machine, TINY)
+    one_pass = clock.compute_seconds(480) / machine.passes
+    fetched = int(bus_over_pass * one_pass * 1e9)
+    now = 0.0
+    for piece in range(pieces):
+        arrives = (piece + 1) * fetched / 1e9 / pieces
+        now = max(now, arrives) + one_pass / pieces
+    found = clock.step(480, fetched, 0, Traffic(host_to_device=fetched))
+    assert found.stall_seconds == pytest.approx(now - one_pass, rel=1e-6, abs=1e-12)
 
 
 def test_what_storing_and_landing_cost_the_device_is_never_hidden() -> None:

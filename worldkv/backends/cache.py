@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.attention import attend_window
+from worldkv.backends.bank.spill_folders import Folders
 from worldkv.backends.call_checks import check_hidden, check_tensors, check_views
 from worldkv.backends.group.open_group import open_group
 from worldkv.backends.group.rank_group import Split
@@ -87,7 +87,7 @@ class WorldCache:
         config: CacheConfig | None = None,
         capacity_tokens: int | None = None,
         rotary: Rotary | None = None,
-        folder: Path | None = None,
+        folder: Folders = None,
         reduce: Callable[[Any], Any] | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
         extra_signals: frozenset[Signal] = frozenset(),
@@ -113,7 +113,8 @@ class WorldCache:
                 the config's window budget, and without one the window grows as needed.
             rotary: the model's rotary positions, for policies that move keys in time and for unrotated keys; the Wan
                 family's by default.
-            folder: where spilled chunks go; a temporary folder by default.
+            folder: where spilled chunks go; of several the next is used where one is full or fails. By default a
+                temporary folder.
             reduce: sums an array over ranks that hold different heads, for compressions; `group` does it by itself.
             stopwatch: told how long everything takes.
             extra_signals: measured beside those the policy needs (to record them).
@@ -197,6 +198,8 @@ class WorldCache:
             device_ops(device),
             capacity_tokens=capacity_tokens,
             staging_chunks=config.staging_chunks,
+            host_bytes=config.limits.host_bytes,
+            has_bank=policy.has_bank,
             folder=folder,
             reduce=reduce,
             heads=heads,
@@ -237,6 +240,11 @@ class WorldCache:
     def plan(self) -> StepPlan | None:
         """The open step's plan, as of its last refinement; None between steps."""
         return self._plan
+
+    @property
+    def passes_begun(self) -> int:
+        """Passes that the first branch has begun in the open step, or in the last one where none is open."""
+        return self._passes.begun(0)
 
     @uncompiled
     @told_when_full
@@ -497,13 +505,28 @@ class WorldCache:
 
     @property
     def allocated_bytes(self) -> dict[str, int]:
-        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move."""
-        form, staging = self.backend.form, self.backend.staging
-        window = self.backend.arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
+        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move.
+
+        Where there are any also `mass` (attention that tokens received), `packing` (room for one quantised chunk) and
+        `pages` (of the window, that snapshots hold since they were overwritten). On the host `pinned`: memory that is
+        pinned for the bank, whether or not chunks fill it; 0 where none is, and the bank allocates what it holds.
+        Beside them `remembered_host` and `remembered_disk`: chunks that left the bank and that a snapshot or `rewind`
+        may bring back, see `CacheEngine.remembered`.
+        """
+        form, staging, arena = self.backend.form, self.backend.staging, self.backend.arena
+        slabs = self.backend.bank.pool.slabs
+        remembered = self.engine.remembered()
+        window = arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
         return {
             "window": window,
             "staging": (staging.waiting.numel() + staging.transit.numel()) * self.dtype.itemsize,
             "rotated": window // 2 if form.is_rebased else 0,
+            "mass": 0 if arena.mass is None else arena.mass.nbytes,
+            "packing": staging.workspace_bytes,
+            "pages": arena.saved_bytes,
+            "pinned": 0 if slabs is None else slabs.num_bytes,
+            "remembered_host": remembered.host,
+            "remembered_disk": remembered.disk,
         }
 
     # ------------------------------------------------------------------ inside
@@ -594,6 +617,9 @@ class WorldCache:
         if layer == 0:
             with self.stopwatch.span("transfer"):
                 self._settle(plan)
+        elif self.backend.is_landing:
+            with self.stopwatch.span("transfer"):
+                self.backend.settle(layer)
         stored, attended, values = keys.transpose(1, 2), None, values.transpose(1, 2)
         asked = queries
         turns, views = self._turns, self._views
@@ -628,12 +654,12 @@ class WorldCache:
         self._passes.finish_layer(branch)
 
     def _settle(self, plan: StepPlan) -> None:
-        """Bring what the plan asked for into the window, at its positions, with room for the chunk behind it."""
+        """Have what the plan asked for come into the window, at its positions, with room for the chunk behind it."""
         if not self._is_settled:
             backend = self.backend
-            backend.settle()
             if backend.form.is_rebased:
-                turn_keys(backend.arena, self._turns.rotary, self._turns.of_attended(plan, self.engine.table))
+                turns = self._turns.of_attended(plan, self.engine.table)
+                turn_keys(backend.arena, self._turns.rotary, turns, backend.rotate)
                 backend.own_turn = self._turns.of_own(plan)
             if self.valid_tokens is not None:
                 mark_valid(self.valid_tokens, backend.arena.length() + self._own_tokens)
@@ -644,6 +670,7 @@ class WorldCache:
                 self._tail, backend.own_turn = None, None
             self._is_settled = True
         self.backend.advance()
+        self.backend.settle(0)
 
 
 def default_dtype(geometry: CacheGeometry) -> torch.dtype:

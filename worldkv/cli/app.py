@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from worldkv.cli import (
+    benchmark,
     calibrate,
     check,
     compare,
     demo,
     explain,
+    gpu_check,
     new_policy,
     parity,
     policies,
@@ -53,12 +55,14 @@ app = typer.Typer(
 COMMANDS: tuple[tuple[Callable[..., None], tuple[str, ...]], ...] = (
     (compare.compare, compare.EXAMPLES),
     (sweep.sweep, sweep.EXAMPLES),
+    (benchmark.benchmark, benchmark.EXAMPLES),
     (trajectory.trajectory, trajectory.EXAMPLES),
     (explain.explain, explain.EXAMPLES),
     (run.run, run.EXAMPLES),
     (parity.parity, parity.EXAMPLES),
     (promote.promote, promote.EXAMPLES),
     (calibrate.calibrate, calibrate.EXAMPLES),
+    (gpu_check.gpu_check, gpu_check.EXAMPLES),
     (check.check, check.EXAMPLES),
     (new_policy.new_policy, new_policy.EXAMPLES),
     (policies.policies, ()),

@@ -21,8 +21,10 @@ from worldkv.cli.options import (
     NumberTypeOption,
     PassesOption,
     PlanOption,
+    ReportOption,
+    RerunOption,
     RunGeometryOption,
-    SpillFolderOption,
+    SpillFoldersOption,
     TrajectoryArgument,
     UnitsOption,
     ViewDistanceOption,
@@ -39,7 +41,7 @@ from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
-    "worldkv run generate:loop --policy worldkv",
+    "worldkv run generate:loop --policy worldkv --timeline loop.json",
     "worldkv run KITTI_00_gt.txt --policy worldkv --geometry tiny:layers=4,heads=8,kv_heads=8 --chunks 100",
     "worldkv run poses/ --policy full-kv --device cuda --dtype bfloat16 --geometry wan-1.3b-480p",
     "worldkv run generate:tour --host-budget 1MB --spill-folder /mnt/nvme --machine worldkv-machine.toml",
@@ -95,7 +97,7 @@ def run(
         WhenLost,
         typer.Option(rich_help_panel=_CACHE, help="What to do when a spilled chunk cannot be read back intact."),
     ] = "error",
-    spill_folder: SpillFolderOption = None,
+    spill_folder: SpillFoldersOption = None,
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
@@ -113,6 +115,15 @@ def run(
             help="Write the trajectory and what the model measured on it, for the simulator.",
         ),
     ] = None,
+    report: ReportOption = None,
+    rerun: RerunOption = None,
+    timeline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write where the time of every step went, on tracks that ui.perfetto.dev opens (docs/report.md).",
+        ),
+    ] = None,
 ) -> None:
     """Run one policy on tensors along a trajectory: real attention, real copies, measured times.
 
@@ -126,7 +137,9 @@ def run(
         from worldkv.experiments.worlds import check_world
 
         check_world(world, "run")
-    check_outputs(trajectory, [("--json", json), ("--log", log), ("--plan", plan), ("--record", record)])
+    files = {"json": json, "log": log, "plan": plan, "record": record, "report": report, "timeline": timeline}
+    files |= {"rerun": rerun}
+    check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     from worldkv.experiments import real_run
 
     with SlowProgress() as progress:
@@ -147,13 +160,18 @@ def run(
             disk_budget=disk_budget,
             when_full=when_full,
             when_lost=when_lost,
-            spill_folder=spill_folder,
+            spill_folder=spill_folder or None,
             view_distance=view_distance,
             fps=fps,
             format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
             log=log,
             plan=plan,
             record=record,
+            timeline=timeline,
             progress=progress,
         )
-    print_result(result, json, [json, log, plan, record])
+    if report is not None:
+        result.report(report)
+    if rerun is not None:
+        result.rerun(rerun)
+    print_result(result, json, list(files.values()))

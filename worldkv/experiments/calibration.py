@@ -135,6 +135,7 @@ def measure(
     """
     from worldkv.backends.bank.disk import DiskStore
     from worldkv.backends.calibrate import sample_copies, sample_files, sample_steps
+    from worldkv.backends.transfer.incoming import num_pieces
     from worldkv.backends.transfer.open_device import device_ops
     from worldkv.experiments.machine_fit import fit_machine, predicted_over_measured
     from worldkv.experiments.measurements import this_machine
@@ -165,7 +166,8 @@ def measure(
     # The first steps pay for memory that is touched for the first time.
     settled = steps[2 * len(ROLLOUTS | HELD_OUT) :]
     used = [step for step in settled if step.rollout in ROLLOUTS]
-    fit = fit_machine(this_machine(device), source, geometry, passes, used, copies)
+    pieces = num_pieces(ops, geometry.layers, geometry.chunk_bytes // 2)
+    fit = fit_machine(this_machine(device), source, geometry, passes, used, copies, pieces)
     left_out = [step for step in settled if step.rollout in HELD_OUT]
     return fit, predicted_over_measured(fit.machine, geometry, left_out)
 
@@ -185,7 +187,8 @@ def _affordable(geometry: CacheGeometry, device: str, chunks: int, folder: str |
         window = 2 * chunks * geometry.chunk_bytes  # one that grows to hold everything, and some smaller ones
         staging = 3 * len(ROLLOUTS | HELD_OUT) * geometry.chunk_bytes
         try:
-            check_room(MemoryNeed(window, staging, model_bytes(geometry), window, 0), geometry, device, folder)
+            need = MemoryNeed(window, staging, model_bytes(geometry), window, 0)
+            check_room(need, geometry, device, () if folder is None else (folder,))
         except BudgetError:
             if chunks <= 16:
                 raise

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
+import numpy as np
+
+from worldkv.errors import printable
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
@@ -18,8 +21,10 @@ from worldkv.experiments.plan_file import PlanFile
 from worldkv.experiments.progress import Progress
 from worldkv.experiments.run_request import itemsize_of
 from worldkv.experiments.setup import make_setup
-from worldkv.files import text_file
-from worldkv.policy import needs_of
+from worldkv.exports.timeline import Timeline
+from worldkv.files import text_file, write_bytes
+from worldkv.parts import QuantisedBank
+from worldkv.policy import Part, needs_of
 from worldkv.signals import Signal
 from worldkv.sim.candidate import parse_candidates
 from worldkv.sim.recorder import SignalRecorder, needs_model
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT, Painter
     from worldkv.experiments.run_request import NumberType, RunRequest
+    from worldkv.exports.reported import Reported
     from worldkv.geometry import CacheGeometry
     from worldkv.policy import CachePolicy
     from worldkv.sim import Candidate, ComparisonSetup
@@ -138,6 +144,7 @@ class PreparedRun:
 
         request, setup = self.request, self.setup
         device_ops(request.device)
+        timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
         check_room(self._need(capacity), setup.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
@@ -152,8 +159,8 @@ class PreparedRun:
                 config=setup.config,
                 rotary=None if painter is None else painter.rotary,
                 capacity_tokens=capacity,
-                folder=None if request.spill_folder is None else Path(request.spill_folder),
-                stopwatch=device_stopwatch(request.device),
+                folder=[Path(folder) for folder in request.spill_folder] or None,
+                stopwatch=device_stopwatch(request.device, None if timeline is None else timeline.note),
                 extra_signals=ATTENTION_SIGNALS if request.record is not None else frozenset(),
             )
         )
@@ -161,7 +168,10 @@ class PreparedRun:
         plan = None
         if request.plan is not None:
             plan = PlanFile(held.enter_context(text_file(request.plan)), setup.chunked, "torch")
-        return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log, plan)
+        if timeline is not None:
+            timeline.passes = lambda: cache.passes_begun
+        model = painter or warm_model(setup.geometry, cache, request.seed)
+        return StartedRun(self, cache, model, log, plan, timeline)
 
     def _painter(self, world: PaintedWorld) -> Painter:
         from worldkv.backends.models import Painter
@@ -185,16 +195,36 @@ class PreparedRun:
         return int(self.simulated.rollout.attended_tokens.max())
 
     def _need(self, capacity: int | None) -> MemoryNeed:
+        from worldkv.backends.attention import measuring_bytes
+        from worldkv.backends.bank.pinned_slabs import pinned_bytes
+
         geometry, config = self.setup.geometry, self.setup.config
-        window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
-        if self.candidate.policy.positions.moves:
+        policy, on_cpu = self.candidate.policy, self.request.device == "cpu"
+        tokens = capacity or 4 * geometry.chunk_tokens
+        window = tokens * geometry.token_bytes
+        if policy.positions.moves:
             window = window * 3 // 2
+        staging = (config.staging_chunks + 1) * geometry.chunk_bytes
+        measures = Signal.ATTENTION_MASS in needs_of(policy) or self.request.record is not None
+        if measures:
+            window += tokens * geometry.layers * geometry.kv_heads * np.dtype(np.float32).itemsize
+        if any(isinstance(part, QuantisedBank) for part in _every_part(policy)):
+            staging += geometry.chunk_bytes
+        staging += measuring_bytes(geometry, tokens, on_cpu=on_cpu) if measures else 0
         bank = disk = 0
         if self.simulated is not None:
             tiers = self.simulated.rollout.engine.state.tiers
             bank, disk = tiers.host.peak, tiers.disk.peak
+        if not on_cpu and policy.has_bank:
+            bank = pinned_bytes(bank, geometry.chunk_bytes, config.limits.host_bytes)
         model = model_bytes(geometry) if self.world is None else 0
-        return MemoryNeed(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
+        return MemoryNeed(window, staging, model, bank, disk)
+
+
+def _every_part(part: Part) -> Iterator[Part]:
+    yield part
+    for inner in part.parts():
+        yield from _every_part(inner)
 
 
 class StartedRun:
@@ -212,13 +242,14 @@ class StartedRun:
         model: CausalVideoDiT | Painter,
         log: TextIO | None,
         plan: PlanFile | None,
+        timeline: Timeline | None,
     ) -> None:
         """Nothing is generated yet."""
         from worldkv.backends.models import Painter
         from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutRecorder
 
-        self._run, self._cache, self._log, self._plan = run, cache, log, plan
+        self._run, self._cache, self._log, self._plan, self._timeline = run, cache, log, plan, timeline
         self._painter = model if isinstance(model, Painter) else None
         passes, seed = run.request.passes, run.request.seed
         self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
@@ -228,8 +259,10 @@ class StartedRun:
         self.measured = Measurements()
         self.steps = self._steps()
 
-    def document(self) -> dict[str, Any]:
-        """The document of `worldkv run`, once every step is done; writes the recording if the request names a file."""
+    def finished(self) -> Reported:
+        """The run, once every step is done, and its document; writes what files the request names."""
+        from worldkv.exports.reported import Reported
+
         run, setup, request = self._run, self._run.setup, self._run.request
         self.measured.close(self._cache)
         if request.record is not None:
@@ -237,22 +270,29 @@ class StartedRun:
 
             trajectory = dataclasses.replace(setup.chunked.trajectory, signals=self._signals.signals())
             recorded.write(trajectory, Path(request.record).resolve())
+        if request.timeline is not None and self._timeline is not None:
+            name = f"{run.candidate.label} on {run.path.summary.name}, {setup.geometry.name}"
+            write_bytes(request.timeline, self._timeline.trace(printable(name)))
         passes = request.passes if self._painter is None else self._painter.readings
-        document = run_document(run.path, setup, run.row(self._rollout.close()), self.measured, passes)
+        row, world = run.row(self._rollout.close()), None
+        document = run_document(run.path, setup, row, self.measured, passes)
         if self._painter is not None and run.world is not None:
             from worldkv.experiments.world_document import add_fidelity
+            from worldkv.exports.reported import ReportedWorld
             from worldkv.worlds import measure
 
             fidelity = measure(self._painter.pictures, self._painter.mass, run.world)
             add_fidelity(document, str(request.world), request.seed, run.world, [fidelity])
-        return document
+            world = ReportedWorld(run.world, [self._painter.pictures], [fidelity])
+        return Reported(document, run.path, setup, [row], world, [self.measured.by_part])
 
     def _steps(self) -> Iterator[int]:
         from worldkv.sim.document import step_document
 
         setup = self._run.setup
         write_plan = None if self._plan is None else self._plan.rollout(self._run.candidate.label)
-        for step, spent in measured_steps(self._make, self._cache, setup, self._rollout, self.measured):
+        steps = measured_steps(self._make, self._cache, setup, self._rollout, self.measured, self._timeline)
+        for step, spent in steps:
             self._signals.note(step.record, self._cache.measured)
             if write_plan is not None:
                 write_plan(self._cache.engine, step.record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,11 @@ class Landmarks:
     def __repr__(self) -> str:
         chunks = len(self.seen)
         return f"Landmarks: {self.num_landmarks:,} over {chunks:,} chunks, {self.counted_share:.1%} of those seen count"
+
+    @cached_property
+    def seen_by_word(self) -> NDArray[np.uint64]:
+        """The words of `seen` side by side `(words, chunks)`: what many chunks saw of few landmarks is read at once."""
+        return np.ascontiguousarray(self.seen.view(np.uint64).T)
 
     @property
     def num_landmarks(self) -> int:

@@ -27,9 +27,9 @@ class Clock:
     """Seconds a chunk = fixed + other + passes x attention(attended tokens) + transfers that nothing hides.
 
     Without overlap every copy adds its time. With overlap, what this step must wait for (its own fetches) arrives layer
-    by layer beside the first pass, so only what exceeds that pass stalls, unless the machine waits for it; stores,
-    spills and prefetches have the whole step to hide behind. What storing and landing cost the device itself always
-    adds its time.
+    by layer beside the first pass: the first layers' share stalls, and of the others what exceeds the pass, unless the
+    machine waits for all of it. Stores, spills and prefetches have the whole step to hide behind. What storing and
+    landing cost the device itself always adds its time.
     """
 
     def __init__(self, machine: Machine, geometry: CacheGeometry) -> None:
@@ -68,7 +68,8 @@ class Clock:
         if not machine.overlap:
             stall = waited + background
         else:
-            hidden = 0.0 if machine.waits_for_fetches else compute / machine.passes
-            stall = max(0.0, waited - hidden) + max(0.0, background - compute)
+            first = 1.0 if machine.waits_for_fetches else machine.first_fetch_share
+            hidden = compute / machine.passes * (1 - first)
+            stall = max(first * waited, waited - hidden) + max(0.0, background - compute)
         stall += machine.storing.seconds(traffic.device_to_host) + machine.landing.seconds(fetched_bytes)
         return StepTime(compute + stall, attention, stall)

@@ -56,6 +56,7 @@ class Machine:
         overlap: whether transfers run beside compute.
         waits_for_fetches: whether a step's own fetches must all be there before its first pass; if not they arrive
             layer by layer beside it.
+        first_fetch_share: where they arrive beside it, the share of them that must be there before: the first layers'.
         fitted_geometry: the geometry the numbers hold for; None for any.
         device_to_host, host_to_device, host_to_disk, disk_to_host: the buses; infinitely fast where not given.
         storing: work on the device that banking takes and nothing hides (choosing, compressing, gathering), by the
@@ -71,6 +72,7 @@ class Machine:
     other_seconds: float = 0.0
     overlap: bool = True
     waits_for_fetches: bool = False
+    first_fetch_share: float = 0.0
     fitted_geometry: str | None = None
     device_to_host: Edge = Edge()
     host_to_device: Edge = Edge()

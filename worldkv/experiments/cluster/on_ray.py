@@ -6,6 +6,7 @@ tasks are Ray tasks.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import warnings
@@ -42,11 +43,15 @@ class RayCluster:
         self.name, self._ray = name, ray
         if ray.is_initialized():
             raise DeviceError("Ray is in use in this process already; leave it first: ray.shutdown()")
+        self._log = logging.getLogger("ray")
+        self._log_level = self._log.level
+        self._log.setLevel(logging.CRITICAL + 1)  # what it would say of a cluster that is gone is told in a sentence
         try:
             with warnings.catch_warnings(), _same_signals():
                 warnings.simplefilter("ignore")  # what went wrong is in the error as well
-                ray.init(address, log_to_driver=False, logging_level="ERROR")
+                ray.init(address, log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
+            self._log.setLevel(self._log_level)
             raise DeviceError(f"--on {name}: no Ray cluster can be used there: {_sentence(error)}") from None
         self._run = ray.remote(num_cpus=1, max_retries=0)(run_errand)
         self._tasks: dict[Any, tuple[Hashable, tuple[Any, ...], int]] = {}
@@ -79,6 +84,7 @@ class RayCluster:
         """See `Cluster.close`: Ray ends the tasks of a client that leaves."""
         self._tasks.clear()
         self._ray.shutdown()
+        self._log.setLevel(self._log_level)
 
     def _start(self, task: Hashable, arguments: tuple[Any, ...], deaths: int) -> None:
         self._tasks[self._asked(self._run.remote, *arguments)] = (task, arguments, deaths)
