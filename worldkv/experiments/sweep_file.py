@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 
 
-ROWS_A_WRITE = 20
-"""A file of this many rows is written whenever one more is there; ten times as large, for every tenth."""
+SMALL = 20
+"""A file of at most so many rows is written whenever one is new."""
 PATIENCE = 20
-"""A file that takes a second to write is written after this many seconds at the latest, once there is a new row."""
+"""A larger one that takes a second to write is written again after this many seconds: one part in 20 goes into it."""
 
 
 class SweepFile:
     """Rows of sweeps by their key, in a file that is replaced whole when rows are added.
 
     Rows that another process added since the last read or write are kept. The time for writing grows with the file, so
-    a large one is written for several new rows at once: see `ROWS_A_WRITE` and `PATIENCE`.
+    a large one is written for several new rows at once: see `SMALL` and `PATIENCE`.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,20 +45,18 @@ class SweepFile:
         if self._is_parquet:
             _check_pyarrow(name)
         self._last_signature: tuple[int, ...] | None = None
-        self._num_waiting = 0
         self._written_at, self._write_seconds = 0.0, 0.0
         self.rows: dict[str, SweepRow] = {}
         self._read_new_rows()
 
-    def add(self, rows: Collection[SweepRow], order: Iterable[str]) -> None:
+    def add(self, rows: Iterable[SweepRow], order: Iterable[str]) -> None:
         """Add `rows` as `save` does, and write the file unless it is large and was written just now.
 
         After the last rows `save` must be called.
         """
         self.rows |= {row["key"]: row for row in rows}
-        self._num_waiting += len(rows)
         since = time.monotonic() - self._written_at
-        if self._num_waiting * ROWS_A_WRITE >= len(self.rows) or since >= PATIENCE * self._write_seconds:
+        if len(self.rows) <= SMALL or since >= PATIENCE * self._write_seconds:
             self.save((), order)
 
     def save(self, rows: Iterable[SweepRow], order: Iterable[str]) -> None:
@@ -79,7 +77,7 @@ class SweepFile:
         content = list(self.rows.values())
         write_bytes(self.name, parquet_bytes(content) if self._is_parquet else csv_bytes(content))
         self._last_signature = self._signature()
-        self._num_waiting, self._written_at = 0, time.monotonic()
+        self._written_at = time.monotonic()
         self._write_seconds = self._written_at - started
 
     def _read_new_rows(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import inspect
 from collections.abc import Iterable, Iterator
@@ -53,14 +54,22 @@ def _collect(file: Path, found: set[Path]) -> None:
     if file in found:
         return
     found.add(file)
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom):
-            names = [node.module or ""] if node.module else [alias.name for alias in node.names]
-        for name in names:
-            beside = file.parent / f"{name}.py"
-            if beside.is_file():
-                _collect(beside, found)
+    for name in _imported(file.read_bytes()):
+        beside = file.parent / f"{name}.py"
+        if beside.is_file():
+            _collect(beside, found)
+
+
+@functools.lru_cache(maxsize=256)
+def _imported(source: bytes) -> tuple[str, ...]:
+    """The names that a Python file imports; the same files stand behind many policies."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module] if node.module else [alias.name for alias in node.names]
+    return tuple(names)
 
 
 def row_key(*what: object) -> str:
