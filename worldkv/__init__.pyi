@@ -35,6 +35,7 @@ from worldkv.errors import LostChunkError as LostChunkError
 from worldkv.errors import OutputError as OutputError
 from worldkv.errors import PolicyError as PolicyError
 from worldkv.errors import PositionError as PositionError
+from worldkv.errors import SavedWorldError as SavedWorldError
 from worldkv.errors import SignalError as SignalError
 from worldkv.errors import SpecError as SpecError
 from worldkv.errors import TrajectoryError as TrajectoryError
