@@ -3,8 +3,8 @@
 Copied are the bytes that torch's copying operations write (copy_, clone, cat, index_select and the like, seen by a
 dispatch mode) and those that numpy's `copyto` writes (wrapped before worldkv is loaded). Peak memory is what torch's
 profiler sees allocated on a CPU, where device and bank are one memory; numpy's short-lived arrays, at most a chunk, are
-not in it. On an accelerator it is its allocator's peak. Both from the making of the cache on; a step's queries, keys and
-values are in it, those of earlier steps where a cache keeps them.
+not in it. On an accelerator it is its allocator's peak. Both from the making of the cache on; a step's queries, keys
+and values are in it, those of earlier steps where a cache keeps them.
 Run: python -m benchmarks.peer_costs WORK CACHE GEOMETRY PASSES DEVICE WARM
 """
 

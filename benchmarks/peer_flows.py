@@ -17,11 +17,14 @@ class Ours(Peer):
     """`WorldCache`, which also makes the decisions that the others are given."""
 
     def __init__(self, job: Job) -> None:
-        """A window allocated at once."""
-        geometry = job.geometry
+        """A window allocated at once, for what the work attends at most."""
         self.views = list(viewpoints(job.path))
         self.cache = WorldCache(
-            job.policy, geometry, device=job.device, scene=scene_of(job.path), capacity_tokens=9 * geometry.chunk_tokens
+            job.policy,
+            job.geometry,
+            device=job.device,
+            scene=scene_of(job.path),
+            capacity_tokens=job.most_tokens,
         )
 
     def begin(self, step: int) -> None:

@@ -69,6 +69,7 @@ class Job(NamedTuple):
         path: cut for it.
         policy: the one that `work.spec` names.
         plans: one for each step.
+        most_tokens: that a step attends.
         passes: of a step, the clean one included.
         device: torch's name of it.
     """
@@ -78,6 +79,7 @@ class Job(NamedTuple):
     path: ChunkedTrajectory
     policy: CachePolicy
     plans: list[Plan]
+    most_tokens: int
     passes: int
     device: str
 
@@ -101,8 +103,8 @@ def job(work: Work, spec: str, passes: int, device: str, measured: int, warm: in
         resident = tuple(chunk for chunk in attended if chunk not in plan.retrieved)
         plans.append(Plan(resident, plan.retrieved, {chunk: by for chunk, by in shifts.items() if by}))
 
-    simulate(path, policy, geometry, load_machine("worldkv-project-page"), on_step=note)
-    return Job(work, geometry, path, policy, plans, passes, device)
+    done = simulate(path, policy, geometry, load_machine("worldkv-project-page"), on_step=note)
+    return Job(work, geometry, path, policy, plans, int(done.attended_tokens.max()), passes, device)
 
 
 class Peer(ABC):
