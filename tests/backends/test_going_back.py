@@ -317,3 +317,14 @@ def test_the_limits_are_gone_up_to_and_what_has_no_room_is_refused(
     assert told["most on disk"] > 0.7 * (limits.disk_bytes or 0)
     assert (told["taken back"] > 0) == (rewind_chunks > 0)
     assert (told["given up"] > 0) == (snapshots > 0)
+
+
+def test_no_file_is_left_of_what_could_have_been_taken_back(tmp_path: FilePath) -> None:
+    """A chunk's file goes with the last that holds it: those that only `rewind` held go with `close`."""
+    with open_cache(WorldKV(3, 6, 3, 1.0), SMALL, path(), config=CONFIGS["forgets"]) as cache:
+        cache.backend.bank._folder = tmp_path
+        for step in range(STEPS):
+            generate(cache, path(), step)
+        cache.backend.drain()
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
