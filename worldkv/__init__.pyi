@@ -53,6 +53,8 @@ from worldkv.experiments.description import Description as Description
 from worldkv.experiments.description import describe as describe
 from worldkv.experiments.explanation import Explanation as Explanation
 from worldkv.experiments.explanation import explain as explain
+from worldkv.experiments.gpu_check.run import GpuCheck as GpuCheck
+from worldkv.experiments.gpu_check.run import gpu_check as gpu_check
 from worldkv.experiments.inputs import GeometryLike as GeometryLike
 from worldkv.experiments.inputs import MachineLike as MachineLike
 from worldkv.experiments.inputs import TrajectoryLike as TrajectoryLike

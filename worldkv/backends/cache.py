@@ -620,6 +620,7 @@ class WorldCache:
         """Give back host memory, files and threads; the cache cannot be used any more."""
         self._is_closed = True
         self._abandon_step()
+        self.engine.forget_past()
         self.backend.close()
 
     def __enter__(self) -> Self:

@@ -330,6 +330,10 @@ class CacheEngine:
         if steps:
             self._take_back(steps)
 
+    def forget_past(self) -> None:
+        """Let go of what `rewind` could take back, and of the room it takes."""
+        self._history.clear()
+
     @property
     def rewindable_chunks(self) -> int:
         """Chunks that `rewind` can take back now."""

@@ -148,7 +148,10 @@ class PreparedRun:
             check_options(request.resume, self.options)
         timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
-        check_room(self._need(capacity), setup.geometry, request.device, request.spill_folder)
+        need = self._need(capacity)
+        if (request.limits.when_full, request.when_lost) != ("error", "error"):
+            need = need._replace(disk=0)  # a disk that fills up does not end it
+        check_room(need, setup.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
         painter = None if self.world is None else self._painter(self.world)
         scene, rotary = scene_of(setup.chunked, setup.landmarks), None if painter is None else painter.rotary
@@ -235,14 +238,16 @@ class PreparedRun:
         if any(isinstance(part, QuantisedBank) for part in _every_part(policy)):
             staging += geometry.chunk_bytes
         staging += measuring_bytes(geometry, tokens, on_cpu=on_cpu) if measures else 0
-        bank = disk = 0
+        bank = disk = spare = 0
         if self.simulated is not None:
             tiers = self.simulated.rollout.engine.state.tiers
-            bank, disk = tiers.host.peak, tiers.disk.peak
+            bank, disk, spare = tiers.host.peak, tiers.disk.peak, tiers.spare.peak
+        if spare:  # and a chunk on its way to the host
+            spare += geometry.chunk_bytes
         if not on_cpu and policy.has_bank:
             bank = pinned_bytes(bank, geometry.chunk_bytes, config.limits.host_bytes)
         model = model_bytes(geometry) if self.world is None else 0
-        return MemoryNeed(window, staging, model, bank, disk)
+        return MemoryNeed(window, staging, model, bank, disk, spare, config.limits.spare_device)
 
 
 def _every_part(part: Part) -> Iterator[Part]:
