@@ -154,6 +154,9 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 leaderboard: install ## score every policy that has no card in docs/scores yet and write docs/leaderboard.md (an hour; resumes where it stopped)
 	@$(BIN)/python -m benchmarks.leaderboard docs/leaderboard.md --data "$(WORLDKV_SHARED_DATA)"
 
+save-kills: install ## kill a process 300 times while it saves a world, and look at what lies in the folder (minutes)
+	@$(BIN)/python -m benchmarks.save_kills
+
 real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md and docs/policies.md (some minutes; resumes where it stopped)
 	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md docs/policies.md
 
