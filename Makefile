@@ -78,7 +78,7 @@ device-tests: late-device ## run the backend's tests on it, as late as it may an
 	done
 
 scale-tests: $(SCALE_VENV)/.installed ## run sweeps on clusters of Ray and Dask that it starts here (a minute; 400 MB, once)
-	@$(SCALE_VENV)/bin/python -m pytest tests/cluster
+	@$(SCALE_VENV)/bin/python -m pytest tests/cluster tests/cli/test_clusters.py tests/cli/test_cluster_address.py
 
 $(SCALE_VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.installed
 	@$(BIN)/python -m venv $(SCALE_VENV)
