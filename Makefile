@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test gpu late-device device-tests kit parity fuzz check format bench mutants policies-page \
+.PHONY: help install demo test gpu late-device device-tests kit parity fuzz campaigns check format bench mutants policies-page \
     scale-tests fidelity leaderboard real-weights architecture-picture browser-tests clean
 
 VENV := .venv
@@ -13,7 +13,11 @@ BIN := $(VENV)/bin
 PYTHON ?= python3.11 python3
 EXTRAS ?= torch,testing,llm,diffusers,dask,dev
 PYTEST_ARGS ?= -n auto
-FUZZ_EXAMPLES ?= 2000
+FUZZ_EXAMPLES ?= 500
+MINUTES ?= 10
+FUZZED := $(addprefix tests/,trajectory/test_mutated_files.py cli/test_mutated_sweeps.py parts/test_mutated_weights.py \
+    backends/test_mutated_chunks.py)
+CAMPAIGNS := bit_flips two_processes full_disk long_rollout kills
 WORLDKV_SHARED_DATA ?= ../shared/data
 LATE_SEEDS ?= 1 2
 ON_DEVICE := tests/late_device $(addprefix tests/backends/test_,$(addsuffix .py,door faults going_back numerics observer \
@@ -100,9 +104,15 @@ parity: install ## compare simulator and tensors: every policy and wrapper on ev
 	    done; \
 	done
 
-fuzz: install ## change bytes of valid files of every format, FUZZ_EXAMPLES times each and drawn afresh (minutes, or as long as you like)
-	@WORLDKV_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=default \
-	    tests/trajectory/test_mutated_files.py tests/cli/test_mutated_sweeps.py
+fuzz: install ## change bytes of valid files of every kind, drawn afresh, for MINUTES (10)
+	@set -e; until=$$(($$(date +%s) + 60 * $(MINUTES))); while [ $$(date +%s) -lt $$until ]; do \
+	    WORLDKV_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=default $(FUZZED); \
+	done
+
+campaigns: install ## kill, fill disks, flip bits, share folders, run long: the figures of docs/reliability.md (an hour or more)
+	@set -e; for campaign in $(CAMPAIGNS); do \
+	    echo "== $$campaign"; $(BIN)/python -m benchmarks.campaigns.$$campaign --out build/campaigns; \
+	done
 
 check: install ## check format, lint, types and import laws
 	$(BIN)/ruff format --check $(SOURCES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,18 @@ def test_spilled_chunks_go_where_they_are_told_and_are_removed(worldkv: Worldkv,
     assert 0 < row["host_bytes_peak"] <= 50_000
     assert row["disk_bytes_peak"] > 0 and row["bytes_disk_to_host"] > 0
     assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_need_not_hold_all_is_no_reason_to_refuse(
+    worldkv: Worldkv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=9_000))
+    words = ("run", LOOP, "--passes", "1", "--host-budget", "50kB", "--spill-folder", tmp_path)
+    refused = worldkv(*words)
+    assert refused.code == 2 and "would spill" in refused.err
+    for way_out in (("--when-lost", "go-on"), ("--when-full", "forget-oldest")):
+        assert worldkv(*words, *way_out).code == 0
 
 
 def test_a_second_folder_takes_what_the_first_does_not(worldkv: Worldkv, tmp_path: Path) -> None:
