@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ class RayCluster:
         try:
             with warnings.catch_warnings(), _same_signals():
                 warnings.simplefilter("ignore")  # what went wrong is in the error as well
-                ray.init(address, log_to_driver=False, configure_logging=False)
+                _connect(ray, address)
         except (ConnectionError, RuntimeError, ValueError) as error:
             self._log.setLevel(self._log_level)
             raise DeviceError(f"--on {name}: no Ray cluster can be used there: {_sentence(error)}") from None
@@ -115,6 +116,20 @@ class RayCluster:
                 f"{self.name} is gone ({_sentence(error)}); what was done is kept: give the same command when it is "
                 "up again"
             ) from None
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Connect, and once more where Ray's server could not start the process that it has for each client.
+
+    On a busy machine that process may be late, or the one of the last client still be there as a zombie.
+    """
+    try:
+        ray.init(address, log_to_driver=False, configure_logging=False)
+    except RuntimeError as error:
+        if "ersion" in str(error):
+            raise
+        time.sleep(_POLL_SECONDS)
+        ray.init(address, log_to_driver=False, configure_logging=False)
 
 
 @contextmanager
