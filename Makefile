@@ -4,13 +4,14 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test gpu late-device device-tests kit parity fuzz campaigns check format bench mutants policies-page \
-    fidelity leaderboard real-weights architecture-picture browser-tests clean
+.PHONY: help install demo test gpu late-device device-tests kit parity fuzz campaigns check format bench mutants \
+    policies-page scale-tests fidelity leaderboard real-weights architecture-picture browser-tests clean
 
 VENV := .venv
+SCALE_VENV := .venv-scale
 BIN := $(VENV)/bin
 PYTHON ?= python3.11 python3
-EXTRAS ?= torch,testing,llm,diffusers,dev
+EXTRAS ?= torch,testing,llm,diffusers,dask,dev
 PYTEST_ARGS ?= -n auto
 FUZZ_EXAMPLES ?= 500
 MINUTES ?= 10
@@ -79,6 +80,15 @@ device-tests: late-device ## run the backend's tests on it, as late as it may an
 	    WORLDKV_TEST_DEVICE=late WORLDKV_LATE_SEED=$$seed $(BIN)/python -m pytest $(PYTEST_ARGS) $(ON_DEVICE); \
 	    WORLDKV_TEST_DEVICE=late WORLDKV_LATE_SEED=$$seed $(BIN)/python -m pytest $(PYTEST_ARGS) -m accelerator tests/backends; \
 	done
+
+scale-tests: $(SCALE_VENV)/.installed ## run sweeps on clusters of Ray and Dask that it starts here (a minute; 400 MB, once)
+	@$(SCALE_VENV)/bin/python -m pytest tests/cluster
+
+$(SCALE_VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.installed
+	@$(BIN)/python -m venv $(SCALE_VENV)
+	@$(SCALE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	    --editable '.[ray,dask,sweep,testing]' pytest
+	@touch $@
 
 kit: install ## hold every policy at every setting to every check of the conformance kit, 100 rollouts each (long)
 	@WORLDKV_KIT_EXAMPLES=100 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/testing/test_every_policy.py

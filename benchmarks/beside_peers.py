@@ -1,16 +1,19 @@
 """The same work through this cache and through those of others: time beyond bare attention, bytes copied, memory.
 
-Run: python -m benchmarks.beside_peers [--device cuda] [--geometry SPEC] [--passes 5] [--pairs 20] [--json FILE].
-Three minutes on two cores. Every step of every cache stands beside a run of bare attention over the same keys and
-values, made contiguous beforehand; who goes first alternates, and all results are compared. Decisions are made
-beforehand for all but ours, which makes its own. Bytes and memory are counted in a process of its own for each cache
-(benchmarks/peer_costs.py). FlashDreams and transformers are left out by name where they are not installed.
+Run: python -m benchmarks.beside_peers [--device cuda] [--geometry SPEC] [--passes 5] [--pairs 20] [--clock cpu]
+[--json FILE]. Three minutes on two cores. Every step of every cache stands beside a run of bare attention over the same
+keys and values, made contiguous beforehand; who goes first alternates, and all results are compared. Decisions are made
+beforehand for all but ours, which makes its own. Steps before the measured ones take one pass. Bytes and memory are
+counted in a process of its own for each cache (benchmarks/peer_costs.py). FlashDreams and transformers are left out by
+name where they are not installed. `--clock cpu` tells the processor time of all threads instead of time on the wall:
+for a machine that others use, with OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +53,8 @@ TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 2e-2, torch.float16: 4e-3}
 """Of the largest number: kernels sum in the order in which the keys lie."""
 GEOMETRY, GPU_GEOMETRY = "tiny:head_dim=64,frame_rows=12,frame_columns=13", "wan-1.3b-480p:layers=3"
 PASSES, PAIRS = 5, 20
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+"""Seconds, by name."""
 
 
 class Row(NamedTuple):
@@ -74,9 +79,27 @@ class Row(NamedTuple):
 
 
 def compare(
-    geometry: str, passes: int, pairs: int, device: str, *, warm: int | None = None, counts: bool = True
+    geometry: str,
+    passes: int,
+    pairs: int,
+    device: str,
+    *,
+    warm: int | None = None,
+    counts: bool = True,
+    clock: str = "wall",
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
     """A row for every cache and work; the last one of each work is bare attention.
+
+    Args:
+        geometry: the model's cache shape.
+        passes: of a step, the clean one included.
+        pairs: measured steps.
+        device: torch's name of it.
+        warm: steps before them; by default the work's own.
+        counts: whether bytes and memory are counted.
+        clock: one of `CLOCKS`.
+        tell: told what is done.
 
     Raises:
         AssertionError: a cache gives other results than bare attention.
@@ -91,13 +114,16 @@ def compare(
                 peers[name] = make(here)
             except NotThereError as error:
                 left_out[name] = str(error)
-        times, errors = _in_turn(here, peers, pairs)
+        tell(f"{work.name}: {len(here.plans)} steps of {', '.join(peers)} and {BARE}")
+        times, errors = _in_turn(here, peers, pairs, CLOCKS[clock])
         bare = float(np.median(np.concatenate([spent[:, 1] for spent in times.values()])))
         for name in PEERS[work.name]:
             if name in left_out:
                 rows.append(Row(work.name, name, None, 0.0, 0.0, None, left_out[name]))
                 continue
             low, middle, high = np.percentile(times[name][:, 0] - times[name][:, 1], (25, 50, 75))
+            if counts:
+                tell(f"{work.name}: bytes and memory of {name}")
             costs = costs_apart(work.name, name, geometry, passes, device, warm) if counts else None
             beyond = (float(low), float(middle), float(high))
             rows.append(Row(work.name, name, beyond, float(np.median(times[name][:, 0])), errors[name], costs))
@@ -105,7 +131,9 @@ def compare(
     return rows
 
 
-def _in_turn(here: Job, peers: dict[str, Peer], pairs: int) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+def _in_turn(
+    here: Job, peers: dict[str, Peer], pairs: int, clock: Callable[[], float]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
     """Milliseconds `(pairs, 2)` of each peer and of bare attention beside it, and the peer's largest difference."""
     reference = Plain(here)
     times: dict[str, NDArray[np.float64]] = {name: np.zeros((pairs, 2)) for name in peers}
@@ -113,20 +141,21 @@ def _in_turn(here: Job, peers: dict[str, Peer], pairs: int) -> tuple[dict[str, N
     for step in range(len(here.plans)):
         inputs, number = here.inputs(step), step - here.work.warm
         reference.begin(step)
-        bare = _bare(reference, inputs, here)
+        passes = here.passes if number >= 0 else 1
+        bare = _bare(reference, inputs, passes)
         wanted = bare()
         names = list(peers)
         for name in names[step % len(names) :] + names[: step % len(names)]:
             peer, found = peers[name], wanted
 
             def whole(peer: Peer = peer) -> list[Tensor]:
-                return _step(peer, step, inputs, here.passes)  # noqa: B023 - called at once
+                return step_of(peer, step, inputs, passes)  # noqa: B023 - called at once
 
             if number < 0:
                 found = whole()
             else:
                 for side in (0, 1) if number % 2 else (1, 0):
-                    milliseconds, out = _timed((whole, bare)[side], here.device)
+                    milliseconds, out = _timed((whole, bare)[side], here.device, clock)
                     times[name][number, side] = milliseconds
                     found = out if side == 0 else found
             errors[name] = max(errors[name], _difference(found, wanted))
@@ -140,7 +169,7 @@ def _in_turn(here: Job, peers: dict[str, Peer], pairs: int) -> tuple[dict[str, N
     return times, errors
 
 
-def _step(peer: Peer, step: int, inputs: Inputs, passes: int) -> list[Tensor]:
+def step_of(peer: Peer, step: int, inputs: Inputs, passes: int) -> list[Tensor]:
     """One step of a peer; what the clean pass attended, by layer."""
     peer.begin(step)
     out: list[Tensor] = []
@@ -151,7 +180,7 @@ def _step(peer: Peer, step: int, inputs: Inputs, passes: int) -> list[Tensor]:
     return out
 
 
-def _bare(reference: Plain, inputs: Inputs, here: Job) -> Callable[[], list[Tensor]]:
+def _bare(reference: Plain, inputs: Inputs, passes: int) -> Callable[[], list[Tensor]]:
     """The step's attention over keys and values that are contiguous already, heads first."""
     layers = []
     for layer, (queries, keys, values) in enumerate(inputs.layers):
@@ -160,19 +189,20 @@ def _bare(reference: Plain, inputs: Inputs, here: Job) -> Callable[[], list[Tens
 
     def run() -> list[Tensor]:
         out: list[Tensor] = []
-        for _ in range(here.passes):
+        for _ in range(passes):
             out = [attend(*parts).transpose(1, 2) for parts in layers]
         return out
 
     return run
 
 
-def _timed(work: Callable[[], list[Tensor]], device: str) -> tuple[float, list[Tensor]]:
+def _timed(work: Callable[[], list[Tensor]], device: str, clock: Callable[[], float]) -> tuple[float, list[Tensor]]:
+    """Milliseconds and what it gave."""
     _finish(device)
-    started = time.perf_counter()
+    started = clock()
     out = work()
     _finish(device)
-    return (time.perf_counter() - started) * 1e3, out
+    return (clock() - started) * 1e3, out
 
 
 def _finish(device: str) -> None:
@@ -212,12 +242,24 @@ def main() -> None:
     parser.add_argument("--geometry", help=f"the model's cache shape; {GEOMETRY} on a CPU, else {GPU_GEOMETRY}")
     parser.add_argument("--passes", type=int, default=PASSES, help="passes a chunk, the clean one included")
     parser.add_argument("--pairs", type=int, default=PAIRS, help="measured steps of each cache")
+    parser.add_argument(
+        "--clock", choices=CLOCKS, default="wall", help="time on the wall, or processor time (CPU only)"
+    )
     parser.add_argument("--json", type=Path, help="a file for the rows")
     wanted = parser.parse_args()
     geometry = wanted.geometry or (GEOMETRY if wanted.device == "cpu" else GPU_GEOMETRY)
     print(f"{machine()}, torch {torch.__version__} with {torch.get_num_threads()} threads, {wanted.device}")
-    print(f"{geometry}, {wanted.passes} passes, {wanted.pairs} pairs of steps in turn\n")
-    rows = compare(geometry, wanted.passes, wanted.pairs, wanted.device)
+    print(
+        f"{geometry}, {wanted.passes} passes, {wanted.pairs} pairs of steps in turn, {wanted.clock} clock\n", flush=True
+    )
+    rows = compare(
+        geometry,
+        wanted.passes,
+        wanted.pairs,
+        wanted.device,
+        clock=wanted.clock,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
     print(table(rows))
     print(f"\nlargest difference from bare attention: {max(row.error for row in rows):.1e} of the largest number")
     if wanted.json is not None:

@@ -102,7 +102,7 @@ def count(work: str, name: str, geometry: str, passes: int, device: str, warm: i
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from benchmarks.beside_peers import PEERS, _step
+    from benchmarks.beside_peers import PEERS, step_of
     from benchmarks.peer_work import WORKS, job
 
     here = job(next(each for each in WORKS if each.name == work), geometry, passes, device, STEPS, warm)
@@ -115,11 +115,11 @@ def count(work: str, name: str, geometry: str, passes: int, device: str, warm: i
         peer = PEERS[work][name](here)
         for step, inputs in enumerate(drawn):
             if step < here.work.warm:
-                _step(peer, step, inputs, passes)
+                step_of(peer, step, inputs, 1)
                 continue
             copied.is_on = True
             with copied.mode():
-                _step(peer, step, inputs, passes)
+                step_of(peer, step, inputs, passes)
             copied.is_on = False
         peer.close()
     peak = module.max_memory_allocated(device) - before if module is not None else _torchs_peak(seen)

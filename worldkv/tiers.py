@@ -128,8 +128,10 @@ class Tiers:
         """Bytes of the bank, wherever they lie."""
         return self.spare.held + self.host.held + self.disk.held
 
-    def place(self, chunk: int, num_bytes: int, table: ChunkTable) -> Placement:
+    def place(self, chunk: int, num_bytes: int, table: ChunkTable, pinned: Collection[int] = ()) -> Placement:
         """Where `chunk` of `num_bytes` goes; the caller carries it out in the order forgotten, spilled, stored.
+
+        Chunks that are `pinned` may spill, but are not forgotten.
 
         Raises:
             BudgetError: it fits nowhere, and forgetting is not allowed or would not help.
@@ -147,10 +149,10 @@ class Tiers:
         oldest_first: Iterator[int] | None = None
         while (placement := _Rooms(self, table, forgotten).place(num_bytes)) is None:
             if oldest_first is None:
-                oldest_first = iter(banked_rows(table).tolist())
+                oldest_first = (row for row in banked_rows(table).tolist() if row not in pinned)
             oldest = next(oldest_first, None)
             if oldest is None or limits.when_full == "error":
-                raise self._full(chunk, num_bytes)
+                raise self._full(chunk, num_bytes, has_pinned=len(pinned) > 0)
             forgotten.append(oldest)
         return placement
 
@@ -162,7 +164,7 @@ class Tiers:
         limit = limits.host_bytes if tier == HOST else limits.disk_bytes
         return math.inf if limit is None else limit
 
-    def _full(self, chunk: int, num_bytes: int) -> BudgetError:
+    def _full(self, chunk: int, num_bytes: int, *, has_pinned: bool = False) -> BudgetError:
         def room(ledger: TierLedger, limit: int | None) -> str:
             return f"{ledger.held / 1e9:.4g} of {'unlimited' if limit is None else f'{limit / 1e9:.4g}'} GB"
 
@@ -170,6 +172,8 @@ class Tiers:
         cure = "give the bank more room or compress harder"
         if limits.when_full == "error":
             cure = "give the bank more room or let it forget-oldest"
+        elif has_pinned:
+            cure = "what is left in it is pinned: unpin some, or give it more room"
         spare = "" if limits.spare_bytes is None else f"spare memory holds {room(self.spare, limits.spare_bytes)}, "
         return BudgetError(
             f"the bank is full: chunk {chunk} needs {num_bytes / 1e9:.4g} GB, {spare}host holds "

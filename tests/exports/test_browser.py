@@ -234,8 +234,9 @@ def test_a_phone_scrolls_tables_not_the_page(open_page: Open, tour: Tour) -> Non
 
 
 def test_paper_has_the_step_and_no_buttons(open_page: Open, tour: Tour) -> None:
-    page = open_page(tour[1])
+    page = open_page(tour[1], viewport={"width": 794, "height": 1123})  # A4
     page.page.emulate_media(media="print")
+    assert not page.page.evaluate("document.documentElement.scrollWidth > innerWidth")
     page.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert not page.page.is_visible("#play") and page.page.is_visible("#told")
     assert page.page.locator("#chunks tbody tr").count() > 3

@@ -17,7 +17,7 @@ from worldkv.experiments.gpu_check.worker import run_here
 from worldkv.specs.names import GROUP, policy_homes
 
 SETTING = Setting("cpu", True, 100)
-ON_CPU = ("versions", "parity", "attention-lengths", "long-run", "beside-cpu")
+ON_CPU = ("versions", "parity", "attention-lengths", "spare", "long-run", "beside-cpu")
 
 
 @pytest.mark.parametrize("name", ON_CPU)

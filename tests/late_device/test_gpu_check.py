@@ -27,6 +27,7 @@ SETTING = Setting(DEVICE, True, 600)
         ("pinned", "holds"),
         ("hidden-waits", "holds"),
         ("overlap", "not on this device"),
+        ("spare", "holds"),
         ("long-run", "holds"),
         ("out-of-memory", "holds"),
     ],

@@ -175,6 +175,11 @@ class TorchBackend(CacheBackend):
             keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce, self.heads
         )
 
+    @property
+    def staged(self) -> tuple[int, ...]:
+        """Chunks that wait prefetched."""
+        return self._incoming.staged
+
     def snapshot(self) -> TorchState:
         """See `CacheBackend.snapshot`; what the window overwrites from now on is saved first."""
         self.settle()
@@ -187,11 +192,15 @@ class TorchBackend(CacheBackend):
         self._abandon()
         self.arena.restore(state.arena)
         self.bank.adopt(state.stored)
-        self.hidden = HiddenStates(state.hidden)
-        for chunk in state.staged:
+        self.take_in(state.staged, state.traffic, state.hidden)
+
+    def take_in(self, staged: Sequence[int], traffic: Traffic, hidden: dict[int, Tensor]) -> None:
+        """Go on from where window and bank stand: `staged` chunks wait prefetched, `traffic` was counted so far."""
+        self.hidden = HiddenStates(hidden)
+        for chunk in staged:
             self._incoming.prefetch(chunk)
         self._incoming.advance(wait=True)  # bringing back what waited is no traffic of the rollout
-        self._copies.traffic = state.traffic
+        self._copies.traffic = traffic
 
     def release(self, state: TorchState) -> None:
         """See `CacheBackend.release`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backend import Forget, Move, Shrink, Spill, Store
 from worldkv.chunks import DISK, SPARE, ChunkTable, Tier
@@ -22,7 +24,7 @@ def bank_chunk(
     """
     columns, geometry, tiers = table.columns, table.geometry, state.tiers
     stored = keep.bytes(geometry)
-    placement = tiers.place(chunk, stored, table)
+    placement = tiers.place(chunk, stored, table, state.pinned)
     moves: list[Move] = []
     for old in placement.forgotten:
         moves += forget_chunk(state, table, old)
@@ -68,7 +70,20 @@ def shrink_chunk(state: EngineState, table: ChunkTable, chunk: int, keep: Keep |
     state.home_bytes -= freed
     _count_keep(state, table, chunk, keep)
     table.write("stored_bytes", chunk, keep.bytes(table.geometry))
+    if isinstance(keep, RaggedKeep):
+        state.ragged[chunk] = dataclasses.replace(keep, tokens=None)
     return Shrink(chunk, keep, freed)
+
+
+def as_it_is(state: EngineState, table: ChunkTable, chunk: int) -> Keep | RaggedKeep | None:
+    """All that is left of a chunk at home that was cut before; None for a whole one."""
+    columns = table.columns
+    tokens = columns["tokens"].item(chunk)
+    if chunk in state.ragged:
+        return state.ragged[chunk]
+    if tokens == columns["frames"].item(chunk) * table.geometry.tokens_per_frame:
+        return None
+    return Keep(tokens, tuple(columns["frame_tokens"][chunk].tolist()))
 
 
 def _count_keep(state: EngineState, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from worldkv.sim.machine import Edge, Machine
 
 EDGES = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
+SPARE_EDGES = ("device_to_spare", "spare_to_device", "spare_to_host")
+"""Measured where another device is named; on the window's own, storing and landing are all there is."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def fit_machine(
         geometry: the model's shape.
         denoise_passes: passes before the clean one.
         steps: steps of rollouts, some that move nothing and some that do.
-        copies: copies over every edge.
+        copies: copies over every edge, those of spare memory on another device included where there is one.
         fetch_pieces: pieces in which the cache lands a fetched chunk. With more than one the machine hides fetches
             behind the first pass, but for the first piece, unless the steps say that it waits for all of them.
     """
@@ -61,8 +63,10 @@ def fit_machine(
     upkeep = statistics.median(step.upkeep_seconds for step in steps if not step.stored_bytes)
     edges: dict[str, Edge] = {}
     errors = {"a step": line.errors.tolist()}
-    for edge in EDGES:
+    for edge in (*EDGES, *SPARE_EDGES):
         some = [copy for copy in copies if copy.edge == edge]
+        if not some:
+            continue
         found = fit_line([copy.num_bytes for copy in some], [copy.seconds for copy in some], len(some))
         edges[edge] = _edge(found.intercept, found.slope)
         errors[edge.replace("_", " ")] = found.errors.tolist()
@@ -79,6 +83,9 @@ def fit_machine(
         host_to_device=edges["host_to_device"],
         host_to_disk=edges["host_to_disk"],
         disk_to_host=edges["disk_to_host"],
+        device_to_spare=edges.get("device_to_spare"),
+        spare_to_device=edges.get("spare_to_device"),
+        spare_to_host=edges.get("spare_to_host"),
     )
     # At one operation a second the clock says how many it counts for a token.
     flops = Clock(rough, geometry).compute_seconds(1) - Clock(rough, geometry).compute_seconds(0)

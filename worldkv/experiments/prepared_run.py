@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from worldkv.errors import printable
+from worldkv.errors import SavedWorldError, printable
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
@@ -20,9 +20,11 @@ from worldkv.experiments.memory import MemoryNeed, check_room, model_bytes
 from worldkv.experiments.plan_file import PlanFile
 from worldkv.experiments.progress import Progress
 from worldkv.experiments.run_request import itemsize_of
+from worldkv.experiments.saved_run import OPTIONS, PROGRESS, KeptText, check_options, options_of
 from worldkv.experiments.setup import make_setup
 from worldkv.exports.timeline import Timeline
 from worldkv.files import text_file, write_bytes
+from worldkv.metrics.resumable import Resumable
 from worldkv.parts import QuantisedBank
 from worldkv.policy import Part, needs_of
 from worldkv.signals import Signal
@@ -142,6 +144,8 @@ class PreparedRun:
 
         request, setup = self.request, self.setup
         device_ops(request.device)
+        if request.resume is not None:
+            check_options(request.resume, self.options)
         timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
         need = self._need(capacity)
@@ -150,29 +154,51 @@ class PreparedRun:
         check_room(need, setup.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
         painter = None if self.world is None else self._painter(self.world)
-        cache = held.enter_context(
-            WorldCache(
+        scene, rotary = scene_of(setup.chunked, setup.landmarks), None if painter is None else painter.rotary
+        folders = [Path(folder) for folder in request.spill_folder] or None
+        stopwatch = device_stopwatch(request.device, None if timeline is None else timeline.note)
+        if request.resume is None:
+            cache = WorldCache(
                 self.candidate.policy,
                 setup.geometry,
                 device=request.device,
                 dtype=torch_dtype(request.dtype),
-                scene=scene_of(setup.chunked, setup.landmarks),
+                scene=scene,
                 config=setup.config,
-                rotary=None if painter is None else painter.rotary,
+                rotary=rotary,
                 capacity_tokens=capacity,
-                folder=[Path(folder) for folder in request.spill_folder] or None,
-                stopwatch=device_stopwatch(request.device, None if timeline is None else timeline.note),
+                folder=folders,
+                stopwatch=stopwatch,
                 extra_signals=ATTENTION_SIGNALS if request.record is not None else frozenset(),
             )
-        )
-        log = None if request.log is None else held.enter_context(text_file(request.log))
-        plan = None
-        if request.plan is not None:
-            plan = PlanFile(held.enter_context(text_file(request.plan)), setup.chunked, "torch")
+        else:
+            progress.begin(f"opening {request.resume}")
+            cache = WorldCache.open(
+                request.resume,
+                self.candidate.policy,
+                setup.geometry,
+                device=request.device,
+                scene=scene,
+                config=setup.config,
+                rotary=rotary,
+                spill_folder=folders,
+                stopwatch=stopwatch,
+            )
+        held.enter_context(cache)
+        files = {
+            name: KeptText(held.enter_context(text_file(file)))
+            for name, file in (("log", request.log), ("plan", request.plan))
+            if file is not None
+        }
         if timeline is not None:
             timeline.passes = lambda: cache.passes_begun
         model = painter or warm_model(setup.geometry, cache, request.seed)
-        return StartedRun(self, cache, model, log, plan, timeline)
+        return StartedRun(self, cache, model, files, timeline)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What a run that goes on must have in common with it, by option."""
+        return options_of(self.request, self.setup, self.candidate)
 
     def _painter(self, world: PaintedWorld) -> Painter:
         from worldkv.backends.models import Painter
@@ -212,14 +238,16 @@ class PreparedRun:
         if any(isinstance(part, QuantisedBank) for part in _every_part(policy)):
             staging += geometry.chunk_bytes
         staging += measuring_bytes(geometry, tokens, on_cpu=on_cpu) if measures else 0
-        bank = disk = 0
+        bank = disk = spare = 0
         if self.simulated is not None:
             tiers = self.simulated.rollout.engine.state.tiers
-            bank, disk = tiers.host.peak, tiers.disk.peak
+            bank, disk, spare = tiers.host.peak, tiers.disk.peak, tiers.spare.peak
+        if spare:  # and a chunk on its way to the host
+            spare += geometry.chunk_bytes
         if not on_cpu and policy.has_bank:
             bank = pinned_bytes(bank, geometry.chunk_bytes, config.limits.host_bytes)
         model = model_bytes(geometry) if self.world is None else 0
-        return MemoryNeed(window, staging, model, bank, disk)
+        return MemoryNeed(window, staging, model, bank, disk, spare, config.limits.spare_device)
 
 
 def _every_part(part: Part) -> Iterator[Part]:
@@ -233,6 +261,7 @@ class StartedRun:
 
     Attributes:
         measured: times and memory measured so far.
+        first_step: the step that it begins with; 0 unless it goes on from a saved one.
         steps: iterate to generate; yields each finished step.
     """
 
@@ -241,16 +270,15 @@ class StartedRun:
         run: PreparedRun,
         cache: WorldCache,
         model: CausalVideoDiT | Painter,
-        log: TextIO | None,
-        plan: PlanFile | None,
+        files: dict[str, KeptText],
         timeline: Timeline | None,
     ) -> None:
-        """Nothing is generated yet."""
+        """Nothing is generated yet, or as much as was saved; `files` are the open log and plan."""
         from worldkv.backends.models import Painter
         from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutRecorder
 
-        self._run, self._cache, self._log, self._plan, self._timeline = run, cache, log, plan, timeline
+        self._run, self._cache, self._files, self._timeline = run, cache, files, timeline
         self._painter = model if isinstance(model, Painter) else None
         passes, seed = run.request.passes, run.request.seed
         self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
@@ -258,7 +286,40 @@ class StartedRun:
         self._rollout = RolloutRecorder(setup.chunked, cache.engine, setup.machine, setup.landmarks)
         self._signals = SignalRecorder(setup.geometry, run.candidate.policy)
         self.measured = Measurements()
+        self.first_step = len(cache.engine.table)
+        if run.request.resume is not None:
+            self._go_on(run.request.resume)
         self.steps = self._steps()
+
+    def save(self) -> None:
+        """Save the run as it stands, where the request names a folder for it."""
+        folder = self._run.request.save
+        if folder is None:
+            return
+        progress = {name: one.progress() for name, one in self._resumable().items()}
+        if self._painter is not None:
+            progress["painter"] = {"pictures": self._painter.pictures, "mass": self._painter.mass}
+        progress["files"] = {name: file.text.encode() for name, file in self._files.items()}
+        self._cache.save(folder, extra={OPTIONS: self._run.options, PROGRESS: progress})
+
+    def _resumable(self) -> dict[str, Resumable]:
+        return {"rollout": self._rollout, "signals": self._signals, "measured": self.measured}
+
+    def _go_on(self, folder: str) -> None:
+        """Take in what was saved beside the cache."""
+        try:
+            progress = self._cache.extra[PROGRESS]
+            for name, one in self._resumable().items():
+                one.take_in(progress[name])
+            if self._painter is not None:
+                for name, array in progress["painter"].items():
+                    getattr(self._painter, name)[:] = array
+            for name, file in self._files.items():
+                file.write(progress["files"][name].decode())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise SavedWorldError(
+                f"{folder} holds a world whose run is damaged; open an older copy, or start anew without --resume"
+            ) from None
 
     def finished(self) -> Reported:
         """The run, once every step is done, and its document; writes what files the request names."""
@@ -291,14 +352,17 @@ class StartedRun:
         from worldkv.sim.document import step_document
 
         setup = self._run.setup
-        write_plan = None if self._plan is None else self._plan.rollout(self._run.candidate.label)
+        log, write_plan = self._files.get("log"), None
+        if "plan" in self._files:
+            plan = PlanFile(self._files["plan"], setup.chunked, "torch")
+            write_plan = plan.rollout(self._run.candidate.label, goes_on=self.first_step > 0)
         steps = measured_steps(self._make, self._cache, setup, self._rollout, self.measured, self._timeline)
         for step, spent in steps:
             self._signals.note(step.record, self._cache.measured)
             if write_plan is not None:
                 write_plan(self._cache.engine, step.record)
-            if self._log is not None:
+            if log is not None:
                 entry = step_document(self._run.candidate.label, setup.geometry, step.record, spent.seconds)
                 entry |= self.measured.last_step()
-                self._log.write(json.dumps(entry, allow_nan=False) + "\n")
+                log.write(json.dumps(entry, allow_nan=False) + "\n")
             yield step.plan.step

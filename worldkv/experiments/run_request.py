@@ -68,6 +68,7 @@ class RunRequest(ModelRequest):
         policy, machine, recall: the policy, the machine whose time is predicted, and whether recall is measured.
         device_budget, limits, when_lost, spill_folder: the room it has, in bytes.
         log, plan, record, timeline: files to write; None for none.
+        save, resume: folders of saved worlds, to write and to go on from; None for none.
         world: a painted world to generate; None for a model of random weights.
     """
 
@@ -82,4 +83,6 @@ class RunRequest(ModelRequest):
     plan: str | None = None
     record: str | None = None
     timeline: str | None = None
+    save: str | None = None
+    resume: str | None = None
     world: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 CHECKSUM = "crc32"
 """The last column of a CSV file: of the row's other cells. A file without the column is read unchecked."""
+SMALL = 20
+"""A file of at most so many rows is written whenever one is new."""
+PATIENCE = 20
+"""A larger one that takes a second to write is written again after this many seconds: one part in 20 goes into it."""
 
 
 class SweepFile:
-    """Rows of sweeps by their key, in a file that is replaced whole whenever rows are added.
+    """Rows of sweeps by their key, in a file that is replaced whole when rows are added.
 
-    Rows that another process added since the last read or write are kept, also where both save at once.
+    Rows that another process added since the last read or write are kept, also where both save at once. The time for
+    writing grows with the file, so a large one is written for several new rows at once: see `SMALL` and `PATIENCE`.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,8 +46,19 @@ class SweepFile:
         if self._is_parquet:
             _check_pyarrow(name)
         self._last_signature: tuple[int, ...] | None = None
+        self._written_at, self._write_seconds = 0.0, 0.0
         self.rows: dict[str, SweepRow] = {}
         self._read_new_rows()
+
+    def add(self, rows: Iterable[SweepRow], order: Iterable[str]) -> None:
+        """Add `rows` as `save` does, and write the file unless it is large and was written just now.
+
+        After the last rows `save` must be called.
+        """
+        self.rows |= {row["key"]: row for row in rows}
+        since = time.monotonic() - self._written_at
+        if len(self.rows) <= SMALL or since >= PATIENCE * self._write_seconds:
+            self.save((), order)
 
     def save(self, rows: Iterable[SweepRow], order: Iterable[str]) -> None:
         """Add `rows`, in place of those of the same key, and write the file.
@@ -53,6 +70,7 @@ class SweepFile:
         Raises:
             OutputError: it cannot be written, or has been replaced by another kind of file.
         """
+        started = time.monotonic()
         with alone_in(self._path.resolve().parent):
             self._read_new_rows()
             self.rows |= {row["key"]: row for row in rows}
@@ -61,6 +79,8 @@ class SweepFile:
             content = list(self.rows.values())
             write_bytes(self.name, parquet_bytes(content) if self._is_parquet else csv_bytes(content))
             self._last_signature = self._signature()
+        self._written_at = time.monotonic()
+        self._write_seconds = self._written_at - started
 
     def _read_new_rows(self) -> None:
         """Read rows that the file has and this object has not."""

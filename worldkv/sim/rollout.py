@@ -16,6 +16,7 @@ from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.landmarks import Landmarks
 from worldkv.metrics.recall import PrecisionMeter, RecallMeter
+from worldkv.metrics.resumable import Resumable
 from worldkv.policy import CachePolicy
 from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.backend import SimBackend
@@ -112,8 +113,13 @@ def simulate(
     return recorder.close()
 
 
-class RolloutRecorder:
+class RolloutRecorder(Resumable):
     """Record a rollout step by step: tokens, bytes, recall, predicted time; for the simulator and for tensors."""
+
+    changing = (
+        *("_seconds", "_stalls", "_credits", "_attended", "_window_bytes", "_bank_bytes", "_reach"),
+        *("_meter", "_precision"),
+    )
 
     def __init__(
         self, chunked: ChunkedTrajectory, engine: CacheEngine, machine: Machine, landmarks: Landmarks | None

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -83,7 +84,12 @@ class Bank:
         for chunk, one in stored.items():
             if one.spare is not None and not one.is_spare:
                 self._leave_spare(one, one.spare, is_counted=False)
-            if not one.is_on_disk and self.stored[chunk].buffer is None and one.writing is not None:
+            if (
+                not one.is_on_disk
+                and not one.is_shared
+                and self.stored[chunk].buffer is None
+                and one.writing is not None
+            ):
                 self._come_home(one, one.writing)
         for chunk in [chunk for chunk, one in stored.items() if one.is_spare and one.spare is None]:
             self._return_to_spare(self.stored[chunk])
@@ -137,6 +143,10 @@ class Bank:
     def spill(self, chunk: int, target: Tier = Tier.DISK) -> None:
         """Move a chunk from spare memory to the host, or on to the disk; what it leaves is free once it is there."""
         stored = self.stored[chunk]
+        if stored.is_shared:  # the saved world's file is as good as one of its own
+            self._copies.wrote(stored)
+            self.stored[chunk] = dataclasses.replace(stored, is_on_disk=True)
+            return
         if stored.spare is not None:
             self._leave_spare(stored, stored.spare, is_counted=True)
             stored = self.stored[chunk] = dataclasses.replace(self.stored[chunk], is_spare=False)
@@ -188,6 +198,62 @@ class Bank:
         if stored.is_on_disk:
             self._copies.read(stored)
         return self._content(stored)
+
+    def in_file(self, chunk: int) -> DiskChunk | None:
+        """The file that a chunk lies in, whole; None where it lies in none."""
+        writing = self.stored[chunk].writing
+        if writing is None or not writing.done() or writing.exception() is not None:
+            return None
+        return writing.result()
+
+    def as_stored(self, chunk: int) -> Tensor:
+        """A chunk's bytes as they are stored `(bytes,)`, on the host; not counted as a copy.
+
+        Raises:
+            LostChunkError, TransferError: as for `content`.
+        """
+        stored = self.stored[chunk]
+        if stored.filled is not None:
+            self._ops.synchronize(stored.filled)
+        return as_bytes(self._content(stored).tensor.cpu())
+
+    def take_in(
+        self,
+        chunk: int,
+        counts: tuple[int, ...],
+        packing: Packing | None,
+        elements: int,
+        token: str,
+        *,
+        file: DiskChunk,
+        host: HostBuffer | None,
+        home: Tier,
+        is_shared: bool,
+    ) -> None:
+        """Hold a chunk that was saved: in `host`, from where it goes on to spare memory, or in its `file` alone."""
+        written: Future[DiskChunk] | None = None
+        if host is None:
+            written = Future()
+            written.set_result(file)
+        stored = self.stored[chunk] = StoredChunk(
+            chunk,
+            counts,
+            elements,
+            packing,
+            host,
+            None,
+            written,
+            is_on_disk=home is Tier.DISK,
+            is_spare=home is Tier.SPARE,
+            token=token,
+            is_shared=is_shared,
+        )
+        if stored.is_spare:
+            self._return_to_spare(stored)
+
+    def brought_in(self, chunk: int, source: Path, num_bytes: int, crc32: int) -> DiskChunk:
+        """A saved chunk's file, among those that spill; see `DiskStore.adopt`."""
+        return self._disk().adopt(chunk, source, num_bytes, crc32)
 
     def inspect(self, chunk: int) -> Tensor:
         """A chunk's numbers at full size, for inspection; not counted as a copy."""

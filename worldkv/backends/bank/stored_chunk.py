@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import secrets
 import threading
 import weakref
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -107,6 +109,8 @@ class StoredChunk:
         filled: when the buffer is filled; None if it always was.
         writing: the file it is being written to, or could not be; None where it never went to disk.
         is_on_disk: whether its home is the disk, be it still on the way.
+        token: names its content, by which saved worlds know it again.
+        is_shared: whether it lies in the folder of a saved world, where it is read each time and never written.
         spare: the buffer in spare device memory that it lies in; None where it lies elsewhere.
         is_spare: whether its home is spare device memory.
     """
@@ -121,6 +125,8 @@ class StoredChunk:
     is_on_disk: bool = False
     spare: StoredBuffer | None = None
     is_spare: bool = False
+    token: str = field(default_factory=functools.partial(secrets.token_hex, 6))
+    is_shared: bool = False
 
     @property
     def buffer(self) -> StoredBuffer | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -129,8 +129,8 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device, *, 
         ) from error
 
 
-def check_copy(target: Tensor, source: Tensor, device: torch.device) -> None:
-    """Refuse a copy that is not one between equals on the host and `device`; for ops only.
+def check_copy(target: Tensor, source: Tensor, device: torch.device, peers: Container[torch.device] = ()) -> None:
+    """Refuse a copy that is not one between equals on `device` and the host or one of `peers`; for ops only.
 
     Raises:
         DeviceError: shapes or dtypes differ, a tensor lies elsewhere, or none on the device.
@@ -141,7 +141,8 @@ def check_copy(target: Tensor, source: Tensor, device: torch.device) -> None:
             f"{tuple(target.shape)} {target.dtype}; view or convert one of them first"
         )
     places = {target.device, source.device}
-    if device not in places or not places <= {torch.device("cpu"), device}:
+    others = places - {device, torch.device("cpu")}
+    if device not in places or not all(other in peers for other in others):
         raise DeviceError(
             f"a copy runs between the host and {device}, got one from {source.device} to {target.device}; move one side"
         )

@@ -46,8 +46,8 @@ def run(setting: Setting) -> Iterator[Figure]:
         f"at most {PLANNED_SECONDS * 1e3:.0f} ms longer than the second",
         ", ".join(f"{one * 1e3:.1f} and {two * 1e3:.1f} ms" for one, two in pairs),
         setting.judged(extra <= PLANNED_SECONDS),
-        "Attention is planned anew for every length (cuDNN): set TORCH_CUDNN_SDPA_DEPRIORITIZED=1, and policies whose "
-        "window changes in every step are not to be timed without it.",
+        "Attention is planned anew for every length, as by cuDNN, which is asked last: see the kernels. Set "
+        "TORCH_CUDNN_SDPA_DEPRIORITIZED=1, and time no policy whose window changes in every step without it.",
     )
     if setting.device == "cpu":
         return
@@ -70,7 +70,7 @@ def run(setting: Setting) -> Iterator[Figure]:
             "at most 1.2",
             f"{warm / flash:.2f}",
             setting.judged(warm <= 1.2 * flash),
-            "Torch's first choice is slower than flash attention on these views: fix the order of kernels.",
+            "Another kernel than flash attention was taken, and is slower on these views: change the order of kernels.",
         )
 
 

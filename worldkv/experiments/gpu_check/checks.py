@@ -14,6 +14,7 @@ from worldkv.experiments.gpu_check import (
     overlap,
     parity,
     pinned,
+    spare,
     versions,
 )
 from worldkv.experiments.gpu_check.check import Check
@@ -39,7 +40,7 @@ CHECKS = (
     Check(
         "parity",
         "Do tensors on the device do what the simulator says, record by record?",
-        120,
+        110,
         "Decisions, bytes and places are those of the simulator: results of the simulator hold for this device.",
         parity.run,
     ),
@@ -75,9 +76,16 @@ CHECKS = (
         _ON_CPU,
     ),
     Check(
+        "spare",
+        "Does a bank in spare device memory spare the bus?",
+        35,
+        "Where the device has memory to spare, the bank can lie there: the same decisions, nothing over the bus.",
+        spare.run,
+    ),
+    Check(
         "limit",
         "What does a step cost above bare attention?",
-        80,
+        70,
         "The cache costs little beside attention.",
         limit.run,
     ),
@@ -106,7 +114,7 @@ CHECKS = (
     Check(
         "device-numerics",
         "Do the tests of numbers, faults and going back pass on the device?",
-        60,
+        45,
         "Snapshots, rewinds and failed stores are as on the CPU.",
         device_tests.run_numerics,
         {"cpu": "make test runs them on a CPU"},

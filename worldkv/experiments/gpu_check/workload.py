@@ -49,7 +49,15 @@ class Work(NamedTuple):
         self.cache.commit()
 
 
-def work(setting: Setting, policy: str, geometry: str = SMALL, passes: int = 3, host_chunks: int | None = None) -> Work:
+def work(
+    setting: Setting,
+    policy: str,
+    geometry: str = SMALL,
+    passes: int = 3,
+    *,
+    host_chunks: int | None = None,
+    spare_chunks: int | None = None,
+) -> Work:
     """A cache of that policy; small, and over a short path, in a rehearsal. Close the cache.
 
     Args:
@@ -58,6 +66,7 @@ def work(setting: Setting, policy: str, geometry: str = SMALL, passes: int = 3, 
         geometry: what it is where this is no rehearsal.
         passes: of a step, the clean one included.
         host_chunks: a host budget for the bank, in whole chunks; None for none.
+        spare_chunks: device memory for the bank, likewise.
     """
     import torch
 
@@ -70,7 +79,11 @@ def work(setting: Setting, policy: str, geometry: str = SMALL, passes: int = 3, 
 
     shape = parse_geometry(SMALL if setting.is_rehearsal else geometry)
     path = cut(load_trajectory(REHEARSED_PATH if setting.is_rehearsal else PATH), shape)
-    limits = TierLimits(None if host_chunks is None else host_chunks * shape.chunk_bytes)
+
+    def room(chunks: int | None) -> int | None:
+        return None if chunks is None else chunks * shape.chunk_bytes
+
+    limits = TierLimits(room(host_chunks), spare_bytes=room(spare_chunks))
     cache = WorldCache(
         parse_policy(policy, shape),
         shape,
