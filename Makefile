@@ -71,6 +71,9 @@ $(VENV)/.browser: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[browser,rerun]'
 	@touch $@
 
+gpu: ## ask the GPU here whether the cache works on it and what it costs: nine minutes, one page (.venv or else python3; GPU_ARGS=...)
+	@python=$(BIN)/python; [ -x "$$python" ] || python=python3; "$$python" -m worldkv gpu-check $(GPU_ARGS)
+
 late-device: install ## compile the accelerator that the device tests run on (g++, a minute; once)
 	@$(BIN)/python -m tests.late_device.build
 
