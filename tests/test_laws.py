@@ -117,7 +117,7 @@ LAWS = {
     "parity": _law("core trajectory metrics specs engine sim backends", "torch"),
     "report": _law("core trajectory metrics parts specs engine sim worlds testing", "rich"),
     "plots": _law("core trajectory specs sim worlds report", "matplotlib PIL"),
-    "exports": _law("core trajectory metrics sim worlds report plots", "PIL rerun"),
+    "exports": _law("core trajectory metrics engine sim worlds report plots", "PIL rerun"),
     "testing": _law("core trajectory metrics parts specs policies engine sim door", "hypothesis pytest"),
     "experiments": Law(EVERY_ROOM - {"cli"}, ALL_LIBRARIES),
     "cli": Law(EVERY_ROOM, ALL_LIBRARIES),
