@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
-    fidelity real-weights architecture-picture clean
+    fidelity train-world trained-study real-weights architecture-picture clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,6 +13,7 @@ PYTHON ?= python3.11 python3
 EXTRAS ?= torch,testing,llm,diffusers,dev
 PYTEST_ARGS ?= -n auto
 FUZZ_EXAMPLES ?= 2000
+MINUTES ?= 60
 WORLDKV_SHARED_DATA ?= ../shared/data
 LATE_SEEDS ?= 1 2
 ON_DEVICE := tests/late_device $(addprefix tests/backends/test_,$(addsuffix .py,door faults going_back numerics observer \
@@ -118,6 +119,12 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 	@cd docs && ../$(BIN)/worldkv demo --filmstrip rooms-revisits.png --film rooms.gif >/dev/null && rm -f worldkv-demo.png
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
+
+train-world: install ## train the models of `--world trained` anew, on a core each (MINUTES=60; resumes where it stopped)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m worldkv.backends.models.trained.train --minutes $(MINUTES)
+
+trained-study: install ## measure the trained world anew and write docs/trained-world.md (hours on one core; resumes where it stopped)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trained_study docs/trained-world.md --data "$(WORLDKV_SHARED_DATA)"
 
 real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md (some minutes; resumes where it stopped)
 	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md

@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worldkv.experiments.defaults import WORLD_GEOMETRY
 from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType, RunRequest
-from worldkv.experiments.worlds import check_world
+from worldkv.experiments.worlds import check_world, world_geometry
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.sizes import parse_size
 
@@ -114,7 +113,7 @@ def run(
     request = RunRequest(
         trajectory=trajectory,
         policy=policy,
-        geometry=(TINY if world is None else WORLD_GEOMETRY) if geometry is None else geometry,
+        geometry=(TINY if world is None else world_geometry(world)) if geometry is None else geometry,
         device=device,
         dtype=dtype,
         passes=passes,
