@@ -83,7 +83,7 @@ def _trained_notes(world: dict[str, Any]) -> list[str]:
     if gap is None:
         return [TRAINED]
     protocol = (
-        f"the {world['given_chunks']} chunks that are no revisits are given, revisits are generated"
+        f"{world['given_chunks']} chunks are given, the {world['revisits']} that show hardly anything new are generated"
         if world["visits"] == "given"
         else "only the first chunk is given, so first visits are imagined and dB against the truth say little"
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from worldkv.errors import SpecError
@@ -52,13 +54,16 @@ def enter(name: str, path: LoadedPath, *, view_distance: float | None, seed: int
     from worldkv.trajectory import cut, describe
     from worldkv.trajectory.loaded import LoadedPath
     from worldkv.worlds import doom_world, housed, levelled, rooms_world, staged, textured_world
+    from worldkv.worlds.textured_world import MOSTLY
 
     geometry = path.geometry
+    build: Callable[..., PaintedWorld]
     if is_trained(name):
         from worldkv.backends.models.trained import check_trained_shape
 
         check_trained_shape(geometry)
-        lead, build = levelled, textured_world
+        lead = levelled
+        build = partial(textured_world, least_seen=0.0 if trained_as(name)[1] == "free" else MOSTLY)
     else:
         check_paintable(geometry)
         lead, build = (staged, doom_world) if name == "doom" else (housed, rooms_world)

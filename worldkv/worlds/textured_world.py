@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worldkv.geometry import CacheGeometry
 from worldkv.pose import Array
@@ -13,7 +14,7 @@ from worldkv.trajectory.generators.generator import CAMERA_HEIGHT
 from worldkv.trajectory.trajectory import Trajectory
 from worldkv.worlds.building import housed
 from worldkv.worlds.rooms import trace_rooms
-from worldkv.worlds.seen_before import find_seen_before
+from worldkv.worlds.seen_before import NEVER, SeenBefore, find_seen_before
 from worldkv.worlds.textured import FIELD_OF_VIEW, PICTURE, TexturedBuilding, level_places
 from worldkv.worlds.world import PaintedWorld
 
@@ -44,7 +45,13 @@ def levelled(trajectory: Trajectory, chunk_frames: int) -> Trajectory:
     )
 
 
-def textured_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int = 0) -> PaintedWorld:
+MOSTLY = 0.9
+"""A chunk is generated after given first visits where earlier chunks showed at least this share of it."""
+
+
+def textured_world(
+    chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed: int = 0, least_seen: float = MOSTLY
+) -> PaintedWorld:
     """A textured building along a levelled trajectory.
 
     Nothing is imagined beforehand: `imagined` is grey, for the model imagines what it does not know.
@@ -53,6 +60,7 @@ def textured_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed:
         chunked: a levelled trajectory.
         geometry: the trained model's.
         seed: of all textures; none of them was trained on.
+        least_seen: of a chunk less of which was seen before nothing counts: it is no revisit.
 
     Raises:
         SpecError: the trajectory has no walls.
@@ -64,8 +72,21 @@ def textured_world(chunked: ChunkedTrajectory, geometry: CacheGeometry, *, seed:
     seen_before = find_seen_before(surface)
     chunks = np.arange(surface.num_frames)[:, None, None] // surface.frames_per_chunk
     novel = seen_before.first_seen // surface.frames_per_chunk >= chunks
+    known = 1 - novel.reshape(surface.num_chunks, -1).mean(axis=1)
+    seen_before = _only(seen_before, np.repeat(known >= least_seen, surface.frames_per_chunk))
     lit = np.ones(novel.shape, np.float32)
     return PaintedWorld(surface, seen_before, truth, np.full_like(truth, 0.5), novel, lit)
+
+
+def _only(seen_before: SeenBefore, frames: NDArray[np.bool_]) -> SeenBefore:
+    """Nothing counts but in `frames`."""
+    within = frames[:, None, None]
+    return dataclasses.replace(
+        seen_before,
+        counted=seen_before.counted & within,
+        is_compared=seen_before.is_compared & within,
+        visit=np.where(frames, seen_before.visit, NEVER),
+    )
 
 
 def _turned(headings: Array) -> Array:

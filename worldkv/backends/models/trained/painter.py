@@ -128,7 +128,7 @@ class TrainedPainter:
 
 
 def given_chunks(world: PaintedWorld, visits: str) -> NDArray[np.bool_]:
-    """Which chunks a protocol gives `(chunks,)`: the first, or all that are no revisits as `measure` counts them."""
+    """Which chunks a protocol gives `(chunks,)`: the first, or all in which nothing counts, see `textured_world`."""
     chunks = world.surface.num_chunks
     if visits == "free":
         return np.asarray(np.arange(chunks) == 0)
