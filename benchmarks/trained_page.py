@@ -35,7 +35,7 @@ def write_page(page: Path, found: dict[str, Any]) -> None:
 def training() -> str:
     """How each model was trained and what it reached on held-out clips."""
     lines = [
-        "| model | seed, steps, minutes | machine | loss, first and last | exact return, with / without | near return |",
+        "| model | seed, steps, minutes | machine | loss, first and last | exact, with / without | near return |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for positions in ("rays", "rotary"):

@@ -12,6 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # every worker has a core; a team
 import hypothesis
 import pytest
 
+from tests.exports.chromium import chromium
+
 SHARED_DATA = Path(os.environ.get("WORLDKV_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 """The recorded camera paths: a folder beside the checkout, or wherever the variable says."""
 SHARED_DATA_REQUIRED = os.environ.get("WORLDKV_REQUIRE_SHARED_DATA") == "1"
@@ -40,6 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips marked tests where what they need is absent; imports torch only for one that needs an accelerator."""
     if not SHARED_DATA.is_dir():
         _skip(items, "shared_data", f"needs the recorded camera paths in {SHARED_DATA}")
+    if any(item.get_closest_marker("browser") for item in items) and chromium() is None:
+        _skip(items, "browser", "needs playwright and chromium (make browser-tests)")
     if any(item.get_closest_marker("accelerator") for item in items) and not _has_accelerator():
         _skip(items, "accelerator", "needs torch and an accelerator")
 

@@ -41,6 +41,7 @@ DEFERRED = frozenset(
         "vizdoom",
         "transformers",
         "diffusers",
+        "rerun",
     }
 )
 """Slow or optional to import: only inside the function that needs them."""
@@ -64,6 +65,7 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
     "vizdoom",
     "transformers",
     "diffusers",
+    "rerun",
 }
 
 
@@ -87,8 +89,8 @@ class Law:
 
 
 EVERY_ROOM = frozenset(
-    "core trajectory metrics parts specs policies engine sim worlds backends adapters parity report plots experiments "
-    "testing cli door".split()
+    "core trajectory metrics parts specs policies engine sim worlds backends adapters parity report plots exports "
+    "experiments testing cli door".split()
 )
 
 
@@ -111,6 +113,7 @@ LAWS = {
     "parity": _law("core trajectory metrics specs engine sim backends", "torch"),
     "report": _law("core trajectory metrics parts specs engine sim worlds testing", "rich"),
     "plots": _law("core trajectory specs sim worlds report", "matplotlib PIL"),
+    "exports": _law("core trajectory metrics sim worlds report plots", "PIL rerun"),
     "testing": _law("core trajectory metrics parts specs policies engine sim door", "hypothesis pytest"),
     "experiments": Law(EVERY_ROOM - {"cli"}, ALL_LIBRARIES),
     "cli": Law(EVERY_ROOM, ALL_LIBRARIES),

@@ -40,6 +40,8 @@ from worldkv.errors import SpecError as SpecError
 from worldkv.errors import TrajectoryError as TrajectoryError
 from worldkv.errors import TransferError as TransferError
 from worldkv.errors import WorldKVError as WorldKVError
+from worldkv.experiments.benchmark import ScoreCards as ScoreCards
+from worldkv.experiments.benchmark import benchmark as benchmark
 from worldkv.experiments.calibration import Calibration as Calibration
 from worldkv.experiments.calibration import calibrate as calibrate
 from worldkv.experiments.check import CheckResult as CheckResult

@@ -167,6 +167,20 @@ class CacheBackend(ABC):
     def restore(self, state: Any) -> None:
         """Go back to a state from `snapshot`; the same state may be restored many times."""
 
+    def release(self, state: Any) -> None:
+        """Let go of what a state from `snapshot` holds of the bank; it will not be restored again."""
+        return None
+
+    def spill_saved(self, state: Any, chunk: int) -> bool:
+        """Move a chunk that only states from `snapshot` hold, `state` among them, from host to disk.
+
+        It comes back to the host where a state says so that is restored. Going back is no traffic.
+
+        Returns:
+            Whether it is on disk; where not, it is on the host as before.
+        """
+        return True
+
     @abstractmethod
     def fork(self) -> Self:
         """An independent twin that shares what is immutable (the bank)."""

@@ -16,6 +16,9 @@ from worldkv.errors import BudgetError, SpecError, check_choice
 WhenFull = Literal["error", "forget-oldest"]
 """What happens when neither host nor disk has room: refuse, or discard the oldest banked chunks (counted)."""
 
+FILE_BYTES = 256
+"""Bytes that a stored chunk's file has beside its content; `disk_bytes` bounds them too."""
+
 
 @dataclass(frozen=True)
 class TierLimits:
@@ -23,7 +26,8 @@ class TierLimits:
 
     Attributes:
         host_bytes: host memory for banked chunks; None for no limit.
-        disk_bytes: disk for chunks that spill from the host; None for no limit, 0 for no disk.
+        disk_bytes: disk for chunks that spill from the host, their files' headers of `FILE_BYTES` included; None for
+            no limit, 0 for no disk.
         when_full: what to do when both are full, or the disk takes no more before its limit.
     """
 
@@ -122,9 +126,10 @@ class Tiers:
         on_disk = [row for row in forgotten if tier[row] == Tier.DISK]
         disk_room = math.inf
         if limits.disk_bytes is not None:
-            disk_room = limits.disk_bytes - self.disk.held + int(sizes[on_disk].sum())
+            files = int(np.count_nonzero(tier[: len(table)] == Tier.DISK)) - len(on_disk)
+            disk_room = limits.disk_bytes - self.disk.held + int(sizes[on_disk].sum()) - FILE_BYTES * files
         if num_bytes > host_bytes:
-            return Placement(Tier.DISK, (), tuple(forgotten)) if num_bytes <= disk_room else None
+            return Placement(Tier.DISK, (), tuple(forgotten)) if num_bytes + FILE_BYTES <= disk_room else None
         over = self.host.held - int(sizes[on_host].sum()) + num_bytes - host_bytes
         spilled: list[int] = []
         for row in _least_recently_retrieved(table) if over > 0 else ():
@@ -133,9 +138,9 @@ class Tiers:
             if row in forgotten:
                 continue
             size = int(sizes[row])
-            if size > disk_room:  # no smaller chunk is taken instead: the order is the rule
+            if size + FILE_BYTES > disk_room:  # no smaller chunk is taken instead: the order is the rule
                 return None
-            disk_room -= size
+            disk_room -= size + FILE_BYTES
             over -= size
             spilled.append(row)
         return Placement(Tier.HOST, tuple(spilled), tuple(forgotten))  # an empty host has room: num_bytes <= host_bytes

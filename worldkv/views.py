@@ -139,12 +139,22 @@ class ChunkRows:
     @property
     def landmarks(self) -> NDArray[np.uint8]:
         """Landmarks each chunk saw, packed bits `(chunks, bytes)`; needs `Signal.LANDMARKS` (oracles only)."""
+        seen = self._declared_landmarks().seen[self._rows]
+        seen.flags.writeable = False
+        return seen
+
+    @property
+    def landmarks_by_word(self) -> NDArray[np.uint64]:
+        """The same bits, words first `(words, chunks)`, as `greedy_cover` takes them."""
+        seen = self._declared_landmarks().seen_by_word[:, self._rows]
+        seen.flags.writeable = False
+        return seen
+
+    def _declared_landmarks(self) -> Landmarks:
         self.require(Signal.LANDMARKS)
         if self._landmarks is None:
             raise SignalError("landmarks were declared but this run has none; run it through `worldkv compare`")
-        seen = self._landmarks.seen[self._rows]
-        seen.flags.writeable = False
-        return seen
+        return self._landmarks
 
 
 class AttendedChunks(NamedTuple):

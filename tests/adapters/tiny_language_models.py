@@ -24,14 +24,8 @@ BY_CHUNKS = {
     "random": "random:sink_frames=1,recent_frames=2,retrieved_frames=2",
 }
 """Policies whose layers and heads all attend the same tokens."""
-_PRUNED = (
-    "composed:index=mean-key,compression=scored-tokens,keep_ratio=0.25,sink_frames=1,recent_frames=2,"
-    "retrieved_frames=99"
-)
-BY_HEADS = {
-    "snapkv": f"{_PRUNED},scorer=attention-received,pooled_tokens=7",
-    "keydiff": f"{_PRUNED},scorer=key-diff",
-}
+_PRUNED = "index=mean-key,keep_ratio=0.25,sink_frames=1,recent_frames=2,retrieved_frames=99"
+BY_HEADS = {"snapkv": f"snapkv:{_PRUNED}", "keydiff": f"keydiff:{_PRUNED}"}
 """Rules by which every layer and head keeps tokens of its own."""
 
 

@@ -101,7 +101,7 @@ def lost_on_one(share: Share, folder: Path) -> Told:
                 if step == 5 and share.rank == share.size - 1:
                     store = cache.backend.bank._store
                     assert store is not None
-                    for file in store.folder.iterdir():
+                    for file in store._store(0).folder.iterdir():
                         file.unlink()
                 generate(cache, share, step)
 

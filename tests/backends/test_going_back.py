@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import random
+import tempfile
 import weakref
 from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
 import torch
@@ -18,22 +20,24 @@ from tests.backends.retrieval_policies import AfterFirstPass, Prefetching
 from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
 from tests.policies.all_policies import EVERY
 from worldkv.backend import Traffic
+from worldkv.backends.bank import chunk_file, disk
 from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool
 from worldkv.backends.cache import WorldCache
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import Snapshot
+from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts import Rebased
 from worldkv.policies import DropOldest, WorldKV
 from worldkv.signals import Signal
-from worldkv.tiers import TierLimits, WhenFull
+from worldkv.tiers import FILE_BYTES, TierLimits
 
 SMALL = CacheGeometry(2, 2, 1, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
 CONFIGS = {
     "host": CacheConfig(rewind_chunks=3),
     "disk": CacheConfig(limits=TierLimits(int(2.6 * SMALL.chunk_bytes)), rewind_chunks=3),
     "forgets": CacheConfig(
-        limits=TierLimits(int(1.2 * SMALL.chunk_bytes), 3 * SMALL.chunk_bytes, "forget-oldest"), rewind_chunks=3
+        limits=TierLimits(int(1.2 * SMALL.chunk_bytes), 8 * SMALL.chunk_bytes, "forget-oldest"), rewind_chunks=3
     ),
 }
 STEPS = 22
@@ -74,13 +78,14 @@ def test_whatever_is_taken_back_the_steps_are_the_same(name: str, config: str) -
     actions = draw.choices(list(ACTIONS), list(ACTIONS.values()), k=70)
     actions[5], actions[9] = "snapshot", "fork"
     kept: list[tuple[int, Snapshot]] = []
-    step, twins = 0, 0
+    step, twins, snapshots = 0, 0, 0
     with open_cache(POLICIES[name], SMALL, path(), LateOps(), config=CONFIGS[config]) as cache:
         for action in actions:
             if step == STEPS and action != "snapshot":  # the path is over
                 action = "restore"
+            kept = [(at, snapshot) for at, snapshot in kept if snapshot.given_up is None]
             if action == "restore" and not kept:
-                action = "rewind"
+                action = "rewind" if step < STEPS else "reset"
             match action:
                 case "generate":
                     out, record = generate(cache, path(), step)
@@ -90,6 +95,7 @@ def test_whatever_is_taken_back_the_steps_are_the_same(name: str, config: str) -
                     step += 1
                 case "snapshot":
                     kept.append((step, cache.snapshot()))
+                    snapshots += 1
                 case "restore":
                     step, snapshot = draw.choice(kept)  # any of them, in any order, as often as it comes
                     cache.restore(snapshot)
@@ -101,12 +107,15 @@ def test_whatever_is_taken_back_the_steps_are_the_same(name: str, config: str) -
                     back = draw.randint(0, min(3, max(0, len(cache.engine._history) - is_open)))
                     cache.rewind(back)
                     step -= back
+                case "reset":
+                    cache.reset()
+                    step = 0
                 case "fork":
                     twin = cache.fork()
                     out, record = generate(twin, path(), step)
                     assert torch.equal(out, undisturbed(name, config)[step][0])
                     twins += 1
-    assert kept and twins
+    assert snapshots and twins
 
 
 @settings(max_examples=15)
@@ -202,50 +211,97 @@ def test_going_back_while_chunks_are_written_keeps_none_of_them_in_memory() -> N
         assert on_host <= (config.limits.host_bytes or 0) < sum(stored.elements * 4 for stored in stored)
 
 
-@pytest.mark.parametrize("when_full", ["error", "forget-oldest"])
-def test_what_can_be_taken_back_takes_the_host_memory_and_files_that_are_told(
-    when_full: WhenFull, monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath
-) -> None:
-    """Every buffer lent by the pool and every file in the folder is counted, whoever holds it."""
-    disk = None if when_full == "error" else 3 * SMALL.chunk_bytes
-    limits = TierLimits(2 * SMALL.chunk_bytes, disk, when_full)
+WAYS = ("generate", "rewind", "snapshot", "restore")
+DRAWN = st.tuples(st.sampled_from((*WAYS, *["generate"] * 6)), st.integers(0, 99))
+
+
+def most_on_disk(limits: TierLimits, rewind_chunks: int, actions: list[tuple[str, int]]) -> dict[str, int]:
+    """Do what `actions` say, hold every buffer and every file against the limits; how often it went to the limit.
+
+    Every buffer lent by the pool is counted between steps, every byte in the folder whenever a file is written.
+    """
     lent: list[weakref.ref[HostBuffer]] = []
-    take = HostPool.take
+    told = {"taken back": 0, "given up": 0, "most on disk": 0}
+    take, write = HostPool.take, chunk_file.write_file
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder = FilePath(name)
 
-    def noted(pool: HostPool, elements: int, *, host_writes: bool = False) -> HostBuffer:
-        buffer = take(pool, elements, host_writes=host_writes)
-        lent.append(weakref.ref(buffer))
-        return buffer
+        def taken(pool: HostPool, elements: int, *, host_writes: bool = False) -> HostBuffer:
+            buffer = take(pool, elements, host_writes=host_writes)
+            lent.append(weakref.ref(buffer))
+            return buffer
 
-    monkeypatch.setattr(HostPool, "take", noted)
-    policy, header = WorldKV(3, 6, 3, 1.0), 512
-    kept: Snapshot | None = None
-    config = CacheConfig(limits=limits, rewind_chunks=8)
-    with open_cache(policy, SMALL, path(), config=config) as cache:
-        cache.backend.bank._folder = tmp_path
-        most, remembered = 0, 0
-        for step in range(STEPS):
-            generate(cache, path(), step)
-            if step == 4:
-                kept = cache.snapshot()
-            cache.backend.drain()
-            cache.backend.bank.finish_writing()
-            held = sum(b.tensor.nbytes for b in (ref() for ref in lent) if b is not None)
-            tiers, beside = cache.engine.state.tiers, cache.engine.remembered()
-            if when_full == "error":
-                assert held <= (limits.host_bytes or 0) and beside == (0, 0)
-            else:  # the snapshot is the caller's own, and holds what its chunks take
-                of_snapshot = 0 if kept is None else 5 * SMALL.chunk_bytes
-                files = [file.stat().st_size - header for file in tmp_path.iterdir()]
-                assert sum(files) <= tiers.disk.held + beside.disk + of_snapshot
-                assert held <= (limits.host_bytes or 0) + beside.host + of_snapshot
-            most, remembered = max(most, held), max(remembered, beside.disk)
-        assert most > 0 and (remembered > 0) == (when_full == "forget-oldest")
-        cache.rewind(8)
-        for step in range(STEPS - 8, STEPS):
-            generate(cache, path(), step)
-        assert kept is not None
-        cache.restore(kept)
-        again = generate(cache, path(), 5)[0]
-    with open_cache(policy, SMALL, path(), config=config) as cache:
-        assert torch.equal([generate(cache, path(), step)[0] for step in range(6)][-1], again)
+        def written(path: FilePath, chunk: int, data: Any) -> int:
+            crc32 = write(path, chunk, data)
+            held = sum(file.stat().st_size for file in folder.iterdir())
+            told["most on disk"] = max(told["most on disk"], held)
+            return crc32
+
+        patch.setattr(HostPool, "take", taken)
+        patch.setattr(disk, "write_file", written)
+        config = CacheConfig(limits=limits, rewind_chunks=rewind_chunks)
+        kept: list[tuple[int, Snapshot]] = []
+        step = 0
+        with open_cache(WorldKV(3, 6, 3, 1.0), SMALL, path(), config=config) as cache:
+            cache.backend.bank._folder = folder
+            outputs: dict[int, Tensor] = {}
+            for action, number in actions:
+                if action == "rewind":
+                    back = number % (cache.engine.rewindable_chunks + 1)
+                    cache.rewind(back)
+                    step, told["taken back"] = step - back, told["taken back"] + back
+                elif action == "snapshot":
+                    kept.append((step, cache.snapshot()))
+                elif action == "restore" and kept:
+                    at, snapshot = kept[number % len(kept)]
+                    if snapshot.given_up is None:
+                        cache.restore(snapshot)
+                        step = at
+                    else:
+                        told["given up"] += 1
+                        with pytest.raises(
+                            PolicyError, match=r"no room beside it within (disk|host)_bytes = \d+; give"
+                        ):
+                            cache.restore(snapshot)
+                elif action == "generate" and step < STEPS:
+                    out = generate(cache, path(), step)[0]
+                    assert torch.equal(out, outputs.setdefault(step, out))
+                    step += 1
+                cache.backend.drain()
+                cache.backend.bank._worker().submit(int).result()  # the thread has let go of what it wrote
+                held = sum(buffer.tensor.nbytes for buffer in (ref() for ref in lent) if buffer is not None)
+                tiers, beside = cache.engine.state.tiers, cache.engine.remembered()
+                assert held == tiers.host.held + beside.host <= (limits.host_bytes or 0)
+                files = [file.stat().st_size for file in folder.iterdir()]
+                assert sum(files) == tiers.disk.held + FILE_BYTES * (len(files) - beside.files) + beside.disk
+                assert told["most on disk"] <= (limits.disk_bytes or 0)
+    return told
+
+
+@settings(max_examples=20)
+@given(
+    rewind_chunks=st.integers(0, 4),
+    host_chunks=st.integers(0, 4),
+    disk_chunks=st.integers(1, 9),
+    actions=st.lists(DRAWN, min_size=20, max_size=60),
+)
+def test_no_file_and_no_buffer_ever_goes_over_a_limit(
+    rewind_chunks: int, host_chunks: int, disk_chunks: int, actions: list[tuple[str, int]]
+) -> None:
+    whole = SMALL.chunk_bytes
+    most_on_disk(
+        TierLimits(host_chunks * whole, disk_chunks * (whole + FILE_BYTES), "forget-oldest"), rewind_chunks, actions
+    )
+
+
+@pytest.mark.parametrize(("rewind_chunks", "disk_chunks", "snapshots"), [(0, 3, 1), (2, 9, 0), (3, 4, 1)])
+def test_the_limits_are_gone_up_to_and_what_has_no_room_is_refused(
+    rewind_chunks: int, disk_chunks: int, snapshots: int
+) -> None:
+    draw = random.Random(rewind_chunks)
+    ways = draw.choices(WAYS, [8, 2, snapshots, snapshots], k=60)
+    limits = TierLimits(3 * SMALL.chunk_bytes, disk_chunks * (SMALL.chunk_bytes + FILE_BYTES), "forget-oldest")
+    told = most_on_disk(limits, rewind_chunks, [(way, draw.randrange(99)) for way in ways])
+    assert told["most on disk"] > 0.7 * (limits.disk_bytes or 0)
+    assert (told["taken back"] > 0) == (rewind_chunks > 0)
+    assert (told["given up"] > 0) == (snapshots > 0)

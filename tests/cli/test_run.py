@@ -20,7 +20,8 @@ TINY = PRESETS["tiny"]
 LOOP = "generate:loop:chunks=20,laps=2"
 MEASURED_KEYS = """measured_seconds measured_step_ms_p50 measured_step_ms_p95 measured_step_ms_max measured_fps_first
 measured_fps_last measured_fps_mean measured_attention_ms measured_compression_ms measured_transfer_ms
-measured_policy_ms measured_model_ms measured_attention_mass_ms device_bytes_allocated resident_bytes_peak
+measured_policy_ms measured_model_ms measured_attention_mass_ms device_bytes_allocated host_bytes_remembered
+disk_bytes_remembered resident_bytes_peak
 device_bytes_allocator_peak predicted_over_measured device dtype denoise_passes""".split()
 BY_THE_CLOCK = {"wall_seconds"}
 
@@ -102,6 +103,14 @@ def test_spilled_chunks_go_where_they_are_told_and_are_removed(worldkv: Worldkv,
     assert 0 < row["host_bytes_peak"] <= 50_000
     assert row["disk_bytes_peak"] > 0 and row["bytes_disk_to_host"] > 0
     assert list(folder.iterdir()) == []
+
+
+def test_a_second_folder_takes_what_the_first_does_not(worldkv: Worldkv, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    second = tmp_path / "second"
+    folders = ("--spill-folder", tmp_path / "file" / "first", "--spill-folder", second)
+    (row,) = run(worldkv, "--host-budget", "50kB", *folders)["rows"]
+    assert row["disk_bytes_peak"] > 0 and second.is_dir()
 
 
 @pytest.mark.parametrize("source", [LOOP, "script:W_D_S_L90_200", "generate:tour:rooms=2,chunks=14"])

@@ -10,7 +10,7 @@ from tests.core.test_engine import TINY
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.errors import BudgetError, SpecError
 from worldkv.signals import Viewpoint
-from worldkv.tiers import Placement, TierLedger, TierLimits, Tiers
+from worldkv.tiers import FILE_BYTES, Placement, TierLedger, TierLimits, Tiers
 
 GB = 10**9
 NEW = 9
@@ -54,14 +54,14 @@ def test_no_more_spills_than_what_makes_room_least_recently_used_first() -> None
 
 
 def test_what_no_empty_host_could_hold_goes_to_disk() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=300)
+    limits = TierLimits(host_bytes=100, disk_bytes=300 + 2 * FILE_BYTES)
     assert place(101, limits, host={0: 60}, disk={1: 199}) == Placement(Tier.DISK), "and nobody spills for it"
     with pytest.raises(BudgetError):
         place(101, limits, host={0: 60}, disk={1: 200})
 
 
 def test_the_disk_is_filled_to_the_byte() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=100)
+    limits = TierLimits(host_bytes=100, disk_bytes=100 + 2 * FILE_BYTES)
     assert place(50, limits, host={0: 60, 1: 40}, disk={2: 40}) == Placement(Tier.HOST, spilled=(0,))
     with pytest.raises(BudgetError):
         place(50, limits, host={0: 60, 1: 40}, disk={2: 41})
@@ -72,7 +72,7 @@ def test_the_disk_is_filled_to_the_byte() -> None:
 
 
 def test_the_oldest_are_forgotten_wherever_they_lie_until_the_rule_works_again() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=100, when_full="forget-oldest")
+    limits = TierLimits(host_bytes=100, disk_bytes=100 + 2 * FILE_BYTES, when_full="forget-oldest")
     used = {1: 9, 3: 1, 4: 2}  # chunk 1 would be the last to spill and is forgotten all the same
     full = {"host": {1: 20, 3: 40, 4: 40}, "disk": {0: 50, 2: 50}}
     assert place(40, limits, **full, last_used=used) == Placement(Tier.HOST, spilled=(3,), forgotten=(0,))
@@ -84,7 +84,7 @@ def test_the_oldest_are_forgotten_wherever_they_lie_until_the_rule_works_again()
 
 
 def test_a_chunk_that_is_forgotten_does_not_spill() -> None:
-    limits = TierLimits(host_bytes=100, disk_bytes=40, when_full="forget-oldest")
+    limits = TierLimits(host_bytes=100, disk_bytes=40 + FILE_BYTES, when_full="forget-oldest")
     used = {0: 1, 1: 2}  # 0 is both the oldest and the least recently used
     assert place(80, limits, host={0: 60, 1: 40}, last_used=used) == Placement(Tier.HOST, (1,), (0,))
 

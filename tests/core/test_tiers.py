@@ -14,7 +14,7 @@ from worldkv.errors import BudgetError, PolicyError, SpecError
 from worldkv.policies import RandomRetrieval
 from worldkv.policy import CachePolicy
 from worldkv.sim.backend import SimBackend
-from worldkv.tiers import TierLimits
+from worldkv.tiers import FILE_BYTES, TierLimits
 from worldkv.views import BankView, ChunkView, Query, WindowView
 
 CHUNK = TINY.chunk_bytes
@@ -92,7 +92,7 @@ def test_an_empty_engine_and_its_fork_are_apart() -> None:
 
 
 def test_forgetting_keeps_the_rule_host_first_and_spills_the_least_recently_retrieved() -> None:
-    limits = TierLimits(host_bytes=2 * CHUNK, disk_bytes=2 * CHUNK, when_full="forget-oldest")
+    limits = TierLimits(host_bytes=2 * CHUNK, disk_bytes=2 * (CHUNK + FILE_BYTES), when_full="forget-oldest")
     engine = blind_engine(BankAll({}), CacheConfig(limits=limits))
     steps(engine, 5)
     assert tiers_after(engine) == [Tier.NONE, Tier.DISK, Tier.DISK, Tier.HOST, Tier.HOST]

@@ -61,7 +61,7 @@ def rules(chunked: ChunkedTrajectory, landmarks: Landmarks) -> dict[str, Choice]
         return kept(step) | set((np.argsort(distance, kind="stable")[:RETRIEVED] + 1).tolist())
 
     def oracle(step: int) -> set[int]:
-        rows = greedy_cover(landmarks.seen[1 : max(step - 2, 1)], landmarks.counted[step], RETRIEVED)
+        rows = greedy_cover(landmarks.seen_by_word[:, 1 : max(step - 2, 1)], landmarks.counted[step], RETRIEVED)
         return kept(step) | set((rows + 1).tolist())
 
     return {

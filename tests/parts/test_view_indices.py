@@ -115,7 +115,7 @@ def test_worldmems_greedy_choice_by_sets(seed: int, penalty: float) -> None:
     assert GreedyCoverage().select(flags, query, bank, 4, added).tolist() == taken
     bits = packed(flags)
     if penalty == 0:
-        assert greedy_cover(bits, np.bitwise_or.reduce(bits, axis=0), 4).tolist() == taken
+        assert greedy_cover(bits.view(np.uint64).T, np.bitwise_or.reduce(bits, axis=0), 4).tolist() == taken
 
 
 @settings(max_examples=20, deadline=None)

@@ -17,6 +17,7 @@ from worldkv.parts import (
     LearnedUtility,
     LeastAge,
     Lookahead,
+    MeanKey,
     NeverEvict,
     PoseIndex,
     PredictedPose,
@@ -142,6 +143,7 @@ EVERY: dict[str, CachePolicy] = {
         sink_frames=0, retrieved_frames=9, recent_frames=3, keep_ratio=0.3, scorer=AttentionReceived()
     ),
     "keydiff": KeyDiffKV(keep_ratio=0.3),
+    "keydiff, by mean key": KeyDiffKV(retrieved_frames=9, keep_ratio=0.3, index=MeanKey()),
     "deep-forcing": DeepForcing(),
     "deep-forcing, no sink": DeepForcing(sink_frames=0, middle_frames=3, recent_frames=6),
     "sp-kv": SelfPrunedKV(),

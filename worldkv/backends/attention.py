@@ -70,7 +70,8 @@ def attend_window(
     for keys, values in windows:
         if watch is not None:
             watch(layer, keys, values)
-        parts.append((keys[..., :channels], values[..., :channels]))
+        is_tagged = keys.shape[-1] != channels  # debug channels are cached, and not attended
+        parts.append((keys[..., :channels], values[..., :channels]) if is_tagged else (keys, values))
     if arena.form.is_ragged:
         return attend_by_head(queries, parts, is_causal=is_causal)
     return attend(queries, *parts[0], is_causal=is_causal)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.attention import attend_window
+from worldkv.backends.bank.spill_folders import Folders
 from worldkv.backends.call_checks import check_hidden, check_tensors, check_views
 from worldkv.backends.group.open_group import open_group
 from worldkv.backends.group.rank_group import Split
@@ -87,7 +87,7 @@ class WorldCache:
         config: CacheConfig | None = None,
         capacity_tokens: int | None = None,
         rotary: Rotary | None = None,
-        folder: Path | None = None,
+        folder: Folders = None,
         reduce: Callable[[Any], Any] | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
         extra_signals: frozenset[Signal] = frozenset(),
@@ -113,7 +113,8 @@ class WorldCache:
                 the config's window budget, and without one the window grows as needed.
             rotary: the model's rotary positions, for policies that move keys in time and for unrotated keys; the Wan
                 family's by default.
-            folder: where spilled chunks go; a temporary folder by default.
+            folder: where spilled chunks go; of several the next is used where one is full or fails. By default a
+                temporary folder.
             reduce: sums an array over ranks that hold different heads, for compressions; `group` does it by itself.
             stopwatch: told how long everything takes.
             extra_signals: measured beside those the policy needs (to record them).
@@ -497,13 +498,20 @@ class WorldCache:
 
     @property
     def allocated_bytes(self) -> dict[str, int]:
-        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move."""
+        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move.
+
+        Beside them `remembered_host` and `remembered_disk`: chunks that left the bank and that a snapshot or `rewind`
+        may bring back, see `CacheEngine.remembered`.
+        """
         form, staging = self.backend.form, self.backend.staging
+        remembered = self.engine.remembered()
         window = self.backend.arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
         return {
             "window": window,
             "staging": (staging.waiting.numel() + staging.transit.numel()) * self.dtype.itemsize,
             "rotated": window // 2 if form.is_rebased else 0,
+            "remembered_host": remembered.host,
+            "remembered_disk": remembered.disk,
         }
 
     # ------------------------------------------------------------------ inside

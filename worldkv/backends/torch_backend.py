@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from torch import Tensor
@@ -26,6 +25,7 @@ from worldkv.backend import (
 )
 from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.bank.spill_folders import Folders
 from worldkv.backends.bank.stored_chunk import HostBuffer, StoredTable
 from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
@@ -71,7 +71,7 @@ class TorchBackend(CacheBackend):
         *,
         capacity_tokens: int | None = None,
         staging_chunks: int = 2,
-        folder: Path | None = None,
+        folder: Folders = None,
         reduce: Callable[[Any], Any] | None = None,
         heads: slice | None = None,
         stopwatch: Stopwatch = NO_STOPWATCH,
@@ -83,7 +83,7 @@ class TorchBackend(CacheBackend):
             ops: the device.
             capacity_tokens: tokens the window holds, the chunk being generated included; None to grow as needed.
             staging_chunks: whole chunks that may wait prefetched.
-            folder: where spilled chunks go; a temporary folder where None.
+            folder: where spilled chunks go, several in the order to try them; a temporary folder where None.
             reduce: see the attribute.
             heads: likewise.
             stopwatch: told how long copies take.
@@ -173,6 +173,14 @@ class TorchBackend(CacheBackend):
             self._incoming.prefetch(chunk)
         self._incoming.advance(wait=True)  # bringing back what waited is no traffic of the rollout
         self._copies.traffic = state.traffic
+
+    def release(self, state: TorchState) -> None:
+        """See `CacheBackend.release`."""
+        state.stored.clear()
+
+    def spill_saved(self, state: TorchState, chunk: int) -> bool:
+        """See `CacheBackend.spill_saved`."""
+        return self.bank.spill_saved(state.stored[chunk])
 
     def fork(self) -> Self:
         """See `CacheBackend.fork`: a window of its own, the bank's chunks shared."""

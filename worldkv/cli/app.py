@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from worldkv.cli import (
+    benchmark,
     calibrate,
     check,
     compare,
@@ -53,6 +54,7 @@ app = typer.Typer(
 COMMANDS: tuple[tuple[Callable[..., None], tuple[str, ...]], ...] = (
     (compare.compare, compare.EXAMPLES),
     (sweep.sweep, sweep.EXAMPLES),
+    (benchmark.benchmark, benchmark.EXAMPLES),
     (trajectory.trajectory, trajectory.EXAMPLES),
     (explain.explain, explain.EXAMPLES),
     (run.run, run.EXAMPLES),

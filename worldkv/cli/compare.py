@@ -22,6 +22,7 @@ from worldkv.cli.options import (
     NoBaselinesOption,
     NoRecallOption,
     PlanOption,
+    ReportOption,
     SeedOption,
     TrajectoryArgument,
     UnitsOption,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "worldkv compare generate:tour:rooms=12,seed=1 --plot tour.png",
     "worldkv compare KITTI_00_gt.txt --view-distance 40 --json kitti.json",
+    "worldkv compare KITTI_00_gt.txt --report kitti.html",
     "worldkv compare poses/ --policy full-kv --device-budget 80GB",
     "worldkv compare script:RRR360_540 --policy worldkv --policy worldkv:keep_ratio=0.5",
     "worldkv compare KITTI_00_gt.txt --budgets 2%,5%,7chunks --plot budgets.png",
@@ -124,6 +126,7 @@ def compare(
     plot: Annotated[
         str | None, typer.Option(metavar="FILE.png", help="Draw recall, memory, speed and the trajectory.")
     ] = None,
+    report: ReportOption = None,
 ) -> None:
     """Compare cache policies along one trajectory: recall, memory, traffic and predicted speed.
 
@@ -140,7 +143,15 @@ def compare(
     for option, file in (("--filmstrip", filmstrip), ("--film", film)):
         if world is None and file is not None:
             raise SpecError(f"{option} belongs to a painted world; add --world rooms")
-    files = {"json": json, "log": log, "plan": plan, "plot": plot, "filmstrip": filmstrip, "film": film}
+    files = {
+        "json": json,
+        "log": log,
+        "plan": plan,
+        "plot": plot,
+        "filmstrip": filmstrip,
+        "film": film,
+        "report": report,
+    }
     check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     with (Progress if world is None else SlowProgress)() as progress:
         result = comparison.compare(
@@ -180,6 +191,7 @@ def finish(
     plot: str | None = None,
     filmstrip: str | None = None,
     film: str | None = None,
+    report: str | None = None,
 ) -> None:
     """Write a comparison's pictures and document; print its table unless the document goes to standard output."""
     if plot is not None:
@@ -188,4 +200,6 @@ def finish(
         result.filmstrip(filmstrip)
     if film is not None:
         result.film(film)
-    print_result(result, json, [json, log, plan, plot, filmstrip, film])
+    if report is not None:
+        result.report(report)
+    print_result(result, json, [json, log, plan, plot, filmstrip, film, report])

@@ -129,6 +129,14 @@ PlanOption = Annotated[
         "moves between tiers (docs/step-plans.md).",
     ),
 ]
+ReportOption = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="FILE.html",
+        help="Write one self-contained page for the browser: tables, and every step on a map (docs/report.md).",
+    ),
+]
 RunGeometryOption = Annotated[
     str,
     typer.Option(
@@ -174,6 +182,16 @@ SpillFolderOption = Annotated[
         metavar="FOLDER",
         rich_help_panel=_CACHE,
         help="Folder for chunks that do not fit on the host; by default a temporary one.",
+    ),
+]
+SpillFoldersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--spill-folder",
+        metavar="FOLDER",
+        rich_help_panel=_CACHE,
+        help="Folder for chunks that do not fit on the host; by default a temporary one. Of several, where one is full "
+        "or fails, the next is used.",
     ),
 ]
 BudgetsOption = Annotated[

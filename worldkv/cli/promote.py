@@ -18,6 +18,7 @@ from worldkv.cli.options import (
     FpsOption,
     NumberTypeOption,
     PassesOption,
+    ReportOption,
     RunGeometryOption,
     SeedOption,
     TrajectoryArgument,
@@ -81,6 +82,7 @@ def promote(
             help="The JSON file to write; [cyan]-[/cyan] is standard output, without the table.",
         ),
     ] = None,
+    report: ReportOption = None,
 ) -> None:
     """Check a policy, simulate it, compare simulator and tensors, run it with real attention, and give a verdict.
 
@@ -99,7 +101,7 @@ def promote(
 
     name = split_spec(policy)[0].rpartition(":")[2]
     target = json or f"promote-{name}.json"
-    check_outputs(trajectory, [("--json", target)])
+    check_outputs(trajectory, [("--json", target), ("--report", report)])
     with SlowProgress() as progress:
 
         def tell(stage: str, document: dict[str, Any]) -> None:
@@ -124,6 +126,8 @@ def promote(
             on_stage=tell,
             progress=progress,
         )
-    print_result(result, target, [target])
+    if report is not None:
+        result.report(report)
+    print_result(result, target, [target, report])
     if not result.is_promoted:
         raise typer.Exit(NOT_MET)

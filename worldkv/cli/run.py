@@ -21,8 +21,9 @@ from worldkv.cli.options import (
     NumberTypeOption,
     PassesOption,
     PlanOption,
+    ReportOption,
     RunGeometryOption,
-    SpillFolderOption,
+    SpillFoldersOption,
     TrajectoryArgument,
     UnitsOption,
     ViewDistanceOption,
@@ -95,7 +96,7 @@ def run(
         WhenLost,
         typer.Option(rich_help_panel=_CACHE, help="What to do when a spilled chunk cannot be read back intact."),
     ] = "error",
-    spill_folder: SpillFolderOption = None,
+    spill_folder: SpillFoldersOption = None,
     view_distance: ViewDistanceOption = None,
     fps: FpsOption = None,
     format: FormatOption = None,
@@ -113,6 +114,7 @@ def run(
             help="Write the trajectory and what the model measured on it, for the simulator.",
         ),
     ] = None,
+    report: ReportOption = None,
 ) -> None:
     """Run one policy on tensors along a trajectory: real attention, real copies, measured times.
 
@@ -126,7 +128,8 @@ def run(
         from worldkv.experiments.worlds import check_world
 
         check_world(world, "run")
-    check_outputs(trajectory, [("--json", json), ("--log", log), ("--plan", plan), ("--record", record)])
+    files = {"json": json, "log": log, "plan": plan, "record": record, "report": report}
+    check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     from worldkv.experiments import real_run
 
     with SlowProgress() as progress:
@@ -147,7 +150,7 @@ def run(
             disk_budget=disk_budget,
             when_full=when_full,
             when_lost=when_lost,
-            spill_folder=spill_folder,
+            spill_folder=spill_folder or None,
             view_distance=view_distance,
             fps=fps,
             format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
@@ -156,4 +159,6 @@ def run(
             record=record,
             progress=progress,
         )
-    print_result(result, json, [json, log, plan, record])
+    if report is not None:
+        result.report(report)
+    print_result(result, json, list(files.values()))

@@ -17,6 +17,7 @@ from worldkv.cli.options import (
     GeometryOption,
     MachineOption,
     NoBaselinesOption,
+    ReportOption,
     UnitsOption,
     ViewDistanceOption,
     policies_option,
@@ -79,6 +80,7 @@ def sweep(
         str | None,
         typer.Option(metavar="FILE.png", help="Draw recall against window tokens and against bytes moved."),
     ] = None,
+    report: ReportOption = None,
     geometry: GeometryOption = DEFAULT_GEOMETRY,
     machine: MachineOption = DEFAULT_MACHINE,
     view_distance: ViewDistanceOption = None,
@@ -101,7 +103,7 @@ def sweep(
     worldkv's version has changed.
     """
     for trajectory in trajectories:
-        check_outputs(trajectory, [("--out", out), ("--plot", plot)])
+        check_outputs(trajectory, [("--out", out), ("--plot", plot), ("--report", report)])
     from worldkv.experiments import sweep as library
 
     with SlowProgress() as progress:
@@ -131,8 +133,10 @@ def sweep(
     result.write(TextPrinter())
     if plot is not None:
         result.plot(plot)
+    if report is not None:
+        result.report(report)
     total, new = len(result.plan.rows), result.num_new
-    written = ", ".join(name for name in (out, plot) if name is not None)
+    written = ", ".join(name for name in (out, plot, report) if name is not None)
     print(f"\nWritten: {written} ({total:,} rows: {new:,} now, {total - new:,} found there)")
     if result.has_failures:
         raise typer.Exit(NOT_MET)

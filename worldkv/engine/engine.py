@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from worldkv.chunks import ChunkTable, Tier
 from worldkv.config import CacheConfig
 from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
 from worldkv.engine.fit import fitted
+from worldkv.engine.holdings import Holdings, RememberedBytes, Saved
 from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.preflight import check_fits, check_policy_frames, check_positions, check_signals
 from worldkv.engine.ranks import AgreedCaller, Ranks
 from worldkv.engine.reach import check_distance
-from worldkv.engine.remembered import RememberedBytes, remembered_bytes
 from worldkv.engine.state import EngineState, StepPlan, StepRecord
 from worldkv.engine.window import reconcile_staging, reconcile_window
 from worldkv.errors import BudgetError, LostChunkError, OutputError, PolicyError, SignalError, SpecError
@@ -31,21 +31,25 @@ from worldkv.tiers import Tiers
 from worldkv.views import AttendedChunks
 
 
-class Snapshot(NamedTuple):
-    """An engine's whole state; restore it as often as you like."""
+class Snapshot(Saved):
+    """An engine's whole state; restore it as often as you like, unless the bank's limits made it give way.
 
-    table: ChunkTable
-    state: EngineState
-    backend: Any
+    Attributes:
+        table: what was known of every chunk.
+    """
+
+    def __init__(self, table: ChunkTable, state: EngineState, backend: Any) -> None:
+        """A state of `table`, `state` and the backend's own."""
+        super().__init__(state, backend)
+        self.table = table
 
 
-class _Checkpoint(NamedTuple):
+class _Checkpoint(Saved):
     """How to undo one step: its state before, the table's length and overwritten values, the backend's state."""
 
-    state: EngineState
-    length: int
-    journal: list[tuple[str, int, Any]]
-    backend: Any
+    def __init__(self, state: EngineState, length: int, journal: list[tuple[str, int, Any]], backend: Any) -> None:
+        super().__init__(state, backend)
+        self.length, self.journal = length, journal
 
 
 class CacheEngine:
@@ -102,12 +106,15 @@ class CacheEngine:
         check_fits(policy, geometry, self.config.window_budget_bytes if is_strict else None)
         if policy.asked_at not in ("begin", "first_pass"):
             raise SpecError(f"{type(policy).__name__}.asked_at must be begin or first_pass, got {policy.asked_at!r}")
+        self._holdings = Holdings(self.config.limits)
         self.reset()
 
     def reset(self) -> None:
         """Forget the rollout: as new."""
         self.table = ChunkTable(self.geometry, self.needs, key_heads=self._ranks.key_heads if self._ranks else None)
-        self.state = EngineState(Tiers(self.config.limits))
+        self.state = EngineState(Tiers(self.config.bank_limits(self.geometry.chunk_bytes)))
+        self._holdings.clear()
+        self._given_up: str | None = None  # why the oldest checkpoint was
         self.backend.reset()
         self._traffic = self.backend.traffic()
         self._open: tuple[Viewpoint, StepPlan] | None = None
@@ -260,15 +267,25 @@ class CacheEngine:
         """
         self._refuse_inconsistent("snapshot")
         self._refuse_open("snapshot")
-        return Snapshot(self.table.copy(), self.state.copy(), self.backend.snapshot())
+        snapshot = Snapshot(self.table.copy(), self.state.copy(), self.backend.snapshot())
+        self._holdings.save(snapshot)
+        return snapshot
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to `snapshot`; what `rewind` could take back is forgotten."""
-        self.table, self.state = snapshot.table.copy(), snapshot.state.copy()
-        self.backend.restore(snapshot.backend)
-        self._traffic = self.backend.traffic()
-        self._open, self._is_inconsistent = None, False
+        """Go back to `snapshot`; what `rewind` could take back is forgotten.
+
+        Raises:
+            PolicyError: the snapshot had to give way to the bank; nothing has changed.
+        """
+        if snapshot.given_up is not None:
+            raise PolicyError(
+                f"the snapshot of {len(snapshot.table)} chunks cannot be restored: {snapshot.given_up}; give the bank "
+                "more room, or let go of older snapshots first"
+            )
         self._history.clear()
+        self.table, self.state = snapshot.table.copy(), snapshot.state.copy()
+        self._go_back(snapshot)
+        self._given_up = None
 
     def rewind(self, chunks: int) -> None:
         """Take back the last `chunks` commits, exactly; an open step is abandoned first (`rewind(0)` only that).
@@ -280,6 +297,11 @@ class CacheEngine:
         if self._open is None and chunks == 0:
             self._refuse_inconsistent("rewind(0)")
         steps = chunks + (self._open is not None)
+        if self._given_up is not None and 0 <= chunks <= self.config.rewind_chunks and steps > len(self._history):
+            raise PolicyError(
+                f"cannot rewind {chunks} chunks of {len(self.table)}, at most {self.rewindable_chunks}: "
+                f"{self._given_up}; rewind less, or give the bank more room"
+            )
         if not 0 <= chunks <= self.config.rewind_chunks or steps > len(self._history):
             raise PolicyError(
                 f"cannot rewind {chunks} chunks of {len(self.table)}; at most rewind_chunks = "
@@ -288,9 +310,17 @@ class CacheEngine:
         if steps:
             self._take_back(steps)
 
+    @property
+    def rewindable_chunks(self) -> int:
+        """Chunks that `rewind` can take back now."""
+        return max(0, min(self.config.rewind_chunks, len(self._history) - (self._open is not None)))
+
     def remembered(self) -> RememberedBytes:
-        """Bytes of forgotten chunks that `rewind` may bring back, beside what the ledgers hold and the limits bound."""
-        return remembered_bytes((checkpoint.journal for checkpoint in self._history), self.table)
+        """Bytes of chunks that left the bank and that `rewind` or a snapshot may bring back, beside the ledgers.
+
+        With the bank they stay within `config.limits`: the oldest snapshot or checkpoint gives way.
+        """
+        return self._holdings.remembered()
 
     def fork(self) -> CacheEngine:
         """A second rollout that continues from here on its own; the bank is shared.
@@ -305,7 +335,8 @@ class CacheEngine:
         twin.table, twin.state, twin.backend = self.table.copy(), self.state.copy(), self.backend.fork()
         twin._traffic = twin.backend.traffic()
         twin._caller = self._make_caller(twin.backend)
-        twin._history = collections.deque(maxlen=self._history.maxlen)
+        twin._history, twin._holdings = collections.deque(maxlen=self._history.maxlen), self._holdings.forked()
+        twin._given_up = None
         return twin
 
     def _make_caller(self, backend: CacheBackend) -> PolicyCaller | AgreedCaller:
@@ -317,9 +348,31 @@ class CacheEngine:
             checkpoint = self._history.pop()
             self.table.undo(checkpoint.journal, checkpoint.length)
             self.state = checkpoint.state
-        self.backend.restore(checkpoint.backend)
+        self._go_back(checkpoint)
+
+    def _go_back(self, saved: Saved) -> None:
+        """The bank, and what else the backend has, is as in `saved`; table and state are so already."""
+        self._holdings.restore(saved, self.table)
+        self._make_way(saved)
+        self.backend.restore(saved.backend)
         self._traffic = self.backend.traffic()
         self._open, self._is_inconsistent = None, False
+
+    def _make_way(self, kept: Saved | None = None) -> None:
+        """Bring bank and earlier states within the limits together; what has no room is given up, the oldest first."""
+        while (found := self._holdings.in_the_way(self.state, self.table, kept)) is not None:
+            limit, saved, spill = found
+            if spill is not None:
+                spill.may_leave_host = self.backend.spill_saved(saved.backend, spill.chunk)
+                if spill.may_leave_host:
+                    spill.tier = Tier.DISK
+                continue
+            saved.given_up = f"what the bank has forgotten since then has no room beside it within {limit}"
+            self.backend.release(saved.backend)
+            saved.stored.clear()
+            if self._history and self._history[0] is saved:
+                self._given_up = saved.given_up
+                self._history.popleft()
 
     def _refuse_open(self, what: str) -> None:
         if self._open is not None:
@@ -336,7 +389,9 @@ class CacheEngine:
     def _checkpoint(self) -> None:
         state, length = self.state, len(self.table)
         self.state = state.copy()
-        self._history.append(_Checkpoint(state, length, self.table.start_journal(), self.backend.snapshot()))
+        checkpoint = _Checkpoint(state, length, self.table.start_journal(), self.backend.snapshot())
+        self._holdings.save(checkpoint)
+        self._history.append(checkpoint)
 
     def _generate(self, frames: int) -> None:
         """The chunk being generated has so many latent frames: its tokens, and the bytes of its keys and values."""
@@ -377,7 +432,7 @@ class CacheEngine:
                 return plan
             except Exception as error:
                 if spare is None or not isinstance(error, LostChunkError):
-                    if is_open:
+                    if is_open and self._history:
                         self._take_back(1)
                     raise
                 self.state, self._is_inconsistent = spare, False
@@ -406,6 +461,8 @@ class CacheEngine:
         """A banked chunk is lost; it is forgotten, and the step's record will tell."""
         state = self.state
         moves = forget_chunk(state, self.table, chunk)
+        self._holdings.follow(moves)
+        self._make_way()
         self._is_inconsistent = True
         self.backend.apply(moves)
         self._is_inconsistent = False
@@ -565,6 +622,8 @@ class CacheEngine:
         if gone:
             state.release(gone)
         if moves:
+            self._holdings.follow(moves)
+            self._make_way()
             self.backend.apply(moves)
         return tuple(kept), tuple(sizes), forgotten, moves
 

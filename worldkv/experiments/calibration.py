@@ -185,7 +185,8 @@ def _affordable(geometry: CacheGeometry, device: str, chunks: int, folder: str |
         window = 2 * chunks * geometry.chunk_bytes  # one that grows to hold everything, and some smaller ones
         staging = 3 * len(ROLLOUTS | HELD_OUT) * geometry.chunk_bytes
         try:
-            check_room(MemoryNeed(window, staging, model_bytes(geometry), window, 0), geometry, device, folder)
+            need = MemoryNeed(window, staging, model_bytes(geometry), window, 0)
+            check_room(need, geometry, device, () if folder is None else (folder,))
         except BudgetError:
             if chunks <= 16:
                 raise

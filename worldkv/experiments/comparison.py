@@ -20,7 +20,7 @@ from worldkv.experiments.result import Result
 from worldkv.experiments.setup import make_setup
 from worldkv.experiments.step_logger import StepLogger
 from worldkv.experiments.worlds import check_world, world_geometry
-from worldkv.files import finite, text_file
+from worldkv.files import finite, text_file, write_bytes
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.given import PolicyLike, as_several
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from worldkv.experiments.inputs import TrajectoryLike
     from worldkv.experiments.worlds import Painters
+    from worldkv.exports.reported import Reported
     from worldkv.plots.filmstrip import PolicyPictures
     from worldkv.report.printer import Printer
     from worldkv.sim.compare import ComparedRows
@@ -112,6 +113,34 @@ class Comparison(Result):
 
             figure = draw_comparison(self.path, self.compared)
         return saved(figure, file)
+
+    def report(self, file: str | os.PathLike[str]) -> None:
+        """Write one self-contained page for the browser, step by step (docs/report.md).
+
+        Args:
+            file: an `.html` file.
+
+        Raises:
+            OutputError: another suffix, or it cannot be written.
+        """
+        from worldkv.exports.page_file import rows_page
+
+        check_written(None, report=file)
+        write_bytes(os.fspath(file), rows_page(self.reported))
+
+    @cached_property
+    def reported(self) -> Reported:
+        """The rows as the files for other viewers take them."""
+        from worldkv.exports.reported import Reported, ReportedWorld
+
+        rows = self.compared.rows
+        if self.painters is None:
+            return Reported(self._document, self.path, self.compared.setup, rows)
+        painted = [self.painters.of(row.rollout) for row in rows]
+        pictures, fidelity = [one.pictures for one in painted], [one.fidelity for one in painted]
+        world = ReportedWorld(self.painters.world, pictures, fidelity)
+        measured = [one.measured.by_part for one in painted]
+        return Reported(self._document, self.path, self.compared.setup, rows, world, measured)
 
     def filmstrip(self, file: str | os.PathLike[str] | None = None) -> Figure:
         """Draw views of a painted world that come back, as every policy shows them.

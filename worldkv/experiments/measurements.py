@@ -45,6 +45,11 @@ class Measurements:
         self.parts["model"].append(seconds - sum(parts.values()))
         self.predicted.append(predicted)
 
+    @property
+    def by_part(self) -> dict[str, list[float]]:
+        """Seconds of every step: of all of it, as `step`, and of each part."""
+        return {"step": self.seconds, **self.parts}
+
     def last_step(self) -> dict[str, float]:
         """The last step's measured milliseconds, for the log."""
         parts = {f"measured_{_key(name)}_ms": rows[-1] * 1e3 for name, rows in self.parts.items()}
@@ -55,11 +60,14 @@ class Measurements:
         from worldkv.backends.on_device import accelerator_name, peak_bytes
 
         device = str(cache.backend.ops.device)
+        allocated = cache.allocated_bytes
+        remembered = {f"{tier}_bytes_remembered": allocated.pop(f"remembered_{tier}") for tier in ("host", "disk")}
         self.facts = {
             "device": accelerator_name(device) or processor_name(),
             "this_machine": this_machine(device),
             "dtype": str(cache.dtype).removeprefix("torch."),
-            "device_bytes_allocated": cache.allocated_bytes,
+            "device_bytes_allocated": allocated,
+            **remembered,
             "device_bytes_allocator_peak": peak_bytes(device),
             "resident_bytes_peak": resident_peak(),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -48,7 +49,7 @@ def model_bytes(geometry: CacheGeometry) -> int:
     return (weights + activations) * geometry.itemsize
 
 
-def check_room(need: MemoryNeed, geometry: CacheGeometry, device: str, folder: str | None) -> None:
+def check_room(need: MemoryNeed, geometry: CacheGeometry, device: str, folders: Sequence[str]) -> None:
     """Refuse a run that does not fit.
 
     Raises:
@@ -65,15 +66,22 @@ def check_room(need: MemoryNeed, geometry: CacheGeometry, device: str, folder: s
     available = available_memory()
     if available is not None:
         _check("memory", on_device + need.bank, available, need, geometry)
-    place = Path(folder or tempfile.gettempdir())
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    places = [_existing(Path(folder)) for folder in folders or (tempfile.gettempdir(),)]
+    disks = {os.stat(place).st_dev: place for place in places}
+    free = sum(shutil.disk_usage(place).free for place in disks.values())
     if need.disk > free:
+        where = " and ".join(map(str, places))
         raise BudgetError(
-            f"{amount(need.disk)} would spill to {place}, where {amount(free)} are free; name a larger disk with "
+            f"{amount(need.disk)} would spill to {where}, where {amount(free)} are free; name a larger disk with "
             "--spill-folder, give the bank more host memory or take fewer --chunks"
         )
+
+
+def _existing(place: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    while not place.exists():
+        place = place.parent
+    return place
 
 
 def _check(what: str, needed: int, available: int, need: MemoryNeed, geometry: CacheGeometry) -> None:

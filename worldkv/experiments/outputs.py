@@ -14,7 +14,7 @@ STANDARD_OUTPUT = "-"
 """The file name that stands for standard output."""
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
-PICTURE_SUFFIX = {"--filmstrip": ".png", "--film": ".gif"}
+ONLY_SUFFIX = {"--filmstrip": ".png", "--film": ".gif", "--report": ".html", "--timeline": ".json", "--rerun": ".rrd"}
 
 
 def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> None:
@@ -41,8 +41,8 @@ def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> Non
         taken[path] = option
         if option == "--plot" and path.suffix.lower() not in PLOT_SUFFIXES:
             raise OutputError(f"--plot {name} must end in {', '.join(PLOT_SUFFIXES)}; take a name such as plot.png")
-        if option in PICTURE_SUFFIX and path.suffix.lower() != PICTURE_SUFFIX[option]:
-            raise OutputError(f"{option} {name} must end in {PICTURE_SUFFIX[option]}")
+        if option in ONLY_SUFFIX and path.suffix.lower() != ONLY_SUFFIX[option]:
+            raise OutputError(f"{option} {name} must end in {ONLY_SUFFIX[option]}")
         _check_writable(f"{option} {name}", path)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from worldkv.backends.models import CausalVideoDiT, Painter
     from worldkv.backends.models.trained import TrainedPainter
     from worldkv.experiments.run_request import NumberType, RunRequest
+    from worldkv.exports.reported import Reported
     from worldkv.geometry import CacheGeometry
     from worldkv.policy import CachePolicy
     from worldkv.sim import Candidate, ComparisonSetup
@@ -153,7 +154,7 @@ class PreparedRun:
                 config=setup.config,
                 rotary=None if painter is None else painter.rotary,
                 capacity_tokens=capacity,
-                folder=None if request.spill_folder is None else Path(request.spill_folder),
+                folder=[Path(folder) for folder in request.spill_folder] or None,
                 stopwatch=device_stopwatch(request.device),
                 extra_signals=ATTENTION_SIGNALS if request.record is not None else frozenset(),
             )
@@ -230,8 +231,10 @@ class StartedRun:
         self.measured = Measurements()
         self.steps = self._steps()
 
-    def document(self) -> dict[str, Any]:
-        """The document of `worldkv run`, once every step is done; writes the recording if the request names a file."""
+    def finished(self) -> Reported:
+        """The run, once every step is done, and its document; writes the recording if the request names a file."""
+        from worldkv.exports.reported import Reported
+
         run, setup, request = self._run, self._run.setup, self._run.request
         self.measured.close(self._cache)
         if request.record is not None:
@@ -240,14 +243,17 @@ class StartedRun:
             trajectory = dataclasses.replace(setup.chunked.trajectory, signals=self._signals.signals())
             recorded.write(trajectory, Path(request.record).resolve())
         passes = request.passes if self._painter is None else self._painter.readings
-        document = run_document(run.path, setup, run.row(self._rollout.close()), self.measured, passes)
+        row, world = run.row(self._rollout.close()), None
+        document = run_document(run.path, setup, row, self.measured, passes)
         if self._painter is not None and run.world is not None:
             from worldkv.experiments.world_document import add_fidelity
+            from worldkv.exports.reported import ReportedWorld
             from worldkv.worlds import measure
 
             fidelity = measure(self._painter.pictures, self._painter.mass, run.world)
             add_fidelity(document, str(request.world), request.seed, run.world, [fidelity])
-        return document
+            world = ReportedWorld(run.world, [self._painter.pictures], [fidelity])
+        return Reported(document, run.path, setup, [row], world, [self.measured.by_part])
 
     def _steps(self) -> Iterator[int]:
         from worldkv.sim.document import step_document

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import WorldKVError
@@ -11,17 +12,20 @@ from worldkv.experiments import promotion_stages as stage
 from worldkv.experiments.check import require_hypothesis
 from worldkv.experiments.defaults import CHECK_EXAMPLES, PROMOTED_CHUNKS
 from worldkv.experiments.inputs import GeometryLike, MachineLike
+from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.promotion_commands import commands
 from worldkv.experiments.promotion_verdict import reasons, remarks
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType
+from worldkv.files import write_bytes
 from worldkv.specs.given import PolicyLike, spec_of_given
 from worldkv.trajectory.read_as import read_as_document
 
 if TYPE_CHECKING:
     from worldkv.experiments.inputs import TrajectoryLike
+    from worldkv.exports.reported import Reported
     from worldkv.parity.run import Parity
     from worldkv.report.printer import Printer
     from worldkv.sim.machine import Machine
@@ -32,7 +36,13 @@ OnStage = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Promotion(DocumentResult):
-    """The verdict on a policy, and the findings of every stage."""
+    """The verdict on a policy, and the findings of every stage.
+
+    Attributes:
+        reported: the policies side by side as the page takes them; None where the policy could not be simulated.
+    """
+
+    reported: Reported | None = None
 
     @property
     def is_promoted(self) -> bool:
@@ -46,6 +56,27 @@ class Promotion(DocumentResult):
         stages = self.document["stages"]
         simulated, measured = stages["simulate"].get("rows", []), stages["run"].get("rows", [])
         return [{**row, **(measured[place] if place < len(measured) else {})} for place, row in enumerate(simulated)]
+
+    def report(self, file: str | os.PathLike[str]) -> None:
+        """Write one self-contained page for the browser: the verdict, and the policies step by step.
+
+        Args:
+            file: an `.html` file.
+
+        Raises:
+            OutputError: another suffix, or it cannot be written.
+        """
+        from worldkv.exports.page_file import rows_page, verdict_page
+
+        check_written(None, report=file)
+        verdict = {key: self.document[key] for key in ("verdict", "reasons", "remarks")}
+        stages = [
+            {"stage": name, "status": stage["status"], "message": stage["message"]}
+            for name, stage in self.document["stages"].items()
+        ]
+        told = {**verdict, "stages": stages}
+        page = verdict_page(repr(self), told) if self.reported is None else rows_page(self.reported, told)
+        write_bytes(os.fspath(file), page)
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""
@@ -130,19 +161,25 @@ def promote(
     done("check", _status(stage.check(request, path, progress)))
     specs, rates = [request.spec, *stage.COMPARED_WITH], None
     in_memory: Parity | None = None
+    reported: Reported | None = None
 
     def simulated() -> dict[str, Any]:
-        nonlocal specs, rates, in_memory
+        nonlocal specs, rates, in_memory, reported
         rates = stage.calibrated(request, progress)
         simulated_path = path
         if needs_model(chosen):
             in_memory = stage.parity_at(request, path, chosen, stage.IN_MEMORY, None, progress)
             simulated_path = stage.recorded(path, in_memory)
-        document, specs = stage.simulate(request, simulated_path, rates, progress)
-        return document
+        reported, specs = stage.simulate(request, simulated_path, rates, progress)
+        return dict(reported.document)
 
     def measured(machine: Machine) -> dict[str, Any]:
-        return {"rows": stage.run(request, path, specs, machine, progress)}
+        nonlocal reported
+        rows, by_part = stage.run(request, path, specs, machine, progress)
+        if reported is not None:
+            both = [{**own, **simulated} for own, simulated in zip(rows, reported.document["rows"], strict=True)]
+            reported = replace(reported, document={**reported.document, "rows": both}, measured=by_part)
+        return {"rows": rows}
 
     runs = done("simulate", _tried(simulated))["status"] == "passed"
     if runs and rates is not None:
@@ -175,7 +212,8 @@ def promote(
             "remarks": remarks(stages),
             "commands": commands(request, path.geometry, specs, is_replayed=in_memory is not None),
             "stages": stages,
-        }
+        },
+        reported,
     )
 
 

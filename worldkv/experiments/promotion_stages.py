@@ -13,6 +13,7 @@ from worldkv.sim.baselines import BASELINES
 
 if TYPE_CHECKING:
     from worldkv.experiments.progress import Progress
+    from worldkv.exports.reported import Reported
     from worldkv.parity.run import Parity
     from worldkv.policy import CachePolicy
     from worldkv.sim.machine import Machine
@@ -76,9 +77,10 @@ def check(request: PromoteRequest, path: LoadedPath, progress: Progress) -> dict
 
 def simulate(
     request: PromoteRequest, path: LoadedPath, machine: Machine, progress: Progress
-) -> tuple[dict[str, Any], list[str]]:
-    """Compare with the other policies; the document, and the specs of all at the sizes they ran at."""
+) -> tuple[Reported, list[str]]:
+    """Compare with the other policies; the rows and their document, and the specs of all at the sizes they ran at."""
     from worldkv.config import CacheConfig
+    from worldkv.exports.reported import Reported
     from worldkv.report.document import comparison_document
     from worldkv.sim.candidate import parse_candidates
     from worldkv.sim.compare import compare_candidates
@@ -90,7 +92,8 @@ def simulate(
     progress.begin("simulating")
     compared = compare_candidates(setup, candidates)
     document = comparison_document(compared, path.summary)
-    return document, [request.spec, *(spec_of(row.candidate.policy) for row in compared.rows[1:])]
+    specs = [request.spec, *(spec_of(row.candidate.policy) for row in compared.rows[1:])]
+    return Reported(document, path, setup, compared.rows), specs
 
 
 def parity(
@@ -146,8 +149,12 @@ def calibrated(request: PromoteRequest, progress: Progress) -> Machine:
 
 def run(
     request: PromoteRequest, path: LoadedPath, specs: list[str], machine: Machine, progress: Progress
-) -> list[dict[str, Any]]:
-    """Run all policies on tensors, one step of each in turn, so that a slow moment slows them all."""
+) -> tuple[list[dict[str, Any]], list[dict[str, list[float]]]]:
+    """Run all policies on tensors, one step of each in turn, so that a slow moment slows them all.
+
+    Returns:
+        Their rows, and the measured seconds of every step by part.
+    """
     import numpy as np
 
     from worldkv.experiments.prepared_run import prepare
@@ -164,11 +171,11 @@ def run(
         progress.begin("real attention", runs[0].setup.chunked.num_chunks)
         for steps in zip(*(one.steps for one in started), strict=True):
             progress.reached(steps[0])
-        documents = [one.document() for one in started]
+        documents = [one.finished().document for one in started]
         quarters = [one.measured.seconds[3 * len(one.measured.seconds) // 4 :] for one in started]
     rows = []
     for document, quarter in zip(documents, quarters, strict=True):
         (row,) = document["rows"]
         frames = runs[0].setup.geometry.video_frames_per_chunk
         rows.append({**row, "measured_fps_last_quarter": frames / float(np.mean(quarter))})
-    return rows
+    return rows, [one.measured.by_part for one in started]

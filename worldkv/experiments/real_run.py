@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,12 +14,14 @@ from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType, RunRequest
 from worldkv.experiments.worlds import check_world, world_geometry
+from worldkv.files import write_bytes
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.sizes import parse_size
 
 if TYPE_CHECKING:
     from worldkv.config import WhenLost
     from worldkv.experiments.inputs import GeometryLike, MachineLike, TrajectoryLike
+    from worldkv.exports.reported import Reported
     from worldkv.report.printer import Printer
     from worldkv.specs.given import PolicyLike
     from worldkv.tiers import WhenFull
@@ -28,7 +31,24 @@ TINY = "tiny"
 
 @dataclass(frozen=True, repr=False, eq=False)
 class RealRun(DocumentResult):
-    """One policy on tensors: the parts of a step's time beside their prediction, and memory."""
+    """One policy on tensors: the parts of a step's time beside their prediction, and memory.
+
+    Attributes:
+        reported: the run as the files for other viewers take it.
+    """
+
+    reported: Reported
+
+    def report(self, file: str | os.PathLike[str]) -> None:
+        """Write one self-contained page for the browser; see `Comparison.report`.
+
+        Raises:
+            OutputError: another suffix than `.html`, or it cannot be written.
+        """
+        from worldkv.exports.page_file import rows_page
+
+        check_written(None, report=file)
+        write_bytes(os.fspath(file), rows_page(self.reported))
 
     def write(self, out: Printer) -> None:
         """See `Result.write`."""
@@ -63,7 +83,7 @@ def run(
     disk_budget: str | int | None = None,
     when_full: WhenFull = "error",
     when_lost: WhenLost = "error",
-    spill_folder: str | os.PathLike[str] | None = None,
+    spill_folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     view_distance: float | None = None,
     fps: float | None = None,
     format: str | None = None,
@@ -91,7 +111,8 @@ def run(
         disk_budget: disk for the bank.
         when_full: what happens when neither host nor disk has room.
         when_lost: what happens when a spilled chunk cannot be read back.
-        spill_folder: where chunks spill to; a temporary folder where None.
+        spill_folder: where chunks spill to; of several, the next is used where one is full or fails. A temporary folder
+            where None.
         view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
         fps: resample to this rate.
         format: a file's format; detected where None.
@@ -129,7 +150,7 @@ def run(
         disk_budget=parse_size(disk_budget, "--disk-budget"),
         when_full=when_full,
         when_lost=when_lost,
-        spill_folder=None if spill_folder is None else os.fspath(spill_folder),
+        spill_folder=() if spill_folder is None else _names(spill_folder),
         log=None if log is None else os.fspath(log),
         plan=None if plan is None else os.fspath(plan),
         record=None if record is None else os.fspath(record),
@@ -141,4 +162,10 @@ def run(
         progress.begin(prepared.candidate.label, prepared.setup.chunked.num_chunks)
         for step in started.steps:
             progress.reached(step)
-        return RealRun(started.document())
+        finished = started.finished()
+        return RealRun(dict(finished.document), finished)
+
+
+def _names(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    several = [folders] if isinstance(folders, str | os.PathLike) else folders
+    return tuple(os.fspath(folder) for folder in several)

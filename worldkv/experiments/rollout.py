@@ -86,6 +86,10 @@ class Rollout(Result):
         """The figure of `worldkv compare --plot`, with one row; see `Comparison.plot`."""
         return self.comparison.plot(file)
 
+    def report(self, file: str | os.PathLike[str]) -> None:
+        """Write one page for the browser; see `Comparison.report`."""
+        self.comparison.report(file)
+
     def __repr__(self) -> str:
         (row,) = self.comparison.compared.rows
         recall = "not measured" if self.recall is None else f"{self.recall:.2f}"

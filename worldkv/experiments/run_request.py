@@ -79,7 +79,7 @@ class RunRequest(ModelRequest):
     disk_budget: int | None = None
     when_full: WhenFull = "error"
     when_lost: WhenLost = "error"
-    spill_folder: str | None = None
+    spill_folder: tuple[str, ...] = ()
     log: str | None = None
     plan: str | None = None
     record: str | None = None

@@ -15,6 +15,7 @@ from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.experiments.seeds import parse_seeds
 from worldkv.experiments.sweep_file import SweepFile
+from worldkv.files import write_bytes
 from worldkv.geometry import DEFAULT_GEOMETRY, CacheGeometry
 from worldkv.sim.machine import DEFAULT_MACHINE, Machine
 from worldkv.specs.given import PolicyLike, as_policy, as_several, spec_of_given
@@ -79,6 +80,23 @@ class SweepResult(Result):
         points = [Point.of(row["trajectory"], row) for row in self.done if row["status"] == "ok"]
         figure = draw_pareto(points, f"Recall by what it costs, on {self.geometry.name}")
         return saved(figure, file)
+
+    def report(self, file: str | os.PathLike[str]) -> None:
+        """Write one self-contained page for the browser: all rows, and recall against what it costs.
+
+        Args:
+            file: an `.html` file.
+
+        Raises:
+            OutputError: another suffix, or it cannot be written.
+        """
+        from worldkv.exports.page_file import sweep_page
+        from worldkv.policy import is_oracle
+
+        check_written(None, report=file)
+        policies = {one.label: one.policy for one in self.plan.candidates}
+        beside = [label for label, policy in policies.items() if is_oracle(policy) or not policy.is_bounded]
+        write_bytes(os.fspath(file), sweep_page(self.to_dict(), self.geometry.name, beside))
 
     def _notes(self) -> list[str]:
         from worldkv.report.sweep_tables import sweep_notes

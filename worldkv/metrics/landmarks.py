@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,11 @@ class Landmarks:
     def __repr__(self) -> str:
         chunks = len(self.seen)
         return f"Landmarks: {self.num_landmarks:,} over {chunks:,} chunks, {self.counted_share:.1%} of those seen count"
+
+    @cached_property
+    def seen_by_word(self) -> NDArray[np.uint64]:
+        """The words of `seen` side by side `(words, chunks)`: what many chunks saw of few landmarks is read at once."""
+        return np.ascontiguousarray(self.seen.view(np.uint64).T)
 
     @property
     def num_landmarks(self) -> int:
@@ -140,13 +146,18 @@ def _judge(chunked: ChunkedTrajectory, points: Array, normals: Array) -> Bits:
     sides = _frustum_sides(chunked)
     bits = np.zeros((len(positions), -(-len(points) // 64) * 8), np.uint8)
     row = np.zeros(bits.shape[1] * 8, np.bool_)
+    axis = int(np.ptp(points, axis=0).argmax())  # sorted along the longest axis, most landmarks need no look
+    order = np.argsort(points[:, axis], kind="stable")
+    by_axis, along = points[order], points[order, axis]
     # Frames that stand close together share the list of landmarks and walls within reach of any of them, and judge that
     # alone: what is left out is too far away for all of them.
     for frames in _neighbourhoods(positions, view_distance / 4):
         centre = positions[frames].mean(axis=0)
         radius = np.linalg.norm(positions[frames] - centre, axis=1).max()
         reach = (view_distance + radius) * (1 + 1e-9)  # a hair more, so that rounding loses none
-        near = np.flatnonzero(np.linalg.norm(points - centre, axis=1) <= reach)
+        low, high = np.searchsorted(along, (centre[axis] - reach, centre[axis] + reach))
+        apart = by_axis[low:high] - centre
+        near = np.sort(order[low:high][np.einsum("ij,ij->i", apart, apart) <= reach * reach])
         near_points, near_normals = points[near].T.copy(), normals[near].T.copy()
         near_walls = None if walls is None else _walls_within(walls, centre[[0, 2]], reach)
         for frame in frames:

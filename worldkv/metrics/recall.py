@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ class RecallMeter:
         # For every level (kept fraction) of any attended chunk: how many attended chunks show each landmark at it, how
         # many have frames at it, and which frames those are. `_counts` and `_num_chunks` have the same keys, and both
         # are what adding up `_attended` from nothing would give.
-        self._counts: dict[float, NDArray[np.int32]] = {}
+        self._counts: dict[float, NDArray[np.unsignedinteger[Any]]] = {}
         self._num_chunks: dict[float, int] = {}
         self._attended: dict[int, dict[float, tuple[int, ...]]] = {}
         # Landmarks credited at each level. Counts are exact, so the total does not depend on the order of the steps.
@@ -155,20 +156,26 @@ class RecallMeter:
 
     def _add(self, level: float, chunk_id: int, frames: tuple[int, ...]) -> None:
         """One chunk more shows what `frames` saw at this level."""
-        shown = self._shown(chunk_id, frames)
-        if level in self._counts:
-            self._counts[level] += shown
-        else:
-            self._counts[level] = shown.astype(np.int32)
-        self._num_chunks[level] = self._num_chunks.get(level, 0) + 1
+        shown, chunks = self._shown(chunk_id, frames), self._num_chunks.get(level, 0) + 1
+        self._num_chunks[level] = chunks
+        counts = self._counts.get(level)
+        if counts is None:
+            self._counts[level] = shown
+            return
+        # The narrowest numbers that hold as many as there are chunks: a window's counts then fit the cache.
+        wide = np.min_scalar_type(chunks)
+        if counts.itemsize < wide.itemsize:
+            self._counts[level] = counts = counts.astype(wide)
+        np.add(counts, shown.astype(counts.dtype, copy=False), out=counts)
 
     def _remove(self, level: float, chunk_id: int, frames: tuple[int, ...]) -> None:
         """One chunk fewer shows it; a level without chunks is dropped."""
         self._num_chunks[level] -= 1
-        if self._num_chunks[level]:
-            self._counts[level] -= self._shown(chunk_id, frames)
-        else:
+        if not self._num_chunks[level]:
             del self._num_chunks[level], self._counts[level]
+            return
+        counts = self._counts[level]
+        np.subtract(counts, self._shown(chunk_id, frames).astype(counts.dtype, copy=False), out=counts)
 
 
 class PrecisionMeter:

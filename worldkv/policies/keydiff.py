@@ -11,6 +11,7 @@ from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.pose_index import PoseIndex
 from worldkv.parts.scorer.key_diff import KeyDiff
 from worldkv.parts.selector.select import TopK
+from worldkv.policy import Index
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class KeyDiffKV(FromParts):
         retrieved_frames: latent frames fetched at most.
         recent_frames: newest latent frames kept beside the chunk being generated.
         keep_ratio: kept share of a stored chunk's tokens, in (0, 1].
+        index: scores the stored chunks; `mean-key` where there is no camera (a language model's text).
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("keydiff",)
@@ -33,12 +35,13 @@ class KeyDiffKV(FromParts):
     retrieved_frames: int = 18
     recent_frames: int = 6
     keep_ratio: float = 0.5
+    index: Index = PoseIndex()
 
     def make_parts(self) -> PolicyParts:
         """See `FromParts.make_parts`."""
         return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
-            PoseIndex(),
+            self.index,
             TopK(),
             ScoredTokens(KeyDiff(), self.keep_ratio),
         )

@@ -34,7 +34,7 @@ class Oracle(RetrievalOnly):
         count = self.retrieved_frames // query.geometry.frames_per_chunk
         if count == 0 or len(bank) == 0 or query.landmarks is None:
             return NOTHING_RETRIEVED
-        rows = greedy_cover(bank.landmarks, query.landmarks, count)
+        rows = greedy_cover(bank.landmarks_by_word, query.landmarks, count)
         chosen = bank.ids[rows].tolist()
         newest = reversed(bank.ids[-count:].tolist())
         filler = dict.fromkeys((*chosen, *query.resident, *newest))

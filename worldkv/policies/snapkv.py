@@ -11,7 +11,7 @@ from worldkv.parts.from_parts import FromParts, PolicyParts
 from worldkv.parts.index.pose_index import PoseIndex
 from worldkv.parts.scorer.attention_received import AttentionReceived
 from worldkv.parts.selector.select import TopK
-from worldkv.policy import TokenScorer
+from worldkv.policy import Index, TokenScorer
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class SnapKV(FromParts):
         recent_frames: newest latent frames kept beside the chunk being generated.
         keep_ratio: kept share of a stored chunk's tokens, in (0, 1].
         scorer: what each token is worth: attention, of `pooled_tokens` neighbours the greatest.
+        index: scores the stored chunks; `mean-key` where there is no camera (a language model's text).
     """
 
     spec_names: ClassVar[tuple[str, ...]] = ("snapkv",)
@@ -36,12 +37,13 @@ class SnapKV(FromParts):
     recent_frames: int = 6
     keep_ratio: float = 0.5
     scorer: TokenScorer = AttentionReceived(pooled_tokens=7)
+    index: Index = PoseIndex()
 
     def make_parts(self) -> PolicyParts:
         """See `FromParts.make_parts`."""
         return PolicyParts(
             SinkRecent(self.sink_frames, self.recent_frames),
-            PoseIndex(),
+            self.index,
             TopK(),
             ScoredTokens(self.scorer, self.keep_ratio),
         )

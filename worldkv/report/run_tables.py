@@ -59,9 +59,11 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     peak = row["device_bytes_allocator_peak"]
     seen = "" if peak is None else f"; the allocator saw {amount(peak)} with the model"
     yield "allocated on device", f"{parts}; {row['window_tokens_peak']:,} tokens attended at most{seen}"
+    beside = row["host_bytes_remembered"] + row["disk_bytes_remembered"]
+    going_back = f"; {amount(beside)} beside it to go back to" if beside else ""
     yield (
         "bank at its peak",
-        f"{amount(row['host_bytes_peak'])} in host memory, {amount(row['disk_bytes_peak'])} on disk",
+        f"{amount(row['host_bytes_peak'])} in host memory, {amount(row['disk_bytes_peak'])} on disk{going_back}",
     )
     edges = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
     moved = (amount(row[f"bytes_{edge}"]) for edge in edges)

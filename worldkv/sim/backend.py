@@ -72,6 +72,11 @@ class SimBackend(CacheBackend):
         self.host, self.disk = dict(state.host), dict(state.disk)
         self._traffic = state.traffic
 
+    def release(self, state: SimState) -> None:
+        """See `CacheBackend.release`."""
+        state.host.clear()
+        state.disk.clear()
+
     def fork(self) -> Self:
         """See `CacheBackend.fork`."""
         twin = type(self)(self.supplies)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from worldkv.sim.backend import SimBackend
 from worldkv.sim.clock import Clock, StepTime
 from worldkv.sim.machine import Machine
 from worldkv.sim.replay import check_can_simulate, measured_at, query_at, recorded_supplies
+from worldkv.sim.trail import Trail
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
 OnStep = Callable[[CacheEngine, StepRecord, StepTime], None]
@@ -45,6 +46,7 @@ class RolloutRecord:
         precision: share of retrieved chunks that saw something that counts; None likewise.
         step_credits: recall credit summed at each step `(steps,)`; empty where not measured.
         wall_seconds: how long the simulation took.
+        trail: what was attended, banked and moved at every step.
     """
 
     policy: CachePolicy
@@ -59,6 +61,7 @@ class RolloutRecord:
     precision: float | None
     step_credits: NDArray[np.float64]
     wall_seconds: float
+    trail: Trail = field(default_factory=Trail)
 
     def __repr__(self) -> str:
         recall = "not measured" if self.recall is None else f"{self.recall:.2f}"
@@ -132,6 +135,7 @@ class RolloutRecorder:
         self._attended, self._window_bytes, self._bank_bytes = (np.zeros(steps, np.int64) for _ in range(3))
         self._reach = np.zeros(steps, np.int64)
         self._moves = engine.policy.positions.moves
+        self._trail = Trail()
 
     def begin(self, plan: StepPlan) -> None:
         """Record the plan of a step, the last one where the policy is asked twice."""
@@ -155,6 +159,7 @@ class RolloutRecorder:
         self._attended[plan.step], self._window_bytes[plan.step] = plan.attended_tokens, plan.window_bytes
         self._bank_bytes[plan.step] = tiers.host.held + tiers.disk.held
         self._reach[plan.step] = reach_of(plan.positions, plan.frames, is_ascending=not self._moves)
+        self._trail.note(record, tiers, spent)
         return spent
 
     def close(self) -> RolloutRecord:
@@ -172,4 +177,5 @@ class RolloutRecorder:
             None if self._precision is None else self._precision.precision,
             self._credits if self._meter is not None else np.zeros(0),
             time.perf_counter() - self._started,
+            self._trail,
         )

@@ -8,19 +8,21 @@ from typing import Literal
 
 from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
 from worldkv.geometry import CacheGeometry
+from worldkv.tiers import FILE_BYTES
 
 Home = Literal["window", "host", "disk", "gone"]
 
 
 @dataclass
 class Entry:
-    """One chunk: its home, its tokens and bytes, the step at which it was last wanted."""
+    """One chunk: its home, its tokens and bytes, the step at which it was last wanted, and what it was stored as."""
 
     home: Home
     tokens: int
     window_bytes: int
     stored_bytes: int
     last_used: int
+    content: object = None
 
 
 @dataclass
@@ -100,6 +102,20 @@ class DictionaryCache:
         """Chunks at home there, ascending."""
         return sorted(chunk for chunk, entry in self.entries.items() if entry.home == home)
 
+    def stored(self) -> dict[object, int]:
+        """Bytes of everything in the bank, by what it was stored as; copies of this cache share it."""
+        banked = [self.entries[chunk] for chunk in self._banked()]
+        return {entry.content: entry.stored_bytes for entry in banked}
+
+    def store_anew(self) -> None:
+        """Everything in the bank is its own, no copy shares it."""
+        for chunk in self._banked():
+            self.entries[chunk].content = object()
+
+    def file_bytes(self, chunk: int) -> int:
+        """Bytes of the file that a chunk has on disk."""
+        return self.entries[chunk].stored_bytes + FILE_BYTES
+
     wanted: list[int] = field(default_factory=list)
 
     # ------------------------------------------------------------------ rules
@@ -149,7 +165,7 @@ class DictionaryCache:
             self.moved["down"] += self.entries[other].stored_bytes
         if home == "disk":
             self.moved["down"] += size
-        entry.home, entry.stored_bytes = home, size
+        entry.home, entry.stored_bytes, entry.content = home, size, object()
 
     def _room_for(self, size: int, forgotten: list[int]) -> tuple[Home, list[int]] | None:
         """Where `size` bytes go once `forgotten` are gone, and what spills for them; None if there is no room."""
@@ -157,19 +173,18 @@ class DictionaryCache:
         host_room = infinite if self.host_bytes is None else self.host_bytes
         disk_free = infinite if self.disk_bytes is None else self.disk_bytes
         on_host = [chunk for chunk in self.held("host") if chunk not in forgotten]
-        disk_free -= sum(self.entries[chunk].stored_bytes for chunk in self.held("disk") if chunk not in forgotten)
+        disk_free -= sum(self.file_bytes(chunk) for chunk in self.held("disk") if chunk not in forgotten)
         if size > host_room:
-            return ("disk", []) if size <= disk_free else None
+            return ("disk", []) if size + FILE_BYTES <= disk_free else None
         used = sum(self.entries[chunk].stored_bytes for chunk in on_host)
         spilled: list[int] = []
         for chunk in sorted(on_host, key=lambda one: (self.entries[one].last_used, one)):
             if used + size <= host_room:
                 break
-            of_chunk = self.entries[chunk].stored_bytes
-            if of_chunk > disk_free:
+            if self.file_bytes(chunk) > disk_free:
                 return None
-            disk_free -= of_chunk
-            used -= of_chunk
+            disk_free -= self.file_bytes(chunk)
+            used -= self.entries[chunk].stored_bytes
             spilled.append(chunk)
         return ("host", spilled) if used + size <= host_room else None
 

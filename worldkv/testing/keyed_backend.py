@@ -71,6 +71,10 @@ class KeyedBackend(SimBackend):
             self._kept = dict(kept)
         super().restore(state)
 
+    def release(self, state: Any) -> None:
+        """See `CacheBackend.release`."""
+        super().release(state[0])
+
     def fork(self) -> Self:
         """See `CacheBackend.fork`."""
         twin = type(self)(self._geometry, self._seed, self._has_keys, self._hidden_channels)

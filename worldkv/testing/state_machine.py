@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
 from worldkv.config import CacheConfig
 from worldkv.engine.engine import CacheEngine, Snapshot
 from worldkv.engine.state import StepPlan
+from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
 from worldkv.testing.audit import audit_homes, audit_ledgers
@@ -23,11 +25,15 @@ from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.testing.scenario import Scenario
 from worldkv.testing.strategies import moves
 from worldkv.testing.trial import measured_at
-from worldkv.tiers import TierLimits
+from worldkv.tiers import FILE_BYTES, TierLimits
 
 REWIND_CHUNKS = 4
 LONGEST = 60
 """Chunks of a rollout at most; landmarks and view distance are placed once for all."""
+
+
+Taken = tuple[Snapshot, DictionaryCache, MotionScript]
+"""A snapshot, the dictionary and the path that belong to it."""
 
 
 class CacheMachine(RuleBasedStateMachine):
@@ -46,8 +52,9 @@ class CacheMachine(RuleBasedStateMachine):
     geometry: ClassVar[CacheGeometry]
     warm_chunks: ClassVar[int] = 0
     needs_keys: ClassVar[bool] = False
+    most: int | None = None
 
-    snapshots: Bundle[tuple[Snapshot, DictionaryCache, MotionScript]] = Bundle("snapshots")
+    snapshots: Bundle[Taken] = Bundle("snapshots")
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,8 +77,10 @@ class CacheMachine(RuleBasedStateMachine):
         )
         chunk_bytes = self.geometry.chunk_bytes
         host, disk = (None if room is None else int(room * chunk_bytes) for room in (host_chunks, disk_chunks))
+        if disk:
+            disk += 3 * FILE_BYTES
         if host is not None and disk is not None and max(host, disk) < chunk_bytes:
-            disk = chunk_bytes
+            disk = chunk_bytes + FILE_BYTES
         config = CacheConfig(
             limits=TierLimits(host, disk, "forget-oldest"),
             staging_chunks=staging_chunks,
@@ -80,9 +89,15 @@ class CacheMachine(RuleBasedStateMachine):
         backend = keyed_backend(self.policy, self.geometry, 0, scenario.has_keys)
         recording = recording_policy(self.policy, self.answers.append)
         self.engine = CacheEngine(recording, self.geometry, backend, config, scenario.scene(self.policy))
+        if host is not None and disk is not None:  # room is left for what a rewind may bring back, half at most
+            left = [(REWIND_CHUNKS + 1) * size for size in (chunk_bytes, chunk_bytes + FILE_BYTES)]
+            self.most = host + disk
+            host = max(host - left[0], host // 2, min(host, chunk_bytes))
+            disk = max(disk - left[1], disk // 2, min(disk, chunk_bytes + FILE_BYTES))
         self.fresh = DictionaryCache(self.geometry, host, disk, staging_chunks * chunk_bytes)
         self.dictionary = self.fresh.copy()
         self.history: list[DictionaryCache] = []
+        self.kept: list[Taken] = []
         for _ in range(self.warm_chunks):
             self.begin(Move(1.0, 15.0))
             self.commit()
@@ -122,24 +137,34 @@ class CacheMachine(RuleBasedStateMachine):
                 keeps[question.shown[0].id] = question.answer
         self.dictionary.commit(eviction, keeps)
         self.is_open = False
+        self._trim_history()
 
     # ------------------------------------------------------------------ going back
 
     @precondition(lambda self: not self.is_open)
     @rule(target=snapshots)
-    def take_snapshot(self) -> tuple[Snapshot, DictionaryCache, MotionScript]:
+    def take_snapshot(self) -> Taken:
         """Take a snapshot of the rollout."""
-        return self.engine.snapshot(), self.dictionary.copy(), self.script
+        self.kept.append((self.engine.snapshot(), self.dictionary.copy(), self.script))
+        return self.kept[-1]
 
     @rule(taken=snapshots)
-    def restore(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
-        """Back to a snapshot, which may be restored again."""
-        snapshot, dictionary, self.script = taken
+    def restore(self, taken: Taken) -> None:
+        """Back to a snapshot, which may be restored again unless it had to give way."""
+        snapshot, dictionary, script = taken
+        if snapshot.given_up is not None:
+            with contextlib.suppress(PolicyError):
+                self.engine.restore(snapshot)
+                raise CheckFailed(f"a snapshot was restored although {snapshot.given_up}")
+            return
         self.engine.restore(snapshot)
-        self.dictionary, self.history, self.is_open = dictionary.copy(), [], False
+        self.script, dictionary = script, dictionary.copy()
+        if not any(snapshot is known for known, _, _ in self.kept):  # of another rollout, which counts it for itself
+            dictionary.store_anew()
+        self.dictionary, self.history, self.is_open = dictionary, [], False
 
     @rule(taken=consumes(snapshots))
-    def restore_for_the_last_time(self, taken: tuple[Snapshot, DictionaryCache, MotionScript]) -> None:
+    def restore_for_the_last_time(self, taken: Taken) -> None:
         """Back to a snapshot that is freed afterwards."""
         self.restore(taken)
 
@@ -151,7 +176,7 @@ class CacheMachine(RuleBasedStateMachine):
         other = twin
         if goes_on_with_fork:
             self.engine, other = twin, self.engine
-            self.history = []
+            self.history, self.kept = [], []  # snapshots of the other take no room of this one
         if len(self.script) < LONGEST:
             ahead = MotionScript((*self.script.moves, Move(0.5)))
             plan = other.begin(Scenario(ahead, self.geometry).viewpoints()[-1])
@@ -171,6 +196,7 @@ class CacheMachine(RuleBasedStateMachine):
             del self.history[-steps:]
             self.script = MotionScript(self.script.moves[: len(self.script) - steps])
         self.is_open = False
+        self._trim_history()
 
     @precondition(lambda self: len(self.script) > 8)
     @rule()
@@ -220,6 +246,27 @@ class CacheMachine(RuleBasedStateMachine):
         moved = tuple(engine.backend.traffic())
         if moved != tuple(dictionary.moved.values()):
             raise CheckFailed(f"bytes out, in, to disk, from disk are {moved}, not {tuple(dictionary.moved.values())}")
+
+    @invariant()
+    def what_can_be_brought_back_is_counted(self) -> None:
+        """The engine counts what earlier states hold beside the bank, each once; together they have room."""
+        if not hasattr(self, "engine"):
+            return
+        held, live = dict[object, int](), self.dictionary.stored()
+        snapshots = [dictionary for snapshot, dictionary, _ in self.kept if snapshot.given_up is None]
+        for dictionary in (*self.history, *snapshots):
+            held |= dictionary.stored()
+        beside = sum(size for content, size in held.items() if content not in live)
+        told = self.engine.remembered()
+        if told.host + told.disk - FILE_BYTES * told.files != beside:
+            raise CheckFailed(f"earlier states hold {beside} bytes beside the bank, the engine says {told}")
+        if self.most is not None and beside + sum(live.values()) > self.most:
+            raise CheckFailed(f"bank and earlier states hold {beside + sum(live.values())} bytes of {self.most}")
+
+    def _trim_history(self) -> None:
+        """Steps that had to give way cannot be taken back; what is left is the engine's to say."""
+        left = len(self.engine._history)
+        self.history = self.history[len(self.history) - left :]
 
     def _follow_retrieval(self) -> None:
         answer: Retrieval | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -81,7 +81,7 @@ def open_cache(
     batch_size: int = 1,
     config: CacheConfig | None = None,
     capacity_tokens: int | None = None,
-    folder: Path | None = None,
+    folder: Path | Sequence[Path] | None = None,
     extra_signals: frozenset[Signal] = frozenset(),
     stopwatch: Stopwatch = NO_STOPWATCH,
     on_attend: OnAttend | None = None,

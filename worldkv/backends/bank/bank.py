@@ -8,13 +8,13 @@ import threading
 import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from worldkv.backends.bank.disk import DiskChunk, DiskStore
+from worldkv.backends.bank.disk import DiskChunk
 from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.bank.spill_folders import Folders, SpillFolders
 from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredChunk, StoredTable
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
@@ -31,15 +31,15 @@ class Bank:
         stored: by chunk.
     """
 
-    def __init__(self, ops: DeviceOps, copies: Copies, dtype: torch.dtype, folder: Path | None) -> None:
-        """An empty bank whose files go to `folder`; a temporary one where None."""
+    def __init__(self, ops: DeviceOps, copies: Copies, dtype: torch.dtype, folder: Folders) -> None:
+        """An empty bank whose files go to `folder`, the first of several that takes them; a temporary one if None."""
         self._ops, self._copies, self._folder = ops, copies, folder
         self.pool = HostPool(ops, dtype)
         self.stored: dict[int, StoredChunk] = {}
         self._snapshots: weakref.WeakSet[StoredTable] = weakref.WeakSet()
         self._failed: set[int] = set()  # that may not be where they belong; some may be gone since
         self._storing: list[tuple[int, Event]] = []
-        self._store: DiskStore | None = None
+        self._store: SpillFolders | None = None
         self._opening = threading.Lock()
         self._thread: ThreadPoolExecutor | None = None
         self._is_owner = True
@@ -63,17 +63,20 @@ class Bank:
         return table
 
     def adopt(self, stored: Mapping[int, StoredChunk]) -> None:
-        """Hold these chunks and no others; those on their way to the disk free host memory once they are there."""
-        self.stored = {chunk: self._at_home(one) for chunk, one in stored.items()}
+        """Hold these chunks and no others, each where its home is; those on their way to the disk still take memory."""
+        self.stored = dict(stored)  # what was held before goes first, so that there is room
         self._writing.clear()
         self._failed.clear()
+        for one in stored.values():
+            if not one.is_on_disk and one.host is None and one.writing is not None:
+                self._come_home(one, one.writing)
         for chunk, one in self.stored.items():
             if one.host is None:
                 continue
             if one.host.failed is not None:
                 self._failed.add(chunk)
-            elif one.is_on_disk and one.writing is not None:
-                self._writing.append((chunk, one.writing))
+            elif one.is_on_disk:
+                self._write_later(one)
 
     def put(
         self, chunk: int, counts: tuple[int, ...], packing: Packing | None, buffer: HostBuffer, filled: Event
@@ -110,16 +113,27 @@ class Bank:
         if stored.filled is not None:
             self._arrive(chunk, stored.filled)
         self._copies.wrote(stored)
-        if stored.writing is not None and stored.writing.done() and stored.writing.exception() is None:
-            self.stored[chunk] = dataclasses.replace(stored, host=None, filled=None, is_on_disk=True)
-            return  # it was there before a rewind, and a stored chunk never changes
-        writing = self._worker().submit(self._write, chunk, buffer)
-        self._writing.append((chunk, writing))
-        self.stored[chunk] = dataclasses.replace(stored, writing=writing, is_on_disk=True)
+        self._write_later(dataclasses.replace(stored, writing=None))
+
+    def spill_saved(self, stored: StoredChunk) -> bool:
+        """Write a chunk of snapshots to the disk and free its host memory; whether that was possible."""
+        if stored.host is None:
+            return True
+        if stored.filled is not None:
+            self._arrive(stored.chunk, stored.filled)
+        if stored.host.failed is not None:
+            return False
+        writing = self._worker().submit(self._write, stored.chunk, stored.host)
+        if writing.exception() is not None:
+            return False
+        self._leave_host(stored, writing)
+        return True
 
     def forget(self, chunk: int) -> None:
         """A chunk is gone; its memory or file too, once no snapshot holds it."""
-        del self.stored[chunk]
+        gone = self.stored.pop(chunk)
+        held = [(other, writing) for other, writing in self._writing if writing is not gone.writing]
+        self._writing = collections.deque(held)  # a file that is written all the same goes with its future
 
     # ------------------------------------------------------------------ reading
 
@@ -227,16 +241,28 @@ class Bank:
             if held is not None and held.host is stored.host:
                 table[stored.chunk] = dataclasses.replace(held, host=None, filled=None, writing=writing)
 
-    def _at_home(self, stored: StoredChunk) -> StoredChunk:
-        """A chunk of a snapshot, read back to the host if that was its home; going back is no traffic."""
-        if stored.is_on_disk or stored.host is not None or stored.writing is None:
-            return stored
+    def _write_later(self, stored: StoredChunk) -> None:
+        """A chunk's home is the disk: its file is written in the thread, where it is not on its way already."""
+        writing = stored.writing
+        if writing is None and stored.host is not None:
+            writing = self._worker().submit(self._write, stored.chunk, stored.host)
+            self.stored[stored.chunk] = dataclasses.replace(stored, writing=writing, is_on_disk=True)
+        if writing is not None:
+            self._writing.append((stored.chunk, writing))
+
+    def _come_home(self, stored: StoredChunk, writing: Future[DiskChunk]) -> None:
+        """Read a chunk back whose home is the host again; its file goes, for snapshots too. This is no traffic."""
         try:
-            buffer = self._read(stored.writing.result(), stored.elements)
+            buffer = self._read(writing.result(), stored.elements)
         except (LostChunkError, TransferError) as error:
             buffer = self.pool.take(stored.elements)
             buffer.failed = error
-        return dataclasses.replace(stored, host=buffer)
+            self.stored[stored.chunk] = dataclasses.replace(stored, host=buffer)
+            return
+        for table in (self.stored, *self._snapshots):
+            held = table.get(stored.chunk)
+            if held is not None and held.writing is writing:
+                table[stored.chunk] = dataclasses.replace(held, host=buffer, writing=None)
 
     def _content(self, stored: StoredChunk) -> HostBuffer:
         """Host memory with a chunk: where it still lies there that, else the file's content."""
@@ -259,10 +285,10 @@ class Bank:
         self._disk().read(file, as_bytes(buffer.tensor))
         return buffer
 
-    def _disk(self) -> DiskStore:
+    def _disk(self) -> SpillFolders:
         with self._opening:
             if self._store is None:
-                self._store = DiskStore(self._folder)
+                self._store = SpillFolders(self._folder)
             return self._store
 
     def _worker(self) -> ThreadPoolExecutor:

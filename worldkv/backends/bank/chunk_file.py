@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.errors import LostChunkError
+from worldkv.tiers import FILE_BYTES
 
 FORMAT = "worldkv-parcel"
 TENSOR = "parcel"
@@ -98,7 +99,7 @@ def _read_all(file: FileIO, start: int, room: Bytes) -> int:
 
 
 def _header(chunk: int, num_bytes: int, crc32: int) -> bytes:
-    """The safetensors header, the same length whatever the sum: eight bytes with its length, then JSON."""
+    """The safetensors header, `FILE_BYTES` long: eight bytes with its length, then JSON."""
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -107,8 +108,8 @@ def _header(chunk: int, num_bytes: int, crc32: int) -> bytes:
         "crc32": f"{crc32:08x}",
     }
     entry = {"dtype": "U8", "shape": [num_bytes], "data_offsets": [0, num_bytes]}
-    text = json.dumps({"__metadata__": metadata, TENSOR: entry}).encode()
-    text += b" " * (-len(text) % 8)  # the format wants what follows aligned
+    text = json.dumps({"__metadata__": metadata, TENSOR: entry}, separators=(",", ":")).encode()
+    text = text.ljust(FILE_BYTES - 8)  # the same for every chunk, and aligned, as the format wants
     return len(text).to_bytes(8, "little") + text
 
 

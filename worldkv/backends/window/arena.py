@@ -104,7 +104,7 @@ class Arena:
         """
         end = self.length() + extra
         planes = self.buffer[layer] if branch is None else self.buffer[layer, :, branch : branch + 1]
-        return planes[self.attended_plane, :, :, :end], planes[VALUES, :, :, :end]
+        return planes[self.attended_plane].narrow(2, 0, end), planes[VALUES].narrow(2, 0, end)
 
     def attended_head(self, layer: int, head: int, extra: int = 0, branch: int | None = None) -> tuple[Tensor, Tensor]:
         """The same of one head of a ragged arena: `(branches, 1, tokens, channels)`."""
@@ -169,16 +169,23 @@ class Arena:
             attended_keys: keys as they are attended, where these are a rotated copy; the stored ones by default.
             branch: the one branch that the tensors are of `(1, kv_heads, tokens, channels)`; None for all.
         """
-        tokens = keys.shape[2]
-        branches = slice(None) if branch is None else slice(branch, branch + 1)
-        heads = [slice(None)] if not self.form.is_ragged else [slice(head, head + 1) for head in range(keys.shape[1])]
-        for some in heads:
-            start = self.length(layer, some.start or 0)
-            planes = self.buffer[layer, :, branches, some, start : start + tokens]
-            copy(planes[KEYS], keys[:, some])
-            copy(planes[VALUES], values[:, some])
-            if self.form.is_rebased:
-                copy(planes[ROTATED], (keys if attended_keys is None else attended_keys)[:, some])
+        tokens, planes = keys.shape[2], self.buffer[layer]
+        if branch is not None:
+            planes = planes[:, branch : branch + 1]
+        if not self.form.is_ragged:
+            self._write_run(planes.narrow(3, self.length(), tokens), keys, values, attended_keys)
+            return
+        for head in range(keys.shape[1]):
+            run = planes[:, :, head : head + 1].narrow(3, self.length(layer, head), tokens)
+            own = None if attended_keys is None else attended_keys[:, head : head + 1]
+            self._write_run(run, keys[:, head : head + 1], values[:, head : head + 1], own)
+
+    def _write_run(self, run: Tensor, keys: Tensor, values: Tensor, attended_keys: Tensor | None) -> None:
+        """Fill the planes of a piece of the buffer `(planes, branches, kv_heads, tokens, channels)`."""
+        copy(run[KEYS], keys)
+        copy(run[VALUES], values)
+        if self.form.is_rebased:
+            copy(run[ROTATED], keys if attended_keys is None else attended_keys)
 
     def tail(self, start: int, tokens: int) -> Tensor:
         """Copies of stored keys and values `start` tokens behind the run, in a tensor of its own.

@@ -143,7 +143,7 @@ class GreedyCoverage(CoverageSelector):
             return NO_IDS
         bits = packed(coverage)
         bonus = None if added is None else added * coverage.shape[1]
-        return greedy_cover(bits, np.bitwise_or.reduce(bits, axis=0), chunks, bonus)
+        return greedy_cover(bits.view(np.uint64).T, np.bitwise_or.reduce(bits, axis=0), chunks, bonus)
 
 
 def packed(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:

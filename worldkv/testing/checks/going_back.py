@@ -25,6 +25,8 @@ def snapshot_goes_on_the_same(under_test: PolicyUnderTest, scenario: Scenario) -
     trial = Trial(under_test.fitted(scenario.geometry), scenario).run(len(scenario.script) // 2)
     snapshot, before = trial.engine.snapshot(), len(trial.records)
     whole = list(trial.run().records)
+    if snapshot.given_up is not None:  # the bank had no room for what it forgot since
+        return
     for _ in range(2):
         trial.engine.restore(snapshot)
         del trial.records[before:]
@@ -39,7 +41,7 @@ def rewind_is_exact(under_test: PolicyUnderTest, scenario: Scenario) -> None:
     done = len(trial.records)
     if done < len(trial.viewpoints):
         trial.engine.begin(trial.viewpoints[done])
-    back = min(done, scenario.rewind_chunks)
+    back = min(done, trial.engine.rewindable_chunks)
     trial.engine.rewind(back)
     del trial.records[done - back :]
     _refuse_difference(whole, trial.run().records, f"rewound by {back} chunks")

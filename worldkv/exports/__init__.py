@@ -1,0 +1,1 @@
+"""Results as files for other viewers: a page for the browser, a timeline for Perfetto, a recording for Rerun."""
