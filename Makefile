@@ -5,7 +5,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
-    fidelity train-world trained-study leaderboard real-weights architecture-picture clean
+    fidelity train-world trained-study leaderboard real-weights architecture-picture browser-tests clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,6 +57,15 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (on Debian: apt-get install chromium), read Rerun recordings back
+	@$(BIN)/python -c 'import sys, tests.exports.chromium as page; \
+	    sys.exit(None if page.chromium() else "there is no chromium; install it, or name one in WORLDKV_CHROMIUM")'
+	@$(BIN)/python -m pytest -q tests/exports
+
+$(VENV)/.browser: $(VENV)/.installed
+	@$(PIP_INSTALL) --editable '.[browser,rerun]'
+	@touch $@
 
 late-device: install ## compile the accelerator that the device tests run on (g++, a minute; once)
 	@$(BIN)/python -m tests.late_device.build

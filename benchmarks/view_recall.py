@@ -9,7 +9,6 @@ runs the same policies and every candidate predictor. A setting's Spearman is ov
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import re
@@ -142,9 +141,8 @@ def main() -> None:
         for crowded in CROWDED
     }
     best = max(grid, key=lambda each: float(np.mean(grid[each])))
-    print(
-        f"chosen on {len(chosen)} settings: {best}, mean rho {np.mean(grid[best]):.3f}, plain {np.mean(grid['plain', 0.0]):.3f}"
-    )
+    means = [float(np.mean(grid[each])) for each in (best, ("plain", 0.0))]
+    print(f"chosen on {len(chosen)} settings: {best}, mean rho {means[0]:.3f}, plain {means[1]:.3f}")
     for is_chosen in (True, False):
         told = [
             (name, rho(*setting, "plain", 0.0), rho(*setting, *best))
@@ -154,9 +152,8 @@ def main() -> None:
         for name, plain, better in told:
             print(f"  {name:28} plain {plain:.2f}  view {better:.2f}")
         if told:
-            print(
-                f"  mean of {len(told)}: plain {np.mean([t[1] for t in told]):.3f}, view {np.mean([t[2] for t in told]):.3f}"
-            )
+            means = [float(np.mean([each[at] for each in told])) for at in (1, 2)]
+            print(f"  mean of {len(told)}: plain {means[0]:.3f}, view {means[1]:.3f}")
 
 
 if __name__ == "__main__":

@@ -76,10 +76,12 @@ class CachePolicy(Part):
     Attributes:
         asked_at: "begin" (before the first denoise pass) or "first_pass" (after it, with the step's own queries).
         has_own_size: whether its default size is one that others are matched to in a comparison, not the reverse.
+        has_bank: whether `evict` ever sends a chunk to the bank; where not, no host memory is set aside for one.
     """
 
     asked_at: ClassVar[Literal["begin", "first_pass"]] = "begin"
     has_own_size: ClassVar[bool] = False
+    has_bank: ClassVar[bool] = True
 
     @abstractmethod
     def evict(self, window: WindowView) -> Eviction:

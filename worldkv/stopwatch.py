@@ -11,6 +11,10 @@ PARTS = ("attention", "attention mass", "compression", "transfer", "policy")
 """Spans that a step's time is split into; what is left is the model's own layers."""
 
 
+OnPiece = Callable[[tuple[str, ...], float, float], None]
+"""Told of the open spans, the innermost last, and the seconds on the clock between which only that one ran."""
+
+
 class Stopwatch:
     """Seconds by name; while an inner span runs the outer one stands still.
 
@@ -18,13 +22,14 @@ class Stopwatch:
         seconds: seconds of every name since the last `lap`.
     """
 
-    def __init__(self, finish: Callable[[], object] | None = None) -> None:
+    def __init__(self, finish: Callable[[], object] | None = None, on_piece: OnPiece | None = None) -> None:
         """A stopwatch at zero.
 
         Args:
             finish: waits for work that was only started (a device's queue) before the time is read; None for none.
+            on_piece: told of every piece that is counted, as it is; None for nobody.
         """
-        self._finish = finish
+        self._finish, self._on_piece = finish, on_piece
         self._open: list[str] = []
         self._since = 0.0
         self.seconds: dict[str, float] = {}
@@ -56,6 +61,8 @@ class Stopwatch:
         if self._open:
             name = self._open[-1]
             self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
+            if self._on_piece is not None:
+                self._on_piece(tuple(self._open), self._since, now)
         self._since = now
 
 

@@ -194,8 +194,9 @@ class ChunkView:
         step: chunks committed so far.
         geometry: the cache's shape.
         frame_tokens: its current tokens per latent frame `(frames,)`.
-        keys: its current keys `(layers, kv_heads, tokens, head_dim)` in float32, in any array-API namespace, averaged
-            over nothing (a batch's branches share the first's decisions); None in the simulator.
+        keys: its current keys `(layers, kv_heads, tokens, head_dim)` in the cache's own dtype and any array-API
+            namespace, averaged over nothing (a batch's branches share the first's decisions); None in the simulator.
+            Not copied: `worldkv.parts.key_layers` reads them in float32, a few layers at a time.
         read_values: reads `values`; None in the simulator.
         attention_mass: attention each token received, summed over steps `(layers, kv_heads, tokens)`; None unless
             declared and measured.

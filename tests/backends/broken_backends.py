@@ -47,8 +47,8 @@ class LandsAPassLate(TorchBackend):
 
     _is_due = False
 
-    def settle(self) -> None:
-        self._is_due = False
+    def settle(self, layer: int | None = None) -> None:
+        self._is_due = self._is_due and layer is not None
 
     def advance(self, *, wait: bool = False) -> None:
         if self._is_due or wait:
@@ -69,8 +69,8 @@ class CopiesTwice(TorchBackend):
 
 
 class _ShiftedArena(Arena):
-    def scatter(self, chunk: int, flat: Tensor) -> None:
-        super().scatter(chunk, flat.roll(self.form.channels))
+    def scatter(self, chunk: int, flat: Tensor, layers: range) -> None:
+        super().scatter(chunk, flat.roll(self.form.channels), layers)
 
 
 class WrongExtent(_OtherArena):
@@ -80,7 +80,7 @@ class WrongExtent(_OtherArena):
 
 
 class _ValuesOnlyArena(Arena):
-    def scatter(self, chunk: int, flat: Tensor) -> None:
+    def scatter(self, chunk: int, flat: Tensor, layers: range) -> None:
         for group, part in zip(self.groups, self.views_by_group(flat, self.counts(chunk)), strict=True):
             offset = 0
             for start, tokens in group.layout.extents[chunk]:
@@ -144,9 +144,9 @@ class LosesALayer(_OtherArena):
 
 
 class _SwappedArena(Arena):
-    def scatter(self, chunk: int, flat: Tensor) -> None:
+    def scatter(self, chunk: int, flat: Tensor, layers: range) -> None:
         (part,) = self.views_by_group(flat, self.counts(chunk))
-        super().scatter(chunk, part.flip(2).contiguous().flatten())
+        super().scatter(chunk, part.flip(2).contiguous().flatten(), layers)
 
 
 class SwapsBranches(_OtherArena):

@@ -66,7 +66,7 @@ def test_the_window_computes_where_it_lies(arena: Arena, tokens_axes: int) -> No
     flat = torch.empty(arena.stored_elements(arena.counts_of(keep)), device=DEVICE)
     arena.gather(1, keep, flat)
     arena.update([3], {1: keep}, {9: (9,)}, {1: flat}, flat)
-    arena.scatter(9, flat)
+    arena.scatter(9, flat, range(arena.form.geometry.layers))
     rotary = Rotary(GEOMETRY, DEVICE)
     arena.rotate(9, lambda stored, attended: rotary.shift_time(stored, -3, attended))
     assert arena.read(0, 0).device.type == "meta"

@@ -12,8 +12,10 @@ import torch
 
 from tests.late_device.device import counts, extension, forget_counts
 from worldkv.backends.cache import WorldCache
+from worldkv.config import CacheConfig
 from worldkv.scene import scene_of, viewpoints
 from worldkv.specs.parse import parse_geometry, parse_policy
+from worldkv.tiers import TierLimits
 from worldkv.trajectory import cut, load_trajectory
 
 POLICIES = ("worldkv", "sliding-window", "streaming-llm", "h2o", "snapkv", "full-kv")
@@ -37,8 +39,11 @@ class Step(NamedTuple):
     pinned_allocations: float
 
 
-def counted(policy: str) -> Step:
-    """One rollout; keys, values and queries are on the device already, the same in every step."""
+def counted(policy: str, host_bytes: int | None = None) -> Step:
+    """One rollout with a bank of up to `host_bytes`, without a limit where None.
+
+    Keys, values and queries are on the device already, the same in every step.
+    """
     geometry = parse_geometry(GEOMETRY)
     chunked = cut(load_trajectory(PATH), geometry)
     draw = torch.Generator().manual_seed(0)
@@ -48,17 +53,23 @@ def counted(policy: str) -> Step:
     )
     views = list(viewpoints(chunked))
     with WorldCache(
-        parse_policy(policy, geometry), geometry, device="late", dtype=q.dtype, scene=scene_of(chunked)
+        parse_policy(policy, geometry),
+        geometry,
+        device="late",
+        dtype=q.dtype,
+        scene=scene_of(chunked),
+        config=CacheConfig(limits=TierLimits(host_bytes)),
     ) as cache:
         for step, view in enumerate(views):
             if step == WARM_STEPS:
-                torch.accelerator.synchronize()
+                cache.backend.drain()
                 forget_counts()
             cache.begin(view)
             for number in range(PASSES):
                 for layer in range(geometry.layers):
                     cache.attend(layer, q, k, v, clean=number == PASSES - 1)
             cache.commit()
+        cache.backend.bank.finish_growing()
         total = counts()
     return Step(*(round(count / (len(views) - WARM_STEPS), 2) for count in total))
 

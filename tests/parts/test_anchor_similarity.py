@@ -9,6 +9,7 @@ import pytest
 
 from tests.parts.test_world_compression import view
 from worldkv.geometry import CacheGeometry
+from worldkv.parts import key_layers
 from worldkv.parts.compression.world_compression import WorldCompression
 from worldkv.parts.scorer import unlike_anchor
 from worldkv.parts.scorer.unlike_anchor import anchor_similarity
@@ -58,7 +59,7 @@ def test_pooled_counts_of_a_frame_are_means_over_layers() -> None:
 def test_similarity_is_the_cosine_over_heads_and_channels_together(
     at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unlike_anchor, "_NUMBERS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(key_layers, "NUMBERS_AT_A_TIME", at_a_time)
     geometry = CacheGeometry(3, 2, 2, 8, 4, 3)
     keys = 5.0 * np.random.default_rng(4).normal(size=(3, 2, 36, 8)) + 1.0
     found = anchor_similarity(view(geometry, keys), 12)
@@ -125,7 +126,7 @@ def test_only_small_keys_of_one_rank_are_taken_to_numpy(
 def test_layers_are_taken_together_only_as_far_as_they_fit(
     layers_that_fit: float, groups: int, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unlike_anchor, "_NUMBERS_AT_A_TIME", int(layers_that_fit * 2 * 36 * 8))
+    monkeypatch.setattr(key_layers, "NUMBERS_AT_A_TIME", int(layers_that_fit * 2 * 36 * 8))
     keys = np.random.default_rng(4).normal(size=(3, 2, 36, 8))
     anchor_similarity(view(CacheGeometry(3, 2, 2, 8, 4, 3), keys), 12)
     assert calls.count("mean") == groups

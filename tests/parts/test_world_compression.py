@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS, CacheGeometry
-from worldkv.parts import ScoredBy
+from worldkv.parts import ScoredBy, key_layers
 from worldkv.parts.compress import compressed
 from worldkv.parts.compression.world_compression import WorldCompression
 from worldkv.parts.scorer import unlike_anchor
@@ -94,7 +94,7 @@ def test_torch_keys_keep_the_same_tokens_as_the_loops(
 ) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(unlike_anchor, "_NUMBERS_FOR_NUMPY", 0)  # or small keys would be looked at by numpy
-    monkeypatch.setattr(unlike_anchor, "_NUMBERS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(key_layers, "NUMBERS_AT_A_TIME", at_a_time)
     geometry = CacheGeometry(3, 2, 2, 8, 4, 3)
     keys = torch.from_numpy(np.random.default_rng(8).normal(size=(3, 2, 36, 8)).astype(np.float32))
     strided = torch.empty(3, 2, 50, 9)[:, :, 7:43, :8].copy_(keys)  # as they lie in a window

@@ -12,7 +12,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from worldkv.backends.window.arena import Arena
 
 _SCORES = 1 << 24
-"""Most scores that are in memory at a time while attention is measured."""
+"""Most scores that are in memory at a time while attention is measured on a CPU."""
+_SCORES_ON_DEVICE = 1 << 27
+"""The same on a device, which wants work in large pieces: less than 1 GiB, scores and shares together."""
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool = False) -> Tensor:
@@ -90,11 +92,15 @@ def attend_by_head(queries: Tensor, windows: Sequence[tuple[Tensor, Tensor]], *,
 def attention_received(queries: Tensor, keys: Tensor, *, is_causal: bool = False) -> Tensor:
     """Share of the queries' attention that each cached token received, mean over queries: `(kv_heads, cached)`.
 
-    A second product of queries and keys, in float32 and in slices; shapes as in `attend`, of one branch.
+    A second product of queries and keys, in slices; shapes as in `attend`, of one branch. Shares are float32. So are
+    the products on a CPU; on a device they are of the keys' dtype, as its matrix units make them, and no key is copied.
     """
     heads, tokens, channels = queries.shape
     kv_heads, cached = keys.shape[:2]
     grouped = queries.reshape(kv_heads, heads // kv_heads * tokens, channels)
+    if keys.device.type != "cpu":
+        mask = _up_to_itself(tokens, cached, heads // kv_heads, keys.device) if is_causal else None
+        return _received_in_large(grouped, keys, mask) / grouped.shape[1]
     received = torch.zeros((kv_heads, cached), dtype=torch.float32, device=keys.device)
     rows = max(1, _SCORES // max(1, kv_heads * cached))
     floats = keys.float().transpose(1, 2)
@@ -105,6 +111,23 @@ def attention_received(queries: Tensor, keys: Tensor, *, is_causal: bool = False
             scores.masked_fill_(~mask[start : start + rows], -torch.inf)
         received += scores.softmax(dim=-1).sum(dim=1)
     return received / grouped.shape[1]
+
+
+def _received_in_large(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
+    """Sum over queries `(kv_heads, queries, channels)` of what each cached token receives, in few large products."""
+    kv_heads, cached, channels = keys.shape
+    rows = min(queries.shape[1], max(1, _SCORES_ON_DEVICE // cached))
+    together = max(1, _SCORES_ON_DEVICE // (rows * cached))
+    scaled = queries / math.sqrt(channels)
+    received = torch.zeros((kv_heads, cached), dtype=torch.float32, device=keys.device)
+    for head in range(0, kv_heads, together):
+        transposed, into = keys[head : head + together].transpose(1, 2), received[head : head + together]
+        for start in range(0, queries.shape[1], rows):
+            scores = torch.matmul(scaled[head : head + together, start : start + rows], transposed)
+            if mask is not None:
+                scores.masked_fill_(~mask[start : start + rows], -torch.inf)
+            into += scores.softmax(dim=-1, dtype=torch.float32).sum(dim=1)
+    return received
 
 
 def _up_to_itself(tokens: int, cached: int, group: int, device: torch.device) -> Tensor:

@@ -198,6 +198,8 @@ class WorldCache:
             device_ops(device),
             capacity_tokens=capacity_tokens,
             staging_chunks=config.staging_chunks,
+            host_bytes=config.limits.host_bytes,
+            has_bank=policy.has_bank,
             folder=folder,
             reduce=reduce,
             heads=heads,
@@ -238,6 +240,11 @@ class WorldCache:
     def plan(self) -> StepPlan | None:
         """The open step's plan, as of its last refinement; None between steps."""
         return self._plan
+
+    @property
+    def passes_begun(self) -> int:
+        """Passes that the first branch has begun in the open step, or in the last one where none is open."""
+        return self._passes.begun(0)
 
     @uncompiled
     @told_when_full
@@ -602,6 +609,9 @@ class WorldCache:
         if layer == 0:
             with self.stopwatch.span("transfer"):
                 self._settle(plan)
+        elif self.backend.is_landing:
+            with self.stopwatch.span("transfer"):
+                self.backend.settle(layer)
         stored, attended, values = keys.transpose(1, 2), None, values.transpose(1, 2)
         asked = queries
         turns, views = self._turns, self._views
@@ -636,12 +646,12 @@ class WorldCache:
         self._passes.finish_layer(branch)
 
     def _settle(self, plan: StepPlan) -> None:
-        """Bring what the plan asked for into the window, at its positions, with room for the chunk behind it."""
+        """Have what the plan asked for come into the window, at its positions, with room for the chunk behind it."""
         if not self._is_settled:
             backend = self.backend
-            backend.settle()
             if backend.form.is_rebased:
-                turn_keys(backend.arena, self._turns.rotary, self._turns.of_attended(plan, self.engine.table))
+                turns = self._turns.of_attended(plan, self.engine.table)
+                turn_keys(backend.arena, self._turns.rotary, turns, backend.rotate)
                 backend.own_turn = self._turns.of_own(plan)
             if self.valid_tokens is not None:
                 mark_valid(self.valid_tokens, backend.arena.length() + self._own_tokens)
@@ -652,6 +662,7 @@ class WorldCache:
                 self._tail, backend.own_turn = None, None
             self._is_settled = True
         self.backend.advance()
+        self.backend.settle(0)
 
 
 def default_dtype(geometry: CacheGeometry) -> torch.dtype:

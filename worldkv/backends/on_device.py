@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT
     from worldkv.geometry import CacheGeometry
-    from worldkv.stopwatch import Stopwatch
+    from worldkv.stopwatch import OnPiece, Stopwatch
 
 
 def torch_dtype(name: str) -> Any:
@@ -20,16 +20,17 @@ def torch_dtype(name: str) -> Any:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
 
 
-def device_stopwatch(device: str) -> Stopwatch:
-    """A stopwatch that waits for what a device computes before it reads the time."""
+def device_stopwatch(device: str, on_piece: OnPiece | None = None) -> Stopwatch:
+    """A stopwatch that waits for what a device computes before it reads the time; `on_piece` as in `Stopwatch`."""
     import torch
 
     from worldkv.stopwatch import Stopwatch
 
     asked = torch.device(device)
     if asked.type == "cpu":
-        return Stopwatch()
-    return Stopwatch(lambda: torch.accelerator.current_stream(asked).synchronize())  # copies on their streams go on
+        return Stopwatch(on_piece=on_piece)
+    # Copies on their streams go on.
+    return Stopwatch(lambda: torch.accelerator.current_stream(asked).synchronize(), on_piece)
 
 
 def accelerator_name(device: str) -> str | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worldkv.backends.uncompiled import uncompiled
-from worldkv.backends.window.arena import Arena
+from worldkv.backends.window.arena import Arena, Shift
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 
@@ -159,18 +159,21 @@ class Rotary:
         return last
 
 
-def turn_keys(arena: Arena, rotary: Rotary, turns: Iterable[tuple[int, int]]) -> None:
+def turn_keys(
+    arena: Arena, rotary: Rotary, turns: Iterable[tuple[int, int]], rotate: Callable[[int, Shift], None]
+) -> None:
     """Turn the attended keys of chunks on by so many latent frames, each from its stored keys, where they are not yet.
 
     Args:
         arena: the window.
         rotary: the model's positions.
         turns: chunks in the window, and by how many latent frames each stands later than its stored keys say.
+        rotate: writes a chunk's attended keys, `Arena.rotate` or what does it layer by layer.
     """
     moved = [(chunk, frames) for chunk, frames in turns if arena.turned.get(chunk) != frames]
     rotary.prepare((frames for _, frames in moved), arena.buffer.device, arena.upload)
     for chunk, frames in moved:
-        arena.rotate(chunk, partial(_shift, rotary, frames))
+        rotate(chunk, partial(_shift, rotary, frames))
         arena.turned[chunk] = frames
 
 

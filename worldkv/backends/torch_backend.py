@@ -24,15 +24,16 @@ from worldkv.backend import (
     Unstage,
 )
 from worldkv.backends.bank.bank import Bank
+from worldkv.backends.bank.pinned_slabs import PinnedSlabs
 from worldkv.backends.bank.quantise import Packing
 from worldkv.backends.bank.spill_folders import Folders
-from worldkv.backends.bank.stored_chunk import HostBuffer, StoredTable
+from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredTable
 from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.backends.transfer.incoming import Incoming
 from worldkv.backends.transfer.staging import Staging
-from worldkv.backends.window.arena import KEYS, VALUES, Arena, ArenaForm
+from worldkv.backends.window.arena import KEYS, VALUES, Arena, ArenaForm, Shift
 from worldkv.backends.window.copy_on_write import ArenaState
 from worldkv.chunks import Tier
 from worldkv.errors import PolicyError, TransferError, WorldKVError
@@ -71,6 +72,8 @@ class TorchBackend(CacheBackend):
         *,
         capacity_tokens: int | None = None,
         staging_chunks: int = 2,
+        host_bytes: int | None = None,
+        has_bank: bool = True,
         folder: Folders = None,
         reduce: Callable[[Any], Any] | None = None,
         heads: slice | None = None,
@@ -83,6 +86,8 @@ class TorchBackend(CacheBackend):
             ops: the device.
             capacity_tokens: tokens the window holds, the chunk being generated included; None to grow as needed.
             staging_chunks: whole chunks that may wait prefetched.
+            host_bytes: the bank's host budget, debug channels left out; None for none.
+            has_bank: whether chunks may go to the bank; if not, no memory is pinned for it.
             folder: where spilled chunks go, several in the order to try them; a temporary folder where None.
             reduce: see the attribute.
             heads: likewise.
@@ -97,7 +102,11 @@ class TorchBackend(CacheBackend):
         self.hidden = HiddenStates()
         self.own_turn: int | None = 0
         self._copies = Copies(ops, form)
-        self.bank = Bank(ops, self._copies, form.dtype, folder)
+        slabs = None
+        if ops.pins_host and has_bank:
+            budget = None if host_bytes is None else host_bytes * form.channels // geometry.head_dim
+            slabs = PinnedSlabs(ops, form.dtype, whole, budget)
+        self.bank = Bank(ops, self._copies, HostPool(ops, form.dtype, slabs), folder)
         self._settings = (staging_chunks, whole)
         self._incoming = Incoming(ops, self._copies, self.arena, self.staging, self.bank)
         self._broken: str | None = None
@@ -150,7 +159,7 @@ class TorchBackend(CacheBackend):
         """See `CacheBackend.tensors`: of the first branch."""
         self.settle()
         channels = self.form.geometry.head_dim
-        keys = self.arena.read(chunk, KEYS)[..., :channels].float()
+        keys = self.arena.read(chunk, KEYS)[..., :channels]
         mass, hidden = self.arena.read_mass(chunk), self.hidden.of(chunk)
         return ChunkTensors(
             keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce, self.heads
@@ -208,8 +217,17 @@ class TorchBackend(CacheBackend):
 
     # ------------------------------------------------------------------ the model's side
 
-    def settle(self) -> None:
-        """Land everything that was fetched in the window.
+    @property
+    def is_landing(self) -> bool:
+        """Whether something that was fetched is not in the window yet."""
+        return self._incoming.is_landing
+
+    def rotate(self, chunk: int, shift: Shift) -> None:
+        """Write a chunk's attended keys anew, where layers of it are still to land as each of them does."""
+        self._incoming.rotate(chunk, shift)
+
+    def settle(self, layer: int | None = None) -> None:
+        """Land what was fetched in the window: the layers up to `layer`, everything where it is None.
 
         Raises:
             TransferError: a copy failed, twice; the window is unusable until `restore` or `reset`.
@@ -217,7 +235,7 @@ class TorchBackend(CacheBackend):
         if self._broken is not None:
             raise TransferError(self._broken)
         try:
-            self._incoming.settle()
+            self._incoming.settle(layer)
         except TransferError as error:
             self._broken = str(error)
             raise
@@ -237,6 +255,7 @@ class TorchBackend(CacheBackend):
         self.advance(wait=True)
         self.staging.drain()
         self.ops.synchronize()
+        self.bank.finish_growing()
         self.bank.finish_writing()
         failed = self.bank.failed_store()
         if failed is not None:
@@ -286,6 +305,7 @@ class TorchBackend(CacheBackend):
                 self._incoming.fetch(move.chunk, contents[move.chunk])
             elif isinstance(move, Land):
                 self._incoming.land(move.chunk)
+        self._incoming.send()
 
     def _move_bank(self, move: Move) -> None:
         match move:

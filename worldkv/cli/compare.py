@@ -23,6 +23,7 @@ from worldkv.cli.options import (
     NoRecallOption,
     PlanOption,
     ReportOption,
+    RerunOption,
     SeedOption,
     TrajectoryArgument,
     UnitsOption,
@@ -127,6 +128,7 @@ def compare(
         str | None, typer.Option(metavar="FILE.png", help="Draw recall, memory, speed and the trajectory.")
     ] = None,
     report: ReportOption = None,
+    rerun: RerunOption = None,
 ) -> None:
     """Compare cache policies along one trajectory: recall, memory, traffic and predicted speed.
 
@@ -151,6 +153,7 @@ def compare(
         "filmstrip": filmstrip,
         "film": film,
         "report": report,
+        "rerun": rerun,
     }
     check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     with (Progress if world is None else SlowProgress)() as progress:
@@ -192,6 +195,7 @@ def finish(
     filmstrip: str | None = None,
     film: str | None = None,
     report: str | None = None,
+    rerun: str | None = None,
 ) -> None:
     """Write a comparison's pictures and document; print its table unless the document goes to standard output."""
     if plot is not None:
@@ -202,4 +206,6 @@ def finish(
         result.film(film)
     if report is not None:
         result.report(report)
-    print_result(result, json, [json, log, plan, plot, filmstrip, film, report])
+    if rerun is not None:
+        result.rerun(rerun)
+    print_result(result, json, [json, log, plan, plot, filmstrip, film, report, rerun])

@@ -137,6 +137,14 @@ ReportOption = Annotated[
         help="Write one self-contained page for the browser: tables, and every step on a map (docs/report.md).",
     ),
 ]
+RerunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--rerun",
+        metavar="FILE.rrd",
+        help="Write a recording for the Rerun viewer: camera, frusta, attended chunks, curves (docs/report.md).",
+    ),
+]
 RunGeometryOption = Annotated[
     str,
     typer.Option(

@@ -22,6 +22,7 @@ from worldkv.cli.options import (
     PassesOption,
     PlanOption,
     ReportOption,
+    RerunOption,
     RunGeometryOption,
     SpillFoldersOption,
     TrajectoryArgument,
@@ -40,7 +41,7 @@ from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.trajectory.format_spec import format_spec
 
 EXAMPLES = (
-    "worldkv run generate:loop --policy worldkv",
+    "worldkv run generate:loop --policy worldkv --timeline loop.json",
     "worldkv run KITTI_00_gt.txt --policy worldkv --geometry tiny:layers=4,heads=8,kv_heads=8 --chunks 100",
     "worldkv run poses/ --policy full-kv --device cuda --dtype bfloat16 --geometry wan-1.3b-480p",
     "worldkv run generate:tour --host-budget 1MB --spill-folder /mnt/nvme --machine worldkv-machine.toml",
@@ -115,6 +116,14 @@ def run(
         ),
     ] = None,
     report: ReportOption = None,
+    rerun: RerunOption = None,
+    timeline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write where the time of every step went, on tracks that ui.perfetto.dev opens (docs/report.md).",
+        ),
+    ] = None,
 ) -> None:
     """Run one policy on tensors along a trajectory: real attention, real copies, measured times.
 
@@ -128,7 +137,8 @@ def run(
         from worldkv.experiments.worlds import check_world
 
         check_world(world, "run")
-    files = {"json": json, "log": log, "plan": plan, "record": record, "report": report}
+    files = {"json": json, "log": log, "plan": plan, "record": record, "report": report, "timeline": timeline}
+    files |= {"rerun": rerun}
     check_outputs(trajectory, [(f"--{name}", file) for name, file in files.items()])
     from worldkv.experiments import real_run
 
@@ -157,8 +167,11 @@ def run(
             log=log,
             plan=plan,
             record=record,
+            timeline=timeline,
             progress=progress,
         )
     if report is not None:
         result.report(report)
+    if rerun is not None:
+        result.rerun(rerun)
     print_result(result, json, list(files.values()))

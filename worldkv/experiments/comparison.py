@@ -128,6 +128,20 @@ class Comparison(Result):
         check_written(None, report=file)
         write_bytes(os.fspath(file), rows_page(self.reported))
 
+    def rerun(self, file: str | os.PathLike[str]) -> None:
+        """Write a recording for the Rerun viewer; needs `worldkv[rerun]` (docs/report.md).
+
+        Args:
+            file: an `.rrd` file.
+
+        Raises:
+            OutputError: another suffix, it cannot be written, or the Rerun SDK is not installed.
+        """
+        from worldkv.exports.rerun_recording import recording
+
+        check_written(None, rerun=file)
+        write_bytes(os.fspath(file), recording(self.reported))
+
     @cached_property
     def reported(self) -> Reported:
         """The rows as the files for other viewers take them."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldkv.errors import OutputError
+from worldkv.exports.rerun_recording import require_rerun
 
 STANDARD_OUTPUT = "-"
 """The file name that stands for standard output."""
@@ -43,6 +44,8 @@ def check_outputs(source: str, outputs: Sequence[tuple[str, str | None]]) -> Non
             raise OutputError(f"--plot {name} must end in {', '.join(PLOT_SUFFIXES)}; take a name such as plot.png")
         if option in ONLY_SUFFIX and path.suffix.lower() != ONLY_SUFFIX[option]:
             raise OutputError(f"{option} {name} must end in {ONLY_SUFFIX[option]}")
+        if option == "--rerun":
+            require_rerun()
         _check_writable(f"{option} {name}", path)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from worldkv.errors import printable
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
@@ -18,7 +19,8 @@ from worldkv.experiments.plan_file import PlanFile
 from worldkv.experiments.progress import Progress
 from worldkv.experiments.run_request import itemsize_of
 from worldkv.experiments.setup import make_setup
-from worldkv.files import text_file
+from worldkv.exports.timeline import Timeline
+from worldkv.files import text_file, write_bytes
 from worldkv.policy import needs_of
 from worldkv.signals import Signal
 from worldkv.sim.candidate import parse_candidates
@@ -140,6 +142,7 @@ class PreparedRun:
 
         request, setup = self.request, self.setup
         device_ops(request.device)
+        timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
         check_room(self._need(capacity), setup.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
@@ -155,7 +158,7 @@ class PreparedRun:
                 rotary=None if painter is None else painter.rotary,
                 capacity_tokens=capacity,
                 folder=[Path(folder) for folder in request.spill_folder] or None,
-                stopwatch=device_stopwatch(request.device),
+                stopwatch=device_stopwatch(request.device, None if timeline is None else timeline.note),
                 extra_signals=ATTENTION_SIGNALS if request.record is not None else frozenset(),
             )
         )
@@ -163,7 +166,10 @@ class PreparedRun:
         plan = None
         if request.plan is not None:
             plan = PlanFile(held.enter_context(text_file(request.plan)), setup.chunked, "torch")
-        return StartedRun(self, cache, painter or warm_model(setup.geometry, cache, request.seed), log, plan)
+        if timeline is not None:
+            timeline.passes = lambda: cache.passes_begun
+        model = painter or warm_model(setup.geometry, cache, request.seed)
+        return StartedRun(self, cache, model, log, plan, timeline)
 
     def _painter(self, world: PaintedWorld) -> Painter | TrainedPainter:
         from worldkv.backends.on_device import torch_dtype
@@ -215,13 +221,14 @@ class StartedRun:
         model: CausalVideoDiT | Painter | TrainedPainter,
         log: TextIO | None,
         plan: PlanFile | None,
+        timeline: Timeline | None,
     ) -> None:
         """Nothing is generated yet."""
         from worldkv.backends.models import CausalVideoDiT
         from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutRecorder
 
-        self._run, self._cache, self._log, self._plan = run, cache, log, plan
+        self._run, self._cache, self._log, self._plan, self._timeline = run, cache, log, plan, timeline
         self._painter = None if isinstance(model, CausalVideoDiT) else model
         passes, seed = run.request.passes, run.request.seed
         self._make = denoiser(model, passes, seed) if isinstance(model, CausalVideoDiT) else model.paint
@@ -232,7 +239,7 @@ class StartedRun:
         self.steps = self._steps()
 
     def finished(self) -> Reported:
-        """The run, once every step is done, and its document; writes the recording if the request names a file."""
+        """The run, once every step is done, and its document; writes what files the request names."""
         from worldkv.exports.reported import Reported
 
         run, setup, request = self._run, self._run.setup, self._run.request
@@ -242,6 +249,9 @@ class StartedRun:
 
             trajectory = dataclasses.replace(setup.chunked.trajectory, signals=self._signals.signals())
             recorded.write(trajectory, Path(request.record).resolve())
+        if request.timeline is not None and self._timeline is not None:
+            name = f"{run.candidate.label} on {run.path.summary.name}, {setup.geometry.name}"
+            write_bytes(request.timeline, self._timeline.trace(printable(name)))
         passes = request.passes if self._painter is None else self._painter.readings
         row, world = run.row(self._rollout.close()), None
         document = run_document(run.path, setup, row, self.measured, passes)
@@ -260,7 +270,8 @@ class StartedRun:
 
         setup = self._run.setup
         write_plan = None if self._plan is None else self._plan.rollout(self._run.candidate.label)
-        for step, spent in measured_steps(self._make, self._cache, setup, self._rollout, self.measured):
+        steps = measured_steps(self._make, self._cache, setup, self._rollout, self.measured, self._timeline)
+        for step, spent in steps:
             self._signals.note(step.record, self._cache.measured)
             if write_plan is not None:
                 write_plan(self._cache.engine, step.record)

@@ -50,6 +50,20 @@ class RealRun(DocumentResult):
         check_written(None, report=file)
         write_bytes(os.fspath(file), rows_page(self.reported))
 
+    def rerun(self, file: str | os.PathLike[str]) -> None:
+        """Write a recording for the Rerun viewer; needs `worldkv[rerun]` (docs/report.md).
+
+        Args:
+            file: an `.rrd` file.
+
+        Raises:
+            OutputError: another suffix, it cannot be written, or the Rerun SDK is not installed.
+        """
+        from worldkv.exports.rerun_recording import recording
+
+        check_written(None, rerun=file)
+        write_bytes(os.fspath(file), recording(self.reported))
+
     def write(self, out: Printer) -> None:
         """See `Result.write`."""
         from worldkv.report.run_tables import write_run
@@ -90,6 +104,7 @@ def run(
     log: str | os.PathLike[str] | None = None,
     plan: str | os.PathLike[str] | None = None,
     record: str | os.PathLike[str] | None = None,
+    timeline: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> RealRun:
     """Generate along a trajectory with a model and one policy: real attention, real copies, measured times.
@@ -120,6 +135,7 @@ def run(
         plan: a file for the step plans, kept tokens included, for engines that page their own cache
             (docs/step-plans.md).
         record: a file for the trajectory and what the model measured on it, to simulate from.
+        timeline: a `.json` file for where the time of every step went, which Perfetto opens (docs/report.md).
         progress: where progress is reported.
 
     Raises:
@@ -128,7 +144,7 @@ def run(
     require_torch("run")
     if world is not None:
         check_world(world, "run")
-    check_written(trajectory, log=log, plan=plan, record=record)
+    check_written(trajectory, log=log, plan=plan, record=record, timeline=timeline)
     from worldkv.experiments.prepared_run import prepare
 
     request = RunRequest(
@@ -154,6 +170,7 @@ def run(
         log=None if log is None else os.fspath(log),
         plan=None if plan is None else os.fspath(plan),
         record=None if record is None else os.fspath(record),
+        timeline=None if timeline is None else os.fspath(timeline),
         world=world,
     )
     prepared = prepare(request, progress)

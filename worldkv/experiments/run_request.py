@@ -67,7 +67,7 @@ class RunRequest(ModelRequest):
     Attributes:
         policy, machine, recall: the policy, the machine whose time is predicted, and whether recall is measured.
         device_budget, host_budget, disk_budget, when_full, when_lost, spill_folder: the room it has, in bytes.
-        log, plan, record: files to write; None for none.
+        log, plan, record, timeline: files to write; None for none.
         world: a painted world to generate; None for a model of random weights.
     """
 
@@ -83,4 +83,5 @@ class RunRequest(ModelRequest):
     log: str | None = None
     plan: str | None = None
     record: str | None = None
+    timeline: str | None = None
     world: str | None = None

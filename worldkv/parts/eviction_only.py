@@ -14,6 +14,8 @@ from worldkv.views import BankView, ChunkView, Query, WindowView
 class EvictionOnly(CachePolicy):
     """A policy whose one answer is `evict`, which discards or shrinks chunks and never banks one."""
 
+    has_bank = False
+
     def retrieve(self, query: Query, bank: BankView) -> Retrieval:
         """See `CachePolicy.retrieve`: nothing, since the bank is empty."""
         return NOTHING_RETRIEVED

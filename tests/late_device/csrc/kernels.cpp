@@ -8,9 +8,15 @@
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
+#include <mutex>
+#include <sstream>
+#include <unordered_map>
+
 namespace late {
 
 namespace {
+
+constexpr size_t kMostShapes = 50000;
 
 using at::Tensor;
 using c10::IValue;
@@ -97,9 +103,43 @@ Call read(const c10::OperatorHandle& op, Stack& stack) {
   return call;
 }
 
-// The results as memory on the device with nothing in it yet; nothing where shapes depend on numbers.
-std::optional<Stack> shaped(const Call& call) {
-  if (!call.returns_tensors) return std::nullopt;
+// What decides the shapes of a call's results, as text; nothing where an argument is of a kind not known here.
+std::optional<std::string> shape_key(const Call& call) {
+  std::ostringstream key;
+  key << call.name;
+  auto add = [&](const Tensor& tensor) {
+    key << tensor.sizes() << tensor.strides() << tensor.scalar_type() << is_late(tensor);
+    return tensor;
+  };
+  for (const IValue& argument : call.arguments) {
+    key << '|';
+    if (argument.isTensor() || argument.isTensorList() || argument.isOptionalTensorList()) {
+      if (argument.isTensor() && !argument.toTensor().defined()) key << "undefined";
+      if (argument.isTensorList()) key << argument.toTensorVector().size() << ':';
+      if (argument.isOptionalTensorList())
+        for (const auto& tensor : argument.toOptionalTensorVector()) key << (tensor.has_value() && tensor->defined());
+      mapped(argument, add);
+    } else if (argument.isNone() || argument.isInt() || argument.isDouble() || argument.isBool() ||
+               argument.isIntList() || argument.isDoubleList() || argument.isBoolList() || argument.isString() ||
+               argument.isDevice()) {
+      key << argument;
+    } else {
+      return std::nullopt;
+    }
+  }
+  return key.str();
+}
+
+// The results of torch's meta kernels, some of which are Python and take a millisecond; so each shape is asked once.
+std::optional<Stack> shapes_of(const Call& call) {
+  static std::mutex guard;
+  static std::unordered_map<std::string, Stack> known;
+  auto key = shape_key(call);
+  if (key.has_value()) {
+    std::lock_guard<std::mutex> lock(guard);
+    auto found = known.find(*key);
+    if (found != known.end()) return found->second;
+  }
   Stack shapes = with_tensors(call.arguments, c10::Device(at::kMeta), without_numbers);
   try {
     at::AutoDispatchBelowADInplaceOrView plain;
@@ -108,9 +148,22 @@ std::optional<Stack> shaped(const Call& call) {
     count("without shapes: " + call.name);
     return std::nullopt;
   }
+  if (key.has_value()) {
+    std::lock_guard<std::mutex> lock(guard);
+    if (known.size() > kMostShapes) known.clear();
+    known.emplace(*key, shapes);
+  }
+  return shapes;
+}
+
+// The results as memory on the device with nothing in it yet; nothing where shapes depend on numbers.
+std::optional<Stack> shaped(const Call& call) {
+  if (!call.returns_tensors) return std::nullopt;
+  auto shapes = shapes_of(call);
+  if (!shapes.has_value()) return std::nullopt;
   Stack results;
   for (size_t at = 0; at < call.written.size(); at++) {
-    Tensor shape = shapes[at].toTensor();
+    Tensor shape = (*shapes)[at].toTensor();
     if (call.written[at].has_value()) {
       Tensor mine = call.arguments[*call.written[at]].toTensor();
       if (mine.sizes() != shape.sizes()) mine.resize_(shape.sizes());

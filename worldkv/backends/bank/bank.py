@@ -31,10 +31,13 @@ class Bank:
         stored: by chunk.
     """
 
-    def __init__(self, ops: DeviceOps, copies: Copies, dtype: torch.dtype, folder: Folders) -> None:
-        """An empty bank whose files go to `folder`, the first of several that takes them; a temporary one if None."""
+    def __init__(self, ops: DeviceOps, copies: Copies, pool: HostPool, folder: Folders) -> None:
+        """An empty bank with host memory of `pool`.
+
+        Its files go to `folder`, the first of several that takes them; a temporary one if None.
+        """
         self._ops, self._copies, self._folder = ops, copies, folder
-        self.pool = HostPool(ops, dtype)
+        self.pool = pool
         self.stored: dict[int, StoredChunk] = {}
         self._snapshots: weakref.WeakSet[StoredTable] = weakref.WeakSet()
         self._failed: set[int] = set()  # that may not be where they belong; some may be gone since
@@ -47,8 +50,7 @@ class Bank:
 
     def twin(self, copies: Copies) -> Bank:
         """A bank of its own that shares all stored chunks; close the first one last."""
-        twin = Bank(self._ops, copies, self.pool.dtype, self._folder)
-        twin.pool = self.pool
+        twin = Bank(self._ops, copies, self.pool, self._folder)
         twin._snapshots = self._snapshots
         twin.adopt(self.stored)
         twin._store, twin._thread, twin._is_owner = self._disk(), self._worker(), False
@@ -84,6 +86,11 @@ class Bank:
         """A chunk is on the host from `filled` on."""
         self.stored[chunk] = StoredChunk(chunk, counts, buffer.tensor.numel(), packing, buffer, filled)
         self._storing.append((chunk, filled))
+
+    def finish_growing(self) -> None:
+        """Wait until host memory that is being allocated ahead is there."""
+        if self.pool.slabs is not None:
+            self.pool.slabs.finish_growing()
 
     def finish_storing(self) -> None:
         """Wait until every chunk that was put is on the host; where a copy failed, `failed_store` tells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -92,6 +93,20 @@ class Packing:
         if debug.numel():
             told = debug.clone().view(self.form.dtype)
             whole[..., channels:].copy_(told.view(*self._shape[:-1], -1))
+
+    def of_layers(self, layers: range) -> Packing:
+        """The same of some layers alone."""
+        geometry = dataclasses.replace(self.form.geometry, layers=len(layers))
+        return dataclasses.replace(self, form=self.form._replace(geometry=geometry))
+
+    def spans_of_layers(self, packed: Tensor, layers: range) -> tuple[Tensor, Tensor, Tensor]:
+        """Bytes of some layers' numbers, scales and debug channels: what `of_layers` packs, one after another."""
+        whole = self._shape[0]
+        numbers, scales, debug = (
+            part[part.numel() // whole * layers.start : part.numel() // whole * layers.stop]
+            for part in self._parts(packed)
+        )
+        return numbers, scales, debug
 
     def _parts(self, packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The bytes of the numbers, of the scales and of the debug channels."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.bank.disk import DiskChunk
+from worldkv.backends.bank.pinned_slabs import PinnedSlabs, Room
 from worldkv.backends.bank.quantise import Packing
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.errors import LostChunkError, TransferError
@@ -32,19 +33,20 @@ class HostBuffer:
 
 
 MOST_UNUSED = 8
-"""Buffers that a pool holds ready; the host budget does not count them."""
+"""Buffers that a pool without slabs holds ready; the host budget does not count them."""
 
 
 class HostPool:
-    """Host memory for stored chunks, used again by size, so that a steady rollout allocates nothing (pinning is slow).
+    """Host memory for stored chunks: rooms of pinned slabs, or else buffers that are used again by size.
 
     Attributes:
         dtype: of its buffers.
+        slabs: the slabs; None where memory is not pinned.
     """
 
-    def __init__(self, ops: DeviceOps, dtype: torch.dtype) -> None:
-        """A pool of buffers of `dtype`."""
-        self._ops, self.dtype = ops, dtype
+    def __init__(self, ops: DeviceOps, dtype: torch.dtype, slabs: PinnedSlabs | None = None) -> None:
+        """A pool of buffers of `dtype`, cut from `slabs` where given."""
+        self._ops, self.dtype, self.slabs = ops, dtype, slabs
         self._unused: list[tuple[Tensor, list[Event]]] = []
         self._lock = threading.RLock()  # a buffer may come back while garbage is collected, in any thread
 
@@ -55,20 +57,22 @@ class HostPool:
             elements: its numbers.
             host_writes: whether the host itself fills it, outside the queue of copies.
         """
-        found: tuple[Tensor, list[Event]] | None = None
-        with self._lock:
-            for place, (tensor, _) in enumerate(self._unused):
-                if tensor.numel() == elements:
-                    found = self._unused.pop(place)
-                    break
-        tensor, busy = found or (self._ops.empty((elements,), self.dtype, on_host=True), [])
+        tensor, busy = self._of_size(elements) if self.slabs is None else self.slabs.take(elements)
         if host_writes:
             for event in busy:
                 self._ops.synchronize(event)
             busy.clear()
         buffer = HostBuffer(tensor, busy)
-        weakref.finalize(buffer, self._give, tensor, busy).atexit = False
+        give = self._give if self.slabs is None else self.slabs.give
+        weakref.finalize(buffer, give, tensor, busy).atexit = False
         return buffer
+
+    def _of_size(self, elements: int) -> Room:
+        with self._lock:
+            for place, (tensor, _) in enumerate(self._unused):
+                if tensor.numel() == elements:
+                    return self._unused.pop(place)
+        return self._ops.empty((elements,), self.dtype, on_host=True), []
 
     def _give(self, tensor: Tensor, busy: list[Event]) -> None:
         """Hold a buffer ready; the one unused longest goes for it."""

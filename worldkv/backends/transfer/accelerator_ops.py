@@ -33,6 +33,8 @@ class AcceleratorOps(DeviceOps):
         device: with its index.
     """
 
+    pins_host = True
+
     def __init__(self, device: torch.device) -> None:
         """Ops of `device`, the current one where it has no index.
 

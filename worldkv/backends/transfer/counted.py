@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from worldkv.backend import Traffic
@@ -31,10 +34,25 @@ class Copies:
         self._count(Traffic(device_to_host=self._bytes(source.numel(), packing)))
         return self._ops.record()
 
-    def to_device(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
-        """Copy a chunk onto the device; the event after it."""
-        self._ops.copy_async(target, source)
-        self._count(Traffic(host_to_device=self._bytes(source.numel(), packing)))
+    def to_device(self, target: Tensor, sources: Sequence[Tensor], packing: Packing | None) -> Event:
+        """Copy a chunk, or some layers of it, onto the device; the event after it.
+
+        Args:
+            target: its room.
+            sources: where it lies: all of it, or its bytes in several spans.
+            packing: how it lies in its room where it is quantised.
+        """
+        if len(sources) == 1:
+            self._ops.copy_async(target, sources[0])
+            elements = sources[0].numel()
+        else:
+            data, start = target.view(torch.uint8), 0
+            for span in sources:
+                if span.numel():
+                    self._ops.copy_async(data[start : start + span.numel()], span)
+                start += span.numel()
+            elements = target.numel()
+        self._count(Traffic(host_to_device=self._bytes(elements, packing)))
         return self._ops.record()
 
     def wrote(self, stored: StoredChunk) -> None:

@@ -39,6 +39,8 @@ class CpuOps(DeviceOps):
         device: "cpu".
     """
 
+    least_copy_bytes = 1 << 22
+
     def __init__(self, copy: CopyRule = np.copyto) -> None:
         """Ops whose thread copies with `copy(target, source)`; another than numpy's is for tests of failures."""
         self.device = torch.device("cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
@@ -28,9 +28,13 @@ class DeviceOps(ABC):
 
     Attributes:
         device: where the window lies.
+        least_copy_bytes: copies smaller than this are not worth a call of their own.
+        pins_host: whether host memory is pinned, which is slow to allocate and so is asked for in slabs.
     """
 
     device: torch.device
+    least_copy_bytes: ClassVar[int] = 1
+    pins_host: ClassVar[bool] = False
 
     @abstractmethod
     def empty(self, shape: Sequence[int], dtype: torch.dtype, *, on_host: bool = False) -> Tensor:

@@ -41,11 +41,13 @@ class Slot(NamedTuple):
         start: first number.
         end: the number behind the last.
         release: makes it free to be written again.
+        holds: whether what is in it is still to be read; else its release has next to nothing to wait for.
     """
 
     start: int
     end: int
     release: Callable[[], None]
+    holds: bool = False
 
 
 class Staging:
@@ -89,22 +91,31 @@ class Staging:
 
     # ------------------------------------------------------------------ transit
 
-    def pass_through(self, elements: int, release: Callable[[], None]) -> Tensor:
+    def pass_through(self, elements: int, release: Callable[[], None], *, holds: bool = False) -> Tensor:
         """Room for a chunk in transit.
 
         Args:
             elements: its numbers.
             release: called when the room is wanted again; must return only when it may be written.
+            holds: see `Slot`; `free` says when it no longer does.
         """
-        if self._next + elements > self.transit.numel():
-            self._next = 0
-        start, end = self._next, self._next + elements
-        while any(slot.start < end and start < slot.end for slot in self._slots):
+        start, end = self._place_of(elements)
+        while any(_meet(slot, start, end) for slot in self._slots):
             self._slots.pop(0).release()  # in order of use, as copies run
-        self._slots.append(Slot(start, end, release))
+        self._slots.append(Slot(start, end, release, holds))
         self._next = end
         room: Tensor = self.transit[start:end]
         return room
+
+    def has_room(self, elements: int) -> bool:
+        """Whether `pass_through` would release nothing that is still to be read."""
+        start, end = self._place_of(elements)
+        in_the_way = [number for number, slot in enumerate(self._slots) if _meet(slot, start, end)]
+        return not any(slot.holds for slot in self._slots[: in_the_way[-1] + 1 if in_the_way else 0])
+
+    def free(self, room: Tensor) -> None:
+        """What passed through `room` has been read."""
+        self._slots = [slot for slot in self._slots if slot.start != room.storage_offset()]
 
     def scratch(self) -> Tensor:
         """The whole ring, once nothing is in transit."""
@@ -139,6 +150,11 @@ class Staging:
 
     # ------------------------------------------------------------------ inside
 
+    def _place_of(self, elements: int) -> tuple[int, int]:
+        """Start and end of the next room in the ring."""
+        start = 0 if self._next + elements > self.transit.numel() else self._next
+        return start, start + elements
+
     def _gap(self, elements: int) -> int | None:
         """Start of the first gap between rooms, or behind them, that holds `elements`."""
         behind = 0
@@ -161,6 +177,10 @@ class Staging:
                 arrival.room = room
             behind += size
         return behind
+
+
+def _meet(slot: Slot, start: int, end: int) -> bool:
+    return slot.start < end and start < slot.end
 
 
 def _place(arrival: Arrival) -> tuple[int, int]:

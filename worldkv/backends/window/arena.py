@@ -21,6 +21,9 @@ from worldkv.geometry import CacheGeometry
 KEYS, VALUES, ROTATED = 0, 1, 2
 """Planes of the buffer; the third is there only where keys are rebased."""
 
+Shift = Callable[[Tensor, Tensor], None]
+"""Writes attended keys from stored ones, of one piece of a chunk."""
+
 MOST_GATHERED = 2
 """Scattered chunks gathered in one step and head group: many short ones would scatter each other again and again."""
 
@@ -233,7 +236,7 @@ class Arena:
             freed = sum(group.layout.tokens(chunk) for chunk in (*gone, *cut))
             kept = sum(group.count(keep) for keep in cut.values())
             self._fit(group.layout.length - freed + kept + sum(counts[number] for counts in arriving.values()))
-        for chunk in (*gone, *cut):  # what is cut is turned afresh from its stored keys before it is attended
+        for chunk in (*gone, *cut, *arriving):  # all turned afresh from their stored keys before they are attended
             self.turned.pop(chunk, None)
         # Cut while the layout still says where all tokens of a chunk are. Kept tokens move within the chunk's own
         # places, where one could overwrite another: so they take the way round by `flat`.
@@ -258,25 +261,36 @@ class Arena:
                 for start, tokens in group.layout.extents[chunk]:
                     self._pages.will_write(number, start, tokens)
 
-    def scatter(self, chunk: int, flat: Tensor) -> None:
-        """Fill the places of a chunk from what `gather` wrote of it; its attended keys are not written yet."""
-        self.turned.pop(chunk, None)
-        for group, part in zip(self.groups, self.views_by_group(flat, self.counts(chunk)), strict=True):
-            group.scatter(chunk, part)
+    def scatter(self, chunk: int, flat: Tensor, layers: range) -> None:
+        """Fill a chunk's places in some layers from what `gather` wrote of them.
+
+        Its attended keys are not written yet.
+        """
+        counts = self.counts(chunk)
+        for group, count, part in zip(
+            self._groups_of(layers), self._counts_of(counts, layers), self._views(flat, counts, layers), strict=True
+        ):
+            if count:
+                group.scatter(chunk, part, layers)
 
     def gather(self, chunk: int, keep: Keep | RaggedKeep, out: Tensor) -> None:
         """Collect what is kept of a chunk into `out`, flat, all layers' keys and values together."""
         for group, part in zip(self.groups, self.views_by_group(out, self.counts_of(keep)), strict=True):
             group.gather(chunk, keep, part, self.upload)
 
-    def rotate(self, chunk: int, shift: Callable[[Tensor, Tensor], None]) -> None:
-        """Write a chunk's attended keys anew from its stored ones; `shift(stored, attended)` does one piece.
+    def rotate(self, chunk: int, shift: Shift, layers: range | None = None) -> None:
+        """Write a chunk's attended keys anew from its stored ones, in some layers or all of them.
 
         The keys of riders are copied as they are.
         """
-        moved = self.form.geometry.branches - self.form.riders
+        geometry, every = self.form.geometry, range(self.form.geometry.layers)
+        moved, layers = geometry.branches - self.form.riders, every if layers is None else layers
         for number, group in enumerate(self.groups):
+            if group.place is not None and group.place[0] not in layers:
+                continue
             planes = group.by_plane
+            if group.place is None and layers != every:
+                planes = planes[:, layers.start : layers.stop]
             for start, tokens in group.layout.extents[chunk]:
                 self._pages.will_write(number, start, tokens)
                 piece = planes[..., start : start + tokens, :]
@@ -291,13 +305,34 @@ class Arena:
 
     def stored_elements(self, counts: Sequence[int]) -> int:
         """Numbers that `gather` writes of a chunk of `counts` tokens a head group."""
-        return sum(math.prod(group.stored_shape(count)) for count, group in zip(counts, self.groups, strict=True))
+        return self._elements_of(counts, range(self.form.geometry.layers))
+
+    def span_of_layers(self, counts: Sequence[int], layers: range) -> tuple[int, int]:
+        """First number of some layers of what `gather` writes, and the one behind the last."""
+        before = range(layers.start)
+        return self._elements_of(counts, before), self._elements_of(counts, range(layers.stop))
 
     def views_by_group(self, flat: Tensor, counts: Sequence[int]) -> Iterator[Tensor]:
         """What `gather` writes, head group by head group, each shaped as its `stored` with the chunk's tokens."""
+        return self._views(flat, counts, range(self.form.geometry.layers))
+
+    def _groups_of(self, layers: range) -> Sequence[HeadGroup]:
+        heads = self.form.geometry.kv_heads
+        return self.groups[layers.start * heads : layers.stop * heads] if self.form.is_ragged else self.groups
+
+    def _counts_of(self, counts: Sequence[int], layers: range) -> Sequence[int]:
+        heads = self.form.geometry.kv_heads
+        return counts[layers.start * heads : layers.stop * heads] if self.form.is_ragged else counts
+
+    def _elements_of(self, counts: Sequence[int], layers: range) -> int:
+        shapes = zip(self._counts_of(counts, layers), self._groups_of(layers), strict=True)
+        return sum(math.prod(group.stored_shape(count, layers)) for count, group in shapes)
+
+    def _views(self, flat: Tensor, counts: Sequence[int], layers: range) -> Iterator[Tensor]:
+        """What `gather` writes of some layers, head group by head group."""
         offset = 0
-        for count, group in zip(counts, self.groups, strict=True):
-            shape = group.stored_shape(count)
+        for count, group in zip(self._counts_of(counts, layers), self._groups_of(layers), strict=True):
+            shape = group.stored_shape(count, layers)
             size = math.prod(shape)
             yield flat[offset : offset + size].view(shape)
             offset += size

@@ -37,9 +37,10 @@ class HeadGroup(NamedTuple):
         """The axis of branches in one plane of the buffer."""
         return 1 if self.place is None else 0
 
-    def stored_shape(self, tokens: int) -> tuple[int, ...]:
-        """The shape of `tokens` tokens of `stored`."""
-        return (*self.stored.shape[:-2], tokens, self.stored.shape[-1])
+    def stored_shape(self, tokens: int, layers: range) -> tuple[int, ...]:
+        """The shape of `tokens` tokens of `stored` in some layers; one of them holds all of a ragged arena's group."""
+        shape = (*self.stored.shape[:-2], tokens, self.stored.shape[-1])
+        return shape if self.place is not None else (len(layers), *shape[1:])
 
     def count(self, keep: Keep | RaggedKeep) -> int:
         """Tokens that `keep` holds here."""
@@ -72,15 +73,25 @@ class HeadGroup(NamedTuple):
             copy(out[..., offset : offset + tokens, :], self.stored[..., start : start + tokens, :])
             offset += tokens
 
-    def scatter(self, chunk: int, part: Tensor) -> None:
-        """Fill a chunk's places in the `stored` planes from `part`, which `gather` wrote; no attention received yet."""
-        offset = 0
+    def scatter(self, chunk: int, part: Tensor, layers: range) -> None:
+        """Fill a chunk's places in the `stored` planes of some layers from `part`, which `gather` wrote of them.
+
+        They have received no attention yet.
+        """
+        offset, stored = 0, self._in_layers(self.stored, layers)
         for start, tokens in self.layout.extents[chunk]:
-            copy(self.stored[..., start : start + tokens, :], part[..., offset : offset + tokens, :])
-            self.clear_mass(start, tokens)
+            copy(stored[..., start : start + tokens, :], part[..., offset : offset + tokens, :])
+            for extra in self.moved[1:]:
+                self._in_layers(extra, layers)[..., start : start + tokens, :] = 0
             offset += tokens
 
     def clear_mass(self, start: int, tokens: int) -> None:
         """Attention received at these places starts from nothing, where it is summed."""
         for extra in self.moved[1:]:
             extra[..., start : start + tokens, :] = 0
+
+    def _in_layers(self, tensor: Tensor, layers: range) -> Tensor:
+        """Some layers of a tensor that has all of them in its first axis, or is of one."""
+        if self.place is not None or len(layers) == tensor.shape[0]:
+            return tensor
+        return tensor[layers.start : layers.stop]

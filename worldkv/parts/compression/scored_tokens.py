@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from worldkv.answers import Keep
 from worldkv.errors import PolicyError, SpecError
-from worldkv.parts.host_array import on_host
+from worldkv.parts.host_array import all_on_host
 from worldkv.parts.scorer.key_diff import KeyDiff
 from worldkv.policy import Compression, TokenScorer
 from worldkv.views import ChunkView
@@ -56,7 +57,17 @@ def scores_of(scorer: TokenScorer, chunk: ChunkView) -> NDArray[np.float32]:
     Raises:
         PolicyError: the answer has another shape.
     """
-    scores, (layers, heads, tokens) = on_host(scorer.token_scores(chunk)), chunk.keys.shape[:3]
+    return scores_of_each(scorer, (chunk,))[0]
+
+
+def scores_of_each(scorer: TokenScorer, chunks: Sequence[ChunkView]) -> list[NDArray[np.float32]]:
+    """`scores_of` each chunk; all scores come to the host in one copy."""
+    scores = all_on_host([scorer.token_scores(chunk) for chunk in chunks])
+    return [_of_every_head(scorer, chunk, some) for chunk, some in zip(chunks, scores, strict=True)]
+
+
+def _of_every_head(scorer: TokenScorer, chunk: ChunkView, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    layers, heads, tokens = chunk.keys.shape[:3]
     if scores.shape not in ((layers, heads, tokens), (layers, 1, tokens)):
         raise PolicyError(
             f"{type(scorer).__name__} must score (layers, kv_heads, tokens) = {(layers, heads, tokens)}, or with one "

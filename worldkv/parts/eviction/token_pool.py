@@ -12,7 +12,7 @@ from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Keep
 from worldkv.errors import SpecError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts.compress import replayed
-from worldkv.parts.compression.scored_tokens import frames_of, scores_of
+from worldkv.parts.compression.scored_tokens import frames_of, scores_of_each
 from worldkv.parts.eviction.sink_recent import recent_chunks
 from worldkv.parts.over_ranks import summed_over_ranks
 from worldkv.parts.scorer.attention_received import AttentionReceived
@@ -73,7 +73,8 @@ class TokenPool(EvictionRule):
 
 def _highest(chunks: list[ChunkView], scorer: TokenScorer, places: int) -> list[Keep | None]:
     """What each chunk keeps of its tokens if the `places` best of all stay, of equal ones the older."""
-    sums = np.concatenate([scores_of(scorer, chunk).sum(axis=(0, 1), dtype=np.float64) for chunk in chunks])
+    scores = scores_of_each(scorer, chunks)
+    sums = np.concatenate([some.sum(axis=(0, 1), dtype=np.float64) for some in scores])
     order = np.argsort(-summed_over_ranks(sums, chunks[0]), kind="stable")[:places]
     stays: NDArray[np.bool_] = np.zeros(len(sums), np.bool_)
     stays[order] = True

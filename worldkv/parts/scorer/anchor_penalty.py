@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from worldkv.errors import SpecError, WorldKVError
 from worldkv.files import read_plain
 from worldkv.geometry import ModelShape
+from worldkv.parts.key_layers import key_layers
 from worldkv.parts.scorer.key_diff import KeyDiff
 from worldkv.policy import TokenScorer
 from worldkv.views import ChunkView
@@ -73,10 +74,14 @@ class AnchorPenalty(TokenScorer):
         along, scores = (xp.asarray(part, device=device(keys)) for part in (anchor, scores))
         # Per layer and token the dot product and the key's squared norm, over this rank's heads: (2, layers, tokens).
         # Ranks are summed before the cosine is taken; a direction has length 1, as `mean_difference` makes it.
-        sums = xp.stack([xp.sum(keys * along[:, :, None, :], axis=(1, 3)), xp.sum(keys * keys, axis=(1, 3))])
+        parts = [
+            xp.stack([xp.sum(some * along[rows, :, None, :], axis=(1, 3)), xp.sum(some * some, axis=(1, 3))])
+            for rows, some in key_layers(keys)
+        ]
+        sums = parts[0] if len(parts) == 1 else xp.concat(parts, axis=1)
         if chunk.reduce is not None:
             sums = chunk.reduce(sums)
-        cosine = sums[0, ...] / xp.sqrt(xp.clip(sums[1, ...], xp.finfo(keys.dtype).smallest_normal))
+        cosine = sums[0, ...] / xp.sqrt(xp.clip(sums[1, ...], xp.finfo(xp.float32).smallest_normal))
         spread = xp.max(scores, axis=2, keepdims=True) - xp.min(scores, axis=2, keepdims=True)
         return scores - self.penalty * spread * xp.clip(cosine, 0.0)[:, None, :]
 

@@ -38,9 +38,9 @@ class AttentionReceived(TokenScorer):
 
     def token_scores(self, chunk: ChunkView) -> Any:
         """See `TokenScorer.token_scores`."""
-        received = on_host(chunk.attention_mass)
         reach = self.pooled_tokens // 2
         if reach == 0:
-            return received
+            return chunk.attention_mass
+        received = on_host(chunk.attention_mass)
         padded = np.pad(received, ((0, 0), (0, 0), (reach, reach)), constant_values=-np.inf)
         return np.lib.stride_tricks.sliding_window_view(padded, self.pooled_tokens, axis=2).max(axis=3)

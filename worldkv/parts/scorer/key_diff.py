@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from worldkv.parts.key_layers import key_layers
 from worldkv.policy import TokenScorer
 from worldkv.views import ChunkView
 
@@ -27,10 +28,12 @@ class KeyDiff(TokenScorer):
         """See `TokenScorer.token_scores`."""
         from array_api_compat import array_namespace
 
-        xp = array_namespace(chunk.keys)
-        unit = normalised(chunk.keys, xp)
-        centre = normalised(xp.mean(unit, axis=2, keepdims=True), xp)
-        return -xp.sum(unit * centre, axis=3)
+        xp, scores = array_namespace(chunk.keys), []
+        for _, keys in key_layers(chunk.keys):
+            unit = normalised(keys, xp)
+            centre = normalised(xp.mean(unit, axis=2, keepdims=True), xp)
+            scores.append(-xp.sum(unit * centre, axis=3))
+        return scores[0] if len(scores) == 1 else xp.concat(scores, axis=0)
 
 
 def normalised(vectors: Any, xp: Any) -> Any:

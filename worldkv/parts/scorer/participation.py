@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from worldkv.parts.key_layers import key_layers
 from worldkv.policy import TokenScorer
 from worldkv.signals import Signal
 from worldkv.views import ChunkView
@@ -36,6 +37,7 @@ class Participation(TokenScorer):
         keys, asked = chunk.keys, chunk.query_summary
         xp = array_namespace(keys)
         if asked is None:
-            return xp.zeros(keys.shape[:3], dtype=keys.dtype)
+            return xp.zeros(keys.shape[:3], dtype=xp.float32)
         queries = xp.asarray(np.asarray(asked, np.float32), device=device(keys))
-        return xp.sum(keys * queries[:, :, None, :], axis=3)
+        scores = [xp.sum(some * queries[rows, :, None, :], axis=3) for rows, some in key_layers(keys)]
+        return scores[0] if len(scores) == 1 else xp.concat(scores, axis=0)

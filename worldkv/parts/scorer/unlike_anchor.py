@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldkv.parts.key_layers import key_layers
 from worldkv.policy import TokenScorer
 from worldkv.views import ChunkView
 
 _NUMBERS_FOR_NUMPY = 1 << 20
 """On a CPU fewer numbers than this are done by numpy's one thread: waking another library's team takes longer."""
-_NUMBERS_AT_A_TIME = 1 << 24
-"""Layers are taken together up to this many keys' channels, so that a large chunk's temporaries stay small."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,13 @@ def anchor_similarity(chunk: ChunkView, anchor_tokens: int) -> np.ndarray[Any, n
     """
     from array_api_compat import array_namespace, device, to_device
 
-    keys = chunk.keys
-    layers, heads, tokens, channels = keys.shape
-    if chunk.reduce is None and layers * heads * tokens * channels <= _NUMBERS_FOR_NUMPY and str(device(keys)) == "cpu":
+    keys, parts = chunk.keys, []
+    if chunk.reduce is None and math.prod(keys.shape) <= _NUMBERS_FOR_NUMPY and str(device(keys)) == "cpu":
+        if not str(keys.dtype).endswith("float32"):
+            keys = array_namespace(keys).astype(keys, array_namespace(keys).float32)  # numpy lacks bfloat16
         keys = np.asarray(keys)
     xp = array_namespace(keys)
-    together = max(1, _NUMBERS_AT_A_TIME // (heads * tokens * channels))
-    parts = []
-    for first in range(0, layers, together):
-        some = keys[first : first + together, ...]  # (layers, heads, tokens, channels)
+    for _, some in key_layers(keys):  # (layers, heads, tokens, channels)
         centre = xp.mean(some[:, :, :anchor_tokens, :], axis=2)
         dot = xp.sum(xp.vecdot(some, centre[:, :, None, :]), axis=1)
         norm = xp.sum(xp.vecdot(some, some), axis=1)
