@@ -25,6 +25,7 @@ def write_page(page: Path, found: dict[str, Any]) -> None:
         "free": claims(found, "free"),
         "policies": policies(found),
         "pruning": pruning(found),
+        "equal tokens": equal_tokens(found),
         "dilution": line(found, "dilution"),
         "positions": line(found, "positions"),
         "banks": line(found, "banks"),
@@ -124,6 +125,28 @@ def pruning(found: dict[str, Any]) -> str:
         for name in names:
             cells = [_told(entries, f"{name} {keep}", "psnr_truth") for keep in KEEPS]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def equal_tokens(found: dict[str, Any]) -> str:
+    """Ways to fill WorldKV's window: dB, and bytes moved."""
+    lines = []
+    for path in STUDIES["equal tokens"].paths:
+        entries = _entries(found, "equal tokens", path)
+        if not entries:
+            continue
+        lines += [
+            f"**{path}**, {len(entries)} seeds",
+            "",
+            "| way | dB, first visit | dB, truth | dB, exact returns | window tokens | MiB moved |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
+        for name in STUDIES["equal tokens"].policies:
+            told = [_told(entries, name, figure) for figure in ("psnr_visit", "psnr_truth", "psnr_exact")]
+            rows = [entry["rows"][name] for entry in entries]
+            moved = np.mean([row["bytes_device_to_host"] + row["bytes_host_to_device"] for row in rows]) / 2**20
+            lines.append(f"| {name} | {' | '.join(told)} | {rows[0]['window_tokens_peak']:,} | {moved:.1f} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -29,7 +29,17 @@ from worldkv.policies import WorldKV
 from worldkv.trajectory import ChunkedTrajectory
 
 KEPT = Path("build/trained-study.json")
-FIGURES = ("psnr_visit", "psnr_truth", "ssim_visit", "ssim_truth", "revisit_recall", "window_tokens_peak", "drift")
+FIGURES = (
+    "psnr_visit",
+    "psnr_truth",
+    "ssim_visit",
+    "ssim_truth",
+    "revisit_recall",
+    "window_tokens_peak",
+    "drift",
+    "bytes_device_to_host",
+    "bytes_host_to_device",
+)
 
 PATHS = {
     "out and back": "script:R_L_R_L_R_L90_360",
@@ -61,8 +71,8 @@ class RandomTokens(TokenScorer):
 
     def token_scores(self, chunk: ChunkView) -> NDArray[np.float32]:
         layers, heads, tokens = np.asarray(chunk.keys).shape[:3]
-        random = np.random.default_rng(abs(int(float(np.asarray(chunk.keys)[0, 0, 0, 0]) * 1e6)))
-        return np.broadcast_to(random.random(tokens).astype(np.float32), (layers, heads, tokens))
+        drawn = np.random.default_rng(abs(int(float(np.asarray(chunk.keys)[0, 0, 0, 0]) * 1e6))).random((1, 1, tokens))
+        return np.tile(np.asarray(drawn, np.float32), (layers, heads, 1))
 
 
 @dataclass(frozen=True)
@@ -160,6 +170,21 @@ STUDIES = {
         3,
         is_matched=False,
     ),
+    "equal tokens": Study(
+        "trained",
+        ("out and back", "rounds"),
+        {
+            "WorldKV": "worldkv",
+            "key-diff": "keydiff:keep_ratio=0.5",
+            "key-diff, 4 chunks": "keydiff:keep_ratio=0.75,retrieved_frames=12",
+            "unlike the anchor": "composed:compression=scored-tokens,scorer=unlike-anchor,keep_ratio=0.5",
+            "3 whole chunks": "worldkv:keep_ratio=1,retrieved_frames=9",
+            "coverage, 4 chunks": "frustum-coverage",
+            "apart": "pose-nms:retrieved_frames=9",
+        },
+        3,
+        is_matched=False,
+    ),
     "positions": Study(
         "trained-rotary",
         ("rounds", "out and back"),
@@ -254,7 +279,10 @@ def main() -> None:
         if key in found:
             continue
         began = time.monotonic()
-        found[key] = measured(study, source, seed)
+        entry = measured(study, source, seed)
+        found = (json.loads(KEPT.read_text()) if KEPT.exists() else {}) | {
+            key: entry
+        }  # another run may have added some
         part = KEPT.with_suffix(".part")
         part.write_text(json.dumps(found, indent=1))
         part.rename(KEPT)
