@@ -4,16 +4,22 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test late-device device-tests kit parity fuzz check format bench mutants policies-page \
-    fidelity train-world trained-study leaderboard real-weights architecture-picture browser-tests clean
+.PHONY: help install demo test gpu late-device device-tests kit parity fuzz campaigns check format bench mutants \
+    policies-page scale-tests fidelity train-world trained-study leaderboard real-weights architecture-picture \
+    browser-tests clean
 
 VENV := .venv
+SCALE_VENV := .venv-scale
 BIN := $(VENV)/bin
 PYTHON ?= python3.11 python3
-EXTRAS ?= torch,testing,llm,diffusers,dev
+EXTRAS ?= torch,testing,llm,diffusers,dask,dev
 PYTEST_ARGS ?= -n auto
-FUZZ_EXAMPLES ?= 2000
-MINUTES ?= 60
+FUZZ_EXAMPLES ?= 500
+MINUTES ?= 10
+FUZZED := $(addprefix tests/,trajectory/test_mutated_files.py cli/test_mutated_sweeps.py parts/test_mutated_weights.py \
+    backends/test_mutated_chunks.py)
+CAMPAIGNS := bit_flips two_processes full_disk long_rollout kills
+TRAIN_MINUTES ?= 60
 WORLDKV_SHARED_DATA ?= ../shared/data
 LATE_SEEDS ?= 1 2
 ON_DEVICE := tests/late_device $(addprefix tests/backends/test_,$(addsuffix .py,door faults going_back numerics observer \
@@ -58,7 +64,7 @@ demo: install ## compare policies on a generated tour, by simulation and with re
 test: install ## run every test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (on Debian: apt-get install chromium), read Rerun recordings back
+browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (Debian: apt-get install chromium), read Rerun recordings back
 	@$(BIN)/python -c 'import sys, tests.exports.chromium as page; \
 	    sys.exit(None if page.chromium() else "there is no chromium; install it, or name one in WORLDKV_CHROMIUM")'
 	@$(BIN)/python -m pytest -q tests/exports
@@ -77,6 +83,15 @@ device-tests: late-device ## run the backend's tests on it, as late as it may an
 	    WORLDKV_TEST_DEVICE=late WORLDKV_LATE_SEED=$$seed $(BIN)/python -m pytest $(PYTEST_ARGS) -m accelerator tests/backends; \
 	done
 
+scale-tests: $(SCALE_VENV)/.installed ## run sweeps on clusters of Ray and Dask that it starts here (a minute; 400 MB, once)
+	@$(SCALE_VENV)/bin/python -m pytest tests/cluster
+
+$(SCALE_VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.installed
+	@$(BIN)/python -m venv $(SCALE_VENV)
+	@$(SCALE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	    --editable '.[ray,dask,sweep,testing]' pytest
+	@touch $@
+
 kit: install ## hold every policy at every setting to every check of the conformance kit, 100 rollouts each (long)
 	@WORLDKV_KIT_EXAMPLES=100 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/testing/test_every_policy.py
 
@@ -91,9 +106,15 @@ parity: install ## compare simulator and tensors: every policy and wrapper on ev
 	    done; \
 	done
 
-fuzz: install ## change bytes of valid files of every format, FUZZ_EXAMPLES times each and drawn afresh (minutes, or as long as you like)
-	@WORLDKV_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=default \
-	    tests/trajectory/test_mutated_files.py tests/cli/test_mutated_sweeps.py
+fuzz: install ## change bytes of valid files of every kind, drawn afresh, for MINUTES (10)
+	@set -e; until=$$(($$(date +%s) + 60 * $(MINUTES))); while [ $$(date +%s) -lt $$until ]; do \
+	    WORLDKV_FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(PYTEST_ARGS) --hypothesis-profile=default $(FUZZED); \
+	done
+
+campaigns: install ## kill, fill disks, flip bits, share folders, run long: the figures of docs/reliability.md (an hour or more)
+	@set -e; for campaign in $(CAMPAIGNS); do \
+	    echo "== $$campaign"; $(BIN)/python -m benchmarks.campaigns.$$campaign --out build/campaigns; \
+	done
 
 check: install ## check format, lint, types and import laws
 	$(BIN)/ruff format --check $(SOURCES)
@@ -129,8 +150,8 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
 
-train-world: install ## train the models of `--world trained` anew, on a core each (MINUTES=60; resumes where it stopped)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m worldkv.backends.models.trained.train --minutes $(MINUTES)
+train-world: install ## train the models of `--world trained` anew, on a core each (TRAIN_MINUTES=60; resumes where it stopped)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m worldkv.backends.models.trained.train --minutes $(TRAIN_MINUTES)
 
 trained-study: install ## measure the trained world anew and write docs/trained-world.md (hours on one core; resumes where it stopped)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trained_study --page docs/trained-world.md --data "$(WORLDKV_SHARED_DATA)"

@@ -44,12 +44,13 @@ class Inputs:
     """
 
     def __init__(self, geometry: CacheGeometry, step: int, device: str = "cpu") -> None:
-        """Drawn from a seed of the step's own."""
-        draw, dtype = torch.Generator().manual_seed(step), DTYPES[geometry.itemsize]
+        """Drawn from a seed of the step's own, on the device: other numbers on each, none of them over the bus."""
+        torch.manual_seed(step)  # every device's own generator; a registered device may have no other
+        dtype = DTYPES[geometry.itemsize]
         shape = (geometry.branches, geometry.chunk_tokens)
 
         def some(heads: int) -> Tensor:
-            return torch.randn(*shape, heads, geometry.head_dim, generator=draw).to(device, dtype)
+            return torch.randn(*shape, heads, geometry.head_dim, device=device).to(dtype)
 
         heads, kv_heads = geometry.heads, geometry.kv_heads
         self.layers = [(some(heads), some(kv_heads), some(kv_heads)) for _ in range(geometry.layers)]

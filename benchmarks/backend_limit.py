@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -99,7 +100,7 @@ def _pairs(policy: str, size: Size, device: str) -> tuple[list[Pair], tuple[floa
 def _print_parts(policy: str, size: Size, device: str) -> float:
     """Print the median milliseconds of every part of a step; answers with the share of policy and engine."""
     rows: list[dict[str, float]] = []
-    watch = Stopwatch(torch.accelerator.synchronize if device != "cpu" else None)
+    watch = Stopwatch(_own_stream(device) if device != "cpu" else None)
 
     def note(step: _Step) -> None:
         parts = watch.lap()
@@ -132,7 +133,8 @@ class _Step:
 
     def __init__(self, cache: WorldCache, inputs: Inputs, passes: int) -> None:
         self.cache, self._inputs, self._passes = cache, inputs, passes
-        self.finish: Callable[[], object] = cache.backend.ops.synchronize
+        ops = cache.backend.ops
+        self.finish = ops.synchronize if ops.device.type == "cpu" else _own_stream(ops.device)
         queries, keys, values = (part.transpose(1, 2) for part in inputs.layers[0])
         attend(queries, keys, values)  # threads are awake, as a model's projections leave them
         self.seconds = 0.0
@@ -143,10 +145,16 @@ class _Step:
         """The step itself, timed; where attended keys and values lie is remembered."""
         cache, geometry = self.cache, self.cache.geometry
         arena, before = cache.backend.arena, cache.backend.traffic()
-        self.seconds = seconds_of(lambda: cache.begin(viewpoint), self.finish)
-        self.seconds += seconds_of(lambda: self._inputs.passes(cache, self._passes), self.finish)
+        self.finish()
+        started = time.perf_counter()
+        cache.begin(viewpoint)
+        self._inputs.passes(cache, self._passes)
+        paused = time.perf_counter()  # by the host's clock: the device goes on
         self._views = [arena.attended(layer, geometry.chunk_tokens) for layer in range(geometry.layers)]
-        self.seconds += seconds_of(cache.commit, self.finish)
+        resumed = time.perf_counter()
+        cache.commit()
+        self.finish()
+        self.seconds = time.perf_counter() - resumed + paused - started
         self.traffic = cache.backend.traffic().since(before)
 
     def again(self) -> dict[str, Callable[[], object]]:
@@ -175,6 +183,11 @@ class _Step:
     def bare(self) -> Callable[[], object]:
         """See `again`."""
         return self.again()["bare"]
+
+
+def _own_stream(device: str | torch.device) -> Callable[[], object]:
+    """Waits for what an accelerator computes; copies on streams of their own go on, since nothing attends to them."""
+    return lambda: torch.accelerator.current_stream(torch.device(device)).synchronize()
 
 
 class _Layer(NamedTuple):

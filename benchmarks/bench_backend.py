@@ -1,14 +1,15 @@
 """The torch backend against what was promised of it.
 
 Run: python -m benchmarks.bench_backend [limit] [door] [saved] [headline] [memory] [prediction] [--device cuda]
-[--data FOLDER]. Everything by default, in about four minutes on four cores. The device is for `limit` alone; the
-folder of recorded paths, for `saved`, defaults to ../shared/data. What is compared is done in turn, so that a slow
-moment of the machine meets both sides.
+[--data FOLDER] [--json FILE]. Everything by default, in about four minutes on four cores. The device is for `limit`
+alone; the folder of recorded paths, for `saved`, defaults to ../shared/data; FILE takes the table at the end. What is
+compared is done in turn, so that a slow moment of the machine meets both sides.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all by default")
     parser.add_argument("--device", default="cpu", help="where `limit` runs: cpu, or an accelerator of torch")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of recorded paths")
+    parser.add_argument("--json", type=Path, help="a file for the table of promises")
     wanted = parser.parse_args()
     for name in wanted.sections:
         if name not in SECTIONS:
@@ -37,6 +39,9 @@ def main() -> None:
     for name in wanted.sections or SECTIONS:
         verdicts += _section(name, wanted.device, wanted.data)
     print_verdicts(verdicts)
+    if wanted.json is not None:
+        rows = [{**verdict._asdict(), "holds": verdict.holds} for verdict in verdicts]
+        wanted.json.write_text(json.dumps(rows, indent=2), encoding="utf-8")
     print(f"{time.perf_counter() - started:.0f} s in all")
 
 

@@ -1,4 +1,4 @@
-"""What every test shares: the recorded camera paths, the two markers and how hypothesis draws."""
+"""What every test shares: the recorded camera paths, the markers and how hypothesis draws."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips marked tests where what they need is absent; imports torch only for one that needs an accelerator."""
     if not SHARED_DATA.is_dir():
         _skip(items, "shared_data", f"needs the recorded camera paths in {SHARED_DATA}")
+    for marker, library in (("dask", "distributed"), ("ray", "ray")):
+        if importlib.util.find_spec(library) is None:
+            _skip(items, marker, f"needs {library}: pip install 'worldkv[{marker}]'")
     if any(item.get_closest_marker("browser") for item in items) and chromium() is None:
         _skip(items, "browser", "needs playwright and chromium (make browser-tests)")
     if any(item.get_closest_marker("accelerator") for item in items) and not _has_accelerator():

@@ -41,6 +41,8 @@ DEFERRED = frozenset(
         "vizdoom",
         "transformers",
         "diffusers",
+        "ray",
+        "distributed",
         "rerun",
     }
 )
@@ -65,6 +67,8 @@ ALL_LIBRARIES = CORE_LIBRARIES | {
     "vizdoom",
     "transformers",
     "diffusers",
+    "ray",
+    "distributed",
     "rerun",
 }
 

@@ -35,6 +35,7 @@ from worldkv.errors import LostChunkError as LostChunkError
 from worldkv.errors import OutputError as OutputError
 from worldkv.errors import PolicyError as PolicyError
 from worldkv.errors import PositionError as PositionError
+from worldkv.errors import SavedWorldError as SavedWorldError
 from worldkv.errors import SignalError as SignalError
 from worldkv.errors import SpecError as SpecError
 from worldkv.errors import TrajectoryError as TrajectoryError
@@ -52,6 +53,8 @@ from worldkv.experiments.description import Description as Description
 from worldkv.experiments.description import describe as describe
 from worldkv.experiments.explanation import Explanation as Explanation
 from worldkv.experiments.explanation import explain as explain
+from worldkv.experiments.gpu_check.run import GpuCheck as GpuCheck
+from worldkv.experiments.gpu_check.run import gpu_check as gpu_check
 from worldkv.experiments.inputs import GeometryLike as GeometryLike
 from worldkv.experiments.inputs import MachineLike as MachineLike
 from worldkv.experiments.inputs import TrajectoryLike as TrajectoryLike

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
@@ -31,7 +32,7 @@ class Shrink(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """A banked chunk is copied from `source` into the window; over the host if it lies on disk.
+    """A banked chunk is copied from `source` into the window; over the host if it lies on disk, not if it is spare.
 
     `num_bytes` cross the bus, `window_bytes` is what they become (more, where storage is quantised).
     """
@@ -66,7 +67,7 @@ class Unstage(NamedTuple):
 
 
 class Store(NamedTuple):
-    """A window chunk's kept tokens are copied to its place in the bank; over the host if that is the disk."""
+    """A window chunk's kept tokens are copied to its place in the bank; over the host if that is the disk only."""
 
     chunk: int
     keep: Keep | RaggedKeep
@@ -75,10 +76,12 @@ class Store(NamedTuple):
 
 
 class Spill(NamedTuple):
-    """A banked chunk moves from host to disk, and then the host copy is gone."""
+    """A banked chunk moves down a tier, and then its copy in `source` is gone; from spare to disk over the host."""
 
     chunk: int
     num_bytes: int
+    source: Tier = Tier.HOST
+    target: Tier = Tier.DISK
 
 
 class Forget(NamedTuple):
@@ -97,20 +100,26 @@ class Traffic(NamedTuple):
     """Bytes copied over each edge since the start, as the executor saw them.
 
     Attributes:
-        device_to_host: evictions on their way to the bank.
-        host_to_device: fetches and prefetches.
+        device_to_host: evictions on their way to host or disk.
+        host_to_device: fetches and prefetches from there.
         host_to_disk: spills, and stores that go straight to disk.
         disk_to_host: fetches of spilled chunks.
+        device_to_spare: evictions to spare device memory.
+        spare_to_device: fetches and prefetches from there.
+        spare_to_host: spills from there.
     """
 
     device_to_host: int = 0
     host_to_device: int = 0
     host_to_disk: int = 0
     disk_to_host: int = 0
+    device_to_spare: int = 0
+    spare_to_device: int = 0
+    spare_to_host: int = 0
 
     def since(self, earlier: Traffic) -> Traffic:
         """What was copied after `earlier`."""
-        return Traffic(*(now - then for now, then in zip(self, earlier, strict=True)))
+        return Traffic._make(map(operator.sub, self, earlier))
 
 
 class ChunkTensors(NamedTuple):
@@ -172,12 +181,12 @@ class CacheBackend(ABC):
         return None
 
     def spill_saved(self, state: Any, chunk: int) -> bool:
-        """Move a chunk that only states from `snapshot` hold, `state` among them, from host to disk.
+        """Move a chunk that only states from `snapshot` hold, `state` among them, from spare to host, or host to disk.
 
-        It comes back to the host where a state says so that is restored. Going back is no traffic.
+        It comes back where it was with a state that says so and is restored. Going back is no traffic.
 
         Returns:
-            Whether it is on disk; where not, it is on the host as before.
+            Whether it has moved; where not, it is where it was.
         """
         return True
 

@@ -15,12 +15,23 @@ from worldkv.signals import Measured, Signal, Viewpoint
 
 
 class Tier(enum.IntEnum):
-    """Where a chunk's home lies. The device is the window, host and disk are the bank, none is discarded."""
+    """Where a chunk's home lies. The device is the window, the bank is `BANK_TIERS`, none is discarded.
+
+    Records carry the numbers, so a new tier takes the next one.
+    """
 
     DEVICE = 0
     HOST = 1
     DISK = 2
     NONE = 3
+    SPARE = 4
+
+
+BANK_TIERS = SPARE, HOST, DISK = Tier.SPARE, Tier.HOST, Tier.DISK
+"""Tiers of the bank from the fastest down: device memory outside the window, host memory, disk.
+
+Each has a name of its own for code that runs for every move: a look-up in an enumeration takes longer than a move.
+"""
 
 
 _KEY_COLUMNS = ("key_mean", "key_min", "key_max")
@@ -62,6 +73,7 @@ class ChunkTable:
             "window_bytes": ((), np.int64),
             "last_used": ((), np.int64),
             "times_retrieved": ((), np.int64),
+            "scene": ((), np.int64),
         }
         self._pose_kinds = tuple(signal.value for signal in (Signal.POSE, Signal.ACTION) if signal in signals)
         for kind in self._pose_kinds:
@@ -92,13 +104,14 @@ class ChunkTable:
         last = self._length - 1
         return 0 if last < 0 else self.columns["start_frame"].item(last) + self.columns["frames"].item(last)
 
-    def append(self, viewpoint: Viewpoint, measured: Measured | None, frames: int | None = None) -> int:
+    def append(self, viewpoint: Viewpoint, measured: Measured | None, frames: int | None = None, scene: int = 0) -> int:
         """Add the row of a chunk that has just been committed to the window.
 
         Args:
             viewpoint: where its camera stood.
             measured: what the model measured of it.
             frames: its latent frames; None for a whole chunk.
+            scene: which scene it is of; the first is 0.
 
         Returns:
             The new chunk's id.
@@ -106,7 +119,7 @@ class ChunkTable:
         row = self._length
         if row == self._capacity:
             self._grow()
-        self.columns["start_frame"][row] = self.next_frame
+        self.columns["start_frame"][row], self.columns["scene"][row] = self.next_frame, scene
         if frames is not None and frames < self.geometry.frames_per_chunk:
             self._shorten(row, frames)
         for kind in self._pose_kinds:
@@ -151,6 +164,23 @@ class ChunkTable:
         twin.columns = {name: array.copy() for name, array in self.columns.items()}
         twin._length, twin._capacity, twin._journal = self._length, self._capacity, None
         return twin
+
+    def take_in(self, rows: dict[str, NDArray[Any]], length: int) -> None:
+        """Hold `length` rows that were saved, in place of all others.
+
+        Raises:
+            ValueError: columns, shapes or types are others than this table's.
+        """
+        if rows.keys() != self.columns.keys():
+            raise ValueError(f"columns {sorted(rows)} are not {sorted(self.columns)}")
+        for name, cells in self.columns.items():
+            if rows[name].dtype != cells.dtype or rows[name].shape != (length, *cells.shape[1:]):
+                raise ValueError(f"column {name} has shape {rows[name].shape} of {rows[name].dtype}")
+        while self._capacity < length:
+            self._grow()
+        for name, cells in self.columns.items():
+            cells[:length] = rows[name]
+        self._length, self._journal = length, None
 
     def _write_pose(self, kind: str, row: int, pose: ChunkPose | None) -> None:
         if pose is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,7 +20,7 @@ class CacheConfig:
     Attributes:
         window_budget_bytes: most the window may hold, the current chunk included; None for no budget.
         over_budget: "error" refuses a plan over it, "flag" lets it pass and notes the first step.
-        limits: capacities of host and disk.
+        limits: capacities of the bank's tiers.
         staging_chunks: whole chunks of device memory kept for prefetching.
         rewind_chunks: how many of the last chunks `rewind` can take back; what the bank forgot in them is held so long
             within `limits`, see `bank_limits`.
@@ -49,7 +50,7 @@ class CacheConfig:
             max(whole - steps * chunk, whole // 2, min(whole, chunk))
             for whole, chunk in ((limits.host_bytes, chunk_bytes), (limits.disk_bytes, chunk_bytes + FILE_BYTES))
         )
-        return TierLimits(host, disk, limits.when_full)
+        return dataclasses.replace(limits, host_bytes=host, disk_bytes=disk)
 
     def __post_init__(self) -> None:
         check_choice("when_lost", self.when_lost, get_args(WhenLost))

@@ -107,6 +107,10 @@ class TransferError(WorldKVError):
     """A copy between tiers failed, and failed again when it was tried once more."""
 
 
+class SavedWorldError(WorldKVError):
+    """A saved world cannot be opened: it is damaged, of another version, or not of what was given."""
+
+
 class GroupError(WorldKVError):
     """Ranks of a group disagree, one of them failed, or one cannot be reached; raised on every rank."""
 
@@ -116,12 +120,13 @@ class LostChunkError(WorldKVError):
 
     Attributes:
         chunk: its id.
+        why: the reason.
     """
 
     def __init__(self, chunk: int, why: str) -> None:
         """Chunk `chunk` is lost because of `why`."""
         super().__init__(f"chunk {chunk} is lost: {why}; run again, or go on without it (when_lost=go-on)")
-        self.chunk = chunk
+        self.chunk, self.why = chunk, why
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

@@ -9,7 +9,6 @@ import contextlib
 import math
 import os
 import stat
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,6 +101,28 @@ def write_bytes(name: str, content: bytes) -> None:
 
 
 @contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other thread or process is in here for the same folder, by a lock on the folder itself.
+
+    Where the system or the file system has no such locks nobody waits.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = None
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
 def text_file(name: str) -> Iterator[TextIO]:
     """A text file to stream into: written beside its place and renamed at the end, removed on any failure.
 
@@ -109,22 +130,19 @@ def text_file(name: str) -> Iterator[TextIO]:
         OutputError: the disk is full or the folder has gone.
     """
     path = Path(os.path.realpath(name))
+    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}")  # known before it is there: a signal may come
+    is_done = False
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise OutputError(f"{name} cannot be written ({error.strerror}); check its folder") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+        with temporary.open("x", encoding="utf-8", errors="backslashreplace") as stream:
             yield stream
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes it private, a result is as public as any file
         os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OutputError(f"{name} cannot be written ({error.strerror}); check the disk") from None
-        raise
+        is_done = True
+    except OSError as error:
+        raise OutputError(f"{name} cannot be written ({error.strerror}); check its folder and the disk") from None
+    finally:
+        if not is_done:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def finite(value: Any) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backend import Fetch, Move, Spill
-from worldkv.backends.bank.stored_chunk import HostBuffer
+from worldkv.backends.bank.stored_chunk import StoredBuffer
 from worldkv.backends.torch_backend import TorchBackend
 from worldkv.backends.window.arena import VALUES, Arena
 from worldkv.chunks import Tier
@@ -60,7 +60,7 @@ class LandsAPassLate(TorchBackend):
 class CopiesTwice(TorchBackend):
     """Every fetch goes over the bus twice."""
 
-    def _update_window(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
+    def _update_window(self, moves: Sequence[Move], contents: dict[int, StoredBuffer]) -> None:
         super()._update_window(moves, contents)
         for move in moves:
             if isinstance(move, Fetch):

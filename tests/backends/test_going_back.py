@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import random
 import tempfile
@@ -40,6 +41,12 @@ CONFIGS = {
         limits=TierLimits(int(1.2 * SMALL.chunk_bytes), 8 * SMALL.chunk_bytes, "forget-oldest"), rewind_chunks=3
     ),
 }
+SPARE = TierLimits(int(1.2 * SMALL.chunk_bytes), spare_bytes=int(2.6 * SMALL.chunk_bytes))
+CONFIGS["spare"] = CacheConfig(limits=SPARE, rewind_chunks=3)
+CONFIGS["beside"] = CacheConfig(limits=dataclasses.replace(SPARE, spare_device="cpu"), rewind_chunks=3)
+CONFIGS["spare, forgets"] = CacheConfig(
+    limits=dataclasses.replace(SPARE, disk_bytes=3 * SMALL.chunk_bytes, when_full="forget-oldest"), rewind_chunks=3
+)
 STEPS = 22
 POLICIES = EVERY | {"prefetching": Prefetching(), "asked late": AfterFirstPass()}
 RUNS = [
@@ -48,6 +55,11 @@ RUNS = [
     for config in (("disk", "forgets")[number % 2], *(("host",) if number % 3 == 0 else ()))
 ]
 """Every policy where the bank spills, a third of them where it does not, which is the simplest."""
+RUNS += [
+    (name, config)
+    for name in ("prefetching", "asked late", "worldkv, hard", "composed, quantised")
+    for config in ("spare", "beside", "spare, forgets")
+]
 ACTIONS = {"generate": 13, "snapshot": 2, "restore": 2, "rewind": 2, "fork": 1}
 """What is done to a rollout, and how often it is drawn among twenty."""
 
@@ -305,3 +317,14 @@ def test_the_limits_are_gone_up_to_and_what_has_no_room_is_refused(
     assert told["most on disk"] > 0.7 * (limits.disk_bytes or 0)
     assert (told["taken back"] > 0) == (rewind_chunks > 0)
     assert (told["given up"] > 0) == (snapshots > 0)
+
+
+def test_no_file_is_left_of_what_could_have_been_taken_back(tmp_path: FilePath) -> None:
+    """A chunk's file goes with the last that holds it: those that only `rewind` held go with `close`."""
+    with open_cache(WorldKV(3, 6, 3, 1.0), SMALL, path(), config=CONFIGS["forgets"]) as cache:
+        cache.backend.bank._folder = tmp_path
+        for step in range(STEPS):
+            generate(cache, path(), step)
+        cache.backend.drain()
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())

@@ -17,13 +17,14 @@ from tests.backends.retrieval_policies import AfterFirstPass, Prefetching, SameR
 from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, inputs_of, loop, open_cache
 from tests.policies.all_policies import EVERY
 from worldkv.answers import Eviction, Keep
+from worldkv.backend import Traffic
 from worldkv.backends.rotary import Rotary
 from worldkv.backends.window.arena import KEYS, ROTATED
 from worldkv.config import CacheConfig
 from worldkv.errors import PositionError
 from worldkv.geometry import CacheGeometry
 from worldkv.parts import QuantisedBank, Rebased
-from worldkv.policies import FullKV, SlidingWindow, WorldKV
+from worldkv.policies import FullKV, RandomRetrieval, SlidingWindow, WorldKV
 from worldkv.policy import CachePolicy
 from worldkv.signals import Signal
 from worldkv.testing.recording_policy import Question, recording_policy
@@ -34,9 +35,18 @@ SMALL = CacheGeometry(2, 2, 1, 8, 2, 3, itemsize=4, rope_frames=1 << 16)
 FROM_BANK = 1.6  # chunks that fit on the host; the rest comes back from disk
 
 
-def check(policy: CachePolicy, geometry: CacheGeometry, dtype: torch.dtype, *, late: bool, spills: bool) -> None:
+def check(
+    policy: CachePolicy,
+    geometry: CacheGeometry,
+    dtype: torch.dtype,
+    *,
+    late: bool,
+    spills: bool,
+    room: TierLimits | None = None,
+) -> Traffic:
     path, naive = loop(geometry), NaiveCache(geometry)
     limits = TierLimits(int(FROM_BANK * geometry.chunk_bytes)) if spills else TierLimits()
+    limits = limits if room is None else room
     config = CacheConfig(limits=limits)
     named: dict[int, NDArray[np.int64]] = {}
 
@@ -58,6 +68,7 @@ def check(policy: CachePolicy, geometry: CacheGeometry, dtype: torch.dtype, *, l
             follow(naive, policy, dtype, record, out, named)
             for chunk in record.shrunk:
                 naive.keep_named(chunk, named[chunk])
+        return cache.backend.traffic()
 
 
 def keeps_all_bits(policy: CachePolicy) -> bool:
@@ -70,6 +81,25 @@ def keeps_all_bits(policy: CachePolicy) -> bool:
 def test_every_policy_attends_what_it_decided(name: str, late: bool) -> None:
     """With late copies a wait that is missing shows as NaN."""
     check(EVERY[name], SMALL, torch.float32, late=late, spills=late)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["cpu", "late copies"])
+@pytest.mark.parametrize("spare_device", [None, "cpu"])
+@pytest.mark.parametrize("name", ["random", "worldkv", "asked late", "prefetching"])
+def test_spare_memory_gives_back_what_it_was_given(name: str, spare_device: str | None, late: bool) -> None:
+    """Straight from it, over copies as from another device, and what it spilled from the host and from disk."""
+    policies = {
+        "random": RandomRetrieval(0, 9, 3),
+        "worldkv": WorldKV(3, 6, 3, 0.5),
+        "asked late": AfterFirstPass(),
+        "prefetching": Prefetching(),
+    }
+    whole = SMALL.chunk_bytes
+    room = TierLimits(2 * whole, spare_bytes=int(2.4 * whole), spare_device=spare_device)
+    moved = check(policies[name], SMALL, torch.float32, late=late, spills=False, room=room)
+    assert min(moved.device_to_spare, moved.spare_to_host) > 0
+    assert moved.spare_to_device > 0 or name in ("worldkv", "prefetching"), "which want what has left it by then"
+    assert moved.device_to_host == 0, "what fits into spare memory goes there first"
 
 
 geometries = st.builds(

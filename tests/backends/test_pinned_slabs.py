@@ -12,14 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.backends.rollouts import generate, loop, open_cache
-from worldkv.backends.bank.pinned_slabs import BESIDE_CHUNKS, MOST_BUDGET_SLABS, SLAB_CHUNKS, PinnedSlabs, slab_bytes
+from tests.policies.all_policies import EVERY
+from worldkv.backends.bank.pinned_slabs import (
+    BESIDE_CHUNKS,
+    MOST_BUDGET_SLABS,
+    SLAB_CHUNKS,
+    PinnedSlabs,
+    pinned_bytes,
+    slab_bytes,
+)
 from worldkv.backends.bank.slab import ALIGNED_BYTES
 from worldkv.backends.cache import WorldCache
 from worldkv.backends.transfer.cpu_ops import CpuOps
 from worldkv.backends.transfer.device_ops import Event
 from worldkv.config import CacheConfig
 from worldkv.errors import DeviceError
-from worldkv.policies import SlidingWindow, WorldKV
+from worldkv.parts import QuantisedBank, WorldCompression
+from worldkv.policies import Composed, SlidingWindow, WorldKV
 from worldkv.specs.parse import parse_geometry
 from worldkv.tiers import TierLimits
 
@@ -140,3 +149,30 @@ def test_a_thread_that_finds_no_memory_is_no_error_until_there_is_no_room() -> N
         slabs.take(elements)
     slabs.give(held.pop(), [])
     assert slabs.take(elements)[0].shape == (elements,)
+
+
+@pytest.mark.parametrize("host_chunks", [None, 5])
+def test_what_is_said_to_be_pinned_is(host_chunks: int | None) -> None:
+    """The room check before a rollout, what the cache says after it, and what was allocated."""
+    ops, budget = PinningOps(), None if host_chunks is None else host_chunks * SMALL.chunk_bytes
+    cache = rollout(ops, CacheConfig(limits=TierLimits(budget)))
+    banked, pinned = cache.backend.traffic().device_to_host, sum(size for _, size in ops.pinned)
+    assert cache.allocated_bytes["pinned"] == pinned
+    foreseen = pinned_bytes(banked, SMALL.chunk_bytes, budget)
+    assert pinned <= foreseen <= (pinned if budget else 1.25 * pinned)
+
+
+@pytest.mark.parametrize("quantises", [False, True])
+def test_what_is_allocated_beside_the_window_is_told(quantises: bool) -> None:
+    path, policy = loop(SMALL), Composed(compression=QuantisedBank(WorldCompression(0.5), "int8"))
+    with open_cache(policy if quantises else EVERY["h2o"], SMALL, path, config=CacheConfig(rewind_chunks=2)) as cache:
+        for step in range(8):
+            generate(cache, path, step)
+        told, arena, whole = cache.allocated_bytes, cache.backend.arena, SMALL.chunk_bytes
+        assert told["packing"] == (whole if quantises else 0)
+        per_token = SMALL.layers * SMALL.kv_heads * 4
+        assert told["mass"] == (0 if quantises else arena.capacity * per_token)
+        # Two states, of which each holds at least the chunk that was written since and no more than the window.
+        assert whole <= told["pages"] <= 2 * (told["window"] + told["mass"])
+        cache.reset()
+        assert cache.allocated_bytes["pages"] == 0

@@ -96,7 +96,10 @@ def test_the_kept_tokens_it_names_are_those_held(
     for line, (window, bank) in zip(lines, spy.steps, strict=True):
         replay.step(line)
         told = {"window": replay.in_window, "bank": replay.in_bank}
-        places = {"window": replay.places["window"], "bank": replay.places["host"] | replay.places["disk"]}
+        places = {
+            "window": replay.places["window"],
+            "bank": replay.places["host"] | replay.places["disk"] | replay.places["spare"],
+        }
         for where, held in (("window", window), ("bank", bank)):
             assert {chunk for chunk, _, _ in held} == set(places[where])
             for (chunk, layer, head), keys in held.items():

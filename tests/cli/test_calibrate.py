@@ -11,7 +11,7 @@ from tests.cli.conftest import Worldkv
 from worldkv.backend import Traffic
 from worldkv.backends.calibrate import CopySample, StepSample, fit_line, sample_copies
 from worldkv.backends.transfer.open_device import device_ops
-from worldkv.experiments.machine_fit import EDGES, fit_machine, predicted_over_measured
+from worldkv.experiments.machine_fit import EDGES, SPARE_EDGES, fit_machine, predicted_over_measured
 from worldkv.geometry import PRESETS
 from worldkv.sim.clock import Clock
 from worldkv.sim.machine import Edge, Machine, load_machine, machine_names, machine_text
@@ -32,24 +32,29 @@ KNOWN = Machine(
     disk_to_host=Edge(1e9, 8e-5),
     storing=Edge(2e7, 3e-4),
     landing=Edge(5e7, 1e-4),
+    device_to_spare=Edge(7e9, 3e-6),
+    spare_to_device=Edge(8e9, 4e-6),
+    spare_to_host=Edge(3.5e9, 1e-5),
 )
 
 
-def known_steps() -> list[StepSample]:
+def known_steps(machine: Machine = KNOWN) -> list[StepSample]:
     """Steps as the known machine would take them."""
-    clock, steps = Clock(KNOWN, TINY), []
+    clock, steps = Clock(machine, TINY), []
     half = TINY.chunk_bytes // 2
     for tokens in range(48, 48 * 40, 48):
         for stored, fetched in ((0, 0), (half, 0), (2 * half, 0), (half, half), (half, 4 * half), (2 * half, 2 * half)):
             spent = clock.step(tokens, fetched, 0, Traffic(stored, fetched))
-            upkeep = spent.stall_seconds + KNOWN.other_seconds
+            upkeep = spent.stall_seconds + machine.other_seconds
             steps.append(StepSample("r", tokens, stored, fetched, spent.seconds, upkeep))
     return steps
 
 
 def known_copies() -> list[CopySample]:
     sizes = (1 << 12, 1 << 15, 1 << 18, 1 << 21)
-    return [CopySample(edge, size, getattr(KNOWN, edge).seconds(size)) for edge in EDGES for size in sizes]
+    return [
+        CopySample(edge, size, getattr(KNOWN, edge).seconds(size)) for edge in (*EDGES, *SPARE_EDGES) for size in sizes
+    ]
 
 
 def test_the_fit_finds_a_machine_that_is_known() -> None:
@@ -58,12 +63,48 @@ def test_the_fit_finds_a_machine_that_is_known() -> None:
     assert (found.name, found.passes, found.fitted_geometry) == (KNOWN.name, 3, "tiny")
     for name in ("fixed_seconds", "attention_flops_per_second", "other_seconds"):
         assert getattr(found, name) == pytest.approx(getattr(KNOWN, name), rel=1e-6)
-    for name in (*EDGES, "storing", "landing"):
+    for name in (*EDGES, *SPARE_EDGES, "storing", "landing"):
         edge, known = getattr(found, name), getattr(KNOWN, name)
         assert edge.bytes_per_second == pytest.approx(known.bytes_per_second, rel=1e-5)
         assert edge.latency_seconds == pytest.approx(known.latency_seconds, rel=1e-5)
     assert max(abs(error) for errors in fit.errors.values() for error in errors) < 1e-6
     assert predicted_over_measured(found, TINY, known_steps()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_whether_fetches_hide_behind_the_first_pass_is_measured(waits: bool) -> None:
+    slow = dataclasses.replace(KNOWN, host_to_device=Edge(3e7, 2e-5), first_fetch_share=0.0 if waits else 0.25)
+    machine = dataclasses.replace(slow, waits_for_fetches=waits)
+    copies = [
+        copy._replace(seconds=slow.host_to_device.seconds(copy.num_bytes)) if copy.edge == "host_to_device" else copy
+        for copy in known_copies()
+    ]
+    found = fit_machine(KNOWN.name, KNOWN.source, TINY, 2, known_steps(machine), copies, fetch_pieces=4).machine
+    assert (found.waits_for_fetches, found.first_fetch_share) == (waits, 0.0 if waits else 0.25)
+    assert predicted_over_measured(found, TINY, known_steps(machine)) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5, 10])
+@pytest.mark.parametrize("bus_over_pass", [0.05, 0.5, 1.0, 3.0])
+def test_what_stalls_is_what_a_pass_over_the_layers_has_to_wait_for(pieces: int, bus_over_pass: float) -> None:
+    """Against a walk over the pieces: each is attended once it has arrived and the one before has been."""
+    machine = dataclasses.replace(
+        KNOWN,
+        waits_for_fetches=False,
+        first_fetch_share=1 / pieces,
+        host_to_device=Edge(1e9),
+        storing=Edge(),
+        landing=Edge(),
+    )
+    clock = Clock(machine, TINY)
+    one_pass = clock.compute_seconds(480) / machine.passes
+    fetched = int(bus_over_pass * one_pass * 1e9)
+    now = 0.0
+    for piece in range(pieces):
+        arrives = (piece + 1) * fetched / 1e9 / pieces
+        now = max(now, arrives) + one_pass / pieces
+    found = clock.step(480, fetched, 0, Traffic(host_to_device=fetched))
+    assert found.stall_seconds == pytest.approx(now - one_pass, rel=1e-6, abs=1e-12)
 
 
 def test_what_storing_and_landing_cost_the_device_is_never_hidden() -> None:
@@ -110,6 +151,15 @@ def test_copies_are_timed_on_every_size_both_ways() -> None:
     assert len(samples) == 12 and all(sample.seconds > 0 for sample in samples)
 
 
+def test_copies_to_another_device_are_timed_where_one_is_named() -> None:
+    ops = device_ops("cpu")
+    samples = sample_copies(ops, [1024], 2, ops.peer("cpu"))
+    assert {sample.edge for sample in samples} == {"device_to_host", "host_to_device", *SPARE_EDGES}
+    assert len(samples) == 10
+    alone = fit_machine("m", "s", TINY, 2, known_steps(), [one for one in known_copies() if "spare" not in one.edge])
+    assert alone.machine.device_to_spare is None and "spare" not in machine_text(alone.machine)
+
+
 def test_a_machine_file_reads_back_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "m.toml"
     for machine in (KNOWN, *map(load_machine, machine_names())):
@@ -120,12 +170,25 @@ def test_a_machine_file_reads_back_as_it_was(tmp_path: Path) -> None:
 def test_it_writes_a_machine_that_run_and_compare_read(worldkv: Worldkv, tmp_path: Path) -> None:
     file = tmp_path / "machine.toml"
     geometry = "tiny:layers=1,frame_rows=2"
-    ran = worldkv("calibrate", "--geometry", geometry, "--passes", "1", "--chunks", "16", "--output", file)
+    ran = worldkv(
+        "calibrate",
+        "--geometry",
+        geometry,
+        "--passes",
+        "1",
+        "--chunks",
+        "16",
+        "--spare-device",
+        "cpu",
+        "--output",
+        file,
+    )
     assert (ran.code, ran.err) == (0, "")
     assert "On a path left out of the fit it predicts" in ran.out and f"Written: {file}" in ran.out
     assert [entry.name for entry in tmp_path.iterdir()] == ["machine.toml"]
     machine = load_machine(str(file))
     assert (machine.passes, machine.fitted_geometry, machine.overlap) == (2, geometry, True)
+    assert machine.spare_to_device is not None and machine.spare_to_device.bytes_per_second < 1e13
     assert str(tmp_path) not in file.read_text()
     words = ("generate:loop:chunks=20", "--geometry", geometry, "--machine", file)
     document = worldkv("run", *words, "--passes", "1", "--json", "-").document

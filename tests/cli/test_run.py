@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ TINY = PRESETS["tiny"]
 LOOP = "generate:loop:chunks=20,laps=2"
 MEASURED_KEYS = """measured_seconds measured_step_ms_p50 measured_step_ms_p95 measured_step_ms_max measured_fps_first
 measured_fps_last measured_fps_mean measured_attention_ms measured_compression_ms measured_transfer_ms
-measured_policy_ms measured_model_ms measured_attention_mass_ms device_bytes_allocated host_bytes_remembered
-disk_bytes_remembered resident_bytes_peak
+measured_policy_ms measured_model_ms measured_attention_mass_ms device_bytes_allocated host_bytes_pinned
+host_bytes_remembered disk_bytes_remembered resident_bytes_peak
 device_bytes_allocator_peak predicted_over_measured device dtype denoise_passes""".split()
 BY_THE_CLOCK = {"wall_seconds"}
 
@@ -64,7 +65,11 @@ def test_the_window_is_allocated_once_at_its_peak(worldkv: Worldkv) -> None:
         "window": window,
         "staging": 3 * TINY.chunk_bytes,
         "rotated": window // 2,
+        "mass": 0,
+        "packing": 0,
+        "pages": 0,
     }
+    assert row["host_bytes_pinned"] == 0
 
 
 def test_number_types_change_the_geometry(worldkv: Worldkv) -> None:
@@ -103,6 +108,18 @@ def test_spilled_chunks_go_where_they_are_told_and_are_removed(worldkv: Worldkv,
     assert 0 < row["host_bytes_peak"] <= 50_000
     assert row["disk_bytes_peak"] > 0 and row["bytes_disk_to_host"] > 0
     assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_need_not_hold_all_is_no_reason_to_refuse(
+    worldkv: Worldkv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=9_000))
+    words = ("run", LOOP, "--passes", "1", "--host-budget", "50kB", "--spill-folder", tmp_path)
+    refused = worldkv(*words)
+    assert refused.code == 2 and "would spill" in refused.err
+    for way_out in (("--when-lost", "go-on"), ("--when-full", "forget-oldest")):
+        assert worldkv(*words, *way_out).code == 0
 
 
 def test_a_second_folder_takes_what_the_first_does_not(worldkv: Worldkv, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import pytest
 from tests.cli.conftest import Worldkv
 from tests.cli.test_terminal import ESCAPE, LONG, on_a_terminal
 from worldkv.errors import SpecError
+from worldkv.experiments import sweep_file
 from worldkv.experiments.seeds import parse_seeds
 from worldkv.experiments.sweep_file import SweepFile, csv_bytes, parquet_bytes
 from worldkv.sim import sweep as engine
@@ -257,7 +259,7 @@ def test_csv_and_parquet_hold_the_same(worldkv: Worldkv, tmp_path: Path) -> None
     assert read(tmp_path / "r.csv") == read(tmp_path / "r.parquet")
     plain = list(csv.DictReader((tmp_path / "r.csv").read_text().splitlines()))
     table = pyarrow.parquet.read_table(tmp_path / "r.parquet").to_pylist()
-    assert list(plain[0]) == list(table[0]) == list(COLUMNS)
+    assert list(plain[0]) == [*COLUMNS, "crc32"] and list(table[0]) == list(COLUMNS)
     for texts, row in zip(plain, table, strict=True):
         for name in COLUMNS.keys() - {"wall_seconds"}:
             assert texts[name] == ("" if row[name] is None else str(row[name]))
@@ -289,6 +291,24 @@ def test_rows_that_somebody_adds_meanwhile_are_kept(worldkv: Worldkv, tmp_path: 
     theirs.save([row | {"key": "theirs"}], ["theirs"])
     mine.save([row | {"key": "mine"}], ["mine"])
     assert {"theirs", "mine"} <= SweepFile(str(out)).rows.keys()
+
+
+def test_a_large_file_is_written_for_several_rows_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, sizes = [0.0], [0]
+
+    def slow(name: str, content: bytes) -> None:
+        now[0] += 1.0  # a second for each write, none for anything else
+        sizes.append(content.count(b"\n") - 1)
+
+    monkeypatch.setattr(sweep_file, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(sweep_file, "write_bytes", slow)
+    file, rows = SweepFile(str(tmp_path / "r.csv")), [dict.fromkeys(COLUMNS) | {"key": str(key)} for key in range(400)]
+    for row in rows:
+        file.add([row], ())
+        now[0] += 0.125
+    assert sizes == [*range(21), *range(180, 400, 160)][: len(sizes)] and len(sizes) == 23
+    file.save((), ())
+    assert sizes[-1] == 400
 
 
 def test_two_files_of_one_name_are_told_apart(worldkv: Worldkv, tmp_path: Path) -> None:

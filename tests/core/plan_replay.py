@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+BANK = ("spare", "host", "disk")
 Tokens = dict[tuple[int, int], NDArray[np.int64]]
 """By layer and head: which of its generated tokens a chunk still has."""
 
 
 class PlanReplay:
-    """Four dictionaries of places, chunk to bytes, and what is known of each chunk's tokens.
+    """Five dictionaries of places, chunk to bytes, and what is known of each chunk's tokens.
 
     Attributes:
-        places: `window`, `staging`, `host` and `disk`.
+        places: `window`, `staging`, `spare`, `host` and `disk`.
         counts: tokens of every chunk since it was last cut or stored.
         in_window, in_bank: which tokens the copy there has.
     """
 
     def __init__(self, geometry: dict[str, Any]) -> None:
         self._heads = [(layer, head) for layer in range(geometry["layers"]) for head in range(geometry["kv_heads"])]
-        self.places: dict[str, dict[int, int]] = {"window": {}, "staging": {}, "host": {}, "disk": {}}
+        self.places: dict[str, dict[int, int]] = {place: {} for place in ("window", "staging", *BANK)}
         self.counts: dict[int, int] = {}
         self.in_window: dict[int, Tokens] = {}
         self.in_bank: dict[int, Tokens] = {}
@@ -58,24 +59,27 @@ class PlanReplay:
                 assert "kept" not in move and move["tokens"] == self.counts[chunk]
                 self.in_window[chunk] = self.in_bank[chunk]
         elif op == "store":
-            assert source == "window" and chunk in window and target in ("host", "disk")
+            assert source == "window" and chunk in window and target in BANK
             self.places[target][chunk] = size
             self.in_bank[chunk] = self._cut(chunk, move)
             self.counts[chunk] = move["tokens"]
         elif op in ("fetch", "prefetch"):
-            assert source in ("host", "disk") and self.places[source][chunk] == size, "a copy; the bank keeps its own"
+            assert source in BANK and self.places[source][chunk] == size, "a copy; the bank keeps its own"
             assert target == {"fetch": "window", "prefetch": "staging"}[op] and chunk not in self.places[target]
             self.places[target][chunk] = move["window_bytes"]
             if op == "fetch":
                 self.in_window[chunk] = self.in_bank[chunk]
         elif op in ("land", "spill"):
-            assert (source, target) == {"land": ("staging", "window"), "spill": ("host", "disk")}[op]
+            if op == "land":
+                assert (source, target) == ("staging", "window")
+            else:
+                assert BANK.index(source) < BANK.index(target), "further down"
             assert self.places[source].pop(chunk) == size and chunk not in self.places[target]
             self.places[target][chunk] = size
             if op == "land":
                 self.in_window[chunk] = self.in_bank[chunk]
         else:
-            assert source in {"drop": ("window",), "unstage": ("staging",), "forget": ("host", "disk")}[op]
+            assert source in {"drop": ("window",), "unstage": ("staging",), "forget": BANK}[op]
             assert target is None and self.places[source].pop(chunk) == size
 
     def _cut(self, chunk: int, move: dict[str, Any]) -> Tokens:

@@ -23,7 +23,7 @@ from worldkv.scene import Scene
 from worldkv.signals import Signal, Viewpoint
 from worldkv.sim.backend import SimBackend
 from worldkv.testing.audit import audit_homes, audit_ledgers
-from worldkv.testing.dictionary_cache import DictionaryCache
+from worldkv.testing.dictionary_cache import BANK, DictionaryCache
 from worldkv.testing.recording_policy import Question, recording_policy
 from worldkv.tiers import TierLimits
 from worldkv.views import BankView, ChunkView, Query, WindowView
@@ -37,6 +37,7 @@ limits = st.builds(
     host_bytes=st.sampled_from([None, 0, 2 * TINY.chunk_bytes, 7 * TINY.chunk_bytes]),
     disk_bytes=st.sampled_from([None, 3 * TINY.chunk_bytes, 9 * TINY.chunk_bytes]),
     when_full=st.just("forget-oldest"),
+    spare_bytes=st.sampled_from([None, 0, TINY.chunk_bytes, 3 * TINY.chunk_bytes]),
 )
 
 
@@ -67,7 +68,7 @@ def test_engine_does_what_a_dictionary_would(seed: int, count: int, where: TierL
     engine = blind_engine(
         recording_policy(RandomAnswers(seed), asked.append), CacheConfig(limits=where, staging_chunks=staging)
     )
-    model = DictionaryCache(TINY, where.host_bytes, where.disk_bytes, staging * TINY.chunk_bytes)
+    model = DictionaryCache(TINY, where.host_bytes, where.disk_bytes, staging * TINY.chunk_bytes, where.spare_bytes)
     for _ in range(count):
         asked.clear()
         plan = engine.begin(HERE)
@@ -79,7 +80,7 @@ def test_engine_does_what_a_dictionary_would(seed: int, count: int, where: TierL
         eviction, *keeps = asked
         model.commit(eviction.answer, {keep.shown[0].id: keep.answer for keep in keeps})
         counts = engine.state.counts
-        assert (counts.window, counts.banked) == (model.total("window"), model.total("host", "disk"))
+        assert (counts.window, counts.banked) == (model.total("window"), model.total(*BANK))
         assert (counts.pruned, counts.discarded) == (model.pruned, model.discarded)
         assert tuple(engine.backend.traffic()) == tuple(model.moved.values())
 

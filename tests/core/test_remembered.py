@@ -96,7 +96,7 @@ def test_room_is_left_for_what_rewind_may_bring_back() -> None:
     assert most == 4 * FILE, "three steps and the last one, a chunk each"
     assert engine.rewindable_chunks == 3, "nothing had to give way"
     engine.rewind(3)
-    assert engine.remembered() == (0, FILE, 1)
+    assert engine.remembered() == (0, FILE, 1, 0)
 
 
 def test_the_oldest_checkpoint_gives_way_where_the_limit_leaves_no_room() -> None:
@@ -115,7 +115,7 @@ def test_the_oldest_checkpoint_gives_way_where_the_limit_leaves_no_room() -> Non
     engine.rewind(2)
     assert same(steps(engine, 2), whole[-2:])
     engine.reset()
-    assert engine.remembered() == (0, 0, 0) and same(steps(engine, 12), whole)
+    assert engine.remembered() == (0, 0, 0, 0) and same(steps(engine, 12), whole)
 
 
 def test_the_oldest_snapshot_gives_way_and_says_so() -> None:
@@ -125,7 +125,7 @@ def test_the_oldest_snapshot_gives_way_and_says_so() -> None:
     old = engine.snapshot()
     steps(engine, 2)
     new = engine.snapshot()
-    assert engine.remembered() == (0, 0, 0)
+    assert engine.remembered() == (0, 0, 0, 0)
     steps(engine, 1)
     assert old.given_up is not None and new.given_up is not None, "the only limit is full of the bank itself"
     with pytest.raises(PolicyError, match=f"the snapshot of 4 chunks cannot .* disk_bytes = {4 * FILE}; give"):
@@ -139,10 +139,10 @@ def test_what_only_snapshots_hold_leaves_the_host_for_the_disk() -> None:
     whole = steps(engine, 4)
     later = engine.snapshot()
     engine.restore(first)
-    assert engine.remembered() == (2 * TINY.chunk_bytes, 2 * FILE, 2)
+    assert engine.remembered() == (2 * TINY.chunk_bytes, 2 * FILE, 2, 0)
     steps(engine, 2)
-    assert engine.remembered() == (0, 4 * FILE, 4)
+    assert engine.remembered() == (0, 4 * FILE, 4, 0)
     engine.restore(later)
-    assert engine.remembered() == (0, 0, 0), "two chunks that nobody can bring back are counted no more"
+    assert engine.remembered() == (0, 0, 0, 0), "two chunks that nobody can bring back are counted no more"
     engine.restore(first)
     assert same(steps(engine, 4), whole)

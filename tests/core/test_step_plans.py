@@ -74,13 +74,15 @@ def walk(engine: CacheEngine, frames: Sequence[int]) -> list[dict[str, Any]]:
             "staging": backend.staging,
             "host": backend.host,
             "disk": backend.disk,
+            "spare": backend.spare,
         }
         table = engine.table.columns
         for chunk in range(len(engine.table)):
             home = Tier(int(table["tier"][chunk]))
-            assert (home is Tier.HOST, home is Tier.DISK) == (
+            assert (home is Tier.HOST, home is Tier.DISK, home is Tier.SPARE) == (
                 chunk in replay.places["host"],
                 chunk in replay.places["disk"],
+                chunk in replay.places["spare"],
             )
             if home is not Tier.NONE:
                 assert replay.counts[chunk] == table["tokens"][chunk]

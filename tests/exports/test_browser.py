@@ -105,6 +105,12 @@ def test_the_slider_moves_everything(open_page: Open, tour: Tour, read: Page) ->
         assert page.text("#now") == f"{step} of 79" and page.address["step"] == str(step)
         row = read.head["names"].index(page.address["policy"])
         assert f"it attends {grouped(read.rows('tokens')[row][step])} tokens" in page.text("#told")
+        bank = sum(
+            banked < step <= gone
+            for banked, gone in zip(read.column(f"row{row}.banked_at"), read.column(f"row{row}.gone_at"), strict=True)
+        )
+        assert f"; {bank} chunks lie in the bank." in page.text("#told")
+        assert str(page.page.locator("#map > path").nth(0).get_attribute("d")).count("M") == bank
         numbers = page.page.locator("#numbers tbody tr", has_text="Tokens attended").locator("td").all_text_contents()
         assert numbers == [grouped(values[step]) for values in read.rows("tokens")]
         drawn[step] = [
@@ -228,8 +234,9 @@ def test_a_phone_scrolls_tables_not_the_page(open_page: Open, tour: Tour) -> Non
 
 
 def test_paper_has_the_step_and_no_buttons(open_page: Open, tour: Tour) -> None:
-    page = open_page(tour[1])
+    page = open_page(tour[1], viewport={"width": 794, "height": 1123})  # A4
     page.page.emulate_media(media="print")
+    assert not page.page.evaluate("document.documentElement.scrollWidth > innerWidth")
     page.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert not page.page.is_visible("#play") and page.page.is_visible("#told")
     assert page.page.locator("#chunks tbody tr").count() > 3

@@ -14,6 +14,7 @@ import enum
 import functools
 import importlib.util
 import types
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ import torch
 from tests.late_device.build import NAME, build
 
 DEVICE = "late"
+TOTAL_BYTES = 1 << 30
+"""What a device says that it holds; it holds as much as the host."""
 
 
 class Order(enum.IntEnum):
@@ -62,7 +65,27 @@ def _torch_module(module: Any) -> types.ModuleType:
     found.set_device = module.set_device
     found.get_device_name = lambda device=None: "late device"
     found.max_memory_allocated = lambda device=None: module.held(_index(module, device))[1]
+    found.memory_reserved = lambda device=None: module.held(_index(module, device))[0]
+    found.get_device_properties = lambda device=None: types.SimpleNamespace(total_memory=TOTAL_BYTES)
+    found.set_per_process_memory_fraction = lambda fraction, device=None: module.set_limit(
+        -1 if fraction == 1 else int(fraction * TOTAL_BYTES)
+    )
+    found.host_memory_stats = lambda: {"num_host_alloc": counts().pinned_allocations}
+    found.set_sync_debug_mode = _SyncDebugMode()
     return found  # type: ignore[no-any-return]
+
+
+class _SyncDebugMode:
+    """`torch.cuda.set_sync_debug_mode`, but that the warnings come all together when the mode is left."""
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+
+    def __call__(self, mode: str) -> None:
+        if self._before is not None:
+            for _ in range(counts().hidden_waits - self._before):
+                warnings.warn("called a synchronizing operation", stacklevel=2)
+        self._before = counts().hidden_waits if mode == "warn" else None
 
 
 def _index(module: Any, device: Any) -> int:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from worldkv.backend import Traffic
+from worldkv.config import CacheConfig
 from worldkv.errors import SpecError
 from worldkv.geometry import PRESETS
+from worldkv.sim import simulate
 from worldkv.sim.clock import Clock
 from worldkv.sim.machine import Edge, Machine, load_machine, machine_names
+from worldkv.specs.parse import parse_policy
+from worldkv.tiers import TierLimits
+from worldkv.trajectory import cut, load_trajectory
 
 TINY = PRESETS["tiny"]
 MACHINE = Machine(
@@ -38,8 +44,6 @@ def test_without_overlap_everything_adds_up() -> None:
 
 
 def test_with_overlap_only_what_compute_cannot_hide_stalls() -> None:
-    import dataclasses
-
     clock = Clock(dataclasses.replace(MACHINE, overlap=True), TINY)
     compute = 2 + 0.5 + 12
     step = clock.step(3, 100, 20, TRAFFIC)
@@ -47,6 +51,46 @@ def test_with_overlap_only_what_compute_cannot_hide_stalls() -> None:
     assert clock.step(3, 0, 0, Traffic(device_to_host=1000)).stall_seconds == 0
     assert clock.step(3, 0, 0, Traffic(device_to_host=2000)).stall_seconds == pytest.approx(20 - compute)
     assert clock.step(3, 0, 0, Traffic()) == (compute, 12, 0)
+
+
+SPARE = Traffic(device_to_spare=400, spare_to_device=600, spare_to_host=100)
+
+
+def test_spare_memory_of_the_same_device_costs_what_storing_and_landing_do() -> None:
+    machine = dataclasses.replace(MACHINE, storing=Edge(1000.0), landing=Edge(500.0, latency_seconds=0.5))
+    step = Clock(machine, TINY).step(3, 0, 0, SPARE, 500)
+    assert step.stall_seconds == pytest.approx(100 / 100 + 400 / 1000 + (0.5 + 500 / 500))
+    bare = Clock(MACHINE, TINY).step(3, 0, 0, Traffic(device_to_spare=400, spare_to_device=600), 500)
+    assert bare.stall_seconds == 0
+
+
+def test_another_device_is_no_farther_than_the_host_unless_the_machine_says() -> None:
+    far = Clock(MACHINE, TINY, spare_is_peer=True).step(3, 0, 0, SPARE, 500)
+    assert far.stall_seconds == pytest.approx(400 / 100 + (0.25 + 500 / 50) + (0.25 + 100 / 50) + 100 / 100)
+    out, back, down = Edge(80.0), Edge(200.0, 0.125), Edge(25.0)
+    near = dataclasses.replace(MACHINE, device_to_spare=out, spare_to_device=back, spare_to_host=down)
+    for is_peer in (True, False):  # a machine file's edge holds for whatever it was measured on
+        step = Clock(near, TINY, spare_is_peer=is_peer).step(3, 0, 0, SPARE, 500)
+        assert step.stall_seconds == pytest.approx(400 / 80 + 2 * 0.125 + 600 / 200 + 100 / 25)
+    hidden = Clock(dataclasses.replace(near, overlap=True), TINY).step(3, 0, 0, SPARE, 500)
+    assert hidden.stall_seconds == 0, "both the fetch and the rest have a step to hide behind"
+
+
+def test_a_rollout_waits_for_spare_memory_as_it_is_told() -> None:
+    """Seconds over a whole rollout: on another device as slow as the host it takes what the host takes."""
+    path = cut(load_trajectory("generate:loop:chunks=24,laps=3"), TINY)
+    policy, machine = parse_policy("worldkv:keep_ratio=1", TINY), dataclasses.replace(MACHINE, overlap=False)
+    seconds = {}
+    for name, limits in (
+        ("host", TierLimits()),
+        ("same", TierLimits(spare_bytes=10**9)),
+        ("other", TierLimits(spare_bytes=10**9, spare_device="cuda:1")),
+    ):
+        rollout = simulate(path, policy, TINY, machine, config=CacheConfig(limits=limits))
+        traffic = rollout.engine.backend.traffic()
+        assert (traffic.spare_to_device > 0, traffic.host_to_device > 0) == (name != "host", name == "host")
+        seconds[name] = rollout.seconds.sum()
+    assert seconds["same"] < seconds["other"] == pytest.approx(seconds["host"])
 
 
 def test_presets_load_and_say_where_they_come_from() -> None:
@@ -67,6 +111,7 @@ def test_presets_load_and_say_where_they_come_from() -> None:
         ("overlap = 3", "overlap must be a valid bool"),
         ("attention_flops_per_second = 0", "attention_flops_per_second must be"),
         ("[edges]\nhost_to_disk = { rate = 3 }", "edge host_to_disk takes bytes_per_second"),
+        ("[edges]\nspare_to_host = { rate = 3 }", "edge spare_to_host takes bytes_per_second"),
         ("[edges]\nhost_to_disk = { bytes_per_second = 0 }", "positive rate"),
     ],
 )

@@ -113,6 +113,19 @@ def test_cut_off_file(tmp_path: Path) -> None:
         load_trajectory(str(tmp_path / "b"))
 
 
+def test_altered_numbers_are_noticed(tmp_path: Path) -> None:
+    """A bit of a number that would pass for another; a file without the sum, of before there was one, is read."""
+    file = tmp_path / "full.safetensors"
+    recorded.write(full(), file)
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(TrajectoryError, match=r"was altered since it was recorded \(crc32 [0-9a-f]{8} and not "):
+        load_trajectory(str(file))
+    file.write_bytes(bytes(content).replace(b'"crc32"', b'"other"'))
+    load_trajectory(str(file))
+
+
 def test_unknown_arrays_are_noted(tmp_path: Path) -> None:
     save_file({"positions": np.zeros((1, 3)), "rotations": np.eye(3)[None], "extra": np.zeros(1)}, tmp_path / "b", META)
     assert load_trajectory(str(tmp_path / "b")).notes == ("arrays not read: extra",)

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from worldkv.backends.attention_kernels import kernels_in_order
 from worldkv.backends.window.arena import Arena
+from worldkv.geometry import CacheGeometry
 
 _SCORES = 1 << 24
 """Most scores that are in memory at a time while attention is measured on a CPU."""
@@ -36,7 +38,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool = F
     if heads != kv_heads:
         queries = queries.reshape(branches, kv_heads, heads // kv_heads * tokens, channels)
     mask = _up_to_itself(tokens, keys.shape[2], heads // kv_heads, keys.device) if is_causal else None
-    attended: Tensor = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+    with kernels_in_order(keys.device):
+        attended: Tensor = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
     return attended.reshape(branches, heads, tokens, channels) if heads != kv_heads else attended
 
 
@@ -111,6 +114,12 @@ def attention_received(queries: Tensor, keys: Tensor, *, is_causal: bool = False
             scores.masked_fill_(~mask[start : start + rows], -torch.inf)
         received += scores.softmax(dim=-1).sum(dim=1)
     return received / grouped.shape[1]
+
+
+def measuring_bytes(geometry: CacheGeometry, cached: int, *, on_cpu: bool) -> int:
+    """Most bytes that `attention_received` takes beside its arguments, over `cached` tokens."""
+    scores = min(geometry.heads * geometry.chunk_tokens * cached, _SCORES if on_cpu else _SCORES_ON_DEVICE)
+    return scores * ((4 if on_cpu else geometry.itemsize) + 4)
 
 
 def _received_in_large(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
@@ -72,6 +73,7 @@ class WorldCache:
         on_commit: called after every committed chunk, those of a prefill one by one; None by default.
         measured: what the model measured of the last committed chunk; None where nothing was asked for.
         chunk_frames: latent frames of the open step, all chunks of a prefill together; of a whole chunk between steps.
+        extra: the model's own state that came with a saved world, see `save`; empty in a new cache.
         valid_tokens: with `pad_to`, which tokens that `window` returns are attended `(pad_to,)`, on the device and
             always at the same address; None without.
     """
@@ -199,6 +201,8 @@ class WorldCache:
             capacity_tokens=capacity_tokens,
             staging_chunks=config.staging_chunks,
             host_bytes=config.limits.host_bytes,
+            spare_bytes=config.limits.spare_bytes,
+            spare_device=config.limits.spare_device,
             has_bank=policy.has_bank,
             folder=folder,
             reduce=reduce,
@@ -225,6 +229,7 @@ class WorldCache:
         self._plan: StepPlan | None = None
         self._views: tuple[Viewpoint, ...] = ()
         self.measured: Measured | None = None
+        self.extra: dict[str, Any] = {}
         self._is_closed = False
         self._abandon_step()
 
@@ -491,10 +496,131 @@ class WorldCache:
         twin._abandon_step()
         return twin
 
+    # ------------------------------------------------------------------ what a caller asks for
+
+    @property
+    def pinned(self) -> tuple[int, ...]:
+        """Chunks that are pinned, ascending."""
+        return self.engine.state.pinned
+
+    def pin(self, chunk: int) -> None:
+        """See `CacheEngine.pin`; ranks of a group pin together."""
+        self._check_open()
+        self.engine.pin(chunk)
+
+    def unpin(self, chunk: int) -> None:
+        """See `CacheEngine.unpin`."""
+        self._check_open()
+        self.engine.unpin(chunk)
+
+    def forget(self, chunk: int) -> None:
+        """See `CacheEngine.forget`."""
+        self._check_open()
+        self.engine.forget(chunk)
+
+    @told_when_full
+    def cut(self, scene: int | None = None) -> int:
+        """See `CacheEngine.cut`."""
+        self._check_open()
+        return self.engine.cut(scene)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise PolicyError("the cache is closed; make a new one")
+
+    # ------------------------------------------------------------------ beyond the process
+
+    def save(self, folder: str | os.PathLike[str], *, extra: Mapping[str, Any] | None = None) -> None:
+        """Write the rollout as it stands between two steps to a folder, from which `open` goes on with the same bits.
+
+        A world saved there before stays whole until this one is; banked chunks that both hold are not written again.
+        What `rewind` could take back is not saved.
+
+        Args:
+            folder: where; made if need be.
+            extra: the model's own state, which `open` hands back in `extra`: mappings, lists and tuples of tensors,
+                arrays, numbers, strings and bytes (latents, a generator's `get_state()`). Tensors return to the host.
+
+        Raises:
+            PolicyError: a step is open, or the last one failed half way.
+            SpecError: the policy or `extra` holds what cannot be written; nothing is pickled.
+            OutputError, TransferError: the folder cannot be written, or a chunk could not be stored.
+            LostChunkError: a banked chunk cannot be read, and `config.when_lost` is "error".
+        """
+        from worldkv.backends.saved.save_world import save_world
+
+        if self._is_closed:
+            raise PolicyError("the cache is closed; save it before")
+        save_world(self, folder, extra)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        policy: CachePolicy,
+        geometry: CacheGeometry,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        scene: Scene | None = None,
+        config: CacheConfig | None = None,
+        rotary: Rotary | None = None,
+        spill_folder: Folders = None,
+        share_bank: bool = False,
+        reduce: Callable[[Any], Any] | None = None,
+        stopwatch: Stopwatch = NO_STOPWATCH,
+        make_backend: Callable[..., TorchBackend] = TorchBackend,
+    ) -> Self:
+        """A cache that goes on where a saved one stood, on any device.
+
+        How the model hands over its keys (`keys`, `is_causal`, `riders`, `pad_to`) and what is measured is as it was.
+        Everything is read and checked, and the folder is not needed afterwards, unless its bank is shared.
+
+        Args:
+            folder: what `save` wrote.
+            policy: the policy that it was saved under.
+            geometry: the shape that it was saved under.
+            device: as for a new cache.
+            dtype: the one that it was saved under.
+            scene: the same; by default as it was saved, which landmarks and recordings are not.
+            config: other room than before, where the bank's chunks are placed again; as it was by default.
+            rotary: as for a new cache.
+            spill_folder: likewise, `folder` there.
+            share_bank: read banked chunks where they lie, one by one as they are wanted and never written, so that any
+                number of rollouts, in any number of processes, may start from one bank without copies of it.
+            reduce: as for a new cache.
+            stopwatch: likewise.
+            make_backend: likewise.
+
+        Raises:
+            SavedWorldError: there is no whole world of this version, or it was saved under another policy, geometry,
+                dtype or scene; the sentence names what differs.
+            BudgetError: the bank does not fit into the room that `config` gives it.
+        """
+        from worldkv.backends.saved.open_world import open_world
+
+        return open_world(
+            cls,
+            folder,
+            policy,
+            geometry,
+            device=device,
+            scene=scene,
+            config=config,
+            spill_folder=spill_folder,
+            share_bank=share_bank,
+            dtype=dtype,
+            rotary=rotary,
+            reduce=reduce,
+            stopwatch=stopwatch,
+            make_backend=make_backend,
+        )
+
     def close(self) -> None:
         """Give back host memory, files and threads; the cache cannot be used any more."""
         self._is_closed = True
         self._abandon_step()
+        self.engine.forget_past()
         self.backend.close()
 
     def __enter__(self) -> Self:
@@ -504,19 +630,55 @@ class WorldCache:
         self.close()
 
     @property
-    def allocated_bytes(self) -> dict[str, int]:
-        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys where any move.
+    def rotary(self) -> Rotary:
+        """The model's rotary positions."""
+        return self._turns.rotary
 
-        Beside them `remembered_host` and `remembered_disk`: chunks that left the bank and that a snapshot or `rewind`
-        may bring back, see `CacheEngine.remembered`.
+    @property
+    def measured_signals(self) -> frozenset[Signal]:
+        """Signals that are measured of every step."""
+        return self._meter.signals
+
+    @property
+    def is_in_group(self) -> bool:
+        """Whether other ranks share the rollout."""
+        return self._ranks is not None
+
+    def form_facts(self) -> dict[str, Any]:
+        """How the model hands over its keys, as arguments of the constructor."""
+        return {
+            "keys": self.keys,
+            "is_causal": self._is_causal,
+            "is_tagged": self._is_tagged,
+            "riders": self.backend.form.riders,
+            "pad_to": None if self.valid_tokens is None else len(self.valid_tokens),
+        }
+
+    @property
+    def allocated_bytes(self) -> dict[str, int]:
+        """Bytes allocated on the device: `window` (its keys and values), `staging`, `rotated` keys, `spare` memory.
+
+        Rotated keys are there where any move; spare memory is the bank's, be it on another device.
+        Where there are any also `mass` (attention that tokens received), `packing` (room for one quantised chunk) and
+        `pages` (of the window, that snapshots hold since they were overwritten). On the host `pinned`: memory that is
+        pinned for the bank, whether or not chunks fill it; 0 where none is, and the bank allocates what it holds.
+        Beside them `remembered_spare`, `remembered_host` and `remembered_disk`: chunks that left the bank and that a
+        snapshot or `rewind` may bring back, see `CacheEngine.remembered`.
         """
-        form, staging = self.backend.form, self.backend.staging
+        form, staging, arena = self.backend.form, self.backend.staging, self.backend.arena
+        slabs = self.backend.bank.pool.slabs
         remembered = self.engine.remembered()
-        window = self.backend.arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
+        window = arena.capacity * form.channels * self.geometry.token_bytes // self.geometry.head_dim
         return {
             "window": window,
             "staging": (staging.waiting.numel() + staging.transit.numel()) * self.dtype.itemsize,
             "rotated": window // 2 if form.is_rebased else 0,
+            "spare": 0 if self.backend.bank.spare is None else self.backend.bank.spare.num_bytes,
+            "mass": 0 if arena.mass is None else arena.mass.nbytes,
+            "packing": staging.workspace_bytes,
+            "pages": arena.saved_bytes,
+            "pinned": 0 if slabs is None else slabs.num_bytes,
+            "remembered_spare": remembered.spare,
             "remembered_host": remembered.host,
             "remembered_disk": remembered.disk,
         }

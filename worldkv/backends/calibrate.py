@@ -59,7 +59,7 @@ class StepSample(NamedTuple):
 
 
 class CopySample(NamedTuple):
-    """One copy over one edge: `device_to_host`, `host_to_device`, `host_to_disk` or `disk_to_host`."""
+    """One copy over one edge, as `Traffic` names it."""
 
     edge: str
     num_bytes: int
@@ -97,23 +97,37 @@ def sample_steps(
 _LEAST_ROUNDS = 8
 
 
-def sample_copies(ops: DeviceOps, sizes: Sequence[int], repeats: int) -> list[CopySample]:
-    """Time copies of `sizes` bytes between host and device both ways, in turn, `repeats` times."""
+def sample_copies(
+    ops: DeviceOps, sizes: Sequence[int], repeats: int, spare_ops: DeviceOps | None = None
+) -> list[CopySample]:
+    """Time copies of `sizes` bytes between host and device both ways, in turn, `repeats` times.
+
+    Where another device's ops are given (see `DeviceOps.peer`), also between the two both ways, and from there to the
+    host.
+    """
     host = ops.empty((max(sizes),), torch.uint8, on_host=True)
     device = ops.empty((max(sizes),), torch.uint8)
     host.zero_()
     device.zero_()
+    ways = {"host_to_device": (ops, device, host), "device_to_host": (ops, host, device)}
+    if spare_ops is not None:
+        spare = spare_ops.empty((max(sizes),), torch.uint8)
+        spare.zero_()
+        ways |= {
+            "device_to_spare": (ops, spare, device),
+            "spare_to_device": (ops, device, spare),
+            "spare_to_host": (spare_ops, host, spare),
+        }
     samples = []
     for _ in range(repeats):
         for size in sizes:
-            for edge in ("host_to_device", "device_to_host"):
-                target, source = device[:size], host[:size]
-                if edge == "device_to_host":
-                    target, source = source, target
+            for edge, (issuing, target, source) in ways.items():
                 ops.synchronize()
+                if spare_ops is not None:
+                    spare_ops.synchronize()
                 started = time.perf_counter()
-                ops.copy_async(target, source)
-                ops.synchronize(ops.record())
+                issuing.copy_async(target[:size], source[:size])
+                issuing.synchronize(issuing.record())
                 samples.append(CopySample(edge, size, time.perf_counter() - started))
     return samples
 

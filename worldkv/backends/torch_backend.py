@@ -26,8 +26,9 @@ from worldkv.backend import (
 from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.pinned_slabs import PinnedSlabs
 from worldkv.backends.bank.quantise import Packing
+from worldkv.backends.bank.spare_memory import SpareBuffer, SpareMemory
 from worldkv.backends.bank.spill_folders import Folders
-from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredTable
+from worldkv.backends.bank.stored_chunk import HostBuffer, HostPool, StoredBuffer, StoredTable
 from worldkv.backends.measuring import ATTENTION_SIGNALS, HiddenStates
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
@@ -73,6 +74,8 @@ class TorchBackend(CacheBackend):
         capacity_tokens: int | None = None,
         staging_chunks: int = 2,
         host_bytes: int | None = None,
+        spare_bytes: int | None = None,
+        spare_device: str | None = None,
         has_bank: bool = True,
         folder: Folders = None,
         reduce: Callable[[Any], Any] | None = None,
@@ -87,6 +90,8 @@ class TorchBackend(CacheBackend):
             capacity_tokens: tokens the window holds, the chunk being generated included; None to grow as needed.
             staging_chunks: whole chunks that may wait prefetched.
             host_bytes: the bank's host budget, debug channels left out; None for none.
+            spare_bytes: device memory for the bank, likewise; None for none.
+            spare_device: another device that it is on; None for the window's.
             has_bank: whether chunks may go to the bank; if not, no memory is pinned for it.
             folder: where spilled chunks go, several in the order to try them; a temporary folder where None.
             reduce: see the attribute.
@@ -102,15 +107,20 @@ class TorchBackend(CacheBackend):
         self.hidden = HiddenStates()
         self.own_turn: int | None = 0
         self._copies = Copies(ops, form)
-        slabs = None
+        slabs = spare = None
         if ops.pins_host and has_bank:
             budget = None if host_bytes is None else host_bytes * form.channels // geometry.head_dim
             slabs = PinnedSlabs(ops, form.dtype, whole, budget)
-        self.bank = Bank(ops, self._copies, HostPool(ops, form.dtype, slabs), folder)
+        if spare_bytes is not None and has_bank:
+            there = ops if spare_device is None else ops.peer(spare_device)
+            room = spare_bytes * form.channels // geometry.head_dim // geometry.itemsize
+            spare = SpareMemory(ops, there, form.dtype, whole, room, is_peer=spare_device is not None)
+        self.bank = Bank(ops, self._copies, HostPool(ops, form.dtype, slabs), folder, spare)
         self._settings = (staging_chunks, whole)
         self._incoming = Incoming(ops, self._copies, self.arena, self.staging, self.bank)
         self._broken: str | None = None
         self._gathered: dict[int, Tensor] = {}  # what was stored of a chunk, while it is still in the transit ring
+        self._aside: dict[int, SpareBuffer] = {}  # likewise, gathered into spare memory since the last begin
 
     # ------------------------------------------------------------------ the engine's side
 
@@ -165,6 +175,11 @@ class TorchBackend(CacheBackend):
             keys, lambda: self.arena.read(chunk, VALUES)[..., :channels], mass, hidden, self.reduce, self.heads
         )
 
+    @property
+    def staged(self) -> tuple[int, ...]:
+        """Chunks that wait prefetched."""
+        return self._incoming.staged
+
     def snapshot(self) -> TorchState:
         """See `CacheBackend.snapshot`; what the window overwrites from now on is saved first."""
         self.settle()
@@ -177,11 +192,15 @@ class TorchBackend(CacheBackend):
         self._abandon()
         self.arena.restore(state.arena)
         self.bank.adopt(state.stored)
-        self.hidden = HiddenStates(state.hidden)
-        for chunk in state.staged:
+        self.take_in(state.staged, state.traffic, state.hidden)
+
+    def take_in(self, staged: Sequence[int], traffic: Traffic, hidden: dict[int, Tensor]) -> None:
+        """Go on from where window and bank stand: `staged` chunks wait prefetched, `traffic` was counted so far."""
+        self.hidden = HiddenStates(hidden)
+        for chunk in staged:
             self._incoming.prefetch(chunk)
         self._incoming.advance(wait=True)  # bringing back what waited is no traffic of the rollout
-        self._copies.traffic = state.traffic
+        self._copies.traffic = traffic
 
     def release(self, state: TorchState) -> None:
         """See `CacheBackend.release`."""
@@ -200,7 +219,8 @@ class TorchBackend(CacheBackend):
         twin.hidden, twin._copies = HiddenStates(self.hidden.table()), Copies(self.ops, self.form)
         twin.arena, twin.bank = self.arena.fork(), self.bank.twin(twin._copies)
         twin.staging = Staging(self.ops, self.form.dtype, whole, chunks)
-        twin._incoming, twin._gathered = Incoming(self.ops, twin._copies, twin.arena, twin.staging, twin.bank), {}
+        twin._incoming = Incoming(self.ops, twin._copies, twin.arena, twin.staging, twin.bank)
+        twin._gathered, twin._aside = {}, {}
         for chunk in self._incoming.staged:
             twin._incoming.prefetch(chunk)
         twin._incoming.advance(wait=True)
@@ -255,6 +275,8 @@ class TorchBackend(CacheBackend):
         self.advance(wait=True)
         self.staging.drain()
         self.ops.synchronize()
+        if self.bank.spare is not None:
+            self.bank.spare.ops.synchronize()
         self.bank.finish_growing()
         self.bank.finish_writing()
         failed = self.bank.failed_store()
@@ -265,6 +287,8 @@ class TorchBackend(CacheBackend):
         """Where a chunk's home is, by where its storage lies."""
         stored = self.bank.stored.get(chunk)
         if stored is not None:
+            if stored.spare is not None:
+                return Tier.SPARE
             return Tier.DISK if stored.is_on_disk else Tier.HOST
         return Tier.DEVICE if chunk in self.arena.groups[0].layout.extents else Tier.NONE
 
@@ -277,9 +301,9 @@ class TorchBackend(CacheBackend):
 
     # ------------------------------------------------------------------ moving
 
-    def _secure(self, moves: Sequence[Move]) -> dict[int, HostBuffer]:
-        """Host memory with the content of all fetches, read and verified before anything moves."""
-        contents: dict[int, HostBuffer] = {}
+    def _secure(self, moves: Sequence[Move]) -> dict[int, StoredBuffer]:
+        """Memory with the content of all fetches, read from files and verified before anything moves."""
+        contents: dict[int, StoredBuffer] = {}
         for move in moves:
             if isinstance(move, Fetch):
                 contents[move.chunk] = self.bank.content(move.chunk)
@@ -287,7 +311,7 @@ class TorchBackend(CacheBackend):
                 self._incoming.check_staged(move.chunk)
         return contents
 
-    def _update_window(self, moves: Sequence[Move], contents: dict[int, HostBuffer]) -> None:
+    def _update_window(self, moves: Sequence[Move], contents: dict[int, StoredBuffer]) -> None:
         if not moves:
             return
         gone = [move.chunk for move in moves if isinstance(move, Drop)]
@@ -295,11 +319,13 @@ class TorchBackend(CacheBackend):
         for chunk, keep in cut.items():
             self._check_named(chunk, keep)
         arriving = {move.chunk: self.bank.stored[move.chunk].counts for move in moves if isinstance(move, Fetch | Land)}
-        ready = {chunk: self._gathered[chunk] for chunk in cut if chunk in self._gathered}
+        stored = self._gathered | {chunk: buffer.tensor for chunk, buffer in self._aside.items()}
+        ready = {chunk: stored[chunk] for chunk in cut if chunk in stored}
         scratch = self.staging.transit
         if len(ready) < len(cut):
             ready, scratch = {}, self.staging.scratch()  # which writes over whatever is in the ring
         self.arena.update(gone, cut, arriving, ready, scratch)
+        self._aside.clear()
         for move in moves:
             if isinstance(move, Fetch):
                 self._incoming.fetch(move.chunk, contents[move.chunk])
@@ -315,8 +341,8 @@ class TorchBackend(CacheBackend):
                 self._incoming.unstage(chunk)
             case Store(chunk, keep, target):
                 self._store(chunk, keep, target)
-            case Spill(chunk):
-                self.bank.spill(chunk)
+            case Spill(chunk, _, _, target):
+                self.bank.spill(chunk, target)
             case Forget(chunk):
                 self.bank.forget(chunk)
 
@@ -331,7 +357,18 @@ class TorchBackend(CacheBackend):
                     f"chunk {chunk} is larger as {keep.stored_as} than a whole chunk is as {self.form.dtype}, scales "
                     "included; store so few tokens as they are"
                 )
-        buffer = self.bank.pool.take(elements if packing is None else packing.elements)
+        room = elements if packing is None else packing.elements
+        buffer: HostBuffer | SpareBuffer
+        if target is Tier.SPARE and self.bank.spare is not None:
+            buffer = self.bank.spare.take(room)
+            if not self.bank.spare.is_peer:
+                self._gather_aside(chunk, keep, buffer, elements, packing)
+                self.bank.put(chunk, counts, packing, buffer, None)
+                return
+        else:
+            buffer = self.bank.pool.take(room)
+            for event in buffer.busy if self.bank.is_beside else ():  # another device's copies may still use it
+                self.ops.wait(event)
         issued: list[Event] = []
 
         def wait() -> None:
@@ -339,7 +376,7 @@ class TorchBackend(CacheBackend):
                 self.ops.wait(event)
 
         def release() -> None:
-            self._gathered.pop(chunk, None)
+            self._forget_gathered(chunk)
             wait()
 
         passing = self.staging.pass_through(elements, release)
@@ -348,18 +385,37 @@ class TorchBackend(CacheBackend):
         if packing is not None:
             leaving = self.staging.workspace(packing.elements, wait)
             packing.pack(passing, leaving)
-        issued.append(self._copies.to_host(buffer.tensor, leaving, packing))
+        is_spare = target is Tier.SPARE
+        issued.append(self._copies.to_host(buffer.tensor, leaving, packing, is_spare=is_spare))
         buffer.busy[:] = issued
         self._gathered[chunk] = passing
         self.bank.put(chunk, counts, packing, buffer, issued[0])
         if target is Tier.DISK:
-            self.bank.spill(chunk)
+            self.bank.spill(chunk, target)
+
+    def _gather_aside(
+        self, chunk: int, keep: Keep | RaggedKeep, buffer: SpareBuffer, elements: int, packing: Packing | None
+    ) -> None:
+        """Gather a chunk straight into spare memory of the same device, on which nothing has to be waited for."""
+        if packing is None:
+            self.arena.gather(chunk, keep, buffer.tensor)
+            self._aside[chunk] = buffer
+        else:
+            passing = self.staging.pass_through(elements, lambda: self._forget_gathered(chunk))
+            self.arena.gather(chunk, keep, passing)
+            packing.pack(passing, buffer.tensor)
+            self._gathered[chunk] = passing
+        self._copies.gathered(buffer.tensor.numel(), packing)
+
+    def _forget_gathered(self, chunk: int) -> None:
+        self._gathered.pop(chunk, None)
 
     def _abandon(self) -> None:
         """Forget everything that is under way."""
         self._broken = None
         self._incoming.abandon()
         self._gathered.clear()
+        self._aside.clear()
 
     def _check_named(self, chunk: int, keep: Keep | RaggedKeep) -> None:
         """Refuse a keep that does not say which tokens it means, or how they would be stored."""

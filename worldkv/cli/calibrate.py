@@ -32,6 +32,14 @@ def calibrate(
             "--chunks", metavar="N", min=16, help="Chunks of the trajectory measured on; fewer if it is slow."
         ),
     ] = CALIBRATED_CHUNKS,
+    spare_device: Annotated[
+        str | None,
+        typer.Option(
+            "--spare-device",
+            metavar="DEVICE",
+            help="Another device whose memory may hold the bank, e.g. cuda:1: copies to and from it are timed too.",
+        ),
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE.toml", help="The machine file to write.")
     ] = "worldkv-machine.toml",
@@ -54,6 +62,7 @@ def calibrate(
             dtype=dtype,
             passes=passes,
             chunks=chunks,
+            spare_device=spare_device,
             output=output,
             spill_folder=spill_folder,
             progress=progress,

@@ -25,6 +25,8 @@ from worldkv.cli.options import (
     ReportOption,
     RerunOption,
     SeedOption,
+    SpareBudgetOption,
+    SpareDeviceOption,
     TrajectoryArgument,
     UnitsOption,
     ViewDistanceOption,
@@ -101,6 +103,8 @@ def compare(
             help="Device memory for keys and values, e.g. 24GiB; a row over it is flagged.",
         ),
     ] = None,
+    spare_budget: SpareBudgetOption = None,
+    spare_device: SpareDeviceOption = None,
     host_budget: HostBudgetOption = None,
     disk_budget: DiskBudgetOption = None,
     when_full: WhenFullOption = "error",
@@ -133,11 +137,12 @@ def compare(
     """Compare cache policies along one trajectory: recall, memory, traffic and predicted speed.
 
     Each row shows the tokens in the window (the chunks that attention reads), the bank (stored chunks on host and
-    disk), the bytes moved between them, recall (of what is seen again, the share that attended chunks still show)
-    and predicted frames a second. Sizes are matched: the other policies get the peak window of the first policy of
-    fixed size. With --budgets every policy runs at each of these sizes instead. Two baselines are added to rows of
-    one size: random retrieval, and a sliding window with a sink (first chunks that never leave). With --world the
-    rows run real attention in a painted world, and their pictures are compared with the truth.
+    disk, with --spare-budget on the device first), the bytes moved between them, recall (of what is seen again, the
+    share that attended chunks still show) and predicted frames a second. Sizes are matched: the other policies get
+    the peak window of the first policy of fixed size. With --budgets every policy runs at each of these sizes
+    instead. Two baselines are added to rows of one size: random retrieval, and a sliding window with a sink (first
+    chunks that never leave). With --world the rows run real attention in a painted world, and their pictures are
+    compared with the truth.
     """
     from worldkv.experiments import comparison
 
@@ -173,6 +178,8 @@ def compare(
             fps=fps,
             format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
             device_budget=device_budget,
+            spare_budget=spare_budget,
+            spare_device=spare_device,
             host_budget=host_budget,
             disk_budget=disk_budget,
             when_full=when_full,

@@ -14,6 +14,7 @@ from worldkv.experiments.require_torch import has_torch
 
 TOUR = "generate:tour:rooms=12,seed=1,chunks=240"
 PAINTED_TOUR = "generate:tour:rooms=3,chunks=40"
+TRAINED_PATH = "script:RRR360_540"
 PICTURE, FILMSTRIP, FILM = "worldkv-demo.png", "worldkv-demo-revisits.png", "worldkv-demo.gif"
 TRAINED_FILMSTRIP = "worldkv-demo-trained.png"
 
@@ -32,8 +33,8 @@ def demo(
 
     First the simulator: a tour through twelve rooms, a table and a figure, in a few seconds. Then, where torch is
     installed, real attention: a smaller building whose pictures are read from the cache alone, a table with PSNR, a
-    filmstrip of views that come back and an animated GIF, in half a minute; and the same tour as a small trained model
-    generates it. It needs no files and no GPU.
+    filmstrip of views that come back and an animated GIF, in half a minute; and three turns in a room as a small trained
+    model generates them. It needs no files and no GPU.
     """
     check_outputs(
         TOUR,
@@ -58,7 +59,7 @@ def demo(
             "trained on.\n"
         )
         with SlowProgress() as progress:
-            trained = compare(PAINTED_TOUR, geometry=TRAINED_GEOMETRY, world="trained", progress=progress)
+            trained = compare(TRAINED_PATH, geometry=TRAINED_GEOMETRY, world="trained", progress=progress)
         finish(trained, filmstrip=trained_filmstrip)
     else:
         print("\nWith torch (pip install 'worldkv[torch]') the demo goes on to real attention, and ends with pictures.")

@@ -216,6 +216,25 @@ NoBaselinesOption = Annotated[
     bool,
     typer.Option("--no-floor", help="Leave out the baselines: random, and a sliding window with a sink."),
 ]
+SpareBudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--spare-budget",
+        metavar="SIZE",
+        rich_help_panel=_CACHE,
+        help="Device memory for the bank (stored chunks), outside the window; the rest spills to the host. Default: "
+        "none.",
+    ),
+]
+SpareDeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--spare-device",
+        metavar="DEVICE",
+        rich_help_panel=_CACHE,
+        help="Another device that --spare-budget is on, e.g. cuda:1; by default that of the window.",
+    ),
+]
 HostBudgetOption = Annotated[
     str | None,
     typer.Option(
@@ -233,7 +252,7 @@ DiskBudgetOption = Annotated[
 ]
 WhenFullOption = Annotated[
     WhenFull,
-    typer.Option("--when-full", rich_help_panel=_CACHE, help="What to do when host and disk are full."),
+    typer.Option("--when-full", rich_help_panel=_CACHE, help="What to do when the bank is full, disk included."),
 ]
 NumberTypeOption = Annotated[
     NumberType,

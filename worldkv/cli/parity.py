@@ -21,6 +21,8 @@ from worldkv.cli.options import (
     PassesOption,
     RunGeometryOption,
     SeedOption,
+    SpareBudgetOption,
+    SpareDeviceOption,
     SpillFolderOption,
     TrajectoryArgument,
     UnitsOption,
@@ -37,6 +39,7 @@ from worldkv.trajectory.format_spec import format_spec
 EXAMPLES = (
     "worldkv parity generate:loop",
     "worldkv parity KITTI_00_gt.txt --policy worldkv --host-budget 1MB",
+    "worldkv parity generate:tour --policy worldkv --spare-budget 100KB --host-budget 100KB",
     "worldkv parity generate:tour:rooms=4 --policy my_policy.py:MyPolicy --chunks 64",
 )
 
@@ -52,6 +55,8 @@ def parity(
     device: DeviceOption = "cpu",
     passes: PassesOption = 1,
     seed: SeedOption = 0,
+    spare_budget: SpareBudgetOption = None,
+    spare_device: SpareDeviceOption = None,
     host_budget: HostBudgetOption = None,
     disk_budget: DiskBudgetOption = None,
     when_full: WhenFullOption = "error",
@@ -75,8 +80,8 @@ def parity(
     """Compare the simulator with a run on real tensors, record by record.
 
     Records of tensors are read from the tensors, not from the plan: every cached token carries its chunk and
-    position in a debug channel, bytes are those of the copies issued, and a chunk's tier (host or disk) is where its
-    storage lies. At every step both records must agree in the chunks and tokens attended, retrieved, evicted, kept
+    position in a debug channel, bytes are those of the copies issued, and a chunk's tier (spare, host or disk) is where
+    its storage lies. At every step both records must agree in the chunks and tokens attended, retrieved, evicted, kept
     and discarded, in the bytes moved, and in every chunk's tier. What only a model can measure is recorded on
     tensors and replayed by the simulator. Exit code 1 if a record differs.
     """
@@ -93,6 +98,8 @@ def parity(
             device=device,
             passes=passes,
             seed=seed,
+            spare_budget=spare_budget,
+            spare_device=spare_device,
             host_budget=host_budget,
             disk_budget=disk_budget,
             when_full=when_full,

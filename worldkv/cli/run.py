@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -24,6 +25,8 @@ from worldkv.cli.options import (
     ReportOption,
     RerunOption,
     RunGeometryOption,
+    SpareBudgetOption,
+    SpareDeviceOption,
     SpillFoldersOption,
     TrajectoryArgument,
     UnitsOption,
@@ -45,11 +48,15 @@ EXAMPLES = (
     "worldkv run KITTI_00_gt.txt --policy worldkv --geometry tiny:layers=4,heads=8,kv_heads=8 --chunks 100",
     "worldkv run poses/ --policy full-kv --device cuda --dtype bfloat16 --geometry wan-1.3b-480p",
     "worldkv run generate:tour --host-budget 1MB --spill-folder /mnt/nvme --machine worldkv-machine.toml",
+    "worldkv run generate:tour --spare-budget 200KB --host-budget 1MB",
     "worldkv run script:R_L_R_L_R_L90_360 --world rooms --policy worldkv:keep_ratio=0.5",
     "worldkv run generate:loop --policy my_policy.py:MyPolicy --record loop.safetensors",
+    "worldkv run generate:tour --save world --save-every 100",
+    "worldkv run generate:tour --resume world --save world",
 )
 
 _CACHE = "Cache"
+_STOPS = "Stop and go on"
 TINY = "tiny"
 
 
@@ -90,6 +97,8 @@ def run(
             help="Device memory for keys and values, e.g. 24GiB; a run that needs more is refused.",
         ),
     ] = None,
+    spare_budget: SpareBudgetOption = None,
+    spare_device: SpareDeviceOption = None,
     host_budget: HostBudgetOption = None,
     disk_budget: DiskBudgetOption = None,
     when_full: WhenFullOption = "error",
@@ -113,6 +122,26 @@ def run(
         typer.Option(
             metavar="FILE.safetensors",
             help="Write the trajectory and what the model measured on it, for the simulator.",
+        ),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=_STOPS,
+            help="Save the run there, at its end and when ctrl-c stops it; an older save stays whole until then.",
+        ),
+    ] = None,
+    save_every: Annotated[
+        int | None,
+        typer.Option("--save-every", metavar="N", min=1, rich_help_panel=_STOPS, help="Save after every N chunks too."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=_STOPS,
+            help="Go on where a run with the same options was saved; the result is that of one that never stopped.",
         ),
     ] = None,
     report: ReportOption = None,
@@ -143,33 +172,44 @@ def run(
     from worldkv.experiments import real_run
 
     with SlowProgress() as progress:
-        result = real_run.run(
-            trajectory,
-            policy,
-            geometry=None if geometry == "tiny" else geometry,
-            world=world,
-            device=device,
-            dtype=dtype,
-            passes=passes,
-            chunks=chunks,
-            machine=machine,
-            recall=not no_recall,
-            seed=seed,
-            device_budget=device_budget,
-            host_budget=host_budget,
-            disk_budget=disk_budget,
-            when_full=when_full,
-            when_lost=when_lost,
-            spill_folder=spill_folder or None,
-            view_distance=view_distance,
-            fps=fps,
-            format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
-            log=log,
-            plan=plan,
-            record=record,
-            timeline=timeline,
-            progress=progress,
-        )
+        try:
+            result = real_run.run(
+                trajectory,
+                policy,
+                geometry=None if geometry == "tiny" else geometry,
+                world=world,
+                device=device,
+                dtype=dtype,
+                passes=passes,
+                chunks=chunks,
+                machine=machine,
+                recall=not no_recall,
+                seed=seed,
+                device_budget=device_budget,
+                spare_budget=spare_budget,
+                spare_device=spare_device,
+                host_budget=host_budget,
+                disk_budget=disk_budget,
+                when_full=when_full,
+                when_lost=when_lost,
+                spill_folder=spill_folder or None,
+                view_distance=view_distance,
+                fps=fps,
+                format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
+                log=log,
+                plan=plan,
+                record=record,
+                timeline=timeline,
+                save=save,
+                save_every=save_every,
+                resume=resume,
+                progress=progress,
+            )
+        except KeyboardInterrupt as stop:
+            progress.pause()
+            for note in getattr(stop, "__notes__", ()):
+                print(f"worldkv: {note}", file=sys.stderr)
+            raise
     if report is not None:
         result.report(report)
     if rerun is not None:

@@ -23,6 +23,7 @@ from worldkv.cli.options import (
     policies_option,
 )
 from worldkv.cli.progress import SlowProgress
+from worldkv.experiments.cluster.address import LOCAL
 from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
 from worldkv.experiments.outputs import check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY
@@ -33,6 +34,7 @@ EXAMPLES = (
     "worldkv sweep KITTI_00_gt.txt --out kitti.csv --plot kitti.png",
     "worldkv sweep poses/*.txt generate:tour:rooms=12,seed=1 --budgets 2%,5%,10%,20% --seeds 0-9 --out all.parquet",
     "worldkv sweep generate:loop -p worldkv -p my_policy.py:MyPolicy --budgets 7chunks,12chunks --out mine.csv",
+    "worldkv sweep poses/*.txt --on dask:scheduler:8786 --out all.parquet",
     "worldkv sweep loop.safetensors --geometry tiny --budgets 10%,30% --out attention.csv --plot attention.png",
 )
 
@@ -74,8 +76,20 @@ def sweep(
     no_floor: NoBaselinesOption = False,
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, show_default=False, help="Processes at once; by default one for each core."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            show_default=False,
+            help="Processes at once; by default one for each core, of this machine or of the cluster.",
+        ),
     ] = None,
+    on: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray://HOST:PORT|dask:HOST:PORT",
+            help="Where it runs: this machine, or a cluster of Ray or Dask whose workers have the same worldkv.",
+        ),
+    ] = LOCAL,
     plot: Annotated[
         str | None,
         typer.Option(metavar="FILE.png", help="Draw recall against window tokens and against bytes moved."),
@@ -107,6 +121,10 @@ def sweep(
     from worldkv.experiments import sweep as library
 
     with SlowProgress() as progress:
+
+        def tell(note: str) -> None:
+            print(f"worldkv: {note}", file=sys.stderr)  # a progress line stays below it
+
         try:
             result = library.sweep(
                 trajectories,
@@ -116,12 +134,14 @@ def sweep(
                 baselines=not no_floor,
                 out=out,
                 jobs=jobs,
+                on=on,
                 geometry=geometry,
                 machine=machine,
                 view_distance=view_distance,
                 fps=fps,
                 format=format_spec(format, axes=axes, direction=direction, units=units, fov=fov),
                 progress=progress,
+                on_note=tell,
             )
         except KeyboardInterrupt as stop:
             progress.pause()

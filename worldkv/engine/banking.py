@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from worldkv.answers import Keep, RaggedKeep
 from worldkv.backend import Forget, Move, Shrink, Spill, Store
-from worldkv.chunks import ChunkTable, Tier
+from worldkv.chunks import DISK, SPARE, ChunkTable, Tier
 from worldkv.engine.state import EngineState
 from worldkv.engine.window import unstage
 
@@ -22,21 +24,21 @@ def bank_chunk(
     """
     columns, geometry, tiers = table.columns, table.geometry, state.tiers
     stored = keep.bytes(geometry)
-    placement = tiers.place(chunk, stored, table)
+    placement = tiers.place(chunk, stored, table, state.pinned)
     moves: list[Move] = []
     for old in placement.forgotten:
         moves += forget_chunk(state, table, old)
-    for old in placement.spilled:
+    for old, source, target in placement.spilled:
         size = int(columns["stored_bytes"][old])
-        tiers.host.give(size)
-        tiers.disk.take(size)
-        table.write("tier", old, Tier.DISK)
-        moves.append(Spill(old, size))
-    if placement.tier is Tier.DISK:
+        tiers.ledger(source).give(size)
+        if source is SPARE and target is DISK:
+            tiers.host.pass_through(size)
+        tiers.ledger(target).take(size)
+        table.write("tier", old, target)
+        moves.append(Spill(old, size, source, target))
+    if placement.tier is DISK:
         tiers.host.pass_through(stored)
-        tiers.disk.take(stored)
-    else:
-        tiers.host.take(stored)
+    tiers.ledger(placement.tier).take(stored)
     moves.append(Store(chunk, keep, placement.tier, stored))
     held = int(columns["window_bytes"][chunk])
     state.leaving[chunk] = (held, keep)
@@ -68,7 +70,20 @@ def shrink_chunk(state: EngineState, table: ChunkTable, chunk: int, keep: Keep |
     state.home_bytes -= freed
     _count_keep(state, table, chunk, keep)
     table.write("stored_bytes", chunk, keep.bytes(table.geometry))
+    if isinstance(keep, RaggedKeep):
+        state.ragged[chunk] = dataclasses.replace(keep, tokens=None)
     return Shrink(chunk, keep, freed)
+
+
+def as_it_is(state: EngineState, table: ChunkTable, chunk: int) -> Keep | RaggedKeep | None:
+    """All that is left of a chunk at home that was cut before; None for a whole one."""
+    columns = table.columns
+    tokens = columns["tokens"].item(chunk)
+    if chunk in state.ragged:
+        return state.ragged[chunk]
+    if tokens == columns["frames"].item(chunk) * table.geometry.tokens_per_frame:
+        return None
+    return Keep(tokens, tuple(columns["frame_tokens"][chunk].tolist()))
 
 
 def _count_keep(state: EngineState, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:
@@ -86,7 +101,7 @@ def forget_chunk(state: EngineState, table: ChunkTable, chunk: int) -> list[Move
     columns = table.columns
     tokens, size = int(columns["tokens"][chunk]), int(columns["stored_bytes"][chunk])
     tier = Tier(int(columns["tier"][chunk]))
-    (state.tiers.host if tier is Tier.HOST else state.tiers.disk).give(size)
+    state.tiers.ledger(tier).give(size)
     state.counts.banked -= tokens
     state.counts.discarded += tokens
     state.counts.forgotten += tokens

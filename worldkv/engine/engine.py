@@ -12,9 +12,10 @@ from worldkv.answers import NOTHING_LEAVES, Eviction, Ids, Retrieval
 from worldkv.backend import CacheBackend, Move, Traffic
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.config import CacheConfig
-from worldkv.engine.banking import bank_chunk, discard_chunk, forget_chunk, shrink_chunk
+from worldkv.engine.banking import as_it_is, bank_chunk, discard_chunk, forget_chunk, shrink_chunk
 from worldkv.engine.fit import fitted
 from worldkv.engine.holdings import Holdings, RememberedBytes, Saved
+from worldkv.engine.pinned import check_there, without_pinned
 from worldkv.engine.policy_calls import PolicyCaller
 from worldkv.engine.preflight import check_fits, check_policy_frames, check_positions, check_signals
 from worldkv.engine.ranks import AgreedCaller, Ranks
@@ -116,7 +117,7 @@ class CacheEngine:
         self._holdings.clear()
         self._given_up: str | None = None  # why the oldest checkpoint was
         self.backend.reset()
-        self._traffic = self.backend.traffic()
+        self.state.told_traffic = self.backend.traffic()
         self._open: tuple[Viewpoint, StepPlan] | None = None
         self._generate(self.geometry.frames_per_chunk)
         self._is_inconsistent = False  # a commit failed half way
@@ -126,10 +127,11 @@ class CacheEngine:
 
     def __repr__(self) -> str:
         tiers = self.state.tiers
+        spare = "" if tiers.limits.spare_bytes is None else f"{tiers.spare.held:,} bytes in spare memory, "
         return (
             f"CacheEngine under {self.policy!r}, {self.geometry.name}: {len(self.table):,} chunks, "
             f"{len(self.state.window_ids)} at home in the window, {self.state.bank_count} banked "
-            f"({tiers.host.held:,} bytes on host, {tiers.disk.held:,} on disk)"
+            f"({spare}{tiers.host.held:,} bytes on host, {tiers.disk.held:,} on disk)"
         )
 
     def begin(self, viewpoint: Viewpoint) -> StepPlan:
@@ -165,7 +167,7 @@ class CacheEngine:
             BudgetError: the window budget does not hold them.
             PositionError: their keys are farther apart than `position_limit`.
         """
-        whole, wanted = self._frames, self.state.resident
+        whole, wanted = self._frames, self._wanted(None)
         self._generate(frames)
         try:
             self._is_over_budget(wanted)
@@ -187,7 +189,7 @@ class CacheEngine:
         if self._open is None:
             raise PolicyError("refine comes after begin and before commit; no step is open")
         viewpoint, plan = self._open
-        if self.policy.asked_at == "first_pass" and self.state.bank_count:
+        if self.policy.asked_at == "first_pass" and self.state.has_choice(self.table):
             self.state.summary = summary
             plan = self._reconcile(viewpoint, plan, is_asked=True)
             self._open = viewpoint, plan
@@ -212,14 +214,14 @@ class CacheEngine:
         viewpoint, plan = self._open
         self._is_inconsistent = True
         geometry, state, own_tokens, own_bytes = self.geometry, self.state, self._own_tokens, self._own_bytes
-        chunk = self.table.append(viewpoint, measured, self._frames)
+        chunk = self.table.append(viewpoint, measured, self._frames, state.scene)
         self.backend.commit(chunk, own_bytes)
         state.counts.produced += own_tokens
         state.counts.window += own_tokens
         state.admit(chunk, self.table)
         if measured is not None:
             self._remember(measured, plan)
-        eviction = self._caller.eviction(self.table, state)
+        eviction = without_pinned(self._caller.eviction(self.table, state), state.pinned)
         kept: tuple[int, ...] = ()
         sizes: tuple[int, ...] = ()
         left: tuple[int, ...] = ()
@@ -231,20 +233,20 @@ class CacheEngine:
             left = tuple(keep.count for keep in eviction.shrink.values())
             left_bytes = tuple(keep.window_bytes(geometry) for keep in eviction.shrink.values())
         traffic = self.backend.traffic()
-        moved = _NO_TRAFFIC if traffic is self._traffic else traffic.since(self._traffic)
-        self._traffic = traffic
+        moved = _NO_TRAFFIC if traffic is state.told_traffic else traffic.since(state.told_traffic)
+        state.told_traffic = traffic
         self._open, self._is_inconsistent = None, False
         discarded = (*eviction.discard, *forgotten, *state.lost)
         moves = (*state.forgets, *moves)
-        state.lost = state.forgets = ()
+        late, state.told_late, state.lost, state.forgets = state.told_late, (), (), ()
         return StepRecord(
             plan,
-            eviction.bank,
-            kept,
+            (*(one[0] for one in late), *eviction.bank),
+            (*(one[1] for one in late), *kept),
             discarded,
             tuple(eviction.shrink),
             moved,
-            sizes,
+            (*(one[2] for one in late), *sizes),
             left,
             left_bytes,
             own_tokens,
@@ -258,6 +260,17 @@ class CacheEngine:
         return self._open is not None and not self._is_inconsistent
 
     # ------------------------------------------------------------------ going back
+
+    def check_between_steps(self, what: str) -> None:
+        """Refuse to do `what` while a step is open or failed half way; chunks that cannot be stored are given up first.
+
+        Raises:
+            PolicyError: a step is open, or the last one failed half way.
+            OutputError, TransferError: as for `begin`.
+        """
+        self._refuse_inconsistent(what)
+        self._refuse_open(what)
+        self._give_up_failed_stores(wait=True)
 
     def snapshot(self) -> Snapshot:
         """The rollout as it stands between two steps.
@@ -287,6 +300,13 @@ class CacheEngine:
         self._go_back(snapshot)
         self._given_up = None
 
+    def take_in(self, table: ChunkTable, state: EngineState) -> None:
+        """Go on from `table` and `state`, where the backend stands already; nothing before can be taken back."""
+        self._history.clear()
+        self.table, self.state, self._given_up = table, state, None
+        self._holdings.restore(Saved(state, None), table)
+        self._open, self._is_inconsistent = None, False
+
     def rewind(self, chunks: int) -> None:
         """Take back the last `chunks` commits, exactly; an open step is abandoned first (`rewind(0)` only that).
 
@@ -309,6 +329,10 @@ class CacheEngine:
             )
         if steps:
             self._take_back(steps)
+
+    def forget_past(self) -> None:
+        """Let go of what `rewind` could take back, and of the room it takes."""
+        self._history.clear()
 
     @property
     def rewindable_chunks(self) -> int:
@@ -333,7 +357,6 @@ class CacheEngine:
         twin = object.__new__(CacheEngine)
         twin.__dict__.update(self.__dict__)
         twin.table, twin.state, twin.backend = self.table.copy(), self.state.copy(), self.backend.fork()
-        twin._traffic = twin.backend.traffic()
         twin._caller = self._make_caller(twin.backend)
         twin._history, twin._holdings = collections.deque(maxlen=self._history.maxlen), self._holdings.forked()
         twin._given_up = None
@@ -355,7 +378,6 @@ class CacheEngine:
         self._holdings.restore(saved, self.table)
         self._make_way(saved)
         self.backend.restore(saved.backend)
-        self._traffic = self.backend.traffic()
         self._open, self._is_inconsistent = None, False
 
     def _make_way(self, kept: Saved | None = None) -> None:
@@ -363,9 +385,9 @@ class CacheEngine:
         while (found := self._holdings.in_the_way(self.state, self.table, kept)) is not None:
             limit, saved, spill = found
             if spill is not None:
-                spill.may_leave_host = self.backend.spill_saved(saved.backend, spill.chunk)
-                if spill.may_leave_host:
-                    spill.tier = Tier.DISK
+                spill.may_leave = self.backend.spill_saved(saved.backend, spill.chunk)
+                if spill.may_leave:
+                    spill.tier = Tier.HOST if spill.tier is Tier.SPARE else Tier.DISK
                 continue
             saved.given_up = f"what the bank has forgotten since then has no room beside it within {limit}"
             self.backend.release(saved.backend)
@@ -412,9 +434,9 @@ class CacheEngine:
         is_open = False
         while True:
             retrieval = None
-            if is_asked and self.state.bank_count:
+            if is_asked and self.state.has_choice(self.table):
                 retrieval = self._caller.retrieval(self.table, self.state, viewpoint)
-            wanted = self.state.resident if retrieval is None else retrieval.ids
+            wanted = self._wanted(retrieval)
             is_over = self._is_over_budget(wanted)
             ids = self.state.window_ids
             if wanted:
@@ -431,12 +453,13 @@ class CacheEngine:
                     self.state.forgets = ()
                 return plan
             except Exception as error:
-                if spare is None or not isinstance(error, LostChunkError):
+                is_pinned = isinstance(error, LostChunkError) and error.chunk in self.state.pinned
+                if spare is None or not isinstance(error, LostChunkError) or is_pinned:
                     if is_open and self._history:
                         self._take_back(1)
                     raise
                 self.state, self._is_inconsistent = spare, False
-                self._give_up(error.chunk)
+                self.give_up(error.chunk)
 
     def _give_up_failed_stores(self, *, wait: bool) -> None:
         """Before a step changes anything: give up chunks that could not be stored, where the configuration says so.
@@ -447,17 +470,19 @@ class CacheEngine:
         while (failed := self.backend.failed_store(wait=wait)) is not None:
             chunk, error = failed
             if self._ranks is None and isinstance(error, OutputError) and self._forgets_oldest:
-                on_disk = np.flatnonzero(self.table.columns["tier"][: len(self.table)] == Tier.DISK)
-                chunk = int(on_disk[0])
+                on_disk = np.flatnonzero(self.table.columns["tier"][: len(self.table)] == Tier.DISK).tolist()
+                chunk = next((one for one in on_disk if one not in self.state.pinned), chunk)
             elif self.config.when_lost == "error":
                 raise error
-            self._give_up(chunk)
+            if chunk in self.state.pinned:
+                raise error
+            self.give_up(chunk)
 
     @property
     def _forgets_oldest(self) -> bool:
         return self.config.limits.when_full == "forget-oldest"
 
-    def _give_up(self, chunk: int) -> None:
+    def give_up(self, chunk: int) -> None:
         """A banked chunk is lost; it is forgotten, and the step's record will tell."""
         state = self.state
         moves = forget_chunk(state, self.table, chunk)
@@ -511,7 +536,7 @@ class CacheEngine:
         if window_bytes > budget and self.config.over_budget == "error":
             raise BudgetError(
                 f"{type(self.policy).__name__} wants {window_bytes} bytes in the window at step {len(self.table)}, "
-                f"over the budget of {budget}; retrieve less, keep fewer tokens or raise the budget"
+                f"over the budget of {budget}; retrieve less, keep fewer tokens{self._or_unpin} or raise the budget"
             )
         return bool(window_bytes > budget)
 
@@ -520,7 +545,7 @@ class CacheEngine:
     ) -> StepPlan:
         """Bring window and staging to what `retrieval` asks for; what is resident where it is None."""
         table, geometry, state = self.table, self.geometry, self.state
-        wanted = state.resident if retrieval is None else retrieval.ids
+        wanted = self._wanted(retrieval)
         window_bytes = state.home_bytes + self._own_bytes
         tokens = state.counts.window + self._own_tokens
         for chunk in wanted:
@@ -541,14 +566,18 @@ class CacheEngine:
             self._is_inconsistent = False
         if retrieval is not None:
             self._note_use(retrieval)
+        if first is None:
+            for chunk in wanted[len(state.resident) :]:  # pinned, and fetched for no other reason
+                table.write("last_used", chunk, len(table))
         if state.staged:
             window_bytes += sum(state.staged.values())
-        _, entered, changed, left, fetched, fetched_disk = change
+        _, entered, changed, left, fetched, fetched_disk, fetched_spare = change
         if arrives:
             entered = (newest, *entered)
         if first is not None:
             entered, changed, left = first.entered + entered, first.changed + changed, first.left + left
             fetched, fetched_disk = first.fetched_bytes + fetched, first.fetched_disk_bytes + fetched_disk
+            fetched_spare += first.fetched_spare_bytes
             over = over or first.over_budget
         return StepPlan(
             len(table),
@@ -566,7 +595,23 @@ class CacheEngine:
             positions,
             moves,
             first,
+            fetched_spare,
+            pinned=state.pinned,
+            scene=state.scene,
         )
+
+    def _wanted(self, retrieval: Retrieval | None) -> tuple[int, ...]:
+        """Banked chunks that are attended: what the policy retrieves, or has at last, and behind it what is pinned."""
+        wanted = self.state.resident if retrieval is None else retrieval.ids
+        if not self.state.pinned:
+            return wanted
+        tier = self.table.columns["tier"]
+        pinned = (chunk for chunk in self.state.pinned if tier[chunk] != Tier.DEVICE and chunk not in wanted)
+        return (*wanted, *pinned)
+
+    @property
+    def _or_unpin(self) -> str:
+        return f", unpin some of {len(self.state.pinned)} pinned chunks" if self.state.pinned else ""
 
     def _note_use(self, retrieval: Retrieval) -> None:
         state, step = self.state, len(self.table)
@@ -578,6 +623,112 @@ class CacheEngine:
         state.planned = retrieval.next_ids or ()
         if retrieval.refreshed:
             state.last_refresh = step
+
+    # ------------------------------------------------------------------ what a caller asks for
+
+    def pin(self, chunk: int) -> None:
+        """From the next step on a chunk is attended at every step, and never discarded, shrunk or forgotten.
+
+        Raises:
+            PolicyError: a step is open, or the chunk is gone.
+            BudgetError: the window budget does not hold everything pinned beside a chunk being generated.
+        """
+        self.check_between_steps("pin")
+        check_there(self.table, chunk, "pin")
+        pinned = tuple(sorted({*self.state.pinned, chunk}))
+        budget, sizes = self.config.window_budget_bytes, self.table.columns["window_bytes"]
+        needed = sum(sizes.item(one) for one in pinned) + self.geometry.chunk_bytes
+        if budget is not None and needed > budget and self.config.over_budget == "error":
+            raise BudgetError(
+                f"{len(pinned)} pinned chunks and one being generated take {needed} bytes, over the window's budget "
+                f"of {budget}; unpin another chunk first, or raise the budget"
+            )
+        self.state.pinned = pinned
+
+    def unpin(self, chunk: int) -> None:
+        """Leave a pinned chunk to the policy again, which is asked at once whether it leaves the window.
+
+        Raises:
+            PolicyError: a step is open, or the chunk is not pinned.
+            BudgetError: it goes to the bank, which has no room; rewind, restore or reset.
+        """
+        self.check_between_steps("unpin")
+        if chunk not in self.state.pinned:
+            raise PolicyError(f"chunk {chunk} is not pinned; pinned are {list(self.state.pinned)}")
+        state = self.state
+        state.pinned = tuple(one for one in state.pinned if one != chunk)
+        if self.table.columns["tier"][chunk] == Tier.DEVICE:
+            eviction = self._caller.eviction(self.table, state)
+            if chunk in eviction.bank:
+                self._bank_late((chunk,))
+            elif chunk in eviction.discard:
+                self._discard_late(chunk)
+
+    def forget(self, chunk: int) -> None:
+        """A chunk is gone for good, wherever it is; the next step's record tells it among the discarded.
+
+        Raises:
+            PolicyError: a step is open, or the chunk is pinned or gone already.
+        """
+        self.check_between_steps("forget")
+        check_there(self.table, chunk, "forget")
+        if chunk in self.state.pinned:
+            raise PolicyError(f"chunk {chunk} is pinned, which says that it is never forgotten; unpin it first")
+        if self.table.columns["tier"][chunk] != Tier.DEVICE:
+            self.give_up(chunk)
+        else:
+            self._discard_late(chunk)
+
+    def cut(self, scene: int | None = None) -> int:
+        """A scene begins: nothing of the others is attended or may be retrieved, except what is pinned.
+
+        What is at home in the window goes to the bank, as the policy's `compress` says. The bank keeps all scenes.
+
+        Args:
+            scene: an earlier scene to go back to, whose chunks the policy may retrieve again; None for a new one.
+
+        Returns:
+            The scene's number; the first scene of a rollout is 0.
+
+        Raises:
+            PolicyError: a step is open, there is no such scene, or the policy cannot say what to keep of a chunk.
+            BudgetError: the bank has no room for the window; rewind, restore or reset.
+        """
+        self.check_between_steps("cut")
+        state, table = self.state, self.table
+        scenes = table.columns["scene"][: len(table)]
+        newest = max(int(scenes.max(initial=0)), state.scene)
+        if scene is not None and not 0 <= scene <= newest:
+            raise PolicyError(f"there is no scene {scene}; there are 0 to {newest}, and None begins another")
+        if scene is None:
+            scene = newest + 1 if state.scene in scenes else state.scene  # one without chunks has only just begun
+        if scene == state.scene:
+            return scene
+        leaving = tuple(chunk for chunk in state.window_ids.tolist() if chunk not in state.pinned)
+        self._bank_late(leaving)
+        unstaged = reconcile_staging(state, table, (), 0)
+        if unstaged:
+            self.backend.apply(unstaged)
+        state.forgets = (*state.forgets, *unstaged)
+        state.resident, state.planned, state.last_refresh, state.summary = (), (), None, None
+        state.scene, state.is_cut = scene, True
+        return scene
+
+    def _bank_late(self, chunks: tuple[int, ...]) -> None:
+        """Chunks leave the window for the bank between two steps; the next plan and record tell."""
+        state, self._is_inconsistent = self.state, True
+        kept, sizes, forgotten, moves = self._evict(Eviction(chunks), is_late=True)
+        state.told_late = (*state.told_late, *zip(chunks, kept, sizes, strict=True))
+        state.lost, state.forgets = (*state.lost, *forgotten), (*state.forgets, *moves)
+        self._is_inconsistent = False
+
+    def _discard_late(self, chunk: int) -> None:
+        """A chunk of the window is gone for good between two steps; the next record tells."""
+        state = self.state
+        discard_chunk(state, self.table, chunk)
+        state.release((chunk,))
+        state.shrunk = tuple(other for other in state.shrunk if other != chunk)
+        state.lost = (*state.lost, chunk)
 
     # ------------------------------------------------------------------ eviction
 
@@ -595,8 +746,10 @@ class CacheEngine:
             for row, chunk in enumerate(plan.attended):
                 self.table.write("attention_mass", chunk, mass[chunk] + received[row])
 
-    def _evict(self, eviction: Eviction) -> tuple[tuple[int, ...], tuple[int, ...], list[int], list[Move]]:
-        """Carry out an eviction.
+    def _evict(
+        self, eviction: Eviction, *, is_late: bool = False
+    ) -> tuple[tuple[int, ...], tuple[int, ...], list[int], list[Move]]:
+        """Carry out an eviction; between two steps (`is_late`) what was shrunk before is banked as it is.
 
         Returns:
             The tokens and bytes kept of each banked chunk, the ids forgotten for them, and the moves.
@@ -612,13 +765,15 @@ class CacheEngine:
         for chunk in eviction.discard:
             discard_chunk(state, table, chunk)
         for chunk in eviction.bank:
-            keep = self._caller.keep(table, state, chunk)
+            whole = as_it_is(state, table, chunk) if is_late else None
+            keep = whole or self._caller.keep(table, state, chunk)
             more, lost = bank_chunk(state, table, chunk, keep)
             moves += more
             forgotten += lost
             kept.append(keep.count)
             sizes.append(keep.bytes(table.geometry))
-        state.shrunk = tuple(eviction.shrink)
+        before = (chunk for chunk in state.shrunk if chunk not in gone) if is_late else ()
+        state.shrunk = (*before, *eviction.shrink)
         if gone:
             state.release(gone)
         if moves:

@@ -12,7 +12,7 @@ import numpy as np
 from worldkv.backend import Forget, Move, Spill, Store
 from worldkv.chunks import ChunkTable, Tier
 from worldkv.engine.state import EngineState
-from worldkv.tiers import FILE_BYTES, TierLimits
+from worldkv.tiers import FILE_BYTES, TierLimits, banked_rows
 
 
 class RememberedBytes(NamedTuple):
@@ -22,11 +22,13 @@ class RememberedBytes(NamedTuple):
         host: in host memory.
         disk: in files, their headers included.
         files: how many these are.
+        spare: in spare device memory.
     """
 
     host: int = 0
     disk: int = 0
     files: int = 0
+    spare: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +38,7 @@ class StoredOnce:
     chunk: int
     tier: Tier
     num_bytes: int
-    may_leave_host: bool = True  # a disk has not refused it yet
+    may_leave: bool = True  # the tier below has not refused it yet
 
 
 @dataclass(eq=False)
@@ -90,7 +92,7 @@ class Holdings:
             if isinstance(move, Store):
                 self._stored[move.chunk] = StoredOnce(move.chunk, move.target, move.num_bytes)
             elif isinstance(move, Spill):
-                self._stored[move.chunk].tier = Tier.DISK
+                self._stored[move.chunk].tier = move.target
             elif isinstance(move, Forget):
                 self._leave(self._stored.pop(move.chunk))
 
@@ -106,7 +108,7 @@ class Holdings:
         if any(ref() is saved for ref in self._saved):
             self._stored = dict(saved.stored)
         else:  # taken of another rollout, or read from a file
-            banked = np.flatnonzero((tier[: len(table)] == Tier.HOST) | (tier[: len(table)] == Tier.DISK)).tolist()
+            banked = banked_rows(table).tolist()
             self._stored = {chunk: StoredOnce(chunk, Tier.HOST, int(sizes[chunk])) for chunk in banked}
         for chunk, stored in self._stored.items():
             stored.tier = Tier(int(tier[chunk]))
@@ -137,32 +139,42 @@ class Holdings:
         self._gone = [one for one in self._gone if any(each.stored.get(one.chunk) is one for each in saved)]
         host = sum(one.num_bytes for one in self._gone if one.tier == Tier.HOST)
         files = [one.num_bytes + FILE_BYTES for one in self._gone if one.tier == Tier.DISK]
-        return RememberedBytes(host, sum(files), len(files))
+        spare = sum(one.num_bytes for one in self._gone if one.tier == Tier.SPARE)
+        return RememberedBytes(host, sum(files), len(files), spare)
 
     def in_the_way(self, state: EngineState, table: ChunkTable, kept: Saved | None = None) -> InTheWay | None:
         """What has to go next for bank and earlier states to be within the limits together; None where they are.
 
-        Host memory that only earlier states take goes to the disk as long as there is room, oldest chunk first.
-        Otherwise the oldest earlier state but `kept`, which is about to be restored, gives way.
+        What only earlier states hold leaves spare memory for the host, and the host for the disk as long as there is
+        room, oldest chunk first. Otherwise the oldest earlier state gives way, but not `kept`, which is about to be
+        restored.
         """
         beside = self.remembered()
         if not any(beside):
             return None
         files = int(np.count_nonzero(table.columns["tier"][: len(table)] == Tier.DISK))
         on_disk = state.tiers.disk.held + FILE_BYTES * files + beside.disk
-        host, disk = self._limits.host_bytes, self._limits.disk_bytes
+        host, disk, spare = self._limits.host_bytes, self._limits.disk_bytes, self._limits.spare_bytes
+        if spare is not None and state.tiers.spare.held + beside.spare > spare:
+            for stored in self._gone:
+                if stored.tier == Tier.SPARE and stored.may_leave:
+                    return InTheWay(f"spare_bytes = {spare}", self._holder(stored), stored)
+            return self._oldest(f"spare_bytes = {spare}", kept)
         if host is not None and state.tiers.host.held + beside.host > host:
             for stored in self._gone:
                 fits = disk is None or on_disk + stored.num_bytes + FILE_BYTES <= disk
-                if stored.tier == Tier.HOST and stored.may_leave_host and fits:
-                    holder = next(saved for saved in self._held() if saved.stored.get(stored.chunk) is stored)
-                    return InTheWay(f"host_bytes = {host}", holder, stored)
+                if stored.tier == Tier.HOST and stored.may_leave and fits:
+                    return InTheWay(f"host_bytes = {host}", self._holder(stored), stored)
             return self._oldest(f"host_bytes = {host}", kept)
         return None if disk is None or on_disk <= disk else self._oldest(f"disk_bytes = {disk}", kept)
 
     def _oldest(self, limit: str, kept: Saved | None) -> InTheWay | None:
         oldest = next((saved for saved in self._held() if saved is not kept), None)
         return None if oldest is None else InTheWay(limit, oldest)
+
+    def _holder(self, stored: StoredOnce) -> Saved:
+        """An earlier state that holds it."""
+        return next(saved for saved in self._held() if saved.stored.get(stored.chunk) is stored)
 
     def _held(self) -> list[Saved]:
         return [saved for ref in self._saved if (saved := ref()) is not None and saved.given_up is None]

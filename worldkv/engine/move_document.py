@@ -11,10 +11,10 @@ from worldkv.chunks import Tier
 When = Literal["begin", "first_pass", "commit"]
 """When a move is made: before the first pass, between the first and the second, or after the last."""
 
-WINDOW, STAGING, HOST, DISK = "window", "staging", "host", "disk"
+WINDOW, STAGING, SPARE, HOST, DISK = "window", "staging", "spare", "host", "disk"
 """Places by name; None is nowhere."""
 
-_BANK = {Tier.HOST: HOST, Tier.DISK: DISK}
+_BANK = {Tier.SPARE: SPARE, Tier.HOST: HOST, Tier.DISK: DISK}
 
 
 def move_document(move: Move, at: When) -> dict[str, Any]:
@@ -43,8 +43,8 @@ def move_document(move: Move, at: When) -> dict[str, Any]:
             if isinstance(keep, Keep) and keep.stored_as is not None:
                 stored["stored_as"] = keep.stored_as
             return stored
-        case Spill(chunk, num_bytes):
-            return _told("spill", at, chunk, HOST, DISK, num_bytes)
+        case Spill(chunk, num_bytes, source, target):
+            return _told("spill", at, chunk, _BANK[source], _BANK[target], num_bytes)
         case Forget(chunk, tier, num_bytes):
             return _told("forget", at, chunk, _BANK[tier], None, num_bytes)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from worldkv.answers import NOTHING_LEAVES, NOTHING_RETRIEVED, Eviction, Ids, Keep, RaggedKeep, Retrieval
 from worldkv.backend import CacheBackend
-from worldkv.chunks import ChunkTable, Tier
+from worldkv.chunks import BANK_TIERS, ChunkTable, Tier
 from worldkv.config import CacheConfig
 from worldkv.engine.state import EngineState
 from worldkv.errors import PolicyError, WorldKVError, is_out_of_memory, no_room
@@ -24,7 +24,7 @@ from worldkv.signals import Signal, Viewpoint
 from worldkv.stopwatch import NO_STOPWATCH, Stopwatch
 from worldkv.views import AttendedChunks, BankView, ChunkRows, ChunkView, Query, WindowView
 
-_BANKED = frozenset({int(Tier.HOST), int(Tier.DISK)})
+_BANKED = frozenset(map(int, BANK_TIERS))
 _AT_HOME = frozenset({int(Tier.DEVICE)})
 
 
@@ -63,7 +63,7 @@ class PolicyCaller:
             state.resident,
             state.planned,
             state.last_refresh,
-            self._room_tokens(state, viewpoint),
+            self._room_tokens(table, state, viewpoint),
             scene.field_of_view,
             scene.view_distance,
             self._pose(viewpoint.camera, Signal.POSE),
@@ -87,6 +87,8 @@ class PolicyCaller:
             self._checked_ids(table, self._listed(named, field, step), _BANKED, "retrieve", "banked")
             for named, field in ((answer.ids, "Retrieval.ids"), (forecast, "Retrieval.next_ids"))
         )
+        if state.is_cut:
+            self._check_scene(table, state, (*ids, *next_ids))
         return Retrieval(ids, next_ids, answer.refreshed, answer.scores)
 
     def positions(self, rule: Positions, attended: AttendedChunks) -> Ids:
@@ -196,12 +198,13 @@ class PolicyCaller:
             "write tuple(...)"
         )
 
-    def _room_tokens(self, state: EngineState, viewpoint: Viewpoint) -> int | None:
+    def _room_tokens(self, table: ChunkTable, state: EngineState, viewpoint: Viewpoint) -> int | None:
         budget = self._config.window_budget_bytes
         if budget is None:
             return None
-        geometry = self._geometry
-        room = (budget - state.home_bytes) // geometry.token_bytes
+        geometry, columns = self._geometry, table.columns
+        pinned = sum(columns["window_bytes"].item(one) for one in state.pinned if columns["tier"].item(one) in _BANKED)
+        room: int = (budget - state.home_bytes - pinned) // geometry.token_bytes
         return max(0, room - viewpoint.frames_of(geometry) * geometry.tokens_per_frame)
 
     def _chunk_view(self, table: ChunkTable, state: EngineState, chunk: int) -> ChunkView:
@@ -251,6 +254,15 @@ class PolicyCaller:
             name = type(self._policy).__name__
             raise PolicyError(f"{name}.{question} named chunk {twice} twice at step {produced}")
         return named
+
+    def _check_scene(self, table: ChunkTable, state: EngineState, named: Sequence[int]) -> None:
+        """Refuse chunks of another scene, which the policy was not shown."""
+        for chunk in named:
+            if table.columns["scene"].item(chunk) != state.scene:
+                raise PolicyError(
+                    f"{type(self._policy).__name__}.retrieve named chunk {chunk} at step {len(table)}, which is of an "
+                    "earlier scene; name ids of the bank that it is shown"
+                )
 
     def _check_keep(self, table: ChunkTable, chunk: int, keep: Keep | RaggedKeep) -> None:
         if isinstance(keep, RaggedKeep) and not self._policy.ragged:

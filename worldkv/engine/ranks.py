@@ -92,8 +92,11 @@ def state_facts(table: ChunkTable, state: EngineState) -> dict[str, Any]:
         "staged": list(state.staged),
         "leaving": list(state.leaving),
         "last_refresh": state.last_refresh,
+        "pinned": list(state.pinned),
+        "scene": state.scene,
         "bytes on host": state.tiers.host.held,
         "bytes on disk": state.tiers.disk.held,
+        "bytes in spare memory": state.tiers.spare.held,
     }
 
 

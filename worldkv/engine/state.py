@@ -57,6 +57,12 @@ class EngineState:
         shrunk: chunks shrunk in place since the last begin.
         lost: chunks of the bank that could not be stored or read back since the last commit.
         forgets: the moves for them that no plan or record has told yet.
+        pinned: chunks that a caller has pinned, ascending: attended at every step, never discarded or forgotten.
+        scene: the scene that is generated; the bank shows the policy chunks of this one only.
+        is_cut: whether there was another scene before.
+        ragged: what is left of each chunk at home that was cut to other counts in every head.
+        told_traffic: bytes copied so far, as far as records tell them.
+        told_late: chunks banked between steps that no record has told yet: id, tokens, bytes.
         bank_first: least banked id; meaningless while `bank_count` is 0.
         bank_last: greatest banked id, likewise.
         bank_count: banked chunks.
@@ -77,6 +83,12 @@ class EngineState:
     shrunk: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
     forgets: tuple[Move, ...] = ()
+    pinned: tuple[int, ...] = ()
+    scene: int = 0
+    is_cut: bool = False
+    ragged: dict[int, RaggedKeep] = field(default_factory=dict)
+    told_traffic: Traffic = Traffic()
+    told_late: tuple[tuple[int, int, int], ...] = ()
     bank_first: int = 0
     bank_last: int = 0
     bank_count: int = 0
@@ -91,6 +103,7 @@ class EngineState:
             replicas=dict(self.replicas),
             staged=dict(self.staged),
             leaving=dict(self.leaving),
+            ragged=dict(self.ragged),
         )
 
     def bank_add(self, chunk: int) -> None:
@@ -107,12 +120,22 @@ class EngineState:
             self.bank_first, self.bank_last = int(rows[0]), int(rows[-1])
 
     def bank_rows(self, table: ChunkTable) -> slice | Ids:
-        """The bank's rows: a slice where they are one run, so that views copy nothing."""
+        """The bank's rows of this scene: a slice where they are one run, so that views copy nothing."""
         if self.bank_count == 0:
             return slice(0, 0)
+        if self.is_cut:
+            rows = banked_rows(table)
+            of_scene: Ids = rows[table.columns["scene"][rows] == self.scene]
+            return of_scene
         if self.bank_last - self.bank_first + 1 == self.bank_count:
             return slice(self.bank_first, self.bank_last + 1)
         return banked_rows(table)
+
+    def has_choice(self, table: ChunkTable) -> bool:
+        """Whether the bank holds anything that the policy may choose from."""
+        if not self.is_cut:
+            return self.bank_count > 0
+        return bool((table.columns["scene"][banked_rows(table)] == self.scene).any())
 
     def window_rows(self) -> slice | Ids:
         """The window's rows, likewise."""
@@ -134,6 +157,8 @@ class EngineState:
 
     def release(self, gone: tuple[int, ...]) -> None:
         """Chunks are no longer at home in the window."""
+        for chunk in gone if self.ragged else ():
+            self.ragged.pop(chunk, None)
         ids, count = self.window_ids, len(gone)
         if ids.item(count - 1) == max(gone):
             self.window_ids = ids[count:]
@@ -161,6 +186,9 @@ class StepPlan(NamedTuple):
             `(chunks + 1,)`, as the policy's positions say.
         moves: what was moved for it, in order; where the policy is asked after the first pass, from there on.
         first: what the first pass attends, where the policy is asked after it; None where it is asked at begin.
+        fetched_spare_bytes: bytes that come from spare device memory, beside `fetched_bytes`.
+        pinned: chunks attended because a caller pinned them.
+        scene: the scene that the chunk is of.
     """
 
     step: int
@@ -178,6 +206,9 @@ class StepPlan(NamedTuple):
     positions: Ids
     moves: Sequence[Move] = ()
     first: StepPlan | None = None
+    fetched_spare_bytes: int = 0
+    pinned: tuple[int, ...] = ()
+    scene: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The plan in plain JSON types: the part of a line of `--plan` that is known before the chunk is generated.
@@ -185,6 +216,10 @@ class StepPlan(NamedTuple):
         docs/step-plans.md says what every key means.
         """
         document: dict[str, Any] = {"step": self.step, "frames": self.frames, **self._attended()}
+        if self.pinned:
+            document["pinned"] = list(self.pinned)
+        if self.scene:
+            document["scene"] = self.scene
         if self.first is not None:
             document["first_pass"] = self.first._attended()
         document["moves"] = self._told_moves()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from worldkv.backend import Drop, Fetch, Land, Move, Prefetch, Shrink, Unstage
-from worldkv.chunks import ChunkTable, Tier
+from worldkv.chunks import DISK, SPARE, ChunkTable, Tier
 from worldkv.engine.state import EngineState
 
 
@@ -19,6 +19,7 @@ class WindowChange(NamedTuple):
     left: tuple[int, ...]
     fetched_bytes: int
     fetched_disk_bytes: int
+    fetched_spare_bytes: int
 
 
 def reconcile_window(state: EngineState, table: ChunkTable, wanted: tuple[int, ...]) -> WindowChange:
@@ -60,7 +61,7 @@ def reconcile_window(state: EngineState, table: ChunkTable, wanted: tuple[int, .
             if chunk != newest:
                 left.append(chunk)
     state.leaving = {}
-    fetched = fetched_disk = 0
+    fetched = fetched_disk = fetched_spare = 0
     for chunk in wanted:
         if chunk in state.replicas:
             continue
@@ -69,24 +70,33 @@ def reconcile_window(state: EngineState, table: ChunkTable, wanted: tuple[int, .
             size = state.replicas[chunk] = state.staged.pop(chunk)
             moves.append(Land(chunk, size))
             continue
-        moves.append(_copy_in(state, table, chunk, Fetch))
-        state.replicas[chunk] = int(table.columns["window_bytes"][chunk])
-        stored = int(table.columns["stored_bytes"][chunk])
+        move = _copy_in(state, table, chunk, Fetch)
+        moves.append(move)
+        _, source, stored, state.replicas[chunk] = move
+        if source is SPARE:
+            fetched_spare += stored
+            continue
         fetched += stored
-        fetched_disk += stored if table.columns["tier"][chunk] == Tier.DISK else 0
+        fetched_disk += stored if source is DISK else 0
     # Now the replicas are exactly `wanted`, nothing is leaving, and the device's ledger holds the chunks at home, the
     # replicas and what is staged; the engine adds the chunk being generated.
-    return WindowChange(moves, tuple(entered), tuple(changed), tuple(left), fetched, fetched_disk)
+    return WindowChange(moves, tuple(entered), tuple(changed), tuple(left), fetched, fetched_disk, fetched_spare)
 
 
 def reconcile_staging(state: EngineState, table: ChunkTable, planned: Iterable[int], staging_bytes: int) -> list[Move]:
-    """Let go of prefetched chunks no longer `planned`, and prefetch those that are, best first, as room allows."""
+    """Let go of prefetched chunks no longer `planned`, and prefetch those that are, best first, as room allows.
+
+    What lies in spare memory of the window's own device is there already, and takes no room in staging.
+    """
     planned = tuple(planned)
     moves: list[Move] = []
     for chunk in [chunk for chunk in state.staged if chunk not in planned]:
         moves.append(unstage(state, chunk))
     room = staging_bytes - sum(state.staged.values())
+    is_at_hand = state.tiers.limits.spare_device is None
     for chunk in planned:
+        if is_at_hand and table.columns["tier"][chunk] == SPARE:
+            continue
         size = int(table.columns["window_bytes"][chunk])
         if chunk in state.replicas or chunk in state.staged or size > room:
             continue
@@ -103,15 +113,15 @@ def unstage(state: EngineState, chunk: int) -> Move:
     return Unstage(chunk, size)
 
 
-def _copy_in(state: EngineState, table: ChunkTable, chunk: int, kind: type[Fetch] | type[Prefetch]) -> Move:
-    """A banked chunk is copied to the device, through the host if it lies on disk."""
+def _copy_in(state: EngineState, table: ChunkTable, chunk: int, kind: type[Fetch] | type[Prefetch]) -> Fetch | Prefetch:
+    """A banked chunk is copied to the window's device, through the host if it lies on disk."""
     columns = table.columns
     stored, source = int(columns["stored_bytes"][chunk]), Tier(int(columns["tier"][chunk]))
     size = int(columns["window_bytes"][chunk])
     state.tiers.device.take(size)
-    if source is Tier.DISK:
+    if source is DISK:
         state.tiers.host.pass_through(stored)
     return kind(chunk, source, stored, size)
 
 
-_NO_CHANGE = WindowChange((), (), (), (), 0, 0)
+_NO_CHANGE = WindowChange((), (), (), (), 0, 0, 0)

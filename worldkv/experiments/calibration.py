@@ -90,6 +90,7 @@ def calibrate(
     dtype: NumberType = "auto",
     passes: int = 4,
     chunks: int = CALIBRATED_CHUNKS,
+    spare_device: str | None = None,
     output: str | os.PathLike[str] | None = None,
     spill_folder: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
@@ -102,6 +103,7 @@ def calibrate(
         dtype: type of weights and cached numbers.
         passes: denoise passes a chunk, before the clean one.
         chunks: chunks of the trajectory measured on; fewer where memory is short.
+        spare_device: another device whose memory may hold the bank: copies to and from it are timed too.
         output: a machine file to write, which `machine=` takes.
         spill_folder: a folder on the disk to time; a temporary folder where None.
         progress: where progress is reported.
@@ -113,7 +115,7 @@ def calibrate(
     check_written("", output=output)
     from worldkv.sim.machine import machine_text
 
-    fit, ratio = measure(geometry, device, dtype, passes, chunks, spill_folder, progress)
+    fit, ratio = measure(geometry, device, dtype, passes, chunks, spill_folder, progress, spare_device)
     if output is not None:
         write_bytes(os.fspath(output), machine_text(fit.machine).encode())
     return Calibration(fit, ratio, None if output is None else os.fspath(output))
@@ -127,6 +129,7 @@ def measure(
     chunks: int,
     spill_folder: str | os.PathLike[str] | None,
     progress: Progress,
+    spare_device: str | None = None,
 ) -> tuple[Fit, float]:
     """Measure and fit; the fit, and predicted over measured time on a trajectory left out of it.
 
@@ -135,6 +138,7 @@ def measure(
     """
     from worldkv.backends.bank.disk import DiskStore
     from worldkv.backends.calibrate import sample_copies, sample_files, sample_steps
+    from worldkv.backends.transfer.incoming import num_pieces
     from worldkv.backends.transfer.open_device import device_ops
     from worldkv.experiments.machine_fit import fit_machine, predicted_over_measured
     from worldkv.experiments.measurements import this_machine
@@ -146,7 +150,8 @@ def measure(
     chunks = _affordable(geometry, device, chunks, folder)
     sizes = copy_sizes(geometry)
     progress.begin("timing copies")
-    copies = sample_copies(ops, sizes, _COPY_REPEATS)
+    spare_ops = None if spare_device is None else ops.peer(spare_device)
+    copies = sample_copies(ops, sizes, _COPY_REPEATS, spare_ops)
     store = DiskStore(None if folder is None else Path(folder))
     try:
         progress.begin("timing the disk")
@@ -165,7 +170,8 @@ def measure(
     # The first steps pay for memory that is touched for the first time.
     settled = steps[2 * len(ROLLOUTS | HELD_OUT) :]
     used = [step for step in settled if step.rollout in ROLLOUTS]
-    fit = fit_machine(this_machine(device), source, geometry, passes, used, copies)
+    pieces = num_pieces(ops, geometry.layers, geometry.chunk_bytes // 2)
+    fit = fit_machine(this_machine(device), source, geometry, passes, used, copies, pieces)
     left_out = [step for step in settled if step.rollout in HELD_OUT]
     return fit, predicted_over_measured(fit.machine, geometry, left_out)
 

@@ -215,6 +215,8 @@ def compare(
     fps: float | None = None,
     format: str | None = None,
     device_budget: str | int | None = None,
+    spare_budget: str | int | None = None,
+    spare_device: str | None = None,
     host_budget: str | int | None = None,
     disk_budget: str | int | None = None,
     when_full: WhenFull = "error",
@@ -243,9 +245,11 @@ def compare(
         fps: resample to this rate.
         format: a file's format; detected where None.
         device_budget: device memory for keys and values; a row over it is flagged and goes on.
+        spare_budget: device memory for the bank, outside the window and filled before the host; the rest spills there.
+        spare_device: the device it is on; that of the window where None.
         host_budget: host memory for the bank; the rest spills to disk.
         disk_budget: disk for the bank.
-        when_full: what happens when neither host nor disk has room.
+        when_full: what happens when no tier of the bank has room.
         world: run real attention in a world, see `worldkv.experiments.worlds.WORLDS`; needs torch.
         device: where that attention runs.
         log: a file for one JSON object a step and row.
@@ -267,7 +271,9 @@ def compare(
     check_options(match, typed, world, device)
     check_written(trajectory, log=log, plan=plan)
     window_budget = parse_size(device_budget, "--device-budget")
-    config = CacheConfig(window_budget, "flag", as_limits(host_budget, disk_budget, when_full))
+    config = CacheConfig(
+        window_budget, "flag", as_limits(host_budget, disk_budget, when_full, spare_budget, spare_device)
+    )
     by_default = DEFAULT_GEOMETRY if world is None else world_geometry(world)
     shape = as_geometry(by_default if geometry is None else geometry)
     rates = as_machine(machine)

@@ -91,13 +91,26 @@ def as_machine(machine: MachineLike) -> Machine:
     return machine if isinstance(machine, Machine) else load_machine(os.fspath(machine))
 
 
-def as_limits(host_budget: str | int | None, disk_budget: str | int | None, when_full: WhenFull) -> TierLimits:
-    """Capacities of host and disk, from sizes such as `24GiB` or numbers of bytes; None for no limit.
+def as_limits(
+    host_budget: str | int | None,
+    disk_budget: str | int | None,
+    when_full: WhenFull,
+    spare_budget: str | int | None = None,
+    spare_device: str | None = None,
+) -> TierLimits:
+    """Capacities of the bank's tiers, from sizes such as `24GiB` or numbers of bytes.
+
+    None is no limit for host and disk, and no spare memory.
 
     Raises:
-        SpecError: see `parse_size`.
+        SpecError: see `parse_size` and `TierLimits`.
     """
-    return TierLimits(parse_size(host_budget, "--host-budget"), parse_size(disk_budget, "--disk-budget"), when_full)
+    host, disk = parse_size(host_budget, "--host-budget"), parse_size(disk_budget, "--disk-budget")
+    if spare_device is not None and spare_budget is None:
+        raise SpecError(
+            f"--spare-device {spare_device} holds nothing without --spare-budget; say how much of it to take"
+        )
+    return TierLimits(host, disk, when_full, parse_size(spare_budget, "--spare-budget"), spare_device)
 
 
 def _name_of(trajectory: TrajectoryLike) -> str:

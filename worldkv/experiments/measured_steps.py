@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ def measured_steps(
 ) -> Iterator[tuple[TimedStep, StepTime]]:
     """Generate along a setup's trajectory, record and measure; yield every step with its predicted time.
 
+    A cache that holds chunks already goes on behind them.
+
     Raises:
         WorldKVError: see `WorldCache`.
     """
@@ -36,7 +39,8 @@ def measured_steps(
     if timeline is not None:
         on_plan = timeline.aside(recorder.begin)
         timeline.begin()
-    for step in roll_out(make_chunk, cache, viewpoints(setup.chunked), on_plan=on_plan):
+    ahead = itertools.islice(viewpoints(setup.chunked), len(cache.engine.table), None)
+    for step in roll_out(make_chunk, cache, ahead, on_plan=on_plan):
         if timeline is not None:
             timeline.finish(step.record, step.seconds)
         spent = recorder.commit(step.record)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worldkv.metrics.resumable import Resumable
 from worldkv.stopwatch import PARTS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Measurements:
+class Measurements(Resumable):
     """Times and memory measured in a real run.
 
     Attributes:
@@ -36,6 +37,15 @@ class Measurements:
     parts: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in (*PARTS, "model")})
     predicted: list[StepTime] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    changing: ClassVar[tuple[str, ...]] = ("seconds", "parts", "predicted")
+
+    def take_in(self, progress: dict[str, Any]) -> None:
+        """See `Resumable.take_in`."""
+        from worldkv.sim.clock import StepTime
+
+        super().take_in(progress)
+        self.predicted = [StepTime(*spent) for spent in self.predicted]
 
     def note(self, seconds: float, parts: dict[str, float], predicted: StepTime) -> None:
         """Record a finished step."""
@@ -61,11 +71,14 @@ class Measurements:
 
         device = str(cache.backend.ops.device)
         allocated = cache.allocated_bytes
-        remembered = {f"{tier}_bytes_remembered": allocated.pop(f"remembered_{tier}") for tier in ("host", "disk")}
+        remembered = {
+            f"{tier}_bytes_remembered": allocated.pop(f"remembered_{tier}") for tier in ("spare", "host", "disk")
+        }
         self.facts = {
             "device": accelerator_name(device) or processor_name(),
             "this_machine": this_machine(device),
             "dtype": str(cache.dtype).removeprefix("torch."),
+            "host_bytes_pinned": allocated.pop("pinned"),
             "device_bytes_allocated": allocated,
             **remembered,
             "device_bytes_allocator_peak": peak_bytes(device),

@@ -27,11 +27,13 @@ class MemoryNeed(NamedTuple):
     """Bytes a run takes in each place.
 
     Attributes:
-        window: keys and values on the device, rotated copies included.
-        staging: stored chunks on the device, on their way in or out.
+        window: keys and values on the device, with rotated copies, attention received and pages kept to go back to.
+        staging: stored chunks on the device, on their way in or out or being packed, and what scoring them takes.
         model: weights and activations on the device.
-        bank: stored chunks on the host.
+        bank: stored chunks on the host, in pinned memory as a whole where it is pinned.
         disk: stored chunks on disk.
+        spare: stored chunks on the device, outside the window.
+        spare_device: another device that they are on; None for the window's.
     """
 
     window: int
@@ -39,6 +41,8 @@ class MemoryNeed(NamedTuple):
     model: int
     bank: int
     disk: int
+    spare: int = 0
+    spare_device: str | None = None
 
 
 def model_bytes(geometry: CacheGeometry) -> int:
@@ -56,6 +60,14 @@ def check_room(need: MemoryNeed, geometry: CacheGeometry, device: str, folders: 
         BudgetError: naming what is needed, what there is and the cure.
     """
     on_device = need.window + need.staging + need.model
+    if need.spare_device is None or device == "cpu":
+        on_device += need.spare
+    elif need.spare:
+        from worldkv.backends.on_device import free_bytes
+
+        there = free_bytes(need.spare_device)
+        if there is not None:
+            _check(f"memory on {need.spare_device}", need.spare, there, need, geometry)
     if device != "cpu":
         from worldkv.backends.on_device import free_bytes
 
@@ -87,10 +99,12 @@ def _existing(place: Path) -> Path:
 def _check(what: str, needed: int, available: int, need: MemoryNeed, geometry: CacheGeometry) -> None:
     if needed <= available:
         return
-    parts = ", ".join(f"{name} {amount(part)}" for name, part in need._asdict().items() if part and name != "disk")
+    sizes = {name: getattr(need, name) for name in ("window", "staging", "model", "bank", "spare")}
+    parts = ", ".join(f"{name} {amount(part)}" for name, part in sizes.items() if part)
     raise BudgetError(
         f"{geometry.name} needs about {amount(needed)} of {what} ({parts}), {amount(available)} are free; take a "
-        "smaller --geometry, fewer --chunks, a policy with a smaller window, or spill the bank with --host-budget"
+        "smaller --geometry, fewer --chunks, a policy with a smaller window, or spill the bank with --host-budget (and "
+        "take less --spare-budget)"
     )
 
 

@@ -60,6 +60,8 @@ def check_parity(
     device: str = "cpu",
     passes: int = 1,
     seed: int = 0,
+    spare_budget: str | int | None = None,
+    spare_device: str | None = None,
     host_budget: str | int | None = None,
     disk_budget: str | int | None = None,
     when_full: WhenFull = "error",
@@ -80,9 +82,11 @@ def check_parity(
         device: where the tensors lie.
         passes: denoise passes before the clean one.
         seed: of model, noise and landmarks.
+        spare_budget: device memory for the bank, outside the window and filled before the host; the rest spills there.
+        spare_device: the device it is on; that of the window where None.
         host_budget: host memory for the bank; the rest spills to disk.
         disk_budget: disk for the bank.
-        when_full: what happens when neither host nor disk has room.
+        when_full: what happens when no tier of the bank has room.
         spill_folder: where chunks spill to; a temporary folder where None.
         view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
         fps: resample to this rate.
@@ -101,7 +105,7 @@ def check_parity(
     given = None if policies is None else as_several(policies)
     if record is not None and len(given or ()) != 1:
         raise SpecError(f"--record takes the run of one --policy, got {len(given or ())}; name exactly one")
-    limits = as_limits(host_budget, disk_budget, when_full)
+    limits = as_limits(host_budget, disk_budget, when_full, spare_budget, spare_device)
     config = CacheConfig(limits=limits)
     folder = None if spill_folder is None else Path(spill_folder)
     path = as_path(
@@ -127,6 +131,8 @@ def check_parity(
         "seed": seed,
         "host_budget_bytes": limits.host_bytes,
         "disk_budget_bytes": limits.disk_bytes,
+        "spare_budget_bytes": limits.spare_bytes,
+        "spare_device": limits.spare_device,
         "rows": rows,
         "left_out": left_out,
     }
@@ -203,6 +209,7 @@ def parity_row(spec: str, path: LoadedPath, found: Parity) -> dict[str, Any]:
 
     steps = [step for step, observed in enumerate(found.observed) if observed is not None]
     spilled = sum(step.traffic.host_to_disk for step in found.simulated)
+    from_spare = sum(step.traffic.spare_to_device for step in found.simulated)
     difference = found.difference
     return {
         "policy": spec,
@@ -210,6 +217,7 @@ def parity_row(spec: str, path: LoadedPath, found: Parity) -> dict[str, Any]:
         "revisits": int(revisiting_chunks(path)[steps].sum()),
         "records": found.num_records,
         "bytes_host_to_disk": spilled,
+        "bytes_spare_to_device": from_spare,
         "equal": difference is None,
         "difference": None
         if difference is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from worldkv.engine.engine import CacheEngine
@@ -20,6 +20,13 @@ Executor = Literal["simulator", "torch"]
 """What carried the moves out; only tensors tell which tokens of a chunk are kept."""
 
 
+class Written(Protocol):
+    """A text file as it is written."""
+
+    def write(self, text: str, /) -> object:
+        """Write `text` behind what is there."""
+
+
 @dataclass(frozen=True)
 class PlanFile:
     """An open file of step plans.
@@ -30,19 +37,22 @@ class PlanFile:
         executor: what carries out the moves.
     """
 
-    stream: TextIO
+    stream: Written
     chunked: ChunkedTrajectory
     executor: Executor
 
-    def rollout(self, label: str, budget: str | None = None) -> Callable[[CacheEngine, StepRecord], None]:
+    def rollout(
+        self, label: str, budget: str | None = None, *, goes_on: bool = False
+    ) -> Callable[[CacheEngine, StepRecord], None]:
         """What to call after every step of a rollout; the first call writes its header.
 
         Args:
             label: the policy's name in tables, repeated in each line.
             budget: the size it runs at, likewise; None where rows have one size.
+            goes_on: whether the header, and the steps so far, are in the file already.
         """
         named = {"policy": label} if budget is None else {"policy": label, "budget": budget}
-        is_new = True
+        is_new = not goes_on
 
         def note(engine: CacheEngine, record: StepRecord) -> None:
             nonlocal is_new
@@ -73,6 +83,8 @@ class PlanFile:
             "staging_chunks": config.staging_chunks,
             "host_budget_bytes": config.limits.host_bytes,
             "disk_budget_bytes": config.limits.disk_bytes,
+            "spare_budget_bytes": config.limits.spare_bytes,
+            "spare_device": config.limits.spare_device,
         }
 
     def _write(self, line: dict[str, Any]) -> None:

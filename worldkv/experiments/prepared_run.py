@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from worldkv.errors import printable
+import numpy as np
+
+from worldkv.errors import SavedWorldError, printable
 from worldkv.experiments.inputs import GeometryLike, as_geometry, as_machine
 from worldkv.experiments.measured_steps import measured_steps
 from worldkv.experiments.measurements import Measurements, run_document
@@ -18,10 +20,13 @@ from worldkv.experiments.memory import MemoryNeed, check_room, model_bytes
 from worldkv.experiments.plan_file import PlanFile
 from worldkv.experiments.progress import Progress
 from worldkv.experiments.run_request import itemsize_of
+from worldkv.experiments.saved_run import OPTIONS, PROGRESS, KeptText, check_options, options_of
 from worldkv.experiments.setup import make_setup
 from worldkv.exports.timeline import Timeline
 from worldkv.files import text_file, write_bytes
-from worldkv.policy import needs_of
+from worldkv.metrics.resumable import Resumable
+from worldkv.parts import QuantisedBank
+from worldkv.policy import Part, needs_of
 from worldkv.signals import Signal
 from worldkv.sim.candidate import parse_candidates
 from worldkv.sim.recorder import SignalRecorder, needs_model
@@ -49,11 +54,9 @@ def prepare(request: RunRequest, progress: Progress) -> PreparedRun:
         WorldKVError: anything the user can mend.
     """
     from worldkv.config import CacheConfig
-    from worldkv.tiers import TierLimits
 
     geometry, machine = sized_geometry(request.geometry, request.dtype), as_machine(request.machine)
-    limits = TierLimits(request.host_budget, request.disk_budget, request.when_full)
-    config = CacheConfig(request.device_budget, "error", limits, when_lost=request.when_lost)
+    config = CacheConfig(request.device_budget, "error", request.limits, when_lost=request.when_lost)
     (candidate,) = parse_candidates([request.policy], geometry, config, recall=request.recall, on_tensors=True)
     path = request.read_path(geometry, progress)
     world = None
@@ -142,34 +145,61 @@ class PreparedRun:
 
         request, setup = self.request, self.setup
         device_ops(request.device)
+        if request.resume is not None:
+            check_options(request.resume, self.options)
         timeline = None if request.timeline is None else Timeline()
         capacity = self._capacity()
-        check_room(self._need(capacity), setup.geometry, request.device, request.spill_folder)
+        need = self._need(capacity)
+        if (request.limits.when_full, request.when_lost) != ("error", "error"):
+            need = need._replace(disk=0)  # a disk that fills up does not end it
+        check_room(need, setup.geometry, request.device, request.spill_folder)
         progress.begin("drawing weights")
         painter = None if self.world is None else self._painter(self.world)
-        cache = held.enter_context(
-            WorldCache(
+        scene, rotary = scene_of(setup.chunked, setup.landmarks), None if painter is None else painter.rotary
+        folders = [Path(folder) for folder in request.spill_folder] or None
+        stopwatch = device_stopwatch(request.device, None if timeline is None else timeline.note)
+        if request.resume is None:
+            cache = WorldCache(
                 self.candidate.policy,
                 setup.geometry,
                 device=request.device,
                 dtype=torch_dtype(request.dtype),
-                scene=scene_of(setup.chunked, setup.landmarks),
+                scene=scene,
                 config=setup.config,
-                rotary=None if painter is None else painter.rotary,
+                rotary=rotary,
                 capacity_tokens=capacity,
-                folder=[Path(folder) for folder in request.spill_folder] or None,
-                stopwatch=device_stopwatch(request.device, None if timeline is None else timeline.note),
+                folder=folders,
+                stopwatch=stopwatch,
                 extra_signals=ATTENTION_SIGNALS if request.record is not None else frozenset(),
             )
-        )
-        log = None if request.log is None else held.enter_context(text_file(request.log))
-        plan = None
-        if request.plan is not None:
-            plan = PlanFile(held.enter_context(text_file(request.plan)), setup.chunked, "torch")
+        else:
+            progress.begin(f"opening {request.resume}")
+            cache = WorldCache.open(
+                request.resume,
+                self.candidate.policy,
+                setup.geometry,
+                device=request.device,
+                scene=scene,
+                config=setup.config,
+                rotary=rotary,
+                spill_folder=folders,
+                stopwatch=stopwatch,
+            )
+        held.enter_context(cache)
+        files = {
+            name: KeptText(held.enter_context(text_file(file)))
+            for name, file in (("log", request.log), ("plan", request.plan))
+            if file is not None
+        }
         if timeline is not None:
             timeline.passes = lambda: cache.passes_begun
         model = painter or warm_model(setup.geometry, cache, request.seed)
-        return StartedRun(self, cache, model, log, plan, timeline)
+        return StartedRun(self, cache, model, files, timeline)
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What a run that goes on must have in common with it, by option."""
+        return options_of(self.request, self.setup, self.candidate)
 
     def _painter(self, world: PaintedWorld) -> Painter | TrainedPainter:
         from worldkv.backends.on_device import torch_dtype
@@ -194,16 +224,38 @@ class PreparedRun:
         return int(self.simulated.rollout.attended_tokens.max())
 
     def _need(self, capacity: int | None) -> MemoryNeed:
+        from worldkv.backends.attention import measuring_bytes
+        from worldkv.backends.bank.pinned_slabs import pinned_bytes
+
         geometry, config = self.setup.geometry, self.setup.config
-        window = (capacity or 4 * geometry.chunk_tokens) * geometry.token_bytes
-        if self.candidate.policy.positions.moves:
+        policy, on_cpu = self.candidate.policy, self.request.device == "cpu"
+        tokens = capacity or 4 * geometry.chunk_tokens
+        window = tokens * geometry.token_bytes
+        if policy.positions.moves:
             window = window * 3 // 2
-        bank = disk = 0
+        staging = (config.staging_chunks + 1) * geometry.chunk_bytes
+        measures = Signal.ATTENTION_MASS in needs_of(policy) or self.request.record is not None
+        if measures:
+            window += tokens * geometry.layers * geometry.kv_heads * np.dtype(np.float32).itemsize
+        if any(isinstance(part, QuantisedBank) for part in _every_part(policy)):
+            staging += geometry.chunk_bytes
+        staging += measuring_bytes(geometry, tokens, on_cpu=on_cpu) if measures else 0
+        bank = disk = spare = 0
         if self.simulated is not None:
             tiers = self.simulated.rollout.engine.state.tiers
-            bank, disk = tiers.host.peak, tiers.disk.peak
+            bank, disk, spare = tiers.host.peak, tiers.disk.peak, tiers.spare.peak
+        if spare:  # and a chunk on its way to the host
+            spare += geometry.chunk_bytes
+        if not on_cpu and policy.has_bank:
+            bank = pinned_bytes(bank, geometry.chunk_bytes, config.limits.host_bytes)
         model = model_bytes(geometry) if self.world is None else 0
-        return MemoryNeed(window, (config.staging_chunks + 1) * geometry.chunk_bytes, model, bank, disk)
+        return MemoryNeed(window, staging, model, bank, disk, spare, config.limits.spare_device)
+
+
+def _every_part(part: Part) -> Iterator[Part]:
+    yield part
+    for inner in part.parts():
+        yield from _every_part(inner)
 
 
 class StartedRun:
@@ -211,6 +263,7 @@ class StartedRun:
 
     Attributes:
         measured: times and memory measured so far.
+        first_step: the step that it begins with; 0 unless it goes on from a saved one.
         steps: iterate to generate; yields each finished step.
     """
 
@@ -219,16 +272,15 @@ class StartedRun:
         run: PreparedRun,
         cache: WorldCache,
         model: CausalVideoDiT | Painter | TrainedPainter,
-        log: TextIO | None,
-        plan: PlanFile | None,
+        files: dict[str, KeptText],
         timeline: Timeline | None,
     ) -> None:
-        """Nothing is generated yet."""
+        """Nothing is generated yet, or as much as was saved; `files` are the open log and plan."""
         from worldkv.backends.models import CausalVideoDiT
         from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutRecorder
 
-        self._run, self._cache, self._log, self._plan, self._timeline = run, cache, log, plan, timeline
+        self._run, self._cache, self._files, self._timeline = run, cache, files, timeline
         self._painter = None if isinstance(model, CausalVideoDiT) else model
         passes, seed = run.request.passes, run.request.seed
         self._make = denoiser(model, passes, seed) if isinstance(model, CausalVideoDiT) else model.paint
@@ -236,7 +288,40 @@ class StartedRun:
         self._rollout = RolloutRecorder(setup.chunked, cache.engine, setup.machine, setup.landmarks)
         self._signals = SignalRecorder(setup.geometry, run.candidate.policy)
         self.measured = Measurements()
+        self.first_step = len(cache.engine.table)
+        if run.request.resume is not None:
+            self._go_on(run.request.resume)
         self.steps = self._steps()
+
+    def save(self) -> None:
+        """Save the run as it stands, where the request names a folder for it."""
+        folder = self._run.request.save
+        if folder is None:
+            return
+        progress = {name: one.progress() for name, one in self._resumable().items()}
+        if self._painter is not None:
+            progress["painter"] = {"pictures": self._painter.pictures, "mass": self._painter.mass}
+        progress["files"] = {name: file.text.encode() for name, file in self._files.items()}
+        self._cache.save(folder, extra={OPTIONS: self._run.options, PROGRESS: progress})
+
+    def _resumable(self) -> dict[str, Resumable]:
+        return {"rollout": self._rollout, "signals": self._signals, "measured": self.measured}
+
+    def _go_on(self, folder: str) -> None:
+        """Take in what was saved beside the cache."""
+        try:
+            progress = self._cache.extra[PROGRESS]
+            for name, one in self._resumable().items():
+                one.take_in(progress[name])
+            if self._painter is not None:
+                for name, array in progress["painter"].items():
+                    getattr(self._painter, name)[:] = array
+            for name, file in self._files.items():
+                file.write(progress["files"][name].decode())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise SavedWorldError(
+                f"{folder} holds a world whose run is damaged; open an older copy, or start anew without --resume"
+            ) from None
 
     def finished(self) -> Reported:
         """The run, once every step is done, and its document; writes what files the request names."""
@@ -269,14 +354,17 @@ class StartedRun:
         from worldkv.sim.document import step_document
 
         setup = self._run.setup
-        write_plan = None if self._plan is None else self._plan.rollout(self._run.candidate.label)
+        log, write_plan = self._files.get("log"), None
+        if "plan" in self._files:
+            plan = PlanFile(self._files["plan"], setup.chunked, "torch")
+            write_plan = plan.rollout(self._run.candidate.label, goes_on=self.first_step > 0)
         steps = measured_steps(self._make, self._cache, setup, self._rollout, self.measured, self._timeline)
         for step, spent in steps:
             self._signals.note(step.record, self._cache.measured)
             if write_plan is not None:
                 write_plan(self._cache.engine, step.record)
-            if self._log is not None:
+            if log is not None:
                 entry = step_document(self._run.candidate.label, setup.geometry, step.record, spent.seconds)
                 entry |= self.measured.last_step()
-                self._log.write(json.dumps(entry, allow_nan=False) + "\n")
+                log.write(json.dumps(entry, allow_nan=False) + "\n")
             yield step.plan.step

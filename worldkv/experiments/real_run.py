@@ -8,11 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from worldkv.experiments.inputs import as_limits
 from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType, RunRequest
+from worldkv.experiments.saved_run import check_save
+from worldkv.experiments.stop_signals import StopSignals
 from worldkv.experiments.worlds import check_world, world_geometry
 from worldkv.files import write_bytes
 from worldkv.sim.machine import DEFAULT_MACHINE
@@ -93,6 +96,8 @@ def run(
     recall: bool = True,
     seed: int = 0,
     device_budget: str | int | None = None,
+    spare_budget: str | int | None = None,
+    spare_device: str | None = None,
     host_budget: str | int | None = None,
     disk_budget: str | int | None = None,
     when_full: WhenFull = "error",
@@ -105,6 +110,9 @@ def run(
     plan: str | os.PathLike[str] | None = None,
     record: str | os.PathLike[str] | None = None,
     timeline: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | None = None,
+    save_every: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
     progress: Progress = SILENT,
 ) -> RealRun:
     """Generate along a trajectory with a model and one policy: real attention, real copies, measured times.
@@ -122,9 +130,11 @@ def run(
         recall: whether landmarks are placed and recall measured.
         seed: of model, noise and landmarks.
         device_budget: device memory for keys and values; a run that would go over it is refused.
+        spare_budget: device memory for the bank, outside the window and filled before the host; the rest spills there.
+        spare_device: the device it is on; that of the window where None.
         host_budget: host memory for the bank; the rest spills to disk.
         disk_budget: disk for the bank.
-        when_full: what happens when neither host nor disk has room.
+        when_full: what happens when no tier of the bank has room.
         when_lost: what happens when a spilled chunk cannot be read back.
         spill_folder: where chunks spill to; of several, the next is used where one is full or fails. A temporary folder
             where None.
@@ -136,6 +146,9 @@ def run(
             (docs/step-plans.md).
         record: a file for the trajectory and what the model measured on it, to simulate from.
         timeline: a `.json` file for where the time of every step went, which Perfetto opens (docs/report.md).
+        save: a folder for the run as it stands at its end, and when ctrl-c stops it (docs/save-and-resume.md).
+        save_every: also after every so many steps.
+        resume: a folder that `save` wrote, of a run with the same options; the result is as if it had never stopped.
         progress: where progress is reported.
 
     Raises:
@@ -145,6 +158,7 @@ def run(
     if world is not None:
         check_world(world, "run")
     check_written(trajectory, log=log, plan=plan, record=record, timeline=timeline)
+    check_save(None if save is None else os.fspath(save), save_every)
     from worldkv.experiments.prepared_run import prepare
 
     request = RunRequest(
@@ -162,25 +176,35 @@ def run(
         fps=fps,
         format=format,
         device_budget=parse_size(device_budget, "--device-budget"),
-        host_budget=parse_size(host_budget, "--host-budget"),
-        disk_budget=parse_size(disk_budget, "--disk-budget"),
-        when_full=when_full,
+        limits=as_limits(host_budget, disk_budget, when_full, spare_budget, spare_device),
         when_lost=when_lost,
         spill_folder=() if spill_folder is None else _names(spill_folder),
         log=None if log is None else os.fspath(log),
         plan=None if plan is None else os.fspath(plan),
         record=None if record is None else os.fspath(record),
         timeline=None if timeline is None else os.fspath(timeline),
+        save=None if save is None else os.fspath(save),
+        resume=None if resume is None else os.fspath(resume),
         world=world,
     )
     prepared = prepare(request, progress)
-    with ExitStack() as held:
+    with ExitStack() as held, StopSignals(is_used=save is not None) as signals:
         started = prepared.begin(held, progress)
-        progress.begin(prepared.candidate.label, prepared.setup.chunked.num_chunks)
+        total = prepared.setup.chunked.num_chunks
+        progress.begin(_announced(prepared.candidate.label, started.first_step), total)
         for step in started.steps:
             progress.reached(step)
+            is_last, done = step == total - 1, step + 1
+            if is_last or signals.number is not None or (save_every is not None and done % save_every == 0):
+                started.save()
+            if not is_last:
+                signals.stop(f"saved {done} of {total} chunks; go on with the same command and --resume {save}")
         finished = started.finished()
         return RealRun(dict(finished.document), finished)
+
+
+def _announced(label: str, first_step: int) -> str:
+    return label if not first_step else f"{label}, going on behind chunk {first_step - 1}"
 
 
 def _names(folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:

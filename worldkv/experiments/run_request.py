@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from worldkv.errors import check_choice
 from worldkv.experiments.inputs import as_path
 from worldkv.sim.machine import DEFAULT_MACHINE
+from worldkv.tiers import TierLimits
 
 if TYPE_CHECKING:
     from worldkv.config import WhenLost
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from worldkv.experiments.progress import Progress
     from worldkv.geometry import CacheGeometry
     from worldkv.specs.given import PolicyLike
-    from worldkv.tiers import WhenFull
     from worldkv.trajectory.loaded import LoadedPath
 
 NumberType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -66,8 +66,9 @@ class RunRequest(ModelRequest):
 
     Attributes:
         policy, machine, recall: the policy, the machine whose time is predicted, and whether recall is measured.
-        device_budget, host_budget, disk_budget, when_full, when_lost, spill_folder: the room it has, in bytes.
+        device_budget, limits, when_lost, spill_folder: the room it has, in bytes.
         log, plan, record, timeline: files to write; None for none.
+        save, resume: folders of saved worlds, to write and to go on from; None for none.
         world: a painted world to generate; None for a model of random weights.
     """
 
@@ -75,13 +76,13 @@ class RunRequest(ModelRequest):
     machine: MachineLike = DEFAULT_MACHINE
     recall: bool = True
     device_budget: int | None = None
-    host_budget: int | None = None
-    disk_budget: int | None = None
-    when_full: WhenFull = "error"
+    limits: TierLimits = TierLimits()
     when_lost: WhenLost = "error"
     spill_folder: tuple[str, ...] = ()
     log: str | None = None
     plan: str | None = None
     record: str | None = None
     timeline: str | None = None
+    save: str | None = None
+    resume: str | None = None
     world: str | None = None

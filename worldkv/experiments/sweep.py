@@ -1,13 +1,16 @@
-"""Run policies at several budgets, trajectories and seeds, over all cores: `sweep` and its result."""
+"""Run policies at several budgets, trajectories and seeds, over all cores or a cluster: `sweep` and its result."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
+from worldkv.experiments.cluster.address import LOCAL, check_place
 from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
 from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_machine, joined
 from worldkv.experiments.outputs import check_written
@@ -38,12 +41,14 @@ class SweepResult(Result):
         done: every row that has run, in the plan's order.
         geometry: the model's cache shape.
         machine: rates of the time model.
+        told: what happened on the way: workers of a cluster that died.
     """
 
     plan: SweepPlan
     done: Sequence[SweepRow]
     geometry: CacheGeometry
     machine: Machine
+    told: tuple[str, ...] = ()
 
     @property
     def has_failures(self) -> bool:
@@ -101,7 +106,10 @@ class SweepResult(Result):
     def _notes(self) -> list[str]:
         from worldkv.report.sweep_tables import sweep_notes
 
-        return sweep_notes(self.plan, self.done, self.geometry, self.machine)
+        told = Counter(self.told)
+        times = (f" ({count} times)" if count > 1 else "" for count in told.values())
+        said = [f"{sentence[0].upper()}{sentence[1:]}{often}." for sentence, often in zip(told, times, strict=True)]
+        return [*said, *sweep_notes(self.plan, self.done, self.geometry, self.machine)]
 
     def __repr__(self) -> str:
         budgets, seeds = ({row[name] for row in self.done} for name in ("budget", "seed"))
@@ -120,12 +128,14 @@ def sweep(
     baselines: bool = True,
     out: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
+    on: str = LOCAL,
     geometry: GeometryLike = DEFAULT_GEOMETRY,
     machine: MachineLike = DEFAULT_MACHINE,
     view_distance: float | None = None,
     fps: float | None = None,
     format: str | None = None,
     progress: Progress = SILENT,
+    on_note: Callable[[str], None] | None = None,
 ) -> SweepResult:
     """Run every policy at every budget on every trajectory with every seed, over all cores.
 
@@ -137,28 +147,30 @@ def sweep(
         baselines: whether `random` and a window with a sink are added.
         out: a `.csv` or `.parquet` file that is whole at every moment; what it has already is not run again. None
             keeps the rows in memory alone.
-        jobs: processes at once; one a core where None.
+        jobs: tasks at once; one a core where None, of this machine or of the cluster.
+        on: `"local"`, or a cluster: `"ray://HOST:10001"`, `"dask:HOST:8786"`.
         geometry: the model's cache shape, a preset's name or an object.
         machine: the machine whose time is predicted.
         view_distance: how far the camera sees; by default from each trajectory.
         fps: resample to this rate.
         format: of the files; detected where None.
         progress: where progress is reported.
+        on_note: called with a sentence when a worker of the cluster dies; the result's notes have it too.
 
     Raises:
         WorldKVError: anything a caller can mend, in one sentence.
         KeyboardInterrupt: stopped; `out` has what was done, and the exception's note says how much.
     """
     from worldkv.sim.budgets import parse_budgets
-    from worldkv.sim.sweep import num_cores, run_tasks
     from worldkv.sim.sweep_plan import plan_sweep
 
+    check_place(on)
     sources = _several(trajectories)
     for source in sources:
         check_written(source, out=out)
     shape, rates = as_geometry(geometry), as_machine(machine)
     file = None if out is None else SweepFile(os.fspath(out))
-    rows: dict[str, SweepRow] = {} if file is None else file.rows
+    rows: dict[str, SweepRow] = {} if file is None else dict(file.rows)
     progress.begin("reading the paths")
     plan = plan_sweep(
         sources,
@@ -176,28 +188,57 @@ def sweep(
     named = ("trajectory", "policy")  # labels depend on what else is in the sweep
     found = [rows[key] | {name: row[name] for name in named} for key, row in plan.rows.items() if key in rows]
 
-    def keep(more: Sequence[SweepRow]) -> Mapping[str, SweepRow]:
-        if file is None:
-            rows.update({row["key"]: row for row in more})
-            return rows
-        file.save(more, plan.rows)
-        return file.rows
+    told: list[str] = []
 
-    held = keep(found)
+    def tell(sentence: str) -> None:
+        told.append(sentence)
+        if on_note is not None:
+            on_note(sentence)
+
+    def keep(more: Sequence[SweepRow], *, is_last: bool = False) -> None:
+        rows.update({row["key"]: row for row in more})
+        if file is not None and is_last:
+            file.save(more, plan.rows)
+        elif file is not None:
+            file.add(more, plan.rows)
+
+    keep(found, is_last=True)
     progress.begin(f"sweeping {len(plan.rows) - plan.num_done} of {len(plan.rows)} rows", len(plan.tasks))
     try:
-        for place, more in enumerate(run_tasks(plan.tasks, jobs or num_cores())):
-            held = keep(more)
-            progress.reached(place)
+        with closing(_run(plan, on, jobs, tell)) as done:
+            try:
+                for place, more in enumerate(done):
+                    keep(more)
+                    progress.reached(place)
+            finally:
+                keep((), is_last=True)
     except KeyboardInterrupt as stop:
         if file is not None:
-            there = sum(key in held for key in plan.rows)
+            there = sum(key in file.rows for key in plan.rows)
             stop.add_note(
                 f"stopped; {file.name} has {there:,} of {len(plan.rows):,} rows, and the same command goes on "
                 "from there"
             )
         raise
-    return SweepResult(plan, [held[key] for key in plan.rows], shape, rates)
+    return SweepResult(plan, [rows[key] for key in plan.rows], shape, rates, tuple(told))
+
+
+def _run(plan: SweepPlan, on: str, jobs: int | None, tell: Callable[[str], None]) -> Generator[list[SweepRow]]:
+    """The rows of the plan's tasks as they are done, here or on a cluster."""
+    from worldkv.sim import sweep as local
+
+    if on == LOCAL or not plan.tasks:
+        yield from local.run_tasks(plan.tasks, jobs or local.num_cores())
+        return
+    from worldkv.experiments.cluster.address import opened
+    from worldkv.experiments.cluster.driver import run_on_cluster
+    from worldkv.experiments.cluster.luggage import Luggage, travelling_files
+
+    files = travelling_files((swept.typed, swept.candidate.policy) for swept in plan.swept)
+    paths = {path.digest: path.chunked.trajectory for path in plan.paths}
+    yield from run_on_cluster(
+        plan.tasks, lambda digest: Luggage(paths[digest], files).packed(), opened(on), jobs=jobs, tell=tell
+    )
 
 
 def _several(trajectories: Any) -> list[Any]:

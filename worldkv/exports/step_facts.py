@@ -52,14 +52,23 @@ def step_facts(row: Row, setup: ComparisonSetup) -> Iterator[StepFacts]:
     shown = None if setup.landmarks is None else _Shown(setup.landmarks)
     for attended in row.rollout.trail.steps():
         window = attended.window
-        in_sink = np.isin(window, sink)
-        is_pinned = np.isin(window, policy.pinned(attended.step, geometry)) & ~in_sink
+        in_sink = _among(window, sink)
+        is_pinned = _among(window, policy.pinned(attended.step, geometry)) & ~in_sink
         roles = window[in_sink], window[is_pinned], window[~in_sink & ~is_pinned]
         if shown is None:
             yield StepFacts(attended, *roles)
         else:
             missed = shown.missed(attended)
             yield StepFacts(attended, *roles, missed, shown.would(attended.bank, missed))
+
+
+def _among(ascending: Ids, pinned: Ids) -> NDArray[np.bool_]:
+    """Which of ascending ids are pinned; the pinned are few."""
+    found = np.zeros(len(ascending), np.bool_)
+    places = np.searchsorted(ascending, pinned)
+    there = places < len(ascending)
+    found[places[there][ascending[places[there]] == pinned[there]]] = True
+    return found
 
 
 class _Shown:

@@ -63,7 +63,6 @@ class Timeline:
     steps: list[TimedPieces] = field(default_factory=list)
     _pieces: list[Piece] = field(default_factory=list)
     _uncounted: float = 0.0
-    _ended: float = field(default_factory=time.perf_counter)
 
     def note(self, names: tuple[str, ...], start: float, end: float) -> None:
         """The stopwatch counted a piece."""
@@ -81,13 +80,13 @@ class Timeline:
 
     def begin(self) -> None:
         """The next step is about to begin."""
-        self._pieces, self._uncounted, self._ended = [], 0.0, time.perf_counter()
+        self._pieces, self._uncounted = [], 0.0
 
     def finish(self, record: StepRecord, seconds: float) -> None:
         """A step is over that took so many seconds."""
-        pieces, start = self._pieces, self._ended
-        if pieces:  # the step's own clock starts a moment later: shifted so that all pieces lie within it
-            start = min(max(start, pieces[-1].end - seconds), pieces[0].start)
+        pieces, start = self._pieces, 0.0
+        if pieces:  # the last one is the commit's, a moment before the step's end
+            start = min(pieces[-1].end - seconds, pieces[0].start)
         moved = tuple(piece._replace(start=piece.start - start, end=piece.end - start) for piece in pieces)
         self.steps.append(TimedPieces(record, seconds, moved))
 

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldkv.metrics.landmarks import Landmarks
+from worldkv.metrics.resumable import Resumable
 
 FrameFractions = Sequence[float] | NDArray[np.float64]
 """Kept fraction of each latent frame of a chunk `(frames,)`, 1 for a whole one."""
 
 
-class RecallMeter:
+class RecallMeter(Resumable):
     """Revisit recall of the chunks attended, kept up to date by differences.
 
     A counted landmark earns the largest kept fraction among the latent frames that saw it in any attended
@@ -22,6 +23,8 @@ class RecallMeter:
     landmarks of all scored steps. For every distinct fraction the meter counts, landmark by landmark, how many
     attended chunks show it at that fraction; a chunk that comes or goes moves only its own bits.
     """
+
+    changing = ("_counts", "_num_chunks", "_attended", "_credited", "_counted")
 
     def __init__(self, landmarks: Landmarks) -> None:
         """A meter over `landmarks` with nothing attended and nothing scored."""
@@ -178,12 +181,14 @@ class RecallMeter:
         np.subtract(counts, self._shown(chunk_id, frames).astype(counts.dtype, copy=False), out=counts)
 
 
-class PrecisionMeter:
+class PrecisionMeter(Resumable):
     """Retrieval precision: how much of what was fetched shows something that counts.
 
     The mean, over the steps that have counted landmarks and retrieved at least one chunk, of the share of
     retrieved chunks that saw at least one counted landmark.
     """
+
+    changing = ("_sum", "_steps")
 
     def __init__(self, landmarks: Landmarks) -> None:
         """A meter over `landmarks` with nothing scored."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worldkv.plots.style import GREY, INK, STYLE, colours, new_figure
 from worldkv.report.format import folded
+from worldkv.sim.document import BANK_EDGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 FRONT = "#f2c6a5"
 MARKERS = "osD^vPX<>h"
 _MEASURES = {"revisit_recall": "revisit recall", "attention_recall": "attention recall"}
-_COSTS = {"window_tokens": "window tokens at the peak", "bytes_moved": "moved between device and host"}
+_COSTS = {"window_tokens": "window tokens at the peak", "bytes_moved": "moved between window and bank"}
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "bytes"))
 
 
@@ -27,7 +28,7 @@ class Point(NamedTuple):
         is_reference: whether it is no part of the front, see `is_reference`.
         budget_tokens: the budget in tokens; None for a size of its own.
         window_tokens: window tokens at the peak.
-        bytes_moved: moved over the bus in both directions.
+        bytes_moved: moved to the bank and back.
         revisit_recall, attention_recall: None where there is none.
     """
 
@@ -51,7 +52,7 @@ class Point(NamedTuple):
             is_reference(row["spec"]),
             row["budget_tokens"],
             row["window_tokens_peak"],
-            row["bytes_device_to_host"] + row["bytes_host_to_device"],
+            sum(row.get(f"bytes_{edge}", 0) for edge in BANK_EDGES),
             row["revisit_recall"],
             row.get("attention_recall"),
         )

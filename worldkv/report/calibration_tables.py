@@ -20,8 +20,12 @@ def write_calibration(
     rate = f"{machine.attention_flops_per_second / 1e9:,.1f} GFLOP/s"
     table.add_row("model and attention", f"{machine.fixed_seconds * 1e3:.2f} ms", rate, _within(fit_errors["a step"]))
     table.add_row("cache, nothing moved", f"{machine.other_seconds * 1e3:.3f} ms", "", "")
-    for name in ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host", "storing", "landing"):
+    edges = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
+    spare = ("device_to_spare", "spare_to_device", "spare_to_host")
+    for name in (*edges, *spare, "storing", "landing"):
         edge = getattr(machine, name)
+        if edge is None:  # no other device was named
+            continue
         words = name.replace("_", " ")
         errors = fit_errors.get(words, fit_errors["upkeep"])
         speed = f"{edge.bytes_per_second / 1e9:,.2f} GB/s" if edge.bytes_per_second < 1e15 else "no matter"

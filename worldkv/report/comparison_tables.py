@@ -30,8 +30,8 @@ COMPARISON = (
     Column("status", _status, 5),
     Column("window\ntokens", lambda row: f"{row['window_tokens_peak']:,}"),
     Column("window\nGiB", lambda row: gib(row["device_bytes_peak"])),
-    Column("bank\nGiB", lambda row: gib(row["host_bytes_peak"] + row["disk_bytes_peak"])),
-    Column("out\nGiB", lambda row: gib(row["bytes_device_to_host"]), 4),
+    Column("bank\nGiB", lambda row: gib(row["spare_bytes_peak"] + row["host_bytes_peak"] + row["disk_bytes_peak"])),
+    Column("out\nGiB", lambda row: gib(row["bytes_device_to_host"] + row["bytes_spare_to_host"]), 4),
     Column("in\nGiB", lambda row: gib(row["bytes_host_to_device"])),
     Column("recall", lambda row: number(row["revisit_recall"])),
     Column("of\noracle", lambda row: share(row["share_of_oracle"])),
@@ -42,6 +42,13 @@ COMPARISON = (
     Column("speed-\nup", lambda row: f"{row['speedup_vs_full']:.2f}x"),
     Column("step ms\np95", lambda row: f"{row['step_ms_p95']:,.0f}", 2),
 )
+
+SPARE = (
+    Column("spare\nGiB", lambda row: gib(row["spare_bytes_peak"])),
+    Column("to spare\nGiB", lambda row: gib(row["bytes_device_to_spare"]), 4),
+    Column("from spare\nGiB", lambda row: gib(row["bytes_spare_to_device"])),
+)
+"""Behind the bank's column where a part of it is spare device memory; out and in are then what the host's bus takes."""
 
 BUDGETS = (
     Column("budget", lambda row: row["budget"]),
@@ -71,6 +78,9 @@ def write_comparison(out: Printer, document: dict[str, Any]) -> None:
         f"machine {machine}{_budgets(document)}"
     )
     columns = list(COMPARISON)
+    if document.get("spare_budget_bytes") is not None:
+        behind = 1 + next(place for place, column in enumerate(columns) if column.head.startswith("bank"))
+        columns[behind:behind] = SPARE
     if out.is_terminal:
         columns[0] = Column("policy", lambda row: folded(row["policy"]))
     if "budget" in document["rows"][0]:
@@ -88,8 +98,10 @@ def write_comparison(out: Printer, document: dict[str, Any]) -> None:
 
 def _budgets(document: dict[str, Any]) -> str:
     """The memory budgets, for the line above the table."""
-    named = (("device", "device_budget_bytes"), ("host", "host_budget_bytes"), ("disk", "disk_budget_bytes"))
-    given = [f"{name} {size(document[key])}" for name, key in named if document.get(key) is not None]
+    other = document.get("spare_device")
+    named = {"device": "device", "spare" if other is None else f"spare on {other}": "spare", "host": "host"}
+    keys = {name: f"{tier}_budget_bytes" for name, tier in (named | {"disk": "disk"}).items()}
+    given = [f"{name} {size(document[key])}" for name, key in keys.items() if document.get(key) is not None]
     return f" | room: {', '.join(given)}" if given else ""
 
 

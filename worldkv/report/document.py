@@ -55,6 +55,8 @@ def comparison_document(compared: ComparedRows, summary: PathSummary) -> dict[st
         "when_full": limits.when_full,
         "host_budget_bytes": limits.host_bytes,
         "disk_budget_bytes": limits.disk_bytes,
+        "spare_budget_bytes": limits.spare_bytes,
+        "spare_device": limits.spare_device,
     }
     unbounded = [row.candidate.label for row in compared.rows if not row.candidate.policy.is_bounded]
     notes = budget_notes if compared.budgets else comparison_notes

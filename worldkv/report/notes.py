@@ -100,6 +100,11 @@ def _room(document: dict[str, Any], setup: ComparisonSetup) -> Iterator[str]:
                 f"{row['policy']} is over the device budget of {size(budget)} from chunk {row['over_budget_at_chunk']} "
                 "on; its row goes on as if there were room."
             )
+        if row["bytes_spare_to_host"]:
+            yield (
+                f"{row['policy']} filled its spare memory: {size(row['bytes_spare_to_host'])} went on to the host, "
+                f"{row['stall_share']:.0%} of the time waiting for copies."
+            )
         if row["disk_bytes_peak"]:
             yield (
                 f"{row['policy']} spilled: {size(row['disk_bytes_peak'])} on disk, {size(row['bytes_disk_to_host'])} "

@@ -15,9 +15,20 @@ def write_parity(out: Printer, document: dict[str, Any]) -> None:
     out.line(f"{document['trajectory']}: {document['chunks']} chunks, {document['geometry']} on {document['device']}")
     write_read_as(out, document)
     out.line()
-    table = new_table(("policy", "steps", "of them\nrevisits", "records", "to disk", "result"), left=(0, 5))
+    has_spare = document.get("spare_budget_bytes") is not None
+    extra = ("from spare",) if has_spare else ()
+    heads = ("policy", "steps", "of them\nrevisits", "records", *extra, "to disk", "result")
+    table = new_table(heads, left=(0, len(heads) - 1))
     for row in document["rows"]:
-        cells = (row["policy"], row["steps"], row["revisits"], row["records"], amount(row["bytes_host_to_disk"]))
+        moved = [amount(row["bytes_spare_to_device"])] if has_spare else []
+        cells = (
+            row["policy"],
+            row["steps"],
+            row["revisits"],
+            row["records"],
+            *moved,
+            amount(row["bytes_host_to_disk"]),
+        )
         result = "equal" if row["equal"] else f"different at step {row['difference']['step']}"
         table.add_row(*map(str, cells), result, style=None if row["equal"] else "bold red")
     out.table(table)

@@ -59,15 +59,22 @@ def _facts(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     peak = row["device_bytes_allocator_peak"]
     seen = "" if peak is None else f"; the allocator saw {amount(peak)} with the model"
     yield "allocated on device", f"{parts}; {row['window_tokens_peak']:,} tokens attended at most{seen}"
-    beside = row["host_bytes_remembered"] + row["disk_bytes_remembered"]
+    spare = f"{amount(row['spare_bytes_peak'])} in spare device memory, " if row["spare_bytes_peak"] else ""
+    pinned = row["host_bytes_pinned"]
+    in_slabs = f" ({amount(pinned)} pinned)" if pinned else ""
+    beside = sum(row[f"{tier}_bytes_remembered"] for tier in ("spare", "host", "disk"))
     going_back = f"; {amount(beside)} beside it to go back to" if beside else ""
     yield (
         "bank at its peak",
-        f"{amount(row['host_bytes_peak'])} in host memory, {amount(row['disk_bytes_peak'])} on disk{going_back}",
+        f"{spare}{amount(row['host_bytes_peak'])} in host memory{in_slabs}, {amount(row['disk_bytes_peak'])} on disk"
+        f"{going_back}",
     )
     edges = ("device_to_host", "host_to_device", "host_to_disk", "disk_to_host")
     moved = (amount(row[f"bytes_{edge}"]) for edge in edges)
     yield "moved", "{} out, {} in, {} to disk, {} from disk".format(*moved)
+    if row["bytes_device_to_spare"]:
+        aside = (amount(row[f"bytes_{edge}"]) for edge in ("device_to_spare", "spare_to_device", "spare_to_host"))
+        yield "spare memory", "{} in, {} back to the window, {} on to the host".format(*aside)
     if row["resident_bytes_peak"] is not None:
         yield "process", f"{amount(row['resident_bytes_peak'])} resident at most, torch included"
     if row.get("psnr_truth") is not None:

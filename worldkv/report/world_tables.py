@@ -7,11 +7,12 @@ from typing import Any
 from worldkv.report.comparison_tables import Column, path_line
 from worldkv.report.format import amount, folded, number, rate, share
 from worldkv.report.printer import Printer, new_table
+from worldkv.sim.document import BANK_EDGES
 
 COLUMNS = (
     Column("policy", lambda row: row["policy"]),
     Column("window\ntokens", lambda row: f"{row['window_tokens_peak']:,}"),
-    Column("moved", lambda row: amount(row["bytes_device_to_host"] + row["bytes_host_to_device"])),
+    Column("moved", lambda row: amount(sum(row[f"bytes_{edge}"] for edge in BANK_EDGES))),
     Column("FPS", lambda row: rate(row["measured_fps_mean"])),
     Column("recall", lambda row: number(row["revisit_recall"])),
     Column("of\noracle", lambda row: share(row["share_of_oracle"]), 3),

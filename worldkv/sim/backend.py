@@ -19,7 +19,7 @@ from worldkv.backend import (
     Traffic,
     Unstage,
 )
-from worldkv.chunks import Tier
+from worldkv.chunks import DISK, HOST, SPARE, Tier
 from worldkv.signals import Signal
 
 
@@ -31,6 +31,7 @@ class SimState(NamedTuple):
     host: dict[int, int]
     disk: dict[int, int]
     traffic: Traffic
+    spare: dict[int, int]
 
 
 class SimBackend(CacheBackend):
@@ -43,7 +44,7 @@ class SimBackend(CacheBackend):
 
     def reset(self) -> None:
         """See `CacheBackend.reset`."""
-        self.restore(SimState({}, {}, {}, {}, Traffic()))
+        self.restore(SimState({}, {}, {}, {}, Traffic(), {}))
 
     def apply(self, moves: Sequence[Move]) -> None:
         """See `CacheBackend.apply`."""
@@ -56,7 +57,7 @@ class SimBackend(CacheBackend):
 
     def traffic(self) -> Traffic:
         """See `CacheBackend.traffic`."""
-        return self._traffic
+        return Traffic._make(self._traffic)
 
     def tensors(self, chunk: int) -> None:
         """There are none."""
@@ -64,13 +65,14 @@ class SimBackend(CacheBackend):
 
     def snapshot(self) -> SimState:
         """See `CacheBackend.snapshot`."""
-        return SimState(dict(self.window), dict(self.staging), dict(self.host), dict(self.disk), self.traffic())
+        host, disk, spare = dict(self.host), dict(self.disk), dict(self.spare)
+        return SimState(dict(self.window), dict(self.staging), host, disk, self.traffic(), spare)
 
     def restore(self, state: SimState) -> None:
         """See `CacheBackend.restore`."""
         self.window, self.staging = dict(state.window), dict(state.staging)
-        self.host, self.disk = dict(state.host), dict(state.disk)
-        self._traffic = state.traffic
+        self.host, self.disk, self.spare = dict(state.host), dict(state.disk), dict(state.spare)
+        self._traffic = list(state.traffic)
 
     def release(self, state: SimState) -> None:
         """See `CacheBackend.release`."""
@@ -100,21 +102,31 @@ class SimBackend(CacheBackend):
             case Unstage(chunk):
                 del self.staging[chunk]
             case Store(chunk, _, target, num_bytes):
-                to_disk = target is Tier.DISK
-                (self.disk if to_disk else self.host)[chunk] = num_bytes
-                self._copied(device_to_host=num_bytes, host_to_disk=num_bytes if to_disk else 0)
-            case Spill(chunk, num_bytes):
-                self.disk[chunk] = self.host.pop(chunk)
-                self._copied(host_to_disk=num_bytes)
+                self._held(target)[chunk] = num_bytes
+                self._traffic[_DEVICE_TO_SPARE if target is SPARE else _DEVICE_TO_HOST] += num_bytes
+                if target is DISK:
+                    self._traffic[_HOST_TO_DISK] += num_bytes
+            case Spill(chunk, num_bytes, source, target):
+                self._held(target)[chunk] = self._held(source).pop(chunk)
+                if source is SPARE:
+                    self._traffic[_SPARE_TO_HOST] += num_bytes
+                if target is DISK:
+                    self._traffic[_HOST_TO_DISK] += num_bytes
             case Forget(chunk, tier):
-                del (self.host if tier is Tier.HOST else self.disk)[chunk]
+                del self._held(tier)[chunk]
+
+    def _held(self, tier: Tier) -> dict[int, int]:
+        """Bytes of each chunk in a tier of the bank."""
+        return self.host if tier is HOST else self.disk if tier is DISK else self.spare
 
     def _copy_in(self, chunk: int, source: Tier) -> None:
-        held = (self.disk if source is Tier.DISK else self.host)[chunk]
-        self._copied(host_to_device=held, disk_to_host=held if source is Tier.DISK else 0)
+        held = self._held(source)[chunk]
+        self._traffic[_SPARE_TO_DEVICE if source is SPARE else _HOST_TO_DEVICE] += held
+        if source is DISK:
+            self._traffic[_DISK_TO_HOST] += held
 
-    def _copied(
-        self, device_to_host: int = 0, host_to_device: int = 0, host_to_disk: int = 0, disk_to_host: int = 0
-    ) -> None:
-        out, back, down, up = self._traffic
-        self._traffic = Traffic(out + device_to_host, back + host_to_device, down + host_to_disk, up + disk_to_host)
+
+_DEVICE_TO_HOST, _HOST_TO_DEVICE, _HOST_TO_DISK, _DISK_TO_HOST, _DEVICE_TO_SPARE, _SPARE_TO_DEVICE, _SPARE_TO_HOST = (
+    range(len(Traffic._fields))
+)
+"""Places of the edges in `Traffic`."""

@@ -199,7 +199,8 @@ def share_of_oracle(setup: ComparisonSetup, rows: Sequence[Row]) -> None:
     """Set each row's recall over the oracle's at the row's window tokens; the oracle runs once for each size."""
     if setup.oracle is None:
         return
-    is_unlimited = setup.config.limits.host_bytes is None
+    limits = setup.config.limits
+    is_unlimited = limits.host_bytes is None and limits.spare_bytes is None
     best: dict[CachePolicy, float | None] = {}
     if is_unlimited:
         best = {row.candidate.policy: row.rollout.recall for row in rows}

@@ -18,6 +18,10 @@ OWN_SIZE = "own"
 """The budget of a policy that has a size of its own."""
 
 
+BANK_EDGES = ("device_to_host", "host_to_device", "device_to_spare", "spare_to_device")
+"""Edges between window and bank, as in `bytes_device_to_host`."""
+
+
 def budget_word(row: Row) -> str:
     """A row's budget as the user wrote it; `own` where the policy has a size of its own."""
     return OWN_SIZE if row.budget is None else row.budget.word
@@ -49,6 +53,7 @@ def row_document(setup: ComparisonSetup, row: Row) -> dict[str, Any]:
         "device_bytes_peak": int(rollout.window_bytes.max()),
         "host_bytes_peak": tiers.host.peak,
         "disk_bytes_peak": tiers.disk.peak,
+        "spare_bytes_peak": tiers.spare.peak,
         "bank_chunks": engine.state.bank_count,
         "tokens_produced": counts.produced,
         "tokens_window": counts.window,
@@ -61,6 +66,9 @@ def row_document(setup: ComparisonSetup, row: Row) -> dict[str, Any]:
         "bytes_host_to_device": traffic.host_to_device,
         "bytes_host_to_disk": traffic.host_to_disk,
         "bytes_disk_to_host": traffic.disk_to_host,
+        "bytes_device_to_spare": traffic.device_to_spare,
+        "bytes_spare_to_device": traffic.spare_to_device,
+        "bytes_spare_to_host": traffic.spare_to_host,
         "revisit_recall": rollout.recall,
         "share_of_oracle": row.share_of_oracle,
         "retrieval_precision": rollout.precision,

@@ -56,11 +56,14 @@ class Machine:
         overlap: whether transfers run beside compute.
         waits_for_fetches: whether a step's own fetches must all be there before its first pass; if not they arrive
             layer by layer beside it.
+        first_fetch_share: where they arrive beside it, the share of them that must be there before: the first layers'.
         fitted_geometry: the geometry the numbers hold for; None for any.
         device_to_host, host_to_device, host_to_disk, disk_to_host: the buses; infinitely fast where not given.
         storing: work on the device that banking takes and nothing hides (choosing, compressing, gathering), by the
             bytes stored; none where not given.
         landing: the same for fetches (choosing, finding places, scattering), by the bytes fetched.
+        device_to_spare, spare_to_device, spare_to_host: the buses of spare device memory; see `spare_edges` for where
+            they are not given.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Machine:
     other_seconds: float = 0.0
     overlap: bool = True
     waits_for_fetches: bool = False
+    first_fetch_share: float = 0.0
     fitted_geometry: str | None = None
     device_to_host: Edge = Edge()
     host_to_device: Edge = Edge()
@@ -78,6 +82,22 @@ class Machine:
     disk_to_host: Edge = Edge()
     storing: Edge = Edge()
     landing: Edge = Edge()
+    device_to_spare: Edge | None = None
+    spare_to_device: Edge | None = None
+    spare_to_host: Edge | None = None
+
+    def spare_edges(self, *, is_peer: bool) -> tuple[Edge, Edge, Edge]:
+        """From the device to spare memory, back, and from there to the host.
+
+        Where they are not given: on the window's own device storing gathers and fetching scatters straight into and
+        from spare memory, which `storing` and `landing` count already, so that there is no bus; another device is
+        taken to be no farther away than the host.
+
+        Args:
+            is_peer: whether the spare memory is that of another device.
+        """
+        out, back = (self.device_to_host, self.host_to_device) if is_peer else (Edge(), Edge())
+        return self.device_to_spare or out, self.spare_to_device or back, self.spare_to_host or self.device_to_host
 
     def __repr__(self) -> str:
         rate = self.attention_flops_per_second / 1e12
@@ -148,7 +168,7 @@ def _parsed(where: str, text: str) -> Machine:
 
 
 def _checked(where: str, key: str, kind: str, value: Any) -> Any:
-    if kind == "Edge":
+    if kind.startswith("Edge"):
         if not isinstance(value, dict) or not set(value) <= {"bytes_per_second", "latency_seconds"}:
             raise SpecError(f"{where}: edge {key} takes bytes_per_second and latency_seconds, got {repr_of(value)}")
         rate, latency = value.get("bytes_per_second", 1e30), value.get("latency_seconds", 0.0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from worldkv.engine.fit import fitted
+from worldkv.metrics.resumable import Resumable
 
 if TYPE_CHECKING:
     from worldkv.engine.state import StepRecord
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 _OF_A_CHUNK = ("key_mean", "key_min", "key_max", "query_summary")
 
 
-class SignalRecorder:
+class SignalRecorder(Resumable):
     """Collect what every step measured and stored."""
+
+    changing = ("_kept", "_frames", "_entries", "_changes", "_banked", "_has_shrunk", "_rows", "_mass")
 
     def __init__(self, geometry: CacheGeometry, policy: CachePolicy) -> None:
         """Nothing recorded yet of a rollout of `policy` in `geometry`."""

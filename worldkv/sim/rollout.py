@@ -16,6 +16,7 @@ from worldkv.engine.state import StepPlan, StepRecord
 from worldkv.geometry import CacheGeometry
 from worldkv.metrics.landmarks import Landmarks
 from worldkv.metrics.recall import PrecisionMeter, RecallMeter
+from worldkv.metrics.resumable import Resumable
 from worldkv.policy import CachePolicy
 from worldkv.scene import scene_of, viewpoints
 from worldkv.sim.backend import SimBackend
@@ -40,7 +41,7 @@ class RolloutRecord:
         stall_seconds: of these, transfers that nothing hides `(steps,)`.
         attended_tokens: tokens attended at each step, the chunk's own included `(steps,)`.
         window_bytes: bytes on the device at each step `(steps,)`.
-        bank_bytes: bytes in host and disk after each step `(steps,)`.
+        bank_bytes: bytes in the bank's tiers after each step `(steps,)`.
         reach_frames: latent frames that rotary positions must span at each step, own chunk included `(steps,)`.
         recall: revisit recall; None where it was not measured or the trajectory never comes back.
         precision: share of retrieved chunks that saw something that counts; None likewise.
@@ -112,8 +113,13 @@ def simulate(
     return recorder.close()
 
 
-class RolloutRecorder:
+class RolloutRecorder(Resumable):
     """Record a rollout step by step: tokens, bytes, recall, predicted time; for the simulator and for tensors."""
+
+    changing = (
+        *("_seconds", "_stalls", "_credits", "_attended", "_window_bytes", "_bank_bytes", "_reach"),
+        *("_meter", "_precision"),
+    )
 
     def __init__(
         self, chunked: ChunkedTrajectory, engine: CacheEngine, machine: Machine, landmarks: Landmarks | None
@@ -127,7 +133,8 @@ class RolloutRecorder:
             landmarks: the metric's landmarks; None skips recall.
         """
         self._started = time.perf_counter()
-        self._engine, self._clock = engine, Clock(machine, engine.geometry)
+        is_peer = engine.config.limits.spare_device is not None
+        self._engine, self._clock = engine, Clock(machine, engine.geometry, spare_is_peer=is_peer)
         self._meter = None if landmarks is None else RecallMeter(landmarks)
         self._precision = None if landmarks is None else PrecisionMeter(landmarks)
         steps = chunked.num_chunks
@@ -154,10 +161,11 @@ class RolloutRecorder:
     def commit(self, record: StepRecord) -> StepTime:
         """Record the finished step, and predict its time on the machine."""
         plan, tiers = record.plan, self._engine.state.tiers
-        spent = self._clock.step(plan.attended_tokens, plan.fetched_bytes, plan.fetched_disk_bytes, record.traffic)
+        fetched = plan.fetched_bytes, plan.fetched_disk_bytes
+        spent = self._clock.step(plan.attended_tokens, *fetched, record.traffic, plan.fetched_spare_bytes)
         self._seconds[plan.step], self._stalls[plan.step] = spent.seconds, spent.stall_seconds
         self._attended[plan.step], self._window_bytes[plan.step] = plan.attended_tokens, plan.window_bytes
-        self._bank_bytes[plan.step] = tiers.host.held + tiers.disk.held
+        self._bank_bytes[plan.step] = tiers.banked_bytes
         self._reach[plan.step] = reach_of(plan.positions, plan.frames, is_ascending=not self._moves)
         self._trail.note(record, tiers, spent)
         return spent

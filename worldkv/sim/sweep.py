@@ -24,6 +24,7 @@ from worldkv.specs.parse import parse_policy
 from worldkv.trajectory.chunked import ChunkedTrajectory
 from worldkv.trajectory.cut import cut
 from worldkv.trajectory.load import load_trajectory
+from worldkv.trajectory.trajectory import Trajectory
 
 TOO_SMALL = "too-small"
 """The status of a policy that cannot be made as small as the budget."""
@@ -61,12 +62,23 @@ SweepRow = dict[str, Any]
 """One row: a value or None for each of `COLUMNS`."""
 
 
+@dataclass(frozen=True, eq=False)
+class LoadedPath:
+    """A trajectory that was read where the sweep began, for a machine that does not have its file.
+
+    Attributes:
+        trajectory: as it was loaded there, at the sweep's frame rate.
+    """
+
+    trajectory: Trajectory
+
+
 @dataclass(frozen=True)
 class PathAtSeed:
     """One trajectory at one seed: a process prepares it once and runs many policies on it.
 
     Attributes:
-        source: the trajectory, as `load_trajectory` takes it.
+        source: the trajectory, as `load_trajectory` takes it, or a `LoadedPath`.
         format: its format; None detects it.
         frames_per_second: rate it is resampled to; None leaves it.
         view_distance: how far the camera sees; None for the default.
@@ -178,7 +190,10 @@ def prepared_setup(path: PathAtSeed) -> ComparisonSetup:
     Raises:
         TrajectoryError: the trajectory cannot be read, or has changed since the sweep began.
     """
-    trajectory = load_trajectory(path.source, format=path.format, frames_per_second=path.frames_per_second)
+    if isinstance(path.source, LoadedPath):
+        trajectory = path.source.trajectory
+    else:
+        trajectory = load_trajectory(path.source, format=path.format, frames_per_second=path.frames_per_second)
     if trajectory_digest(trajectory) != path.digest:
         raise TrajectoryError(f"{path.source} has changed since the sweep began; start the sweep again")
     chunked = cut(trajectory, path.geometry, view_distance=path.view_distance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import hashlib
 import inspect
 from collections.abc import Iterable, Iterator
@@ -36,25 +37,39 @@ def code_digest(policy: Part) -> str:
     digest = hashlib.sha256()
     files: set[Path] = set()
     for file in _source_files(policy):
-        _collect(Path(file), files)
+        files |= with_neighbours(Path(file))
     for content in sorted(hashlib.sha256(file.read_bytes()).digest() for file in files):
         digest.update(content)
     return digest.hexdigest()
 
 
+def with_neighbours(file: Path) -> set[Path]:
+    """A Python file, every module of its folder that it imports by its bare name, and what that one imports."""
+    found: set[Path] = set()
+    _collect(file, found)
+    return found
+
+
 def _collect(file: Path, found: set[Path]) -> None:
-    """`file`, and every module of its folder that it imports by its bare name, and what that one imports."""
     if file in found:
         return
     found.add(file)
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom):
-            names = [node.module or ""] if node.module else [alias.name for alias in node.names]
-        for name in names:
-            beside = file.parent / f"{name}.py"
-            if beside.is_file():
-                _collect(beside, found)
+    for name in _imported(file.read_bytes()):
+        beside = file.parent / f"{name}.py"
+        if beside.is_file():
+            _collect(beside, found)
+
+
+@functools.lru_cache(maxsize=256)
+def _imported(source: bytes) -> tuple[str, ...]:
+    """The names that a Python file imports; the same files stand behind many policies."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [node.module] if node.module else [alias.name for alias in node.names]
+    return tuple(names)
 
 
 def row_key(*what: object) -> str:

@@ -64,17 +64,22 @@ class SweepPlan:
 
     Attributes:
         paths: the trajectories, each once.
-        candidates: the policies by label, baselines first.
+        swept: the policies, baselines first.
         rows: by key, the columns of every row that are known before it runs, in the final order.
         tasks: the rows still to run.
         num_done: how many rows the file has already.
     """
 
     paths: tuple[SweptPath, ...]
-    candidates: tuple[Candidate, ...]
+    swept: tuple[SweptPolicy, ...]
     rows: dict[str, SweepRow]
     tasks: tuple[SweepTask, ...]
     num_done: int
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The policies by label."""
+        return tuple(swept.candidate for swept in self.swept)
 
 
 def plan_sweep(
@@ -151,7 +156,7 @@ def plan_sweep(
                         num_done += 1
                 if missing:
                     tasks.append(SweepTask(path_at_seed, budget, tuple(missing)))
-    return SweepPlan(paths, tuple(swept.candidate for swept in policies), rows, tuple(tasks), num_done)
+    return SweepPlan(paths, tuple(policies), rows, tuple(tasks), num_done)
 
 
 def _paths(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from worldkv.engine.state import StepRecord
     from worldkv.sim.clock import StepTime
 
+Ids = NDArray[np.int64]
+
 _LISTS = 5
 """Lists of numbers kept a step: entered, left, retrieved, evicted (with the tokens kept), discarded."""
 
@@ -33,16 +35,16 @@ class Attended(NamedTuple):
     """
 
     step: int
-    window: NDArray[np.int64]
+    window: Ids
     retrieved: list[int]
     entered: list[int]
     left: list[int]
-    bank: NDArray[np.int64]
+    bank: Ids
 
     @property
-    def ids(self) -> NDArray[np.int64]:
+    def ids(self) -> Ids:
         """All that is attended, ascending `(chunks,)`."""
-        return np.union1d(self.window, np.array(self.retrieved, np.int64))
+        return np.sort(np.concatenate([self.window, np.array(self.retrieved, np.int64)]))
 
 
 class Trail:
@@ -109,9 +111,7 @@ class Trail:
             entered, left, retrieved = (self._list(step, part) for part in range(3))
             attended.remove(left)
             attended.add(entered)
-            window = attended.array
-            if retrieved:
-                window = window[~np.isin(window, retrieved)]
+            window = _without(attended.array, retrieved)
             yield Attended(step, window, retrieved, entered, left, banked.array)
             banked.add([chunk for chunk, _ in self.evicted(step)])
             banked.remove(self.discarded(step))
@@ -122,15 +122,25 @@ class Trail:
 
 
 class _SortedIds:
-    """A set of ids as an ascending array; a view handed out keeps its content."""
+    """A set of ids as an ascending array; one that was handed out keeps its content."""
 
     def __init__(self) -> None:
-        self.array: NDArray[np.int64] = np.empty(0, np.int64)
+        self.array: Ids = np.empty(0, np.int64)
 
     def add(self, ids: Sequence[int]) -> None:
         if len(ids):
-            self.array = np.union1d(self.array, np.array(ids, np.int64))
+            self.array = np.sort(np.concatenate([self.array, np.array(ids, np.int64)]))
 
     def remove(self, ids: Sequence[int]) -> None:
-        if len(ids) and len(self.array):
-            self.array = self.array[~np.isin(self.array, ids)]
+        self.array = _without(self.array, ids)
+
+
+def _without(ascending: Ids, ids: Sequence[int]) -> Ids:
+    """Ascending ids without a few of them, which need not be there."""
+    if not len(ids) or not len(ascending):
+        return ascending
+    wanted = np.array(ids, np.int64)
+    places = np.searchsorted(ascending, wanted)
+    there = places < len(ascending)
+    places = places[there][ascending[places[there]] == wanted[there]]
+    return np.delete(ascending, places)

@@ -18,6 +18,9 @@ from pathlib import Path
 from worldkv.errors import SpecError, did_you_mean
 from worldkv.policy import CachePolicy, CoverageIndex, Index, Part, by_spec_name
 
+GROUP = "worldkv.policies"
+"""The entry points' group, and worldkv's own package of policies: from a bare checkout no entry point names it."""
+
 
 def policy_homes() -> dict[str, str]:
     """Every installed policy as `name -> module:Class`; a third-party package adds its own.
@@ -37,10 +40,11 @@ def policy_homes() -> dict[str, str]:
 
 @functools.cache
 def _entries(path: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Names and values of the entry points of what is installed along `path`; reading them takes milliseconds."""
+    """Names and values of the entry points of what is installed along `path`, our own package's first; it takes ms."""
     from importlib.metadata import entry_points
 
-    return [(entry.name, entry.value) for entry in entry_points(group="worldkv.policies")]
+    installed = [(entry.name, entry.value) for entry in entry_points(group=GROUP)]
+    return list(dict.fromkeys([("worldkv", GROUP), *installed]))
 
 
 def policy_classes() -> dict[str, type[Part]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from worldkv.chunks import Tier
+from worldkv.chunks import BANK_TIERS, Tier
 from worldkv.engine.engine import CacheEngine
 from worldkv.sim.backend import SimBackend
 from worldkv.testing.check import CheckFailed
@@ -19,7 +19,7 @@ def audit_homes(engine: CacheEngine) -> None:
     table, state, backend = engine.table, engine.state, engine.backend
     tier = table.columns["tier"][: len(table)]
     at_home = np.flatnonzero(tier == Tier.DEVICE).tolist()
-    banked = np.flatnonzero((tier == Tier.HOST) | (tier == Tier.DISK)).tolist()
+    banked = np.flatnonzero(np.isin(tier, BANK_TIERS)).tolist()
     if state.window_ids.tolist() != at_home:
         raise CheckFailed(f"the window's ids are {state.window_ids.tolist()}, at home in the window are {at_home}")
     if table.columns["ids"][state.bank_rows(table)].tolist() != banked:
@@ -30,11 +30,12 @@ def audit_homes(engine: CacheEngine) -> None:
         if chunk not in banked:
             raise CheckFailed(f"chunk {chunk} has a copy in the window or in staging but its home is not the bank")
     if isinstance(backend, SimBackend):
-        held = {"the window": at_home, "host": _of(tier, Tier.HOST), "disk": _of(tier, Tier.DISK)}
-        lying = {"host": backend.host, "disk": backend.disk}
-        for where, of_backend in lying.items():
-            if sorted(of_backend) != held[where]:
-                raise CheckFailed(f"on {where} lie chunks {sorted(of_backend)}, at home there are {held[where]}")
+        lying = {Tier.SPARE: backend.spare, Tier.HOST: backend.host, Tier.DISK: backend.disk}
+        for home, of_backend in lying.items():
+            if sorted(of_backend) != _of(tier, home):
+                raise CheckFailed(
+                    f"in tier {home.name.lower()} lie chunks {sorted(of_backend)}, at home there are {_of(tier, home)}"
+                )
         expected = {*at_home, *state.replicas, *state.leaving}
         if set(backend.window) != expected:
             raise CheckFailed(f"in the window lie chunks {sorted(backend.window)}, expected are {sorted(expected)}")
@@ -50,7 +51,7 @@ def audit_ledgers(engine: CacheEngine) -> None:
     columns, counts, tiers = table.columns, state.counts, state.tiers
     tier = columns["tier"][: len(table)]
     tokens, stored = columns["tokens"][: len(table)], columns["stored_bytes"][: len(table)]
-    banked = (tier == Tier.HOST) | (tier == Tier.DISK)
+    banked = np.isin(tier, BANK_TIERS)
     sums = (
         ("tokens in the window", counts.window, int(tokens[tier == Tier.DEVICE].sum())),
         ("tokens in the bank", counts.banked, int(tokens[banked].sum())),
@@ -58,6 +59,8 @@ def audit_ledgers(engine: CacheEngine) -> None:
         ("tokens of committed chunks", counts.produced, len(table) * engine.geometry.chunk_tokens),
         ("bytes on the host", tiers.host.held, int(stored[tier == Tier.HOST].sum())),
         ("bytes on disk", tiers.disk.held, int(stored[tier == Tier.DISK].sum())),
+        ("bytes in spare memory", tiers.spare.held, int(stored[tier == Tier.SPARE].sum())),
+        ("bytes into and out of spare memory", tiers.spare.bytes_in, tiers.spare.bytes_out + tiers.spare.held),
         ("bytes into and out of the host", tiers.host.bytes_in, tiers.host.bytes_out + tiers.host.held),
         ("bytes into and out of the disk", tiers.disk.bytes_in, tiers.disk.bytes_out + tiers.disk.held),
         ("bytes at home in the window", state.home_bytes, int(columns["window_bytes"][: len(table)][tier == 0].sum())),
@@ -74,9 +77,10 @@ def audit_ledgers(engine: CacheEngine) -> None:
         for name, held, limit in (
             ("host", backend.host, limits.host_bytes),
             ("disk", backend.disk, limits.disk_bytes),
+            ("spare", backend.spare, limits.spare_bytes),
         ):
             if limit is not None and sum(held.values()) > limit:
-                raise CheckFailed(f"on {name} lie {sum(held.values())} bytes, more than its room of {limit}")
+                raise CheckFailed(f"in tier {name} lie {sum(held.values())} bytes, more than its room of {limit}")
 
 
 def _of(tier: np.ndarray[tuple[int], np.dtype[np.int8]], home: Tier) -> list[int]:

@@ -10,7 +10,10 @@ from worldkv.answers import Eviction, Keep, RaggedKeep, Retrieval
 from worldkv.geometry import CacheGeometry
 from worldkv.tiers import FILE_BYTES
 
-Home = Literal["window", "host", "disk", "gone"]
+Home = Literal["window", "spare", "host", "disk", "gone"]
+BANK: tuple[Home, ...] = ("spare", "host", "disk")
+EDGES = ("out", "in", "down", "up", "aside", "near", "off")
+"""Those of `Traffic`, in its order."""
 
 
 @dataclass
@@ -33,6 +36,8 @@ class DictionaryCache:
         geometry: the cache's shape.
         host_bytes: room on the host; None for no limit.
         disk_bytes: room on disk; None for no limit.
+        staging_bytes: room for chunks that wait on the device.
+        spare_bytes: room in spare memory of the same device; None for no such memory.
         entries: by chunk id, the discarded included.
         on_device: chunks whose tokens lie in the window, replicas included.
         staged: bytes of chunks that wait in staging.
@@ -43,10 +48,11 @@ class DictionaryCache:
     host_bytes: int | None = None
     disk_bytes: int | None = None
     staging_bytes: int = 0
+    spare_bytes: int | None = None
     entries: dict[int, Entry] = field(default_factory=dict)
     on_device: set[int] = field(default_factory=set)
     staged: dict[int, int] = field(default_factory=dict)
-    moved: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("out", "in", "down", "up"), 0))
+    moved: dict[str, int] = field(default_factory=lambda: dict.fromkeys(EDGES, 0))
     pruned: int = 0
     discarded: int = 0
 
@@ -65,7 +71,7 @@ class DictionaryCache:
         """Bring what is wanted; None keeps what is there. The attended chunks."""
         home = {chunk for chunk, entry in self.entries.items() if entry.home == "window"}
         if retrieval is None:
-            wanted = [chunk for chunk in self.wanted if self.entries[chunk].home in ("host", "disk")]
+            wanted = [chunk for chunk in self.wanted if self.entries[chunk].home in BANK]
         else:
             wanted = list(map(int, retrieval.ids))
         for chunk in wanted:
@@ -122,6 +128,9 @@ class DictionaryCache:
 
     def _fetch(self, chunk: int) -> None:
         entry = self.entries[chunk]
+        if entry.home == "spare":
+            self.moved["near"] += entry.stored_bytes
+            return
         self.moved["in"] += entry.stored_bytes
         if entry.home == "disk":
             self.moved["up"] += entry.stored_bytes
@@ -130,7 +139,7 @@ class DictionaryCache:
         """Staging holds what is planned and not in the window, in that order, as far as it fits."""
         self.staged = {chunk: size for chunk, size in self.staged.items() if chunk in planned}
         for chunk in planned:
-            if chunk in self.on_device or chunk in self.staged:
+            if chunk in self.on_device or chunk in self.staged or self.entries[chunk].home == "spare":
                 continue
             size = self.entries[chunk].window_bytes
             if sum(self.staged.values()) + size > self.staging_bytes:
@@ -151,42 +160,54 @@ class DictionaryCache:
         self.wanted = [other for other in self.wanted if other != chunk]
 
     def _bank(self, chunk: int, size: int) -> None:
-        """To the host, whose least recently wanted spill to disk; where neither has room the oldest are forgotten."""
-        entry = self.entries[chunk]
-        self.moved["out"] += size
+        """As high in the bank as it fits, others going down for it; where there is no room the oldest are forgotten."""
         forgotten: list[int] = []
         while (plan := self._room_for(size, forgotten)) is None:
             forgotten.append(min(other for other in self._banked() if other not in forgotten))
         for other in forgotten:
             self._discard(other)
         home, spilled = plan
-        for other in spilled:
-            self.entries[other].home = "disk"
-            self.moved["down"] += self.entries[other].stored_bytes
-        if home == "disk":
-            self.moved["down"] += size
+        for other, source, target in spilled:
+            of_other = self.entries[other]
+            self.moved["off"] += of_other.stored_bytes if source == "spare" else 0
+            self.moved["down"] += of_other.stored_bytes if target == "disk" else 0
+            of_other.home = target
+        self.moved["aside" if home == "spare" else "out"] += size
+        self.moved["down"] += size if home == "disk" else 0
+        entry = self.entries[chunk]
         entry.home, entry.stored_bytes, entry.content = home, size, object()
 
-    def _room_for(self, size: int, forgotten: list[int]) -> tuple[Home, list[int]] | None:
-        """Where `size` bytes go once `forgotten` are gone, and what spills for them; None if there is no room."""
-        infinite = float("inf")
-        host_room = infinite if self.host_bytes is None else self.host_bytes
-        disk_free = infinite if self.disk_bytes is None else self.disk_bytes
-        on_host = [chunk for chunk in self.held("host") if chunk not in forgotten]
-        disk_free -= sum(self.file_bytes(chunk) for chunk in self.held("disk") if chunk not in forgotten)
-        if size > host_room:
-            return ("disk", []) if size + FILE_BYTES <= disk_free else None
-        used = sum(self.entries[chunk].stored_bytes for chunk in on_host)
-        spilled: list[int] = []
-        for chunk in sorted(on_host, key=lambda one: (self.entries[one].last_used, one)):
-            if used + size <= host_room:
-                break
-            if self.file_bytes(chunk) > disk_free:
+    def _room_for(self, size: int, forgotten: list[int]) -> tuple[Home, list[tuple[int, Home, Home]]] | None:
+        """Where `size` bytes go once `forgotten` are gone, and what spills for them; None if there is no room.
+
+        Played out on a copy of the homes, one chunk at a time.
+        """
+        homes = {other: self.entries[other].home for other in self._banked() if other not in forgotten}
+        spilled: list[tuple[int, Home, Home]] = []
+        home = self._settle(size, BANK, homes, spilled)
+        return None if home is None else (home, spilled)
+
+    def _settle(
+        self, size: int, tiers: tuple[Home, ...], homes: dict[int, Home], spilled: list[tuple[int, Home, Home]]
+    ) -> Home | None:
+        tier, below = tiers[0], tiers[1:]
+        room = {"spare": self.spare_bytes or 0, "host": self.host_bytes, "disk": self.disk_bytes}[tier]
+        most = float("inf") if room is None else room
+        file = FILE_BYTES if tier == "disk" else 0
+        if size + file > most:
+            return self._settle(size, below, homes, spilled) if below else None
+        while True:
+            there = [other for other, home in homes.items() if home == tier]
+            if sum(self.entries[other].stored_bytes + file for other in there) + size + file <= most:
+                return tier
+            if not below:
                 return None
-            disk_free -= self.file_bytes(chunk)
-            used -= self.entries[chunk].stored_bytes
-            spilled.append(chunk)
-        return ("host", spilled) if used + size <= host_room else None
+            first = min(there, key=lambda one: (self.entries[one].last_used, one))
+            target = self._settle(self.entries[first].stored_bytes, below, homes, spilled)
+            if target is None:
+                return None
+            spilled.append((first, tier, target))
+            homes[first] = target
 
     def _banked(self) -> list[int]:
-        return sorted(self.held("host") + self.held("disk"))
+        return sorted(chunk for chunk, entry in self.entries.items() if entry.home in BANK)

@@ -31,6 +31,7 @@ class Scenario:
         rewind_chunks: how many chunks the engine can take back.
         has_keys: whether chunks carry keys, so that compression and shrinking choose real tokens.
         seed: of keys and of everything a model would measure.
+        spare_chunks: whole chunks in spare device memory; None for no such memory.
     """
 
     script: MotionScript
@@ -42,6 +43,7 @@ class Scenario:
     rewind_chunks: int = 0
     has_keys: bool = False
     seed: int = 0
+    spare_chunks: float | None = None
 
     def path(self) -> ChunkedTrajectory:
         """The path, in the scenario's coordinates."""
@@ -54,7 +56,8 @@ class Scenario:
 
     def config(self) -> CacheConfig:
         """The room. A bank that is full forgets its oldest chunks."""
-        limits = TierLimits(self._bytes(self.host_chunks), self._bytes(self.disk_chunks), "forget-oldest")
+        host, disk, spare = map(self._bytes, (self.host_chunks, self.disk_chunks, self.spare_chunks))
+        limits = TierLimits(host, disk, "forget-oldest", spare)
         return CacheConfig(None, "error", limits, self.staging_chunks, self.rewind_chunks)
 
     def scene(self, policy: CachePolicy) -> Scene:
@@ -70,9 +73,13 @@ class Scenario:
     def __str__(self) -> str:
         """The rollout in words."""
         words = [f"{len(self.script)} chunks of {self.geometry.name}"]
-        for name, room in (("host", self.host_chunks), ("disk", self.disk_chunks)):
+        for name, room in (
+            ("in spare memory", self.spare_chunks),
+            ("on host", self.host_chunks),
+            ("on disk", self.disk_chunks),
+        ):
             if room is not None:
-                words.append(f"room for {room:g} on {name}")
+                words.append(f"room for {room:g} {name}")
         if self.has_keys:
             words.append("with keys")
         if self.coordinates != Coordinates():

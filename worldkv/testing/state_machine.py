@@ -17,7 +17,7 @@ from worldkv.geometry import CacheGeometry
 from worldkv.policy import CachePolicy
 from worldkv.testing.audit import audit_homes, audit_ledgers
 from worldkv.testing.check import CheckFailed
-from worldkv.testing.dictionary_cache import DictionaryCache
+from worldkv.testing.dictionary_cache import BANK, DictionaryCache
 from worldkv.testing.keyed_backend import KeyedBackend, keyed_backend
 from worldkv.testing.motion_script import Back, MotionScript, Move
 from worldkv.testing.policy_under_test import PolicyUnderTest
@@ -67,8 +67,16 @@ class CacheMachine(RuleBasedStateMachine):
         disk_chunks=st.sampled_from((None, 0, 3)),
         staging_chunks=st.integers(0, 2),
         has_keys=st.booleans(),
+        spare_chunks=st.sampled_from((None, 0, 1.5, 3)),
     )
-    def start(self, host_chunks: float | None, disk_chunks: float | None, staging_chunks: int, has_keys: bool) -> None:
+    def start(
+        self,
+        host_chunks: float | None,
+        disk_chunks: float | None,
+        staging_chunks: int,
+        has_keys: bool,
+        spare_chunks: float | None,
+    ) -> None:
         """An empty cache; a bank that is full forgets its oldest chunks."""
         if host_chunks == 0 and disk_chunks == 0:
             disk_chunks = None  # a bank without any room refuses the first chunk
@@ -76,13 +84,15 @@ class CacheMachine(RuleBasedStateMachine):
             MotionScript((Move(1.0, 15.0),) * LONGEST), self.geometry, has_keys=has_keys or self.needs_keys
         )
         chunk_bytes = self.geometry.chunk_bytes
-        host, disk = (None if room is None else int(room * chunk_bytes) for room in (host_chunks, disk_chunks))
+        host, disk, spare = (
+            None if room is None else int(room * chunk_bytes) for room in (host_chunks, disk_chunks, spare_chunks)
+        )
         if disk:
             disk += 3 * FILE_BYTES
         if host is not None and disk is not None and max(host, disk) < chunk_bytes:
             disk = chunk_bytes + FILE_BYTES
         config = CacheConfig(
-            limits=TierLimits(host, disk, "forget-oldest"),
+            limits=TierLimits(host, disk, "forget-oldest", spare),
             staging_chunks=staging_chunks,
             rewind_chunks=REWIND_CHUNKS,
         )
@@ -91,10 +101,10 @@ class CacheMachine(RuleBasedStateMachine):
         self.engine = CacheEngine(recording, self.geometry, backend, config, scenario.scene(self.policy))
         if host is not None and disk is not None:  # room is left for what a rewind may bring back, half at most
             left = [(REWIND_CHUNKS + 1) * size for size in (chunk_bytes, chunk_bytes + FILE_BYTES)]
-            self.most = host + disk
+            self.most = host + disk + (spare or 0)
             host = max(host - left[0], host // 2, min(host, chunk_bytes))
             disk = max(disk - left[1], disk // 2, min(disk, chunk_bytes + FILE_BYTES))
-        self.fresh = DictionaryCache(self.geometry, host, disk, staging_chunks * chunk_bytes)
+        self.fresh = DictionaryCache(self.geometry, host, disk, staging_chunks * chunk_bytes, spare)
         self.dictionary = self.fresh.copy()
         self.history: list[DictionaryCache] = []
         self.kept: list[Taken] = []
@@ -227,6 +237,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert isinstance(backend, KeyedBackend)
         for what, told, expected in (
             ("at home in the window", engine.state.window_ids.tolist(), dictionary.held("window")),
+            ("in spare memory", sorted(backend.spare), dictionary.held("spare")),
             ("on the host", sorted(backend.host), dictionary.held("host")),
             ("on disk", sorted(backend.disk), dictionary.held("disk")),
             ("in staging", sorted(backend.staging), sorted(dictionary.staged)),
@@ -237,7 +248,7 @@ class CacheMachine(RuleBasedStateMachine):
         tokens = (counts.window, counts.banked, counts.pruned, counts.discarded)
         expected_tokens = (
             dictionary.total("window"),
-            dictionary.total("host", "disk"),
+            dictionary.total(*BANK),
             dictionary.pruned,
             dictionary.discarded,
         )
@@ -245,7 +256,10 @@ class CacheMachine(RuleBasedStateMachine):
             raise CheckFailed(f"tokens in window, bank, pruned, discarded are {tokens}, not {expected_tokens}")
         moved = tuple(engine.backend.traffic())
         if moved != tuple(dictionary.moved.values()):
-            raise CheckFailed(f"bytes out, in, to disk, from disk are {moved}, not {tuple(dictionary.moved.values())}")
+            raise CheckFailed(
+                f"bytes out, in, to disk, from disk, to spare memory, back from it and on to the host are {moved}, "
+                f"not {tuple(dictionary.moved.values())}"
+            )
 
     @invariant()
     def what_can_be_brought_back_is_counted(self) -> None:
@@ -258,7 +272,7 @@ class CacheMachine(RuleBasedStateMachine):
             held |= dictionary.stored()
         beside = sum(size for content, size in held.items() if content not in live)
         told = self.engine.remembered()
-        if told.host + told.disk - FILE_BYTES * told.files != beside:
+        if told.spare + told.host + told.disk - FILE_BYTES * told.files != beside:
             raise CheckFailed(f"earlier states hold {beside} bytes beside the bank, the engine says {told}")
         if self.most is not None and beside + sum(live.values()) > self.most:
             raise CheckFailed(f"bank and earlier states hold {beside + sum(live.values())} bytes of {self.most}")

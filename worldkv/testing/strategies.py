@@ -213,4 +213,5 @@ def scenarios(
         rewind_chunks=st.sampled_from((3, 8)) if can_go_back else st.just(0),
         has_keys=st.just(True) if under_test.is_data_dependent else st.booleans(),
         seed=st.integers(0, 99),
+        spare_chunks=st.sampled_from((None, None, 1.5, 3)),
     )

@@ -119,7 +119,7 @@ def _why_other(name: str, head: bytes, size: int, whole: int, chunk: int) -> str
         metadata = json.loads(head[8 : 8 + int.from_bytes(head[:8], "little")])["__metadata__"]
         other, crc32 = int(metadata["chunk"]), metadata["crc32"]
         is_ours = head.startswith(_header(other, int(metadata["num_bytes"]), int(crc32, 16)))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         is_ours = False
     if is_ours:
         what = f"chunk {other}" if other != chunk else f"the same chunk as stored another time (crc32 {crc32})"

@@ -36,12 +36,14 @@ class DiskChunk:
         path: its file.
         num_bytes: bytes of its content.
         crc32: of these bytes.
+        lease: what keeps a file that is another's from being removed; None where it is the store's own.
     """
 
     chunk: int
     path: Path
     num_bytes: int
     crc32: int
+    lease: object = None
 
 
 class DiskStore:
@@ -93,6 +95,27 @@ class DiskStore:
         data = _as_array(content)
         return retry_once(functools.partial(self._write_new, chunk, data), f"writing chunk {chunk} to disk")
 
+    def adopt(self, chunk: int, source: Path, num_bytes: int, crc32: int) -> DiskChunk:
+        """A file of another store, which nobody changes, under a name of this one's, without copying it if possible.
+
+        Raises:
+            OutputError: it cannot be copied.
+        """
+        path = self._stem(chunk).with_suffix(SUFFIX)
+        try:
+            try:
+                os.link(source, path)
+            except OSError:  # another file system
+                shutil.copyfile(source, path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise OutputError(
+                f"chunk {chunk} ({num_bytes} bytes) cannot be brought to {self.folder} ({error.strerror}); name a "
+                "folder on a disk with more room"
+            ) from error
+        return self._owned(DiskChunk(chunk, path, num_bytes, crc32))
+
     def read(self, stored: DiskChunk, target: Tensor) -> None:
         """Copy a chunk's content into `target`, and make sure that this is what was written.
 
@@ -105,13 +128,7 @@ class DiskStore:
             LostChunkError: the file is missing, truncated, altered or another's.
             TransferError: it cannot be read, twice.
         """
-        room = _as_array(target)
-        if room.nbytes != stored.num_bytes:
-            raise DeviceError(
-                f"chunk {stored.chunk} has {stored.num_bytes} bytes, the room for it {room.nbytes}; give it as many"
-            )
-        work = functools.partial(read_file, stored.path, stored.chunk, stored.crc32, room)
-        retry_once(work, f"reading chunk {stored.chunk} from {stored.path.name}")
+        read_stored(stored, target)
 
     def close(self) -> None:
         """Remove the temporary folder; in a folder that was given, files stay as long as their `DiskChunk`."""
@@ -121,7 +138,7 @@ class DiskStore:
 
     def _write_new(self, chunk: int, data: Bytes) -> DiskChunk:
         """Write a file under a name of its own; nothing is left of it where that fails."""
-        stem = self.folder / f"chunk-{chunk:06}-{self._token}{next(self._serial):06x}"
+        stem = self._stem(chunk)
         part, path = stem.with_suffix(UNFINISHED_SUFFIX), stem.with_suffix(SUFFIX)
         try:
             crc32 = write_file(part, chunk, data)
@@ -136,9 +153,27 @@ class DiskStore:
                 "still in host memory: free space there and make the same call again, or let the bank go on without it "
                 "(when_lost=go-on) or forget its oldest chunks (when_full=forget-oldest)"
             ) from error
-        stored = DiskChunk(chunk, path, data.nbytes, crc32)
-        weakref.finalize(stored, _unless_forked(_unlink), path)
+        return self._owned(DiskChunk(chunk, path, data.nbytes, crc32))
+
+    def _stem(self, chunk: int) -> Path:
+        """A name of its own for a chunk's file."""
+        return self.folder / f"chunk-{chunk:06}-{self._token}{next(self._serial):06x}"
+
+    def _owned(self, stored: DiskChunk) -> DiskChunk:
+        """The same; its file goes with the last reference to it."""
+        weakref.finalize(stored, _unless_forked(_unlink), stored.path)
         return stored
+
+
+def read_stored(stored: DiskChunk, target: Tensor) -> None:
+    """See `DiskStore.read`; a chunk's file may lie in any folder."""
+    room = _as_array(target)
+    if room.nbytes != stored.num_bytes:
+        raise DeviceError(
+            f"chunk {stored.chunk} has {stored.num_bytes} bytes, the room for it {room.nbytes}; give it as many"
+        )
+    work = functools.partial(read_file, stored.path, stored.chunk, stored.crc32, room)
+    retry_once(work, f"reading chunk {stored.chunk} from {stored.path.name}")
 
 
 def _as_array(content: Tensor) -> Bytes:

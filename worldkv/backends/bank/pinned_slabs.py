@@ -51,6 +51,15 @@ def _fewest(num_bytes: int, chunk_bytes: int, most: int) -> list[int]:
     return min(in_one, several, key=lambda sizes: (sum(sizes), len(sizes)))
 
 
+def pinned_bytes(bank_bytes: int, chunk_bytes: int, host_bytes: int | None) -> int:
+    """About what will be pinned for a bank that holds up to `bank_bytes`; the other arguments as for `slab_bytes`."""
+    at_start = slab_bytes(chunk_bytes, host_bytes)
+    if host_bytes is not None:
+        return sum(at_start)
+    (slab,) = at_start
+    return slab * (-(-bank_bytes // (slab - chunk_bytes // 2)) + 1)  # half a chunk lost at each end, and one ahead
+
+
 class PinnedSlabs:
     """Rooms of pinned memory. What a host budget needs is there from the start; without one, slabs are added ahead.
 

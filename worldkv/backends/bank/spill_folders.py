@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from worldkv.backends.bank.disk import DiskChunk, DiskStore
+from worldkv.backends.bank.disk import DiskChunk, DiskStore, read_stored
 from worldkv.errors import OutputError, TransferError
 
 Folders = Path | Sequence[Path] | None
@@ -52,7 +52,11 @@ class SpillFolders:
 
     def read(self, stored: DiskChunk, target: Tensor) -> None:
         """See `DiskStore.read`; a chunk's file may lie in any of the folders."""
-        next(iter(self._stores.values())).read(stored, target)
+        read_stored(stored, target)
+
+    def adopt(self, chunk: int, source: Path, num_bytes: int, crc32: int) -> DiskChunk:
+        """See `DiskStore.adopt`."""
+        return self._store(self._at).adopt(chunk, source, num_bytes, crc32)
 
     def close(self) -> None:
         """See `DiskStore.close`."""

@@ -1,11 +1,13 @@
-"""A stored chunk: one contiguous piece of host memory or one file; and the pool that the host memory comes from."""
+"""A stored chunk: one contiguous piece of memory or one file; and the pool that the host memory comes from."""
 
 from __future__ import annotations
 
+import functools
+import secrets
 import threading
 import weakref
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,12 +19,12 @@ from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.errors import LostChunkError, TransferError
 
 
-class HostBuffer:
-    """Host memory lent by a pool; it goes back with the last reference to this object.
+class StoredBuffer:
+    """Memory that a stored chunk lies in.
 
     Attributes:
         tensor: flat.
-        busy: the last copy to or from it; the host itself may write it only after that.
+        busy: the last copy to or from it; whoever else writes it does so only after that.
         failed: why what it was taken for never arrived in it; None where it did or still may.
     """
 
@@ -30,6 +32,19 @@ class HostBuffer:
         """A buffer over `tensor`."""
         self.tensor, self.busy = tensor, busy
         self.failed: LostChunkError | TransferError | None = None
+
+
+class HostBuffer(StoredBuffer):
+    """Host memory lent by a pool; it goes back with the last reference to this object.
+
+    Attributes:
+        from_peer: the copy from another device that fills it, which the window's own copies do not know; else None.
+    """
+
+    def __init__(self, tensor: Tensor, busy: list[Event]) -> None:
+        """A buffer over `tensor`."""
+        super().__init__(tensor, busy)
+        self.from_peer: Event | None = None
 
 
 MOST_UNUSED = 8
@@ -90,10 +105,14 @@ class StoredChunk:
         counts: its tokens in every head group.
         elements: numbers of the cache's dtype that it takes the room of.
         packing: how it lies there where it is quantised; None for the numbers themselves.
-        host: the buffer it lies in; None once it is on disk and nowhere else.
-        filled: when the host buffer is filled; None if it always was.
+        host: the buffer it lies in; None once it is on disk and nowhere else, or in spare memory.
+        filled: when the buffer is filled; None if it always was.
         writing: the file it is being written to, or could not be; None where it never went to disk.
         is_on_disk: whether its home is the disk, be it still on the way.
+        token: names its content, by which saved worlds know it again.
+        is_shared: whether it lies in the folder of a saved world, where it is read each time and never written.
+        spare: the buffer in spare device memory that it lies in; None where it lies elsewhere.
+        is_spare: whether its home is spare device memory.
     """
 
     chunk: int
@@ -104,6 +123,15 @@ class StoredChunk:
     filled: Event | None = None
     writing: Future[DiskChunk] | None = None
     is_on_disk: bool = False
+    spare: StoredBuffer | None = None
+    is_spare: bool = False
+    token: str = field(default_factory=functools.partial(secrets.token_hex, 6))
+    is_shared: bool = False
+
+    @property
+    def buffer(self) -> StoredBuffer | None:
+        """The memory it lies in; None where it lies only on disk."""
+        return self.host if self.spare is None else self.spare
 
 
 class StoredTable(dict[int, StoredChunk]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,8 +27,10 @@ class AcceleratorOps(DeviceOps):
     """One accelerator: CUDA, ROCm, XPU or a registered device; one stream for copies each way, host memory is pinned.
 
     The two directions run at the same time, since the bus does; a copy that shares memory with an earlier one of the
-    other direction waits for it. Which device is current matters only where the ops are opened without an index.
-    Source: the rules of torch's streams and caching allocators, by `torch.accelerator`, in torch 2.6 or newer.
+    other direction waits for it. So it is with another device whose ops `peer` gave: a copy between the two is issued
+    on a stream of each, since torch runs it on the source's and orders it with the target's. Which device is current
+    matters only where the ops are opened without an index. Source: the rules of torch's streams and caching
+    allocators, by `torch.accelerator`, in torch 2.6 or newer.
 
     Attributes:
         device: with its index.
@@ -62,6 +65,7 @@ class AcceleratorOps(DeviceOps):
         except RuntimeError as error:  # NotImplementedError is one
             raise _without_streams(self.device) from error
         self._last = self._to_device
+        self._peers: dict[torch.device, tuple[_Lane, _Lane]] = {}
         self._uploads: list[_Lent] = []
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype, *, on_host: bool = False) -> Tensor:
@@ -70,8 +74,20 @@ class AcceleratorOps(DeviceOps):
 
     def copy_async(self, target: Tensor, source: Tensor) -> None:
         """See `DeviceOps.copy_async`; the host waits where its side is not contiguous, torch has no other way."""
-        check_copy(target, source, self.device)
+        check_copy(target, source, self.device, self._peers)
         retry_once(lambda: self._issue(target, source), f"a copy of {target.numel() * target.itemsize} bytes")
+
+    def peer(self, device: str) -> AcceleratorOps:
+        """See `DeviceOps.peer`: another accelerator of the same kind."""
+        asked = torch.device(device)
+        if asked.type != self.device.type or asked.index in (None, self.device.index):
+            raise DeviceError(
+                f"spare memory was asked for on {device} and the window is on {self.device}; name another "
+                f"{self.device.type}:N, or take memory of that one (leave spare_device out)"
+            )
+        there = AcceleratorOps(asked)
+        self._peers[there.device] = (_Lane(self.device, there.device), _Lane(there.device, self.device))
+        return there
 
     def upload(self, numbers: NDArray[Any]) -> Tensor:
         """See `DeviceOps.upload`: on the current stream, through pinned memory that is used again."""
@@ -112,20 +128,26 @@ class AcceleratorOps(DeviceOps):
             raise TransferError(f"work on {self.device} failed: {reason}; start the process again") from error
 
     def _issue(self, target: Tensor, source: Tensor) -> None:
-        lanes = (self._to_device, self._to_host)
-        mine, other = lanes if target.device == self.device else lanes[::-1]
-        spans = (_span(target), _span(source))
-        mine.stream.wait_stream(torch.accelerator.current_stream(self.device))
-        shared = other.last_that_meets(spans)
-        if shared is not None:
-            mine.stream.wait_event(shared)
         sides = (target, source)
-        is_straight = all(side.device == self.device or side.is_contiguous() for side in sides)
-        with _current(mine.stream, self.device):
+        away = source.device if target.device == self.device else target.device
+        coming, going = self._peers.get(away, (self._to_device, self._to_host))
+        mine = coming if target.device == self.device else going
+        spans = (_span(target), _span(source))
+        for stream in mine.streams:
+            stream.wait_stream(torch.accelerator.current_stream(stream.device))
+        for other in (self._to_device, self._to_host, *itertools.chain(*self._peers.values())):
+            shared = None if other is mine else other.last_that_meets(spans)
+            if shared is not None:
+                mine.stream.wait_event(shared)
+        is_straight = all(side.device.type != "cpu" or side.is_contiguous() for side in sides)
+        with contextlib.ExitStack() as streams:
+            for stream in mine.streams:
+                streams.enter_context(_current(stream, stream.device))
             target.copy_(source, non_blocking=is_straight)
         for side in sides:
-            if side.device == self.device:  # pinned memory is kept by its own allocator, which saw the copy
-                side.record_stream(mine.stream)
+            for stream in mine.streams:
+                if side.device == stream.device:  # pinned memory is kept by its own allocator, which saw the copy
+                    side.record_stream(stream)
         mine.under_way.append(_UnderWay(spans, mine.stream.record_event()))
         self._last = mine
 
@@ -145,10 +167,16 @@ class _UnderWay(NamedTuple):
 
 
 class _Lane:
-    """The copies of one direction: their stream, and those that may not be done, in order."""
+    """The copies of one direction: their streams, and those that may not be done, in order.
 
-    def __init__(self, device: torch.device) -> None:
+    Attributes:
+        stream: by which a copy is ordered: the device's, and between two devices the target's, which waits for it.
+        streams: all of them, that of the other device included.
+    """
+
+    def __init__(self, device: torch.device, source: torch.device | None = None) -> None:
         self.stream = torch.Stream(device)
+        self.streams = (self.stream,) if source is None else (torch.Stream(source), self.stream)
         self.under_way: collections.deque[_UnderWay] = collections.deque()
 
     def last_that_meets(self, spans: tuple[Span, Span]) -> torch.Event | None:

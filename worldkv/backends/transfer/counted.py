@@ -28,19 +28,42 @@ class Copies:
         self._ops, self._form = ops, form
         self.traffic = Traffic()
 
-    def to_host(self, target: Tensor, source: Tensor, packing: Packing | None) -> Event:
-        """Copy a chunk off the device; the event after it."""
+    def to_host(self, target: Tensor, source: Tensor, packing: Packing | None, *, is_spare: bool = False) -> Event:
+        """Copy a chunk off the device, to the host or to spare memory of another device; the event after it."""
         self._ops.copy_async(target, source)
-        self._count(Traffic(device_to_host=self._bytes(source.numel(), packing)))
+        if is_spare:
+            self.gathered(source.numel(), packing)
+        else:
+            self._count(Traffic(device_to_host=self._bytes(source.numel(), packing)))
         return self._ops.record()
 
-    def to_device(self, target: Tensor, sources: Sequence[Tensor], packing: Packing | None) -> Event:
+    def gathered(self, elements: int, packing: Packing | None) -> None:
+        """Count a chunk that goes to spare memory."""
+        self._count(Traffic(device_to_spare=self._bytes(elements, packing)))
+
+    def scattered(self, elements: int, packing: Packing | None) -> None:
+        """Count a chunk that comes from spare memory."""
+        self._count(Traffic(spare_to_device=self._bytes(elements, packing)))
+
+    def spare_to_host(
+        self, ops: DeviceOps, target: Tensor, stored: StoredChunk, source: Tensor, *, is_counted: bool
+    ) -> Event:
+        """Copy a chunk from spare memory of the device of `ops`, counted or not; the event after it."""
+        ops.copy_async(target, source)
+        if is_counted:
+            self._count(Traffic(spare_to_host=self._bytes(stored.elements, stored.packing)))
+        return ops.record()
+
+    def to_device(
+        self, target: Tensor, sources: Sequence[Tensor], packing: Packing | None, *, is_spare: bool = False
+    ) -> Event:
         """Copy a chunk, or some layers of it, onto the device; the event after it.
 
         Args:
             target: its room.
             sources: where it lies: all of it, or its bytes in several spans.
             packing: how it lies in its room where it is quantised.
+            is_spare: whether it comes from spare memory of another device.
         """
         if len(sources) == 1:
             self._ops.copy_async(target, sources[0])
@@ -52,7 +75,10 @@ class Copies:
                     self._ops.copy_async(data[start : start + span.numel()], span)
                 start += span.numel()
             elements = target.numel()
-        self._count(Traffic(host_to_device=self._bytes(elements, packing)))
+        if is_spare:
+            self.scattered(elements, packing)
+        else:
+            self._count(Traffic(host_to_device=self._bytes(elements, packing)))
         return self._ops.record()
 
     def wrote(self, stored: StoredChunk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -89,6 +89,22 @@ class DeviceOps(ABC):
         """
         return torch.from_numpy(numbers)
 
+    def peer(self, device: str) -> DeviceOps:
+        """The ops of another device of the same kind; from now on `copy_async` copies between it and this one as well.
+
+        A copy between the two runs after all that either of them was given to compute so far.
+
+        Raises:
+            DeviceError: no such device, or none that chunks can be put on beside this one.
+        """
+        asked = torch.device(device)
+        if asked != self.device:
+            raise DeviceError(
+                f"spare memory was asked for on {device} and the window is on {self.device}; take memory of that one "
+                "(leave spare_device out), or an accelerator for both"
+            )
+        return self  # a machine without an accelerator has one memory, from and to which copies run beside the rest
+
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor lies on this very device."""
         place = tensor.device
@@ -113,8 +129,8 @@ def allocate(shape: Sequence[int], dtype: torch.dtype, device: torch.device, *, 
         ) from error
 
 
-def check_copy(target: Tensor, source: Tensor, device: torch.device) -> None:
-    """Refuse a copy that is not one between equals on the host and `device`; for ops only.
+def check_copy(target: Tensor, source: Tensor, device: torch.device, peers: Container[torch.device] = ()) -> None:
+    """Refuse a copy that is not one between equals on `device` and the host or one of `peers`; for ops only.
 
     Raises:
         DeviceError: shapes or dtypes differ, a tensor lies elsewhere, or none on the device.
@@ -125,7 +141,8 @@ def check_copy(target: Tensor, source: Tensor, device: torch.device) -> None:
             f"{tuple(target.shape)} {target.dtype}; view or convert one of them first"
         )
     places = {target.device, source.device}
-    if device not in places or not places <= {torch.device("cpu"), device}:
+    others = places - {device, torch.device("cpu")}
+    if device not in places or not all(other in peers for other in others):
         raise DeviceError(
             f"a copy runs between the host and {device}, got one from {source.device} to {target.device}; move one side"
         )

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from worldkv.backends.bank.bank import Bank
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer
+from worldkv.backends.bank.spare_memory import SpareBuffer
+from worldkv.backends.bank.stored_chunk import HostBuffer, StoredBuffer
 from worldkv.backends.transfer.counted import Copies
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 from worldkv.backends.transfer.staging import Arrival, Staging
@@ -28,8 +29,8 @@ class _Piece:
     Attributes:
         chunk: whose.
         layers: which.
-        source: where they lie in host memory: one span, or of a quantised chunk its numbers, scales and debug channels.
-        host: the host memory, held until they are there.
+        source: where they lie in memory: one span, or of a quantised chunk its numbers, scales and debug channels.
+        buffer: that memory, held until they are there.
         packing: how they lie there where the chunk is quantised.
         room: where on the device they are copied to, flat; None while they wait for room, or are nothing.
         event: when they are there.
@@ -38,7 +39,7 @@ class _Piece:
     chunk: int
     layers: range
     source: tuple[Tensor, ...]
-    host: HostBuffer
+    buffer: StoredBuffer
     packing: Packing | None
     room: Tensor | None = None
     event: Event | None = None
@@ -81,20 +82,27 @@ class Incoming:
 
     # ------------------------------------------------------------------ fetched chunks
 
-    def fetch(self, chunk: int, host: HostBuffer) -> None:
-        """Have a chunk copied from host memory by the next `send`; its places in the window are there already."""
-        packing, flat = self._bank.stored[chunk].packing, host.tensor
+    def fetch(self, chunk: int, buffer: StoredBuffer) -> None:
+        """Have a chunk copied from memory by the next `send`; its places in the window are there already.
+
+        From spare memory of the same device it is scattered there at once.
+        """
+        packing, flat = self._bank.stored[chunk].packing, buffer.tensor
         layers = self._arena.form.geometry.layers
-        count = max(1, min(layers, MOST_PIECES, flat.numel() * flat.itemsize // self._ops.least_copy_bytes))
+        if isinstance(buffer, SpareBuffer) and not self._bank.is_beside:
+            self._copies.scattered(flat.numel(), packing)
+            self._arena.scatter(chunk, self._unpacked(flat, packing), range(layers))
+            return
+        count = num_pieces(self._ops, layers, flat.numel() * flat.itemsize)
         for at in range(count):
             some = range(layers * at // count, layers * (at + 1) // count)
             if packing is None:
                 first, end = self._arena.span_of_layers(self._arena.counts(chunk), some)
-                piece = _Piece(chunk, some, (flat[first:end],), host, None)
+                piece = _Piece(chunk, some, (flat[first:end],), buffer, None)
             elif count == 1:
-                piece = _Piece(chunk, some, (flat,), host, packing)
+                piece = _Piece(chunk, some, (flat,), buffer, packing)
             else:
-                piece = _Piece(chunk, some, packing.spans_of_layers(flat, some), host, packing.of_layers(some))
+                piece = _Piece(chunk, some, packing.spans_of_layers(flat, some), buffer, packing.of_layers(some))
             self._waiting.append(piece)
         self._waiting.sort(key=lambda piece: piece.layers.start)  # which keeps the order of chunks
         self._landed[chunk] = 0
@@ -125,7 +133,7 @@ class Incoming:
     # ------------------------------------------------------------------ prefetched chunks
 
     def prefetch(self, chunk: int) -> None:
-        """Copy a chunk from host or disk to where prefetched ones wait."""
+        """Copy a chunk from host, disk or another device to where prefetched ones wait."""
         stored = self._bank.stored[chunk]
         arrival = self._staging.add(chunk, stored.elements, stored.packing)
         if stored.is_on_disk:
@@ -188,8 +196,7 @@ class Incoming:
         elements = _elements(piece)
         if elements:  # heads of a ragged chunk may have nothing in some layers
             piece.room = self._staging.pass_through(elements, lambda: self._land_until(piece), holds=True)
-            piece.event = self._copies.to_device(piece.room, piece.source, piece.packing)
-            piece.host.busy[:] = [piece.event]
+            piece.event = self._copied(piece.room, piece.source, piece.buffer, piece.packing)
         del self._waiting[0]
         self._under_way.append(piece)
 
@@ -222,9 +229,24 @@ class Incoming:
         packing.unpack(room, flat)
         return flat
 
-    def _send(self, arrival: Arrival, host: HostBuffer) -> None:
-        arrival.host, arrival.event = host, self._copies.to_device(arrival.room, (host.tensor,), arrival.packing)
-        host.busy[:] = [arrival.event]
+    def _send(self, arrival: Arrival, buffer: StoredBuffer) -> None:
+        arrival.source = buffer
+        arrival.event = self._copied(arrival.room, (buffer.tensor,), buffer, arrival.packing)
+
+    def _copied(
+        self, room: Tensor, sources: tuple[Tensor, ...], buffer: StoredBuffer, packing: Packing | None
+    ) -> Event:
+        """The event after a copy from `buffer`."""
+        if isinstance(buffer, HostBuffer) and buffer.from_peer is not None:
+            self._ops.wait(buffer.from_peer)
+        event = self._copies.to_device(room, sources, packing, is_spare=isinstance(buffer, SpareBuffer))
+        buffer.busy[:] = [event]
+        return event
+
+
+def num_pieces(ops: DeviceOps, layers: int, num_bytes: int) -> int:
+    """How many pieces a fetched chunk of so many layers and bytes is copied in."""
+    return max(1, min(layers, MOST_PIECES, num_bytes // ops.least_copy_bytes))
 
 
 def _elements(piece: _Piece) -> int:

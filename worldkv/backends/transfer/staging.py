@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from worldkv.backends.bank.quantise import Packing
-from worldkv.backends.bank.stored_chunk import HostBuffer
+from worldkv.backends.bank.stored_chunk import StoredBuffer
 from worldkv.backends.transfer.device_ops import DeviceOps, Event
 
 
@@ -22,15 +22,15 @@ class Arrival:
     Attributes:
         room: where on the device it is copied to, flat.
         packing: how it lies there where it is quantised.
-        host: the host memory it comes from; None while a thread reads it from disk.
-        reading: that thread's work; None where it was on the host.
+        source: the memory it comes from; None while a thread reads it from disk.
+        reading: that thread's work; None where it was in memory.
         event: when the copy is there; None while it is not under way.
     """
 
     room: Tensor
     packing: Packing | None = None
-    host: HostBuffer | None = None
-    reading: Future[HostBuffer] | None = None
+    source: StoredBuffer | None = None
+    reading: Future[StoredBuffer] | None = None
     event: Event | None = None
 
 
@@ -78,6 +78,11 @@ class Staging:
         self.prefetched: dict[int, Arrival] = {}
         self._slots: list[Slot] = []
         self._next = 0
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes of the room for packing, 0 until it is needed."""
+        return 0 if self._workspace is None else self._workspace.nbytes
 
     # ------------------------------------------------------------------ waiting
 

@@ -14,7 +14,7 @@ from worldkv.backends.transfer.device_ops import DeviceOps
 from worldkv.backends.transfer.tensor_copy import copy, join, select
 from worldkv.backends.window.copy_on_write import ArenaState, Pages
 from worldkv.backends.window.head_groups import HeadGroup
-from worldkv.backends.window.run_layout import Copy, RunLayout
+from worldkv.backends.window.run_layout import Copy, Extent, RunLayout
 from worldkv.errors import PolicyError
 from worldkv.geometry import CacheGeometry
 
@@ -139,6 +139,11 @@ class Arena:
         if self.mass is None or self.form.is_ragged:
             return None
         return join(self.mass, self.groups[0].layout.extents[chunk])[..., 0]
+
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes that snapshots hold of the window beside it."""
+        return self._pages.saved_bytes
 
     # ------------------------------------------------------------------ writing
 
@@ -360,6 +365,50 @@ class Arena:
             self.mass[:, :, :tokens].copy_(state.mass[:, :, :tokens])
         self.turned = dict(state.turned)
         self._rebind([layout.copy() for layout in state.layouts])
+
+    @property
+    def can_grow(self) -> bool:
+        """Whether the buffer grows when a step needs more."""
+        return self._can_grow
+
+    def take_in(self, layouts: list[RunLayout], capacity: int, turned: dict[int, int]) -> None:
+        """Room for what `layouts` say, to be filled by `put`; whatever was there is gone."""
+        if capacity != self.capacity and self._can_grow:
+            self._allocate(layouts, capacity)
+        self._fit(max(layout.length for layout in layouts))
+        self._rebind(layouts)
+        self.turned = dict(turned)
+
+    def whole(self, chunk: int) -> list[Tensor]:
+        """All that is there of a chunk: of every head group what moves, its attended keys where they are written.
+
+        Contiguous copies, each with the tokens in the last axis but one.
+        """
+        return [join(tensor, extents).contiguous() for tensor, extents in self._pieces_of(chunk)]
+
+    def put(self, chunk: int, parts: Iterator[Tensor]) -> None:
+        """Write what `whole` answered to a chunk's places; each part may be flat, and on the host."""
+        for tensor, extents in self._pieces_of(chunk):
+            offset, tokens = 0, sum(piece.tokens for piece in extents)
+            part = next(parts).view(*tensor.shape[:-2], tokens, tensor.shape[-1])
+            for piece in extents:
+                tensor[..., piece.start : piece.end, :].copy_(part[..., offset : offset + piece.tokens, :])
+                offset += piece.tokens
+
+    def shapes_of(self, chunk: int) -> list[tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and type of what `whole` answers of a chunk."""
+        return [
+            ((*tensor.shape[:-2], sum(piece.tokens for piece in extents), tensor.shape[-1]), tensor.dtype)
+            for tensor, extents in self._pieces_of(chunk)
+        ]
+
+    def _pieces_of(self, chunk: int) -> Iterator[tuple[Tensor, list[Extent]]]:
+        """The tensors in which a chunk has places that count, and the places."""
+        for group in self.groups:
+            buffer, *others = group.moved
+            is_turned = chunk in self.turned
+            for tensor in (buffer if is_turned else group.stored, *others):
+                yield tensor, group.layout.extents[chunk]
 
     def fork(self) -> Arena:
         """An independent twin with the same tokens in the same places."""

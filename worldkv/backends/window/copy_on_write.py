@@ -46,6 +46,13 @@ class Pages:
         self._states: weakref.WeakSet[ArenaState] = weakref.WeakSet()
         self.groups: list[HeadGroup] = []
 
+    @property
+    def saved_bytes(self) -> int:
+        """Bytes of all states' pages and of the attention that they hold; a page that several share counts once."""
+        held = [tensor for state in self._states for saved in state.pages.values() for tensor in saved]
+        held += [state.mass for state in self._states if state.mass is not None]
+        return sum({id(tensor): tensor.nbytes for tensor in held}.values())
+
     def snapshot(self) -> ArenaState:
         """The head groups as they are."""
         layouts = [group.layout.copy() for group in self.groups]

@@ -12,6 +12,8 @@ function makeMap(numSteps) {
       low = Math.min(low, points[i + 1]); high = Math.max(high, points[i + 1]);
     }
   }
+  const short = Math.max(0, 1.5 * path.view_distance - Math.max(right - left, high - low)) / 2; // a view longer than the path
+  left -= short; right += short; low -= short; high += short;
   const scale = Math.min((WIDE - 2 * EDGE) / (right - left || 1), (TALL - 2 * EDGE) / (high - low || 1));
   const x = (value) => WIDE / 2 + (value - (left + right) / 2) * scale;
   const y = (value) => TALL / 2 - (value - (low + high) / 2) * scale;

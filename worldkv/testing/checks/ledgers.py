@@ -27,18 +27,18 @@ def tokens_and_bytes_add_up(under_test: PolicyUnderTest, scenario: Scenario) -> 
     _audit_every_step(under_test, scenario, audit_ledgers)
 
 
-@check("Spilling to disk changes where a chunk lies, not what is decided.", kind=CachePolicy, scenarios=scenarios)
+@check("Spilling changes where a chunk lies, not what is decided.", kind=CachePolicy, scenarios=scenarios)
 def spilling_changes_no_decision(under_test: PolicyUnderTest, scenario: Scenario) -> None:
-    """The same rollout with all of the bank in memory and with a host that holds little or nothing."""
-    roomy = dataclasses.replace(scenario, host_chunks=None, disk_chunks=None)
+    """The same rollout with all of the bank on the host, and with little room or none there and on the device."""
+    roomy = dataclasses.replace(scenario, host_chunks=None, disk_chunks=None, spare_chunks=None)
     expected = Trial(under_test.fitted(roomy.geometry), roomy).run().records
-    for host_chunks in (0, 1.5):
-        tight = dataclasses.replace(roomy, host_chunks=host_chunks)
+    for host_chunks, spare_chunks in ((0, None), (1.5, None), (1.5, 1.5)):
+        tight = dataclasses.replace(roomy, host_chunks=host_chunks, spare_chunks=spare_chunks)
         found = Trial(under_test.fitted(tight.geometry), tight).run().records
         if difference := rollout_difference(expected, found, bytes_too=False):
             raise CheckFailed(
-                f"with room for {host_chunks:g} chunks on the host and the rest on disk it decides differently: "
-                f"{difference}; the disk is part of the bank, do not look at tiers"
+                f"with room for {host_chunks:g} chunks on the host, {spare_chunks or 0:g} in spare memory and the rest "
+                f"on disk it decides differently: {difference}; the disk is part of the bank, do not look at tiers"
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def read(path: Path, spec: FormatSpec) -> Trajectory:
         TrajectoryError: not a recording, of an unknown version, or an array is missing, misshapen or not finite.
     """
     metadata, arrays = _load(path)
+    told, found = metadata.pop("crc32", None), _checksum(metadata, arrays)
     if metadata.get("format") != FORMAT:
         raise TrajectoryError(
             f"{path} is a safetensors file but no recorded path (its metadata lacks format={FORMAT}); make one with "
@@ -88,6 +90,11 @@ def read(path: Path, spec: FormatSpec) -> Trajectory:
         action_rotations=poses.get("action_rotations"),
         walls=poses.get("walls"),
     )
+    if told not in (None, found):
+        raise TrajectoryError(
+            f"{path} was altered since it was recorded (crc32 {found} and not {label(told)}); fetch or record it "
+            "again, or take crc32 out of its metadata if you changed it yourself"
+        )
     trajectory = checked(trajectory, str(path))
     if trajectory.action_positions is None:
         return trajectory
@@ -121,7 +128,7 @@ def write(trajectory: Trajectory, path: Path) -> None:
         said = getattr(trajectory.signals, name, None)
         if said is not None:
             metadata[name] = said if isinstance(said, str) else repr(float(said))
-    write_atomically(path, save(arrays, metadata))
+    write_atomically(path, save(arrays, metadata | {"crc32": _checksum(metadata, arrays)}))
 
 
 def _load(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
@@ -144,6 +151,15 @@ def _load(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
             "numbers as float32"
         ) from None
     return metadata, arrays
+
+
+def _checksum(metadata: dict[str, str], arrays: dict[str, NDArray[Any]]) -> str:
+    """Of everything that a recording says, in an order of its own."""
+    crc32 = zlib.crc32(repr(sorted(metadata.items())).encode(errors="backslashreplace"))
+    for name, values in sorted(arrays.items()):
+        crc32 = zlib.crc32(f"{name} {values.dtype.str} {values.shape}".encode(errors="backslashreplace"), crc32)
+        crc32 = zlib.crc32(np.ascontiguousarray(values).data, crc32)
+    return f"{crc32:08x}"
 
 
 def _view_distance(path: Path, metadata: dict[str, str]) -> float | None:

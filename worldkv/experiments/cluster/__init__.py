@@ -1,0 +1,1 @@
+"""Run a sweep's tasks on a cluster of Ray or Dask; see docs/scale.md."""
