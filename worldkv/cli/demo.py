@@ -33,8 +33,8 @@ def demo(
 
     First the simulator: a tour through twelve rooms, a table and a figure, in a few seconds. Then, where torch is
     installed, real attention: a smaller building whose pictures are read from the cache alone, a table with PSNR, a
-    filmstrip of views that come back and an animated GIF, in half a minute; and three turns in a room as a small trained
-    model generates them. It needs no files and no GPU.
+    filmstrip of views that come back and an animated GIF, in half a minute; and three turns in a room as a small
+    trained model generates them. It needs no files and no GPU.
     """
     check_outputs(
         TOUR,
