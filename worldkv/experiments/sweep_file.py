@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".parquet")
 CHECKSUM = "crc32"
 """The last column of a CSV file: of the row's other cells. A file without the column is read unchecked."""
-
 SMALL = 20
 """A file of at most so many rows is written whenever one is new."""
 PATIENCE = 20
