@@ -40,7 +40,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("mine.py").write_text(MINE)
     Path("beside_mine.py").write_text("from worldkv.policies import SlidingWindow as Base\n")
     Path("unnamed.py").write_text("raise SystemExit\n")
-    Path("16").write_text("a file with the name of a number")
+    for value in ("16", "fp8"):
+        Path(value).write_text("a file with the name of a value")
     Path("pack_of_mine", "deeper").mkdir(parents=True)
     Path("pack_of_mine", "__init__.py").touch()
     Path("pack_of_mine", "deeper", "__init__.py").touch()
@@ -70,7 +71,8 @@ def test_what_a_spec_names_travels_and_nothing_else(home: Path) -> None:
     assert found.import_from == ("0",)
     assert found.homes == {"0": str(home), "1": str(home / "made")}
     assert found.contents["0/mine.py"] == MINE.encode()
-    assert collected("worldkv", "composed:index=frustum") == TravellingFiles()
+    quantised = "composed:compression=quantised,stored_as=fp8"
+    assert collected("worldkv", "composed:index=frustum", quantised) == TravellingFiles()
 
 
 def test_a_heap_of_files_does_not_travel(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,18 +128,25 @@ def test_a_worker_in_an_empty_folder_finds_the_same(
     assert "no luck" in there[3]["status"] and there[2]["status"] == "ok"
 
 
-def test_the_next_sweep_s_helper_is_not_the_last_one_s(home: Path) -> None:
+def test_the_next_sweep_s_helper_is_not_the_last_one_s(
+    home: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sys.modules.pop("beside_mine", None)
     for frames in (3, 6):
+        monkeypatch.chdir(home)
         Path("beside_mine.py").write_text(
             "from dataclasses import dataclass\nfrom worldkv.policies import SlidingWindow\n\n"
             f"@dataclass(frozen=True)\nclass Base(SlidingWindow):\n    extra_frames: int = {frames}\n\n"
             "    def resized(self, window_tokens, geometry):\n        return None\n"
         )
-        sys.modules.pop("beside_mine", None)
+        of_the_worker = sys.modules.pop("beside_mine", None)  # both sides are this process
         files = collected("mine.py:Mine")
         sys.modules.pop("beside_mine", None)
+        if of_the_worker is not None:
+            sys.modules["beside_mine"] = of_the_worker
         for entry in [entry for entry in sys.path if entry and Path(entry) == home]:
             sys.path.remove(entry)
+        monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
         work = replace(task("mine.py:Mine:extra_frames=3"), budget=None)
         kind, rows = on_a_worker(work, files)
         helper = sys.modules["beside_mine"]

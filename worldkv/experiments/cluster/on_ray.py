@@ -48,8 +48,7 @@ class RayCluster:
             raise DeviceError("Ray is in use in this process already; leave it first: ray.shutdown()")
         self._log, self._client_log = map(logging.getLogger, ("ray", "ray.util.client.logsclient"))
         self._log_level = self._log.level
-        self._log.setLevel(logging.CRITICAL + 1)  # what it would say of a cluster that is gone is told in a sentence
-        self._client_log.disabled = True  # it stands apart from its parent
+        self._hush()
         try:
             with warnings.catch_warnings(), _same_signals():
                 warnings.simplefilter("ignore")  # what went wrong is in the error as well
@@ -57,6 +56,7 @@ class RayCluster:
         except (ConnectionError, RuntimeError, ValueError) as error:
             self._speak()
             raise DeviceError(f"--on {name}: no Ray cluster can be used there: {_sentence(error)}") from None
+        self._hush()  # connecting has set its level
         self._run = ray.remote(num_cpus=1, max_retries=0)(run_errand)
         self._tasks: dict[Any, tuple[Hashable, tuple[Any, ...], int]] = {}
         self._num_submitted = 0
@@ -89,6 +89,11 @@ class RayCluster:
         self._tasks.clear()
         self._ray.shutdown()
         self._speak()
+
+    def _hush(self) -> None:
+        """What Ray would say of a cluster that is gone is told in a sentence."""
+        self._log.setLevel(logging.CRITICAL + 1)
+        self._client_log.disabled = True  # it stands apart from its parent
 
     def _speak(self) -> None:
         self._log.setLevel(self._log_level)
