@@ -5,7 +5,8 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test gpu late-device device-tests kit parity fuzz campaigns check format bench mutants \
-    policies-page scale-tests fidelity leaderboard real-weights architecture-picture browser-tests clean
+    policies-page scale-tests fidelity train-world trained-study leaderboard real-weights architecture-picture \
+    browser-tests clean
 
 VENV := .venv
 SCALE_VENV := .venv-scale
@@ -18,6 +19,7 @@ MINUTES ?= 10
 FUZZED := $(addprefix tests/,trajectory/test_mutated_files.py cli/test_mutated_sweeps.py parts/test_mutated_weights.py \
     backends/test_mutated_chunks.py)
 CAMPAIGNS := bit_flips two_processes full_disk long_rollout kills
+TRAIN_MINUTES ?= 60
 WORLDKV_SHARED_DATA ?= ../shared/data
 LATE_SEEDS ?= 1 2
 ON_DEVICE := tests/late_device $(addprefix tests/backends/test_,$(addsuffix .py,door faults going_back numerics observer \
@@ -70,6 +72,9 @@ browser-tests: $(VENV)/.browser ## open the pages of --report in chromium (Debia
 $(VENV)/.browser: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[browser,rerun]'
 	@touch $@
+
+gpu: ## ask the GPU here whether the cache works on it and what it costs: nine minutes, one page (.venv or else python3; GPU_ARGS=...)
+	@python=$(BIN)/python; [ -x "$$python" ] || python=python3; "$$python" -m worldkv gpu-check $(GPU_ARGS)
 
 late-device: install ## compile the accelerator that the device tests run on (g++, a minute; once)
 	@$(BIN)/python -m tests.late_device.build
@@ -148,8 +153,17 @@ fidelity: install ## measure painted worlds anew and write docs/fidelity.md with
 	@$(BIN)/python -m benchmarks.fidelity_curves docs/fidelity-curves.png
 	@$(BIN)/python -m benchmarks.fidelity_page docs/fidelity.md --data "$(WORLDKV_SHARED_DATA)"
 
+train-world: install ## train the models of `--world trained` anew, on a core each (TRAIN_MINUTES=60; resumes where it stopped)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m worldkv.backends.models.trained.train --minutes $(TRAIN_MINUTES)
+
+trained-study: install ## measure the trained world anew and write docs/trained-world.md (hours on one core; resumes where it stopped)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.trained_study --page docs/trained-world.md --data "$(WORLDKV_SHARED_DATA)"
+
 leaderboard: install ## score every policy that has no card in docs/scores yet and write docs/leaderboard.md (an hour; resumes where it stopped)
 	@$(BIN)/python -m benchmarks.leaderboard docs/leaderboard.md --data "$(WORLDKV_SHARED_DATA)"
+
+save-kills: install ## kill a process 300 times while it saves a world, and look at what lies in the folder (minutes)
+	@$(BIN)/python -m benchmarks.save_kills
 
 real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md and docs/policies.md (some minutes; resumes where it stopped)
 	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md docs/policies.md

@@ -139,6 +139,8 @@ PRESETS: dict[str, CacheGeometry] = {
     ),
     # The painted rooms: four rays a token, pictures of 24 x 40.
     "rooms": CacheGeometry(2, 2, 2, 64, 12, 20, itemsize=4, rope_frames=1 << 16, name="rooms"),
+    # The trained world model: patches of 8 x 8 of pictures of 32 x 48.
+    "trained": CacheGeometry(4, 3, 3, 32, 4, 6, itemsize=4, rope_frames=1 << 16, name="trained"),
     # Small enough for a test on one core.
     "tiny": CacheGeometry(2, 2, 2, 16, 4, 4, itemsize=4, rope_frames=1 << 16, name="tiny"),
 }

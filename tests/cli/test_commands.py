@@ -202,10 +202,11 @@ def test_demo_with_torch_ends_with_pictures(worldkv: Worldkv, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("worldkv.cli.demo.TOUR", "generate:tour:rooms=3,chunks=40")
     monkeypatch.setattr("worldkv.cli.demo.PAINTED_TOUR", "script:R_L_R_L_R_L90_360")
+    monkeypatch.setattr("worldkv.cli.demo.TRAINED_PATH", "script:R_L_R_L_R_L90_360")
     monkeypatch.setattr("worldkv.cli.demo.WORLD_GEOMETRY", "rooms:frame_rows=6,frame_columns=10")
     ran = worldkv("demo")
     assert (ran.code, ran.err) == (0, "")
-    pictures = {"worldkv-demo.png", "worldkv-demo-revisits.png", "worldkv-demo.gif"}
+    pictures = {"worldkv-demo.png", "worldkv-demo-revisits.png", "worldkv-demo.gif", "worldkv-demo-trained.png"}
     assert {entry.name for entry in tmp_path.iterdir()} == pictures
     table = [line.split() for line in ran.out.splitlines()]
     labels = {"sliding-window" if spec == WINDOW else spec for spec in WORLD_POLICIES}

@@ -73,6 +73,16 @@ def test_a_good_policy_is_promoted_with_everything_in_one_file(worldkv: Worldkv,
     assert "sink_frames=3" in simulated[2]["spec"]
 
 
+def test_a_world_shows_how_the_policies_look(worldkv: Worldkv, folder: Path) -> None:
+    ran = worldkv("promote", "worldkv", "script:R_L_R_L_R_L90_360", *QUICK[:1], 30, *QUICK[2:], "--world", "trained")
+    assert ran.code == 0, ran.out + ran.err
+    stage = json.loads((folder / "promote-worldkv.json").read_text())["stages"]["world"]
+    own, full, window, random = (row["psnr_visit"] for row in stage["rows"])
+    assert stage["world"]["visits"] == "given" and window < own and random < full
+    assert any(line.startswith("world") and "dB" in line for line in ran.out.splitlines())
+    assert "there is no world" in worldkv("promote", "worldkv", PATH, "--world", "none").err
+
+
 def test_its_commands_repeat_its_stages(worldkv: Worldkv, folder: Path) -> None:
     worldkv("promote", "random:seed=3", PATH, *QUICK, "--seed", 4, "--view-distance", 5, "--json", "out.json")
     document = json.loads((folder / "out.json").read_text())

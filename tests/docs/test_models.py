@@ -60,5 +60,5 @@ def test_a_model_s_own_window_is_what_its_policy_attends(row: list[str]) -> None
 
 def test_every_preset_s_source_is_named() -> None:
     named = {name for cells in rows("## Where the numbers are from") for name in re.findall(r"`([\w.-]+)`", cells[0])}
-    ours = {"rooms", "tiny"}
+    ours = {"rooms", "trained", "tiny"}
     assert named - {"-720p"} == PRESETS.keys() - ours - {"lingbot-world-fast-720p"}

@@ -92,6 +92,10 @@ class Rotary:
         pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
         return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
 
+    def ladders(self) -> tuple[Tensor, Tensor]:
+        """Angle a latent frame of each time pair `(time_pairs,)`, and angles of a frame's tokens `(tokens, rest)`."""
+        return self._time_ladder, self._space_angles
+
     def prepare(
         self, deltas: Iterable[int], device: torch.device, upload: Callable[[NDArray[np.float32]], Tensor]
     ) -> None:

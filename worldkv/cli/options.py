@@ -172,8 +172,9 @@ WorldOption = Annotated[
         "--world",
         metavar="NAME",
         show_default=False,
-        help="Run real attention in a painted world and measure its pictures: rooms (walls round any trajectory) or "
-        "doom (a game's level, needs vizdoom). Needs torch; the default geometry is then [cyan]rooms[/cyan].",
+        help="Run real attention in a world and measure its pictures: rooms (painted walls round any trajectory), doom "
+        "(a game's level, needs vizdoom), or trained (a small trained model; trained-free imagines first visits too, "
+        "trained-rotary has ordinary positions). Needs torch; the default geometry is the world's.",
     ),
 ]
 PassesOption = Annotated[

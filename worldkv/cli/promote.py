@@ -24,6 +24,7 @@ from worldkv.cli.options import (
     TrajectoryArgument,
     UnitsOption,
     ViewDistanceOption,
+    WorldOption,
 )
 from worldkv.cli.output import print_result
 from worldkv.cli.progress import SlowProgress
@@ -64,6 +65,7 @@ def promote(
             help="The machine whose times are predicted; by default this one, calibrated first.",
         ),
     ] = None,
+    world: WorldOption = None,
     examples: ExamplesOption = CHECK_EXAMPLES,
     seed: SeedOption = 0,
     view_distance: ViewDistanceOption = None,
@@ -90,6 +92,7 @@ def promote(
     window with a sink). Simulator and tensors are compared record by record, once in memory and once spilling to
     disk. In the real run the policies' steps take turns, and predicted times are compared with measured ones. Where
     only a model can tell what the policy decides, it runs on tensors first, and the simulator replays the recording.
+    With --world all of them generate a world too, and their pictures are compared.
     The policy is promoted if every check passes, no record differs and everything ran; other findings are remarks.
     The result is one JSON file, to attach to a pull request. Exit code 1 if the policy is not promoted.
     """
@@ -99,6 +102,10 @@ def promote(
     from worldkv.report.promotion_tables import outcome
     from worldkv.specs.parse import split_spec
 
+    if world is not None:
+        from worldkv.experiments.worlds import check_world
+
+        check_world(world, "promote --world")
     name = split_spec(policy)[0].rpartition(":")[2]
     target = json or f"promote-{name}.json"
     check_outputs(trajectory, [("--json", target), ("--report", report)])
@@ -118,6 +125,7 @@ def promote(
             passes=passes,
             chunks=chunks,
             machine=machine,
+            world=world,
             examples=examples,
             seed=seed,
             view_distance=view_distance,

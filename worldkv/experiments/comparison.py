@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from worldkv.errors import SpecError, check_choice
 from worldkv.experiments.compared_policies import default_policies, with_baselines
-from worldkv.experiments.defaults import WORLD_GEOMETRY, Match
+from worldkv.experiments.defaults import Match
 from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_limits, as_machine, as_path, joined
 from worldkv.experiments.outputs import check_written
 from worldkv.experiments.plan_file import Executor, PlanFile
@@ -19,7 +19,7 @@ from worldkv.experiments.progress import SILENT, Progress
 from worldkv.experiments.result import Result
 from worldkv.experiments.setup import make_setup
 from worldkv.experiments.step_logger import StepLogger
-from worldkv.experiments.worlds import check_world
+from worldkv.experiments.worlds import check_world, world_geometry
 from worldkv.files import finite, text_file, write_bytes
 from worldkv.geometry import DEFAULT_GEOMETRY
 from worldkv.sim.machine import DEFAULT_MACHINE
@@ -250,7 +250,7 @@ def compare(
         host_budget: host memory for the bank; the rest spills to disk.
         disk_budget: disk for the bank.
         when_full: what happens when no tier of the bank has room.
-        world: run real attention in a painted world, `"rooms"` or `"doom"`; needs torch.
+        world: run real attention in a world, see `worldkv.experiments.worlds.WORLDS`; needs torch.
         device: where that attention runs.
         log: a file for one JSON object a step and row.
         plan: a file for the step plans of every row, for engines that page their own cache (docs/step-plans.md).
@@ -274,7 +274,7 @@ def compare(
     config = CacheConfig(
         window_budget, "flag", as_limits(host_budget, disk_budget, when_full, spare_budget, spare_device)
     )
-    by_default = DEFAULT_GEOMETRY if world is None else WORLD_GEOMETRY
+    by_default = DEFAULT_GEOMETRY if world is None else world_geometry(world)
     shape = as_geometry(by_default if geometry is None else geometry)
     rates = as_machine(machine)
     sizes = () if typed is None else parse_budgets(typed)

@@ -21,6 +21,8 @@ CALIBRATED_CHUNKS = 64
 """Chunks of the trajectory that a machine is measured on."""
 WORLD_GEOMETRY = "rooms"
 """The cache shape of painted worlds."""
+TRAINED_GEOMETRY = "trained"
+"""The cache shape of the trained model's worlds."""
 
 WORLD_POLICIES = (
     "full-kv",

@@ -36,6 +36,7 @@ from worldkv.trajectory.recorded_signals import RecordedSignals
 if TYPE_CHECKING:
     from worldkv.backends.cache import WorldCache
     from worldkv.backends.models import CausalVideoDiT, Painter
+    from worldkv.backends.models.trained import TrainedPainter
     from worldkv.experiments.run_request import NumberType, RunRequest
     from worldkv.exports.reported import Reported
     from worldkv.geometry import CacheGeometry
@@ -200,16 +201,17 @@ class PreparedRun:
         """What a run that goes on must have in common with it, by option."""
         return options_of(self.request, self.setup, self.candidate)
 
-    def _painter(self, world: PaintedWorld) -> Painter:
-        from worldkv.backends.models import Painter
+    def _painter(self, world: PaintedWorld) -> Painter | TrainedPainter:
         from worldkv.backends.on_device import torch_dtype
+        from worldkv.experiments.worlds import world_model
 
-        request, geometry = self.request, self.setup.geometry
-        return Painter(
-            geometry,
+        request = self.request
+        return world_model(
+            str(request.world),
+            self.setup.geometry,
             world,
+            self.candidate.policy,
             seed=request.seed,
-            readings=Painter.readings_for(self.candidate.policy),
             dtype=torch_dtype(request.dtype),
             device=request.device,
         )
@@ -269,19 +271,19 @@ class StartedRun:
         self,
         run: PreparedRun,
         cache: WorldCache,
-        model: CausalVideoDiT | Painter,
+        model: CausalVideoDiT | Painter | TrainedPainter,
         files: dict[str, KeptText],
         timeline: Timeline | None,
     ) -> None:
         """Nothing is generated yet, or as much as was saved; `files` are the open log and plan."""
-        from worldkv.backends.models import Painter
+        from worldkv.backends.models import CausalVideoDiT
         from worldkv.backends.rollout import denoiser
         from worldkv.sim.rollout import RolloutRecorder
 
         self._run, self._cache, self._files, self._timeline = run, cache, files, timeline
-        self._painter = model if isinstance(model, Painter) else None
+        self._painter = None if isinstance(model, CausalVideoDiT) else model
         passes, seed = run.request.passes, run.request.seed
-        self._make = model.paint if isinstance(model, Painter) else denoiser(model, passes, seed)
+        self._make = denoiser(model, passes, seed) if isinstance(model, CausalVideoDiT) else model.paint
         setup = run.setup
         self._rollout = RolloutRecorder(setup.chunked, cache.engine, setup.machine, setup.landmarks)
         self._signals = SignalRecorder(setup.geometry, run.candidate.policy)

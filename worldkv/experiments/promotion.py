@@ -19,6 +19,7 @@ from worldkv.experiments.promotion_verdict import reasons, remarks
 from worldkv.experiments.require_torch import require_torch
 from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType
+from worldkv.experiments.worlds import check_world
 from worldkv.files import write_bytes
 from worldkv.specs.given import PolicyLike, spec_of_given
 from worldkv.trajectory.read_as import read_as_document
@@ -98,6 +99,7 @@ def promote(
     passes: int = 4,
     chunks: int | None = PROMOTED_CHUNKS,
     machine: MachineLike | None = None,
+    world: str | None = None,
     examples: int = CHECK_EXAMPLES,
     seed: int = 0,
     view_distance: float | None = None,
@@ -117,6 +119,7 @@ def promote(
         passes: denoise passes a chunk, before the clean one.
         chunks: only the first so many chunks; None for all.
         machine: the machine whose time is predicted; where None this one, calibrated first.
+        world: compare it in a world too, see `worldkv.experiments.worlds.WORLDS`; None for no pictures.
         examples: rollouts that a check tries.
         seed: of checks, landmarks, model and noise.
         view_distance: how far the camera sees, in the trajectory's unit; by default from the trajectory.
@@ -130,6 +133,8 @@ def promote(
     """
     require_torch("promote")
     require_hypothesis()
+    if world is not None:
+        check_world(world, "promote --world")
     from worldkv import __version__
     from worldkv.experiments.measurements import this_machine
     from worldkv.sim.recorder import needs_model
@@ -190,6 +195,8 @@ def promote(
         why = "it does not run in the simulator"
         for name in ("parity", "run"):
             done(name, {"status": "skipped", "message": why})
+    if world is not None and runs:
+        done("world", _tried(lambda: stage.in_world(request, world, specs, progress)))
     import torch
 
     found = reasons(stages)

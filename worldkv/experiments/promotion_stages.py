@@ -147,6 +147,27 @@ def calibrated(request: PromoteRequest, progress: Progress) -> Machine:
     return fit.machine
 
 
+def in_world(request: PromoteRequest, world: str, specs: list[str], progress: Progress) -> dict[str, Any]:
+    """Compare all policies in a world, in pictures: its facts, a row each, and notes."""
+    from worldkv.experiments.comparison import compare
+
+    document = compare(
+        request.trajectory,
+        specs,
+        world=world,
+        match="none",
+        baselines=False,
+        seed=request.seed,
+        chunks=request.chunks,
+        view_distance=request.view_distance,
+        fps=request.fps,
+        format=request.format,
+        device=request.device,
+        progress=progress,
+    ).to_dict()
+    return {name: document[name] for name in ("world", "rows", "notes")}
+
+
 def run(
     request: PromoteRequest, path: LoadedPath, specs: list[str], machine: Machine, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, list[float]]]]:

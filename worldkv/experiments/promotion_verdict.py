@@ -16,8 +16,13 @@ def reasons(stages: dict[str, Any]) -> list[str]:
     wrong = [one["name"] for one in stages["check"].get("checks", ()) if one["status"] in ("failed", "blocked")]
     if wrong:
         found.append(f"{len(wrong)} of {len(stages['check']['checks'])} checks are not met: {', '.join(wrong)}")
-    for name, what in (("simulate", "the simulation"), ("parity", "parity"), ("run", "the real run")):
-        if stages[name]["status"] == "failed":
+    for name, what in (
+        ("simulate", "the simulation"),
+        ("parity", "parity"),
+        ("run", "the real run"),
+        ("world", "the world"),
+    ):
+        if stages.get(name, {}).get("status") == "failed":
             found.append(f"{what} failed: {stages[name]['message']}")
     for row in stages["parity"].get("rows", ()):
         if not row["equal"]:

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from worldkv.experiments.defaults import WORLD_GEOMETRY
 from worldkv.experiments.inputs import as_limits
 from worldkv.experiments.outputs import check_written
 from worldkv.experiments.progress import SILENT, Progress
@@ -17,7 +16,7 @@ from worldkv.experiments.result import DocumentResult
 from worldkv.experiments.run_request import NumberType, RunRequest
 from worldkv.experiments.saved_run import check_save
 from worldkv.experiments.stop_signals import StopSignals
-from worldkv.experiments.worlds import check_world
+from worldkv.experiments.worlds import check_world, world_geometry
 from worldkv.files import write_bytes
 from worldkv.sim.machine import DEFAULT_MACHINE
 from worldkv.specs.sizes import parse_size
@@ -165,7 +164,7 @@ def run(
     request = RunRequest(
         trajectory=trajectory,
         policy=policy,
-        geometry=(TINY if world is None else WORLD_GEOMETRY) if geometry is None else geometry,
+        geometry=(TINY if world is None else world_geometry(world)) if geometry is None else geometry,
         device=device,
         dtype=dtype,
         passes=passes,

@@ -22,6 +22,9 @@ def outcome(name: str, stage: dict[str, Any]) -> str:
     if name == "simulate":
         recall = number(rows[0]["revisit_recall"])
         return f"{name:9} recall {recall}, {rows[0]['window_tokens_peak']:,} window tokens"
+    if name == "world":
+        told = ", ".join(f"{row['policy']} {number(row['psnr_visit'], 1)}" for row in rows)
+        return f"{name:9} {stage['world']['name']}, dB of revisits against the first visit: {told}"
     if name == "parity":
         records = sum(row["records"] for row in rows)
         equal = sum(row["equal"] for row in rows)

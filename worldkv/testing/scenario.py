@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -58,7 +59,7 @@ class Scenario:
         """The room. A bank that is full forgets its oldest chunks."""
         host, disk, spare = map(self._bytes, (self.host_chunks, self.disk_chunks, self.spare_chunks))
         if disk is not None and self.disk_chunks is not None:
-            disk += int(self.disk_chunks * FILE_BYTES)
+            disk += math.ceil(self.disk_chunks) * FILE_BYTES  # the files of as many chunks
         limits = TierLimits(host, disk, "forget-oldest", spare)
         return CacheConfig(None, "error", limits, self.staging_chunks, self.rewind_chunks)
 

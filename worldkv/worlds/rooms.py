@@ -24,12 +24,20 @@ FAR = 60.0
 """Multiples of its direction at which a ray ends that meets nothing."""
 
 
-def trace_rooms(chunked: ChunkedTrajectory, geometry: CacheGeometry) -> SurfacePoints:
+def trace_rooms(
+    chunked: ChunkedTrajectory,
+    geometry: CacheGeometry,
+    *,
+    picture: tuple[int, int] | None = None,
+    patch: tuple[int, int] | None = None,
+) -> SurfacePoints:
     """Trace every element of every latent frame.
 
     Args:
         chunked: a trajectory in metres with walls, the camera between floor and ceiling.
         geometry: the cache shape that pictures are for.
+        picture: rows and columns of a picture; by default one element for every layer and head of a token.
+        patch: see `SurfacePoints`; by default one element for every layer and head.
 
     Raises:
         SpecError: the trajectory has no walls, or leaves the storey.
@@ -45,7 +53,7 @@ def trace_rooms(chunked: ChunkedTrajectory, geometry: CacheGeometry) -> SurfaceP
             f"{trajectory.name} leaves the storey: the camera's y goes from {highest:.3g} to {lowest:.3g}, "
             f"floor and ceiling are at 0 and {CEILING}"
         )
-    picture = picture_shape(geometry)
+    picture = picture_shape(geometry) if picture is None else picture
     grid = ray_grid(picture, trajectory.field_of_view).reshape(-1, 3)
     shape = (len(positions), len(grid))
     depth, points, normals = (np.empty((*shape, *last), np.float32) for last in ((), (3,), (3,)))
@@ -61,7 +69,7 @@ def trace_rooms(chunked: ChunkedTrajectory, geometry: CacheGeometry) -> SurfaceP
         depth.reshape(-1, *picture),
         normals.reshape(-1, *picture, 3),
         chunked.frames_per_chunk,
-        patch_shape(geometry),
+        patch_shape(geometry) if patch is None else patch,
     )
 
 

@@ -4,6 +4,7 @@ from worldkv.trajectory.generators.generator import Generator as Generator
 from worldkv.trajectory.generators.loop import Loop as Loop
 from worldkv.trajectory.generators.out_and_back import OutAndBack as OutAndBack
 from worldkv.trajectory.generators.random_walk import RandomWalk as RandomWalk
+from worldkv.trajectory.generators.rounds import Rounds as Rounds
 from worldkv.trajectory.generators.spiral import Spiral as Spiral
 from worldkv.trajectory.generators.tour import Tour as Tour
 
@@ -13,5 +14,6 @@ GENERATORS: dict[str, type[Generator]] = {
     "spiral": Spiral,
     "random-walk": RandomWalk,
     "tour": Tour,
+    "rounds": Rounds,
 }
 """Generators by the name users type."""
