@@ -73,6 +73,9 @@ $(VENV)/.browser: $(VENV)/.installed
 	@$(PIP_INSTALL) --editable '.[browser,rerun]'
 	@touch $@
 
+gpu: ## ask the GPU here whether the cache works on it and what it costs: nine minutes, one page (.venv or else python3; GPU_ARGS=...)
+	@python=$(BIN)/python; [ -x "$$python" ] || python=python3; "$$python" -m worldkv gpu-check $(GPU_ARGS)
+
 late-device: install ## compile the accelerator that the device tests run on (g++, a minute; once)
 	@$(BIN)/python -m tests.late_device.build
 
@@ -158,6 +161,9 @@ trained-study: install ## measure the trained world anew and write docs/trained-
 
 leaderboard: install ## score every policy that has no card in docs/scores yet and write docs/leaderboard.md (an hour; resumes where it stopped)
 	@$(BIN)/python -m benchmarks.leaderboard docs/leaderboard.md --data "$(WORLDKV_SHARED_DATA)"
+
+save-kills: install ## kill a process 300 times while it saves a world, and look at what lies in the folder (minutes)
+	@$(BIN)/python -m benchmarks.save_kills
 
 real-weights: $(VENV)/.weights ## measure policies on a trained language model for docs/real-weights.md and docs/policies.md (some minutes; resumes where it stopped)
 	@$(BIN)/python -m benchmarks.smollm2 docs/real-weights.md docs/policies.md

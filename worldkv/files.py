@@ -41,6 +41,8 @@ def open_plain(path: Path, error: type[WorldKVError], most: int = MOST_BYTES) ->
     """
     try:
         _check_plain(path, os.stat(path), error, most)
+        if os.path.realpath(path).startswith(("/proc/", "/sys/")):
+            raise error(f"{path} is a file of the system, made as it is read; copy it, and name the copy")
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(handle, "rb") as stream:
             _check_plain(path, os.fstat(handle), error, most)  # it may have been replaced in between
@@ -65,8 +67,6 @@ def _check_plain(path: Path, found: os.stat_result, error: type[WorldKVError], m
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "no plain file")
         raise error(f"{path} is {kind}, not a regular file; save what it holds in a file and name that")
-    if os.path.realpath(path).startswith(("/proc/", "/sys/")):
-        raise error(f"{path} is a file of the system, made as it is read; copy it, and name the copy")
     if found.st_size > most:
         raise error(f"{path} has {found.st_size:,} bytes, more than the {most:,} that are read; take a part of it")
 

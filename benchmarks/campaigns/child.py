@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import resource
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -75,6 +77,9 @@ def start(words: list[str], folder: Path, said: Path | None = None, largest_file
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _ASKED_TO_END)
             code = main()
             sys.stdout.flush()
+            if "--jobs" not in words:  # joblib's workers are this process's, and are ended with it
+                threading._shutdown()  # type: ignore[attr-defined]  # as the interpreter does at its end
+                atexit._run_exitfuncs()
             os._exit(code)
         except KeyboardInterrupt:
             os._exit(130)

@@ -57,6 +57,7 @@ def main() -> int:
                 if made % SAMPLE == 0:
                     gc.collect()
                     table = sum(column.nbytes for column in cache.engine.table.columns.values())
+                    cache.backend.drain()  # or a file may get its name while it is counted
                     held = list(folder.iterdir())
                     on_disk = sum(file.stat().st_size for file in held)
                     files_most = max(files_most, len(held))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,16 @@ def test_the_next_folder_takes_what_the_first_does_not(monkeypatch: pytest.Monke
         room = torch.empty(300, dtype=torch.uint8)
         store.read(one, room)
         assert torch.equal(room, content)
-    del stored[0], one
+    kept = stored[2].path
+    gc.disable()
+    try:
+        del stored[2], one
+        assert not kept.exists(), "the file goes with the chunk, not when garbage is collected"
+        del stored[0]
+    finally:
+        gc.enable()
+    sixth = store.write(6, data[0])
+    assert sixth.path.parent == b
     assert store.write(5, data[0]).path.parent == a, "the first has room again"
     assert not list(tmp_path.glob("*/*.part")), "nothing is left of what did not fit"
     store.close()

@@ -164,6 +164,15 @@ def test_one_chunk_may_go_down_twice_at_once() -> None:
     assert place(80, limits, spare={0: 40, 1: 40, 2: 20}) == Placement(Tier.SPARE, steps)
 
 
+def test_what_comes_from_spare_memory_takes_its_turn_on_the_host() -> None:
+    limits, full = TierLimits(host_bytes=80, spare_bytes=80), {"host": {0: 40}, "spare": {2: 40, 3: 40}}
+    used = {2: 1, 0: 5, 3: 9}
+    moves = (*down(2, **TO_HOST), *down(2), *down(3, **TO_HOST))
+    assert place(80, limits, **full, last_used=used) == Placement(Tier.SPARE, moves)
+    moves = (*down(2, **TO_HOST), *down(0), *down(3, **TO_HOST))
+    assert place(80, limits, **full, last_used=used | {0: 0}) == Placement(Tier.SPARE, moves)
+
+
 def test_the_oldest_are_forgotten_from_spare_memory_too() -> None:
     limits = TierLimits(0, 0, "forget-oldest", spare_bytes=100)
     used = {0: 9}  # retrieved last, and the oldest all the same

@@ -119,3 +119,47 @@ def test_a_commit_that_failed_must_be_rewound() -> None:
 def test_what_a_full_bank_does_is_one_of_two_words() -> None:
     with pytest.raises(SpecError, match=r"^when_full must be one of error, forget-oldest, got 'drop'$"):
         TierLimits(when_full="drop")  # type: ignore[arg-type]
+
+
+def test_spare_memory_spills_the_least_recently_retrieved_to_the_host() -> None:
+    config = CacheConfig(limits=TierLimits(host_bytes=CHUNK, spare_bytes=2 * CHUNK))
+    engine = blind_engine(BankAll({2: (0,), 4: (1,)}), config)
+    steps(engine, 2)
+    assert tiers_after(engine) == [Tier.SPARE, Tier.SPARE]
+    steps(engine, 1)
+    assert tiers_after(engine) == [Tier.SPARE, Tier.HOST, Tier.SPARE], "0 was just retrieved, 1 never"
+    steps(engine, 1)
+    assert tiers_after(engine) == [Tier.HOST, Tier.DISK, Tier.SPARE, Tier.SPARE]
+    plan = engine.begin(HERE)
+    assert (plan.fetched_bytes, plan.fetched_disk_bytes, plan.fetched_spare_bytes) == (CHUNK, CHUNK, 0)
+    assert engine.backend.traffic() == (0, CHUNK, CHUNK, CHUNK, 4 * CHUNK, CHUNK, 2 * CHUNK)
+    assert "bytes in spare memory" in repr(engine)
+
+
+def test_what_no_host_can_hold_goes_from_spare_memory_to_disk_over_the_host() -> None:
+    engine = blind_engine(BankAll({}), CacheConfig(limits=TierLimits(host_bytes=0, spare_bytes=CHUNK)))
+    records = steps(engine, 3)
+    assert tiers_after(engine) == [Tier.DISK, Tier.DISK, Tier.SPARE]
+    assert records[2].traffic == (0, 0, CHUNK, 0, CHUNK, 0, CHUNK)
+    tiers = engine.state.tiers
+    assert (tiers.host.bytes_in, tiers.host.bytes_out, tiers.host.peak) == (2 * CHUNK, 2 * CHUNK, 0)
+    assert (tiers.spare.bytes_in, tiers.spare.held, tiers.spare.peak) == (3 * CHUNK, CHUNK, CHUNK)
+
+
+def test_what_only_snapshots_hold_leaves_spare_memory() -> None:
+    """First for the host, and from there, where it has no room, for the disk."""
+    limits = TierLimits(host_bytes=CHUNK, spare_bytes=2 * CHUNK)
+    engine = blind_engine(BankAll({}), CacheConfig(limits=limits))
+    first = engine.snapshot()
+    whole = steps(engine, 2)
+    later = engine.snapshot()
+    engine.restore(first)
+    assert engine.remembered() == (0, 0, 0, 2 * CHUNK)
+    steps(engine, 1)
+    assert engine.remembered() == (CHUNK, 0, 0, CHUNK)
+    steps(engine, 1)
+    assert engine.remembered() == (CHUNK, CHUNK + FILE_BYTES, 1, 0)
+    engine.restore(later)
+    assert tiers_after(engine) == [Tier.SPARE, Tier.SPARE]
+    engine.restore(first)
+    assert [record.traffic for record in steps(engine, 2)] == [record.traffic for record in whole]

@@ -23,7 +23,7 @@ from worldkv.cli.options import (
     policies_option,
 )
 from worldkv.cli.progress import SlowProgress
-from worldkv.experiments.cluster.address import LOCAL
+from worldkv.experiments.cluster.place import LOCAL
 from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
 from worldkv.experiments.outputs import check_outputs
 from worldkv.geometry import DEFAULT_GEOMETRY

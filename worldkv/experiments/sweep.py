@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worldkv.errors import SpecError
-from worldkv.experiments.cluster.address import LOCAL, check_place
+from worldkv.experiments.cluster.place import LOCAL, check_place
 from worldkv.experiments.defaults import SWEPT_BUDGETS, SWEPT_POLICIES, SWEPT_SEEDS
 from worldkv.experiments.inputs import GeometryLike, MachineLike, as_geometry, as_machine, joined
 from worldkv.experiments.outputs import check_written
@@ -230,7 +230,7 @@ def _run(plan: SweepPlan, on: str, jobs: int | None, tell: Callable[[str], None]
     if on == LOCAL or not plan.tasks:
         yield from local.run_tasks(plan.tasks, jobs or local.num_cores())
         return
-    from worldkv.experiments.cluster.address import opened
+    from worldkv.experiments.cluster.connect import opened
     from worldkv.experiments.cluster.driver import run_on_cluster
     from worldkv.experiments.cluster.luggage import Luggage, travelling_files
 

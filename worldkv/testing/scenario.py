@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from worldkv.policy import CachePolicy, needs_of
 from worldkv.scene import Scene, scene_of, viewpoints
 from worldkv.signals import Signal, Viewpoint
 from worldkv.testing.motion_script import Coordinates, MotionScript
-from worldkv.tiers import TierLimits
+from worldkv.tiers import FILE_BYTES, TierLimits
 from worldkv.trajectory.chunked import ChunkedTrajectory
 
 
@@ -57,6 +58,8 @@ class Scenario:
     def config(self) -> CacheConfig:
         """The room. A bank that is full forgets its oldest chunks."""
         host, disk, spare = map(self._bytes, (self.host_chunks, self.disk_chunks, self.spare_chunks))
+        if disk is not None and self.disk_chunks is not None:
+            disk += math.ceil(self.disk_chunks) * FILE_BYTES  # the files of as many chunks
         limits = TierLimits(host, disk, "forget-oldest", spare)
         return CacheConfig(None, "error", limits, self.staging_chunks, self.rewind_chunks)
 

@@ -35,20 +35,20 @@ class SpillFolders:
         Raises:
             OutputError: no folder takes it.
         """
-        refused: list[OutputError | TransferError] = []
-        for turn in range(len(self._folders)):
-            place = (self._at + turn) % len(self._folders)
+        says: str | None = None  # not the error: its traceback would keep this call alive, and the chunk's file with it
+        count = len(self._folders)
+        for turn in range(count):
+            place = (self._at + turn) % count
             try:
                 stored = self._store(place).write(chunk, content)
             except (OutputError, TransferError) as error:
-                refused.append(error)
+                if count == 1:
+                    raise
+                says = says or str(error)
             else:
                 self._at = place
                 return stored
-        first, *others = refused
-        if others:
-            raise OutputError(f"no folder takes it; the first says: {first}") from first
-        raise first
+        raise OutputError(f"no folder takes it; the first says: {says}")
 
     def read(self, stored: DiskChunk, target: Tensor) -> None:
         """See `DiskStore.read`; a chunk's file may lie in any of the folders."""

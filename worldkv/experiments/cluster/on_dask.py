@@ -14,8 +14,8 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 from worldkv.errors import DeviceError, WorldKVError
-from worldkv.experiments.cluster.address import PATIENCE_SECONDS
 from worldkv.experiments.cluster.driver import Event, Finished, GivenUp, WorkerDied
+from worldkv.experiments.cluster.place import PATIENCE_SECONDS
 from worldkv.experiments.cluster.worker import run_errand
 
 _COMPARED = ("python", "dask", "distributed")

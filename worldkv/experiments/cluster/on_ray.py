@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from worldkv.experiments.cluster.worker import run_errand
 
 MOST_WORKERS = 3
 """Workers that may die of one task before it is given up."""
+MOST_CONNECTIONS = 4
+"""Times that the server is asked for a process of its own for this client."""
 _POLL_SECONDS = 1.0
 
 
@@ -43,15 +46,16 @@ class RayCluster:
         self.name, self._ray = name, ray
         if ray.is_initialized():
             raise DeviceError("Ray is in use in this process already; leave it first: ray.shutdown()")
-        self._log = logging.getLogger("ray")
+        self._log, self._client_log = map(logging.getLogger, ("ray", "ray.util.client.logsclient"))
         self._log_level = self._log.level
         self._log.setLevel(logging.CRITICAL + 1)  # what it would say of a cluster that is gone is told in a sentence
+        self._client_log.disabled = True  # it stands apart from its parent
         try:
             with warnings.catch_warnings(), _same_signals():
                 warnings.simplefilter("ignore")  # what went wrong is in the error as well
-                ray.init(address, log_to_driver=False, configure_logging=False)
+                _connect(ray, address)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            self._log.setLevel(self._log_level)
+            self._speak()
             raise DeviceError(f"--on {name}: no Ray cluster can be used there: {_sentence(error)}") from None
         self._run = ray.remote(num_cpus=1, max_retries=0)(run_errand)
         self._tasks: dict[Any, tuple[Hashable, tuple[Any, ...], int]] = {}
@@ -84,7 +88,11 @@ class RayCluster:
         """See `Cluster.close`: Ray ends the tasks of a client that leaves."""
         self._tasks.clear()
         self._ray.shutdown()
+        self._speak()
+
+    def _speak(self) -> None:
         self._log.setLevel(self._log_level)
+        self._client_log.disabled = False
 
     def _start(self, task: Hashable, arguments: tuple[Any, ...], deaths: int) -> None:
         self._tasks[self._asked(self._run.remote, *arguments)] = (task, arguments, deaths)
@@ -115,6 +123,21 @@ class RayCluster:
                 f"{self.name} is gone ({_sentence(error)}); what was done is kept: give the same command when it is "
                 "up again"
             ) from None
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Connect, and again where Ray's server could not start the process that it has for each client.
+
+    On a busy machine that process may be late, or the one of the last client still be there as a zombie.
+    """
+    for left in reversed(range(MOST_CONNECTIONS)):
+        try:
+            ray.init(address, log_to_driver=False, configure_logging=False)
+            return
+        except RuntimeError as error:
+            if not left or "ersion" in str(error):
+                raise
+            time.sleep(_POLL_SECONDS)
 
 
 @contextmanager

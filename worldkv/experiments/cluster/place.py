@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
-from typing import TYPE_CHECKING
 
 from worldkv.errors import DeviceError, SpecError
-
-if TYPE_CHECKING:
-    from worldkv.experiments.cluster.driver import Cluster
 
 LOCAL = "local"
 _LIBRARIES = {"ray": "ray", "dask": "distributed"}
@@ -29,7 +24,7 @@ def check_place(on: str) -> None:
     """
     if on == LOCAL:
         return
-    kind, _, _ = _parsed(on)
+    kind, _, _ = parsed(on)
     library = _LIBRARIES[kind]
     if importlib.util.find_spec(library) is None:
         raise DeviceError(f"--on {on} needs {library}, which is not installed; pip install 'worldkv[{kind}]'")
@@ -37,29 +32,12 @@ def check_place(on: str) -> None:
         raise DeviceError(f"--on {on} needs grpcio, which is not installed; pip install 'worldkv[ray]'")
 
 
-def opened(on: str) -> Cluster:
-    """The cluster at an address that `check_place` has passed.
-
-    Raises:
-        DeviceError: nobody answers there, or not a cluster of that kind and version.
-    """
-    kind, host, port = _parsed(on)
-    _knock(on, kind, host, port)
-    if kind == "ray":
-        from worldkv.experiments.cluster.on_ray import RayCluster
-
-        return RayCluster(on, f"ray://{host}:{port}")
-    from worldkv.experiments.cluster.on_dask import DaskCluster
-
-    scheme = _scheme(on)
-    return DaskCluster(on, f"{scheme}://{host}:{port}")
-
-
-def _scheme(on: str) -> str:
+def scheme(on: str) -> str:
+    """How Dask's scheduler is spoken to: `tcp` unless the address says otherwise."""
     return on.removeprefix("dask:").rpartition("://")[0] or "tcp"
 
 
-def _parsed(on: str) -> tuple[str, str, int]:
+def parsed(on: str) -> tuple[str, str, int]:
     """Kind, host and port of an address.
 
     Raises:
@@ -77,24 +55,3 @@ def _parsed(on: str) -> tuple[str, str, int]:
     if not host or any(letter in host for letter in "/@? ") or not 0 < number < 65536:
         raise wrong
     return kind, host, number
-
-
-def _knock(on: str, kind: str, host: str, port: int) -> None:
-    """See whether anybody listens there: the libraries try again for half a minute, and Dask's may not come back.
-
-    Raises:
-        DeviceError: nobody does, or somebody who is no scheduler of Dask.
-    """
-    try:
-        with socket.create_connection((host.strip("[]"), port), timeout=PATIENCE_SECONDS) as knocked:
-            if kind == "dask" and _scheme(on) == "tcp" and not knocked.recv(1):  # it greets whoever comes
-                raise DeviceError(f"--on {on}: what listens there is no scheduler of Dask; check the address")
-    except TimeoutError:
-        raise DeviceError(
-            f"--on {on}: there is no answer within {PATIENCE_SECONDS:g} s; check the address and that the cluster is up"
-        ) from None
-    except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise DeviceError(
-            f"--on {on}: {host}:{port} cannot be reached ({why}); check the address and that the cluster is up"
-        ) from None

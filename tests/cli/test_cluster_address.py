@@ -12,8 +12,9 @@ import pytest
 
 from worldkv.cli import main
 from worldkv.errors import DeviceError, SpecError
-from worldkv.experiments.cluster import address
-from worldkv.experiments.cluster.address import check_place, opened
+from worldkv.experiments.cluster import connect
+from worldkv.experiments.cluster.connect import opened
+from worldkv.experiments.cluster.place import check_place
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +61,7 @@ def test_nobody_there(kind: str) -> None:
 
 
 def test_a_server_that_is_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(connect, "PATIENCE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(DeviceError, match="there is no answer within 0.2 s"):
             opened(f"dask:127.0.0.1:{silent.getsockname()[1]}")
