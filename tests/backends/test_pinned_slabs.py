@@ -156,6 +156,9 @@ def test_what_is_said_to_be_pinned_is(host_chunks: int | None) -> None:
     """The room check before a rollout, what the cache says after it, and what was allocated."""
     ops, budget = PinningOps(), None if host_chunks is None else host_chunks * SMALL.chunk_bytes
     cache = rollout(ops, CacheConfig(limits=TierLimits(budget)))
+    slabs = cache.backend.bank.pool.slabs
+    assert slabs is not None
+    slabs.finish_growing()
     banked, pinned = cache.backend.traffic().device_to_host, sum(size for _, size in ops.pinned)
     assert cache.allocated_bytes["pinned"] == pinned
     foreseen = pinned_bytes(banked, SMALL.chunk_bytes, budget)

@@ -68,6 +68,7 @@ def test_the_window_is_allocated_once_at_its_peak(worldkv: Worldkv) -> None:
         "mass": 0,
         "packing": 0,
         "pages": 0,
+        "spare": 0,
     }
     assert row["host_bytes_pinned"] == 0
 

@@ -16,13 +16,17 @@ from worldkv.experiments.gpu_check.overlap import figures_of, hidden_share, read
 from worldkv.experiments.gpu_check.worker import run_here
 from worldkv.specs.names import GROUP, policy_homes
 
-SETTING = Setting("cpu", True, 100)
 ON_CPU = ("versions", "parity", "attention-lengths", "spare", "long-run", "beside-cpu")
+
+
+def rehearsal() -> Setting:
+    """A check's setting, whose time begins now."""
+    return Setting("cpu", True, 100)
 
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_a_rehearsal_on_the_cpu(name: str) -> None:
-    found = run_here(check_of(name), SETTING)
+    found = run_here(check_of(name), rehearsal())
     assert found.status == ("ran, nothing judged" if name == "attention-lengths" else "holds"), found
     assert found.figures
 
@@ -30,7 +34,7 @@ def test_a_rehearsal_on_the_cpu(name: str) -> None:
 def test_the_others_are_not_for_a_cpu() -> None:
     others = [check for check in CHECKS if check.name not in ON_CPU]
     assert {check.name for check in others if "cpu" not in check.not_on} == {"limit"}
-    assert run_here(check_of("limit"), SETTING).status == "not on this device"
+    assert run_here(check_of("limit"), rehearsal()).status == "not on this device"
 
 
 def test_a_record_that_differs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +47,7 @@ def test_a_record_that_differs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         return result
 
     monkeypatch.setattr(parity_experiment, "check_parity", wrong)
-    found = run_here(check_of("parity"), SETTING)
+    found = run_here(check_of("parity"), rehearsal())
     assert found.status == "falls short"
     assert [figure.holds for figure in found.figures] == [True, False]
     assert "1 of 2 equal" in found.figures[1].measured and "different: h2o at step 3" in found.figures[1].measured
