@@ -49,7 +49,10 @@ def score(name: str, folder: Path, data: Path | None, jobs: int | None) -> None:
     part = file.with_suffix(".part")
     part.write_text(json.dumps(document, indent=1) + "\n")
     part.rename(file)
-    print(f"{name}: {[(row['window_chunks'], row['recall'], row['psnr']) for row in document['rows']]}", flush=True)
+    told = [
+        tuple(row[key] for key in ("window_chunks", "recall", "psnr_rooms", "psnr_trained")) for row in document["rows"]
+    ]
+    print(f"{name}: {told}", flush=True)
 
 
 def sections(documents: list[dict[str, Any]]) -> dict[str, str]:
@@ -62,9 +65,9 @@ def sections(documents: list[dict[str, Any]]) -> dict[str, str]:
         parts += [
             "### At its own size" if chunks is None else f"### Windows of {chunks} chunks",
             "",
-            "| policy | courses | recall | PSNR, dB | moved a step | cache | recall per GB | FPS | slow bus | "
-            "fast device | decision, ms |",
-            "| --- " * 11 + "|",
+            "| policy | courses | recall | rooms, dB | trained, dB | moved a step | cache | recall per GB | FPS | "
+            "slow bus | fast device | decision, ms |",
+            "| --- " * 12 + "|",
             *(_line(row) for row in sorted(own, key=lambda row: -(row["recall"] or 0))),
             "",
         ]
@@ -76,7 +79,8 @@ def sections(documents: list[dict[str, Any]]) -> dict[str, str]:
 def _line(row: dict[str, Any]) -> str:
     columns = (
         ("recall", 2),
-        ("psnr", 1),
+        ("psnr_rooms", 1),
+        ("psnr_trained", 1),
         ("moved_chunks", 2),
         ("cache_chunks", 0),
         ("recall_per_gb", 4),

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 FIGURES = (
     "recall",
     "share_of_oracle",
-    "psnr",
+    "psnr_rooms",
+    "psnr_trained",
     "moved_chunks",
     "cache_chunks",
     "recall_per_gb",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worldkv.experiments.benchmark_suite import MACHINES, WINDOWS, Course
-from worldkv.experiments.defaults import WORLD_GEOMETRY
 from worldkv.experiments.inputs import as_geometry, as_path
 
 if TYPE_CHECKING:
@@ -79,15 +78,18 @@ def run_cells(task: CellTask) -> list[Cell]:
             "spec": document["spec"],
             "recall": recall,
             "share_of_oracle": document["share_of_oracle"],
-            "psnr": execute.psnr(row.rollout),
+            "psnr_rooms": None,
+            "psnr_trained": None,
             "moved_chunks": moved / steps / setup.geometry.chunk_bytes,
             "cache_chunks": cache / setup.geometry.chunk_bytes,
             "recall_per_gb": None,
         }
-        if task.course.world is None:  # a painted world's cache is tiny, and no machine file is of its geometry
+        if task.course.world is None:  # a world's cache is tiny, and no machine file is of its geometry
             cell["recall_per_gb"] = None if recall is None else recall / (cache / 1e9)
             for machine, seconds in clocks.seconds[key].items():
                 cell[f"fps_{machine}"] = setup.geometry.video_frames_per_chunk * steps / seconds
+        else:
+            cell[f"psnr_{task.course.world}"] = execute.psnr(row.rollout)
         cells.append(cell)
     return cells
 
@@ -122,7 +124,7 @@ class _Simulated:
 
 
 class _Painted:
-    """Runs rows in a painted world."""
+    """Runs rows in a world, painted or trained."""
 
     def __init__(self, world: str, built: Any, seed: int) -> None:
         from worldkv.experiments.worlds import Painters
@@ -139,12 +141,12 @@ def _entered(task: CellTask, *, recall: bool = True) -> tuple[ComparisonSetup, _
     """The course at the task's seed, and who runs policies on it."""
     from worldkv.config import CacheConfig
     from worldkv.experiments.setup import make_setup
-    from worldkv.experiments.worlds import enter
+    from worldkv.experiments.worlds import enter, world_geometry
     from worldkv.geometry import DEFAULT_GEOMETRY
     from worldkv.sim.machine import load_machine
 
     course = task.course
-    geometry = as_geometry(DEFAULT_GEOMETRY if course.world is None else WORLD_GEOMETRY)
+    geometry = as_geometry(DEFAULT_GEOMETRY if course.world is None else world_geometry(course.world))
     path = as_path(course.at(task.seed, task.folder), geometry)
     runs: _Simulated | _Painted = _Simulated()
     if course.world is not None:

@@ -28,7 +28,7 @@ class Course:
     Attributes:
         name: its name in score cards.
         source: the trajectory, as `load_trajectory` takes it, with `{seed}`; of a recorded path the file in its folder.
-        world: the painted world in which tensors run it; None where the simulator does.
+        world: the world in which tensors run it, painted or trained; None where the simulator does.
         is_recorded: whether it is a file that does not come with the package.
     """
 
@@ -52,4 +52,6 @@ COURSES = (
     Course("fr2_desk", "tum/fr2_desk_groundtruth.txt", is_recorded=True),
     Course("rooms, loop", "generate:loop:chunks=24", "rooms"),
     Course("rooms, tour", "generate:tour:rooms=2,seed={seed},chunks=24", "rooms"),
+    Course("trained, out and back", "script:R_L_R_L90_240", "trained"),
+    Course("trained, rounds", "generate:rounds:rooms=3,speed=1.6,chunks=48,seed={seed}", "trained"),
 )

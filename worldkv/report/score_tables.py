@@ -24,7 +24,8 @@ def _digits(digits: int) -> Callable[[float], str]:
 FIGURES = (
     _Figure("recall", "recall", _digits(2)),
     _Figure("of\noracle", "share_of_oracle", _digits(2)),
-    _Figure("PSNR\ndB", "psnr", _digits(1)),
+    _Figure("dB,\nrooms", "psnr_rooms", _digits(1)),
+    _Figure("dB,\ntrained", "psnr_trained", _digits(1)),
     _Figure("moved\na step", "moved_chunks", _digits(2)),
     _Figure("cache", "cache_chunks", _digits(0)),
     _Figure("recall\nper GB", "recall_per_gb", _digits(4)),
