@@ -321,7 +321,7 @@ class WorldCache:
         Raises:
             PolicyError: no step is open, layers are out of order, or shapes are not the geometry's.
         """
-        with torch.no_grad():  # what is cached is data; no gradient goes through it
+        with without_gradients():
             queries = self._write(layer, queries, keys, values, branch, clean, hidden)
             with self.stopwatch.span("attention"):
                 arena = self.backend.arena
@@ -368,7 +368,7 @@ class WorldCache:
             raise PolicyError(
                 f"{name} keeps other tokens in every head, which one tensor of keys cannot hold; call attend"
             )
-        with torch.no_grad():
+        with without_gradients():
             if queries is None and self._meter.wants_queries(clean, self._passes.number(layer), branch):
                 raise PolicyError(f"{name} reads queries or attention mass; hand window(..., queries=...) the queries")
             seen = self._write(layer, queries, keys, values, branch, clean, hidden)
@@ -825,6 +825,14 @@ class WorldCache:
             self._is_settled = True
         self.backend.advance()
         self.backend.settle(0)
+
+
+def without_gradients() -> AbstractContextManager[object]:
+    """What is cached is data, and no gradient goes through it; nothing to enter where that is so already."""
+    return torch.no_grad() if torch.is_grad_enabled() else _NOTHING
+
+
+_NOTHING = nullcontext()
 
 
 def default_dtype(geometry: CacheGeometry) -> torch.dtype:

@@ -17,7 +17,7 @@ class Passes:
 
     def __init__(self, layers: int, branches: int) -> None:
         """No pass yet, of a model of so many layers and branches."""
-        self._layers, self._branches = layers, branches
+        self._layers, self._branches, self._all = layers, branches, range(branches)
         self.start_step()
 
     def start_step(self) -> None:
@@ -34,7 +34,7 @@ class Passes:
             PolicyError: there is no such branch.
         """
         if branch is None:
-            return range(self._branches)
+            return self._all
         if isinstance(branch, bool) or not isinstance(branch, int) or not 0 <= branch < self._branches:
             raise PolicyError(
                 f"branch must be 0 to {self._branches - 1}, got {branch!r}; geometry.branches says how many there are"
