@@ -19,6 +19,7 @@ from torch import Tensor
 from tests.backends.late_ops import LateOps
 from tests.backends.retrieval_policies import AfterFirstPass, Prefetching
 from tests.backends.rollouts import Path, generate, inputs, loop, open_cache
+from tests.backends.where import DEVICE
 from tests.policies.all_policies import EVERY
 from worldkv.backend import Traffic
 from worldkv.backends.bank import chunk_file, disk
@@ -58,8 +59,9 @@ RUNS = [
 RUNS += [
     (name, config)
     for name in ("prefetching", "asked late", "worldkv, hard", "composed, quantised")
-    for config in ("spare", "beside", "spare, forgets")
+    for config in ("spare", *(("beside",) if DEVICE == "cpu" else ()), "spare, forgets")
 ]
+"""An accelerator's peer is another accelerator: tests/late_device/test_spare.py has two."""
 ACTIONS = {"generate": 13, "snapshot": 2, "restore": 2, "rewind": 2, "fork": 1}
 """What is done to a rollout, and how often it is drawn among twenty."""
 

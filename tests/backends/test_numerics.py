@@ -15,6 +15,7 @@ from tests.backends.late_ops import LateOps
 from tests.backends.naive_cache import NaiveCache, shifted
 from tests.backends.retrieval_policies import AfterFirstPass, Prefetching, SameRebased
 from tests.backends.rollouts import TOLERANCE, follow, generate, inputs, inputs_of, loop, open_cache
+from tests.backends.where import DEVICE
 from tests.policies.all_policies import EVERY
 from worldkv.answers import Eviction, Keep
 from worldkv.backend import Traffic
@@ -84,7 +85,7 @@ def test_every_policy_attends_what_it_decided(name: str, late: bool) -> None:
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["cpu", "late copies"])
-@pytest.mark.parametrize("spare_device", [None, "cpu"])
+@pytest.mark.parametrize("spare_device", [None, *(("cpu",) if DEVICE == "cpu" else ())])
 @pytest.mark.parametrize("name", ["random", "worldkv", "asked late", "prefetching"])
 def test_spare_memory_gives_back_what_it_was_given(name: str, spare_device: str | None, late: bool) -> None:
     """Straight from it, over copies as from another device, and what it spilled from the host and from disk."""

@@ -20,3 +20,17 @@ def late_order() -> Iterator[None]:
     set_order(Order.LATE)
     yield
     set_order(Order.RANDOM if seed else Order.LATE, int(seed or 0))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Work left on a device that nobody waits for keeps all memory that is given back later, to be looked through."""
+    yield
+    if IS_ON:
+        import gc
+
+        import torch
+
+        gc.collect()
+        for device in ("late:0", "late:1"):
+            torch.accelerator.synchronize(device)

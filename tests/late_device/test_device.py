@@ -85,6 +85,7 @@ def test_fresh_memory_and_memory_given_back_is_poison() -> None:
         assert bool(result.isnan().all()) != is_recorded
 
 
+@pytest.mark.usefixtures("late_order")  # which is what it was afterwards
 @pytest.mark.parametrize("order", list(Order))
 def test_numbers_are_those_of_the_host_bit_for_bit(order: Order) -> None:
     set_order(order, 3)
