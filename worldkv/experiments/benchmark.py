@@ -171,19 +171,12 @@ def _courses(folder: Path | None) -> tuple[list[Course], list[dict[str, str]]]:
 
 def _all_run(tasks: Sequence[CellTask], jobs: int | None) -> Iterator[tuple[CellTask, list[Cell], str | None]]:
     """Every task with its cells, as they are done; of one that is refused none, and why."""
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib import Parallel, delayed
+    from worldkv.sim.pool import num_cores, unordered
 
     # Long tasks first: what is left at the end is short, and no core waits for one long task.
     tasks = sorted(tasks, key=lambda task: task.course.world is None)
-    pool = Parallel(n_jobs=-1 if jobs is None else jobs, return_as="generator_unordered", batch_size=1)
-    try:
-        yield from pool(delayed(_one)(task) for task in tasks)
-    except BrokenProcessPool:
-        raise WorldKVError(
-            "a process of the benchmark was killed, as when memory runs out; give the same command with fewer --jobs"
-        ) from None
+    killed = "a process of the benchmark was killed, as when memory runs out; give the same command with fewer --jobs"
+    return unordered(_one, tasks, jobs or num_cores(), killed)
 
 
 def _one(task: CellTask) -> tuple[CellTask, list[Cell], str | None]:

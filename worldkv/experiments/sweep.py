@@ -225,10 +225,11 @@ def sweep(
 
 def _run(plan: SweepPlan, on: str, jobs: int | None, tell: Callable[[str], None]) -> Generator[list[SweepRow]]:
     """The rows of the plan's tasks as they are done, here or on a cluster."""
-    from worldkv.sim import sweep as local
+    from worldkv.sim.pool import num_cores
+    from worldkv.sim.sweep import run_tasks
 
     if on == LOCAL or not plan.tasks:
-        yield from local.run_tasks(plan.tasks, jobs or local.num_cores())
+        yield from run_tasks(plan.tasks, jobs or num_cores())
         return
     from worldkv.experiments.cluster.connect import opened
     from worldkv.experiments.cluster.driver import run_on_cluster

@@ -18,6 +18,7 @@ from worldkv.sim.candidate import Candidate
 from worldkv.sim.compare import ComparisonSetup, Row, share_of_oracle
 from worldkv.sim.document import row_document
 from worldkv.sim.machine import Machine
+from worldkv.sim.pool import unordered
 from worldkv.sim.reseed import reseeded
 from worldkv.sim.sweep_key import trajectory_digest
 from worldkv.specs.parse import parse_policy
@@ -125,28 +126,11 @@ def run_tasks(tasks: Sequence[SweepTask], jobs: int) -> Iterator[list[SweepRow]]
     Raises:
         WorldKVError: a process was killed, or a trajectory has changed.
     """
-    if min(jobs, len(tasks)) <= 1:
-        yield from map(run_task, tasks)
-        return
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib import Parallel, delayed
-
-    pool = Parallel(n_jobs=min(jobs, len(tasks)), return_as="generator_unordered", batch_size=1)
-    try:
-        yield from pool(delayed(run_task)(task) for task in tasks)
-    except BrokenProcessPool:
-        raise WorldKVError(
-            "a process of the sweep was killed, as when memory runs out; what was done is in the file: give the same "
-            "command with fewer --jobs"
-        ) from None
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    from joblib import cpu_count
-
-    return int(cpu_count())
+    killed = (
+        "a process of the sweep was killed, as when memory runs out; what was done is in the file: give the same "
+        "command with fewer --jobs"
+    )
+    return unordered(run_task, tasks, jobs, killed)
 
 
 def run_task(task: SweepTask) -> list[SweepRow]:
